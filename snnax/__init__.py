@@ -1,0 +1,113 @@
+"""Spiking networks written as in snnTorch, as Flax modules on JAX, and the proof that the spikes are the same.
+
+Everything that a user needs is here under a flat name, loaded when it is first used:
+
+Example:
+    >>> import jax, jax.numpy as jnp
+    >>> import flax.linen as nn
+    >>> import snnax as snn
+    >>> net = snn.Sequential([nn.Dense(4), snn.Leaky(beta=0.9, init_hidden=True)])
+    >>> x = jnp.ones((25, 1, 3))  # [T, B, features]
+    >>> variables = net.init(jax.random.key(0), x[0])
+    >>> spk, updates = snn.unroll(net, variables, x)
+    >>> spk.shape
+    (25, 1, 4)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from snnax import datasets as datasets
+    from snnax import errors as errors
+    from snnax import interop as interop
+    from snnax import spikeplot as spikeplot
+    from snnax import surrogate as surrogate
+    from snnax import utils as utils
+    from snnax.layers import AvgPool1d as AvgPool1d
+    from snnax.layers import AvgPool2d as AvgPool2d
+    from snnax.layers import Flatten as Flatten
+    from snnax.layers import MaxPool1d as MaxPool1d
+    from snnax.layers import MaxPool2d as MaxPool2d
+    from snnax.layers import Reshape as Reshape
+    from snnax.layers import Scale as Scale
+    from snnax.layers import State as State
+    from snnax.layers import SumPool1d as SumPool1d
+    from snnax.layers import SumPool2d as SumPool2d
+    from snnax.network import Graph as Graph
+    from snnax.network import Sequential as Sequential
+    from snnax.network import unroll as unroll
+    from snnax.neurons import Alpha as Alpha
+    from snnax.neurons import Lapicque as Lapicque
+    from snnax.neurons import Leaky as Leaky
+    from snnax.neurons import RLeaky as RLeaky
+    from snnax.neurons import RSynaptic as RSynaptic
+    from snnax.neurons import Synaptic as Synaptic
+
+# Where each public name lives. A test holds this table, __all__ and the block above to each other.
+_MODULES = ("datasets", "errors", "interop", "spikeplot", "surrogate", "utils")
+_HOMES = {
+    "snnax.layers": (
+        "AvgPool1d",
+        "AvgPool2d",
+        "Flatten",
+        "MaxPool1d",
+        "MaxPool2d",
+        "Reshape",
+        "Scale",
+        "State",
+        "SumPool1d",
+        "SumPool2d",
+    ),
+    "snnax.network": ("Graph", "Sequential", "unroll"),
+    "snnax.neurons": ("Alpha", "Lapicque", "Leaky", "RLeaky", "RSynaptic", "Synaptic"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Alpha",
+    "AvgPool1d",
+    "AvgPool2d",
+    "Flatten",
+    "Graph",
+    "Lapicque",
+    "Leaky",
+    "MaxPool1d",
+    "MaxPool2d",
+    "RLeaky",
+    "RSynaptic",
+    "Reshape",
+    "Scale",
+    "Sequential",
+    "State",
+    "SumPool1d",
+    "SumPool2d",
+    "Synaptic",
+    "datasets",
+    "errors",
+    "interop",
+    "spikeplot",
+    "surrogate",
+    "unroll",
+    "utils",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used; ``import snnax`` alone loads nothing."""
+    if name in _MODULES:
+        return importlib.import_module(f"snnax.{name}")
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'snnax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,12 @@
+"""Data that needs no network: real scans that ship with another package.
+
+Example:
+    >>> from snnax import datasets
+    >>> images, labels = datasets.digits("test")  # doctest: +SKIP
+    >>> images.shape  # doctest: +SKIP
+    (360, 1, 8, 8)
+"""
+
+from snnax.datasets.digits import digits
+
+__all__ = ["digits"]

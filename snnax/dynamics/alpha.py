@@ -1,0 +1,56 @@
+"""Alpha membrane: the difference of two exponentials, so that a spike's response rises before it falls."""
+
+from __future__ import annotations
+
+import jax
+
+from snnax.dynamics.arithmetic import Constant, log, unit
+from snnax.dynamics.firing import FiringRule, discharge, fire, quantized, reset_flag
+
+State = tuple[jax.Array, jax.Array, jax.Array]
+
+
+def gain(alpha: Constant, beta: Constant) -> Constant:
+    r""":math:`\tau = \frac{\ln\alpha}{\ln\beta - \ln\alpha} + 1`, the factor of the membrane.
+
+    Args:
+        alpha: decay of the excitatory current, clamped to [0, 1]; larger than ``beta``.
+        beta: decay of the inhibitory current, clamped to [0, 1].
+    """
+    log_alpha = log(unit(alpha))
+    return log_alpha / (log(unit(beta)) - log_alpha) + 1
+
+
+def step(
+    state: State, x: jax.Array, alpha: Constant, beta: Constant, rule: FiringRule
+) -> tuple[State, jax.Array]:
+    r"""One step of the two currents and the membrane between them.
+
+    .. math:: E' = \alpha E + I, \qquad H' = \beta H - I, \qquad U' = \tau\,(E' + H')
+
+    A reset takes: for "zero", all three to zero; for "subtract", :math:`\theta` off :math:`E'`,
+    :math:`H'` to zero, and :math:`-H` (of the step before) off :math:`U'`.
+
+    Args:
+        state: ``(syn_exc, syn_inh, mem)``, above :math:`E`, :math:`H`, :math:`U`.
+        x: input current, of the shape of the membrane.
+        alpha: decay of the excitatory current per step, clamped to [0, 1].
+        beta: decay of the inhibitory current per step, clamped to [0, 1].
+        rule: threshold, reset and spike function.
+
+    Returns:
+        ``((syn_exc, syn_inh, mem), spikes)``.
+    """
+    exc, inh, mem = state
+    flag = reset_flag(mem, rule)
+    new_exc = unit(alpha) * exc + x
+    new_inh = unit(beta) * inh - x
+    charged = gain(alpha, beta) * (new_exc + new_inh)
+    if rule.reset == "subtract":
+        charged = charged - -inh * flag
+    else:
+        charged = discharge(charged, flag, rule)
+    new_exc = discharge(new_exc, flag, rule)
+    new_inh = new_inh if rule.reset == "none" else new_inh - new_inh * flag
+    mem, spk = fire(charged, flag, rule)
+    return (quantized(new_exc, rule), quantized(new_inh, rule), mem), spk

@@ -1,0 +1,42 @@
+"""Operations whose rounding or gradient has to be that of torch."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Constant = jax.Array | np.ndarray
+"""A parameter: a NumPy array if it is fixed when the program is built, else a JAX array."""
+
+
+def unit(decay: Constant) -> Constant:
+    r""":math:`\min(\max(d, 0), 1)`, with gradient 1 on the borders as ``torch.clamp`` (``jnp.clip``: 1/2).
+
+    Args:
+        decay: array of any shape; NaN stays NaN.
+    """
+    if isinstance(decay, np.ndarray):
+        return np.clip(decay, 0, 1)
+    return jnp.where(decay < 0, 0, jnp.where(decay > 1, 1, decay))
+
+
+def log(x: Constant) -> Constant:
+    """Natural logarithm; of a fixed value on the host, in double precision, rounded once.
+
+    XLA folds the logarithm of a constant with another routine than the one it runs for a variable, so
+    without this a compiled program and an eager one would differ in the last bit.
+
+    Args:
+        x: array of any shape; zero gives minus infinity.
+    """
+    if isinstance(x, np.ndarray):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(x.astype(np.float64)).astype(x.dtype)
+    return jnp.log(x)
+
+
+def pinned(x: Constant) -> jax.Array:
+    """``x``, hidden from the compiler, which otherwise folds ``(a * c) * d`` into ``a * (c * d)``."""
+    return lax.optimization_barrier(jnp.asarray(x))

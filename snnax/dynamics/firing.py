@@ -1,0 +1,116 @@
+"""When a membrane spikes and how a spike resets it: the part that all families share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from snnax.dynamics.arithmetic import Constant
+from snnax.errors import ShapeError
+
+ArrayFunction = Callable[[jax.Array], jax.Array]
+
+RESET_MECHANISMS = ("subtract", "zero", "none")
+
+
+class FiringRule(NamedTuple):
+    """How a neuron fires and resets.
+
+    Attributes:
+        threshold: spikes are fired above it, never at it.
+        spike: surrogate spike function of ``mem - threshold``.
+        reset: one of :data:`RESET_MECHANISMS`.
+        reset_delay: whether the reset acts in the step after the spike, or within the step itself.
+        inhibition: only the neuron with the largest ``mem - threshold`` of each sample may fire.
+        quantize: applied to each new state, or ``None``.
+        graded: factor of the spikes, or ``None`` for 1.
+    """
+
+    threshold: Constant
+    spike: ArrayFunction
+    reset: str = "subtract"
+    reset_delay: bool = True
+    inhibition: bool = False
+    quantize: ArrayFunction | None = None
+    graded: Constant | None = None
+
+
+def step_function(x: jax.Array) -> jax.Array:
+    """``x > 0`` in the dtype of ``x``, without any gradient: ``surrogate_disable=True``."""
+    return (lax.stop_gradient(x) > 0).astype(x.dtype)
+
+
+def reset_flag(mem: jax.Array, rule: FiringRule) -> jax.Array:
+    r""":math:`R = S(U - \theta)` of the membrane before the step, without gradient.
+
+    It looks at the stored membrane, not at the spike that was emitted: an initial membrane above threshold
+    resets in the first step, and so does a neuron above threshold that inhibition kept silent.
+    """
+    return lax.stop_gradient(_spikes(mem, rule))
+
+
+def discharge(mem: jax.Array, amount: jax.Array, rule: FiringRule) -> jax.Array:
+    r"""Reset by ``amount``, usually 0 or 1: :math:`U - R\theta`, or :math:`U - RU` for "zero".
+
+    "zero" on a membrane that is already charged so discards the input of the step as well.
+    """
+    if rule.reset == "subtract":
+        return mem - amount * rule.threshold
+    if rule.reset == "zero":
+        return mem - amount * mem
+    return mem
+
+
+def quantized(state: jax.Array, rule: FiringRule) -> jax.Array:
+    """``state`` on the grid of ``rule.quantize``, if there is one."""
+    return state if rule.quantize is None else rule.quantize(state)
+
+
+def fire(mem: jax.Array, flag: jax.Array, rule: FiringRule) -> tuple[jax.Array, jax.Array]:
+    r"""Quantize the new membrane, fire, and reset at once if the reset is not delayed.
+
+    .. math:: S = g\,[U > \theta], \qquad
+        U \leftarrow U - (S/g - R)\,\theta \quad\text{or, for "zero",}\quad U - (S/g - R)\,U
+
+    Inhibition ignores ``graded`` in the spikes but, as snnTorch, not in the reset.
+
+    Args:
+        mem: charged membrane.
+        flag: the reset that :func:`reset_flag` found and the charging has already applied.
+        rule: how to fire.
+
+    Returns:
+        ``(mem, spikes)`` after the step.
+
+    Raises:
+        ShapeError: inhibition and a membrane that is not ``[B, N]``.
+    """
+    mem = quantized(mem, rule)
+    if rule.inhibition:
+        fired = spk = _spikes(mem, rule) * _winner(mem, rule)
+    else:
+        fired = _spikes(quantized(mem, rule), rule)
+        spk = fired if rule.graded is None else fired * rule.graded
+    if not rule.reset_delay:
+        counted = fired / rule.graded if rule.inhibition and rule.graded is not None else fired
+        mem = discharge(mem, counted - flag, rule)
+    return mem, spk
+
+
+def _spikes(mem: jax.Array, rule: FiringRule) -> jax.Array:
+    return rule.spike(mem - rule.threshold).astype(mem.dtype)
+
+
+def _winner(mem: jax.Array, rule: FiringRule) -> jax.Array:
+    """One-hot mask of the neuron furthest above threshold in each sample; the first one of equals."""
+    if mem.ndim != 2:
+        raise ShapeError(
+            f"inhibition=True got a membrane of shape {mem.shape}; expected [B, N], since the neurons of one "
+            "dense layer inhibit each other. Flatten the input, as x.reshape(x.shape[0], -1)."
+        )
+    winner = jnp.argmax(mem - rule.threshold, axis=1)
+    return jax.nn.one_hot(winner, mem.shape[1], dtype=mem.dtype)

@@ -1,0 +1,60 @@
+"""First-order leaky integrate-and-fire, and its recurrent form."""
+
+from __future__ import annotations
+
+import jax
+
+from snnax.dynamics.arithmetic import Constant, unit
+from snnax.dynamics.firing import FiringRule, discharge, fire, reset_flag
+
+State = tuple[jax.Array]
+
+
+def step(state: State, x: jax.Array, beta: Constant, rule: FiringRule) -> tuple[State, jax.Array]:
+    r"""One step of a leaky integrator.
+
+    .. math:: U' = \beta U + I - R\theta \qquad\text{or, for "zero",}\qquad U' = \beta\,(1 - R)\,U + I
+
+    Args:
+        state: ``(mem,)``.
+        x: input current, of the shape of the membrane.
+        beta: decay per step, clamped to [0, 1].
+        rule: threshold, reset and spike function.
+
+    Returns:
+        ``((mem,), spikes)``.
+    """
+    (mem,) = state
+    flag = reset_flag(mem, rule)
+    if rule.reset == "zero":
+        charged = unit(beta) * ((1 - flag) * mem) + x
+    else:
+        charged = discharge(unit(beta) * mem + x, flag, rule)
+    mem, spk = fire(charged, flag, rule)
+    return (mem,), spk
+
+
+def recurrent_step(
+    state: State, x: jax.Array, feedback: jax.Array, beta: Constant, rule: FiringRule
+) -> tuple[State, jax.Array]:
+    r"""One step of a leaky integrator that also receives ``feedback``, the weighted spikes of the step before.
+
+    .. math:: U' = (1 - R)\,(\beta U + I + F) \quad\text{for "zero", else}\quad U' = \beta U + I + F - R\theta
+
+    Unlike :func:`step`, "zero" discards the input and the feedback of the reset step.
+
+    Args:
+        state: ``(mem,)``.
+        x: input current, of the shape of the membrane.
+        feedback: recurrent current, of the shape of the membrane.
+        beta: decay per step, clamped to [0, 1].
+        rule: threshold, reset and spike function.
+
+    Returns:
+        ``((mem,), spikes)``.
+    """
+    (mem,) = state
+    flag = reset_flag(mem, rule)
+    charged = discharge(unit(beta) * mem + x + feedback, flag, rule)
+    mem, spk = fire(charged, flag, rule)
+    return (mem,), spk

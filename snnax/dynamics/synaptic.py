@@ -1,0 +1,46 @@
+"""Second-order leaky integrate-and-fire: a synaptic current that charges a membrane."""
+
+from __future__ import annotations
+
+import jax
+
+from snnax.dynamics.arithmetic import Constant, unit
+from snnax.dynamics.firing import FiringRule, discharge, fire, quantized, reset_flag
+
+State = tuple[jax.Array, jax.Array]
+
+
+def step(
+    state: State,
+    x: jax.Array,
+    alpha: Constant,
+    beta: Constant,
+    rule: FiringRule,
+    feedback: jax.Array | None = None,
+) -> tuple[State, jax.Array]:
+    r"""One step of a synaptic current and the membrane it charges.
+
+    .. math:: I_s' = \alpha I_s + I + F, \qquad U' = \beta U + I_s' - R\theta
+        \quad\text{or, for "zero",}\quad U' = (1 - R)\,(\beta U + I_s')
+
+    The synaptic current is never reset.
+
+    Args:
+        state: ``(syn, mem)``.
+        x: input current, of the shape of the membrane.
+        alpha: decay of the synaptic current per step, clamped to [0, 1].
+        beta: decay of the membrane per step, clamped to [0, 1].
+        rule: threshold, reset and spike function.
+        feedback: recurrent current, of the shape of the membrane; none if not given.
+
+    Returns:
+        ``((syn, mem), spikes)``.
+    """
+    syn, mem = state
+    flag = reset_flag(mem, rule)
+    syn = unit(alpha) * syn + x
+    if feedback is not None:
+        syn = syn + feedback
+    charged = discharge(unit(beta) * mem + syn, flag, rule)
+    mem, spk = fire(charged, flag, rule)
+    return (quantized(syn, rule), mem), spk

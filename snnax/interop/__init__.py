@@ -1,0 +1,75 @@
+"""From snnTorch and NIR to Flax and back, and the proof that both sides compute the same spikes.
+
+Importing this package imports no torch. What needs torch imports it when it is called, and says which
+extra brings it when it is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from snnax.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from snnax.interop.compare import Report as Report
+    from snnax.interop.compare import crossvalidate as crossvalidate
+    from snnax.interop.convert import from_nir as from_nir
+    from snnax.interop.convert import to_nir as to_nir
+    from snnax.interop.snntorch import from_snntorch as from_snntorch
+    from snnax.interop.snntorch import to_snntorch as to_snntorch
+    from snnax.interop.trace import NodeTrace as NodeTrace
+    from snnax.interop.trace import Side as Side
+    from snnax.interop.trace import Trace as Trace
+
+# Where each public name lives. A test holds this table, __all__ and the block above to each other.
+_HOMES = {
+    "snnax.interop.compare": ("Report", "crossvalidate"),
+    "snnax.interop.convert": ("from_nir", "to_nir"),
+    "snnax.interop.snntorch": ("from_snntorch", "to_snntorch"),
+    "snnax.interop.trace": ("NodeTrace", "Side", "Trace"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_TORCH_PACKAGES = ("torch", "snntorch", "norse", "nirtorch")
+
+__all__ = [
+    "NodeTrace",
+    "Report",
+    "Side",
+    "Trace",
+    "crossvalidate",
+    "from_nir",
+    "from_snntorch",
+    "to_nir",
+    "to_snntorch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'snnax.interop' has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _TORCH_PACKAGES:
+            raise
+        return _unavailable(name, package)
+    globals()[name] = value
+    return value
+
+
+def _unavailable(name: str, package: str) -> Any:
+    """A function that says what is missing when it is called, so that importing it does not fail."""
+
+    def unavailable(*_: object, **__: object) -> NoReturn:
+        raise MissingDependencyError(package, "torch", f"snnax.interop.{name}")
+
+    unavailable.__name__ = unavailable.__qualname__ = name
+    return unavailable
+
+
+def __dir__() -> list[str]:
+    """Public names, loaded or not."""
+    return sorted({*globals(), *__all__})

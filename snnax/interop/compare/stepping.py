@@ -1,0 +1,135 @@
+"""One step of a recorded neuron layer again, from its recorded state and current, under any equation.
+
+The equations are those of :mod:`snnax.dynamics`, run operation by operation in the layer's own precision, so that
+nothing is fused and a correct recording is met to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import nir
+import numpy as np
+
+from snnax.dynamics import alpha, lapicque, leaky, synaptic
+from snnax.dynamics.firing import FiringRule, step_function
+from snnax.interop.compare.rounding import Recursion
+from snnax.interop.nodes import metadata
+from snnax.interop.nodes.spec import STATES, NeuronSpec
+
+Array = np.ndarray
+States = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Move:
+    """A step: states after it, its spikes, and the membrane that was compared with the threshold."""
+
+    states: dict[str, Array]
+    spk: Array
+    charged: Array
+
+
+def spec_of(side: Any, graph: nir.NIRGraph | None, name: str) -> NeuronSpec | None:
+    """The neuron as its side tells (``side.spec(name)``), else as the graph's metadata tells, else ``None``."""
+    ask = getattr(side, "spec", None)
+    spec = ask(name) if callable(ask) else None
+    if spec is None and graph is not None and name in graph.nodes:
+        spec = metadata.read_spec(graph.nodes[name], name)
+    return spec if spec is not None and spec.kind in STATES else None
+
+
+def value(spec: NeuronSpec, name: str, dtype: np.dtype, rank: int) -> Array:
+    """A number of ``spec`` in the layer's precision, as many axes as its arrays have: 0-d, or ``rank``."""
+    number = np.asarray(spec.values.get(name, 1.0)).astype(dtype)
+    return number if number.ndim == 0 else number.reshape((1,) * (rank - number.ndim) + number.shape)
+
+
+def step(spec: NeuronSpec, states: States, current: Array, feedback: Array | None = None) -> Move:
+    """Advance the states ``[..., N]`` by one step of ``spec``; leading axes are independent of each other.
+
+    Args:
+        spec: the neuron. Its quantizer is left out: what a state was before it was rounded to a level is what
+            can be compared. Inhibition is left out as well.
+        states: states before the step, by name.
+        current: input current.
+        feedback: recurrent current.
+    """
+    dtype, rank = current.dtype, current.ndim
+    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+        rule = FiringRule(
+            threshold=value(spec, "threshold", dtype, rank),
+            spike=step_function,
+            reset=spec.reset_mechanism,
+            reset_delay=spec.reset_delay,
+            graded=value(spec, "graded_spikes_factor", dtype, rank) if _graded(spec) else None,
+        )
+        after, spk = _advance(spec, states, current, feedback, rule)
+        charged = after["mem"]
+        if not spec.reset_delay:
+            charged = _advance(spec, states, current, feedback, rule._replace(reset_delay=True))[0]["mem"]
+    return Move(after, spk, charged)
+
+
+def _graded(spec: NeuronSpec) -> bool:
+    return spec.values.get("graded_spikes_factor") is not None
+
+
+def _advance(
+    spec: NeuronSpec, states: States, current: Array, feedback: Array | None, rule: FiringRule
+) -> tuple[dict[str, Array], Array]:
+    """The equation of the family of ``spec``."""
+    names = STATES[spec.kind]
+    before: Any = tuple(jax.numpy.asarray(states[name]) for name in names)
+    x = jax.numpy.asarray(current)
+    extra = None if feedback is None else jax.numpy.asarray(feedback)
+
+    def number(name: str) -> Array:
+        return value(spec, name, current.dtype, current.ndim)
+
+    after: Any
+    if spec.kind in ("Synaptic", "RSynaptic"):
+        after, spk = synaptic.step(before, x, number("alpha"), number("beta"), rule, extra)
+    elif spec.kind == "Alpha":
+        after, spk = alpha.step(before, x, number("alpha"), number("beta"), rule)
+    elif spec.kind == "Lapicque":
+        after, spk = lapicque.step(before, x, number("R"), number("C"), number("time_step"), rule)
+    elif spec.kind == "RLeaky":
+        extra = jax.numpy.zeros_like(x) if extra is None else extra
+        after, spk = leaky.recurrent_step(before, x, extra, number("beta"), rule)
+    else:
+        after, spk = leaky.step(before, x, number("beta"), rule)
+    return {name: np.asarray(state) for name, state in zip(names, after, strict=True)}, np.asarray(spk)
+
+
+def recursion(spec: NeuronSpec | None) -> Recursion:
+    """Constants for the rounding bound; of an unknown neuron: no decay, no threshold."""
+    if spec is None:
+        return Recursion()
+
+    def number(name: str) -> Array:
+        return np.asarray(spec.values.get(name, 1.0), np.float64)
+
+    if spec.kind == "Lapicque":
+        resistance, capacity, dt = number("R"), number("C"), number("time_step")
+        return Recursion(1 - dt / (resistance * capacity), gain=dt / capacity, threshold=number("threshold"))
+    beta, syn = np.clip(number("beta"), 0, 1), np.clip(number("alpha"), 0, 1)
+    if spec.kind != "Alpha":
+        return Recursion(beta, syn, threshold=number("threshold"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_a, log_b = np.log(syn), np.log(beta)
+        scale = log_a / (log_b - log_a) + 1
+        roundings = 4 * (np.abs(log_a) + np.abs(log_b)) / np.abs(log_b - log_a)
+    finite = np.isfinite(scale) & np.isfinite(roundings)
+    return Recursion(
+        beta, syn, threshold=number("threshold"), scale=np.where(finite, scale, 1.0),
+        scale_roundings=np.where(finite, roundings, 4.0),
+    )  # fmt: skip
+
+
+def before(states: States) -> dict[str, Array]:
+    """States before each step of a run from rest: those after the step before, zero at first."""
+    return {name: np.concatenate([np.zeros_like(state[:1]), state[:-1]]) for name, state in states.items()}

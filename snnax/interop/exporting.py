@@ -1,0 +1,262 @@
+"""``to_nir``: a flax model as a NIR graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import nir
+import numpy as np
+
+from snnax.errors import ArgumentError, ConversionError, ShapeError
+from snnax.interop import conventions
+from snnax.interop.nodes import metadata
+from snnax.interop.nodes.extension import Extension
+from snnax.interop.nodes.flax_neurons import spec_from_module
+from snnax.interop.nodes.neurons import node_from_spec
+from snnax.interop.nodes.norm import fold
+from snnax.interop.nodes.recurrent import split
+from snnax.interop.nodes.registry import Site, Variables, write
+from snnax.layers import Flatten, State
+from snnax.network.containers import Container, Graph, read_port
+from snnax.network.schedule import branch, owners
+from snnax.network.topology import INPUT, OUTPUT
+from snnax.neurons import SpikingNeuron
+
+Shape = tuple[int, ...]
+
+
+def to_nir(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    sample: Any = None,
+    dt: float = conventions.DT,
+    *,
+    batchnorm: Literal["keep", "fold"] = "keep",
+    dropout: Literal["keep", "drop"] = "drop",
+) -> nir.NIRGraph:
+    """Turn a flax model into a NIR graph in memory; write it with :func:`snnax.interop.write_nir`.
+
+    Decays become time constants, ``tau = dt/(1-beta)``. What NIR cannot say travels as metadata, and what it
+    has no node for as an extension node.
+
+    Args:
+        model: a ``Sequential`` or ``Graph``, also nested.
+        variables: its variables.
+        sample: one step's input ``[B, ...]`` as the model takes it, for the shapes; not needed for a model
+            that knows its ``input_shape``, as imported ones do.
+        dt: time step in seconds.
+        batchnorm: ``"fold"`` moves batch normalisation into the weights before it (exact up to rounding).
+        dropout: ``"drop"`` leaves it out, which changes nothing outside training.
+
+    Returns:
+        The graph, names those of the model (``layers_3`` becomes ``3``), weights in torch's layout.
+
+    Raises:
+        ConversionError: for a layer that has no NIR form, and numbers that are not finite.
+        ShapeError: if the sample does not fit the model.
+        ArgumentError: if the model is no container, or its input's shape is not known.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
+        >>> from snnax import interop
+        >>> net = snn.Sequential([nn.Dense(2), snn.Leaky(beta=0.9, init_hidden=True)])
+        >>> x = jnp.ones((1, 3))
+        >>> graph = interop.to_nir(net, net.init(jax.random.key(0), x), x)
+        >>> float(round(graph.nodes["1"].tau[0], 6)), sorted(graph.nodes)
+        (0.001, ['0', '1', 'input', 'output'])
+    """
+    if not isinstance(model, Container):
+        raise ArgumentError(
+            f"to_nir got a {type(model).__name__}. Write the network as snnax.Sequential or snnax.Graph: a module's "
+            "own __call__ cannot be read as a graph."
+        )
+    if not dt > 0:
+        raise ArgumentError(f"dt={dt!r}; expected seconds greater than 0.")
+    exporter = _Exporter(float(dt))
+    frame = _frame(model, sample)
+    try:
+        ends = exporter.container(model, dict(variables), "", [(INPUT, frame)])
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ShapeError | ConversionError | ArgumentError):
+            raise
+        raise ShapeError(f"a sample of shape {frame.shape} does not go through the model: {error}") from error
+    return _finish(exporter, model, frame, ends, batchnorm, dropout)
+
+
+def node_name(path: str) -> str:
+    """``layers_3`` -> ``3``, the key that torch's ``Sequential`` uses; other names stay."""
+    return path.removeprefix("layers_") if path.removeprefix("layers_").isdigit() else path
+
+
+def _frame(model: Container, sample: Any) -> jax.ShapeDtypeStruct:
+    """Shape of one step's input, channels last, with batch 1."""
+    if sample is not None:
+        shape = np.shape(sample)
+        if len(shape) < 2:
+            raise ShapeError(f"sample has shape {shape}; expected one step's input with its batch, [B, ...].")
+        shape = tuple(shape[1:])
+    elif getattr(model, "input_shape", None) is not None:
+        shape = tuple(model.input_shape)  # type: ignore[attr-defined]
+    else:
+        raise ArgumentError("the model does not know its input's shape; pass sample=x[0], one step's input [B, ...].")
+    first = isinstance(model, Graph) and model.channels_first
+    return jax.ShapeDtypeStruct((1, *(conventions.shape_last(shape) if first else shape)), jnp.float32)
+
+
+class _Exporter:
+    """One export: nodes and edges written so far."""
+
+    def __init__(self, dt: float) -> None:
+        self.dt = dt
+        self.nodes: dict[str, nir.NIRNode] = {}
+        self.edges: list[tuple[str, str]] = []
+        self.permuted: dict[str, Shape] = {}
+        self.ports: dict[str, tuple[nn.Module, str]] = {}
+
+    def container(self, model: Container, variables: Variables, prefix: str, entry: Any) -> list[tuple[str, Any]]:
+        """Write a container's nodes; returns what its output is the sum of: ``(node, shape)``."""
+        if prefix and isinstance(model, Graph) and (model.outputs is not None or model.channels_first):
+            raise ConversionError(
+                prefix, "a nested Graph returns ports of its own or takes channels-first images",
+                "Keep outputs= and channels_first= for the outermost Graph.",
+            )  # fmt: skip
+        members, owner, plan = model.members(), owners(model), model.plan()
+        known: dict[str, list[tuple[str, Any]]] = {INPUT: entry}
+        for name in plan.order:
+            known[name] = [(prefix + node_name(name), None)]
+        for name in plan.order:
+            path, module = prefix + node_name(name), members[name]
+            feeds = [pair for source, _ in plan.sources[name] for pair in known[source]]
+            shape = next(s for _, s in feeds if s is not None)
+            own = branch(variables, owner[name])
+            if isinstance(module, Container):
+                known[name] = self.container(module, own, f"{path}.", feeds)
+                continue
+            shared = None if owner[name] == name else prefix + node_name(owner[name])
+            known[name] = [(path, self.leaf(path, module, own, feeds, shape, shared))]
+        return [pair for source, _ in plan.sources[OUTPUT] for pair in known[source]]
+
+    def leaf(self, path: str, module: nn.Module, variables: Variables, feeds: Any, shape: Any, shared: Any) -> Any:
+        """Write one layer and the edges into it; returns the shape that leaves it."""
+        out = self._shape_out(path, module, variables, shape)
+        site = Site(path, _sample(shape), _sample(out), self.dt)
+        order = {self.permuted.get(source) for source, _ in feeds}
+        if len(order) > 1:
+            raise ConversionError(path, "it adds flattened images in different orders", "Flatten all of them alike.")
+        axes = order.pop()
+        self.ports[path] = (module, path)
+        if isinstance(module, SpikingNeuron):
+            self._neuron(path, module, variables, site, feeds, axes)
+            return out
+        node = write(module, variables, site)
+        if isinstance(module, Flatten) and not module.channels_first and len(site.shape_in) > 1:
+            self.permuted[path] = _sample_last(shape)
+        elif axes is not None:
+            node = self._unpermute(path, node, module, axes)
+        if shared is not None:
+            node.metadata.update(metadata.write(node, {**metadata.read(node), "shared_with": shared}).metadata)
+        self.nodes[path] = node
+        self.edges += [(source, path) for source, _ in feeds]
+        return out
+
+    def _shape_out(self, path: str, module: nn.Module, variables: Variables, shape: Any) -> Any:
+        if isinstance(module, SpikingNeuron | State):
+            return shape
+        try:
+            return jax.eval_shape(lambda v, x: module.apply(v, x), variables, shape)
+        except Exception as error:
+            raise ShapeError(f"{path!r} cannot take samples of shape {shape.shape[1:]}: {error}") from error
+
+    def _neuron(
+        self, path: str, module: SpikingNeuron, variables: Variables, site: Site, feeds: Any, axes: Shape | None
+    ) -> None:
+        spec = spec_from_module(path, module, variables)
+        if axes is not None:
+            if any(np.ndim(v) for v in spec.values.values()) or spec.recurrent:
+                raise ConversionError(
+                    path, "it has a parameter for each neuron and follows a Flatten in H, W, C order",
+                    "Use snnax.Flatten(channels_first=True).",
+                )  # fmt: skip
+            self.permuted[path] = axes
+        if not spec.recurrent:
+            self.nodes[path] = node_from_spec(path, spec, site.shape_in, self.dt)
+            self.edges += [(source, path) for source, _ in feeds]
+            return
+        neuron, weights = split(spec, site)
+        self.nodes[f"{path}.lif"], self.nodes[f"{path}.w_rec"] = neuron, weights
+        self.ports[path] = (module, f"{path}.lif")
+        self.edges += [(source, f"{path}.lif") for source, _ in feeds]
+        self.edges += [(f"{path}.lif", f"{path}.w_rec"), (f"{path}.w_rec", f"{path}.lif")]
+
+    def _unpermute(self, path: str, node: nir.NIRNode, module: nn.Module, axes: Shape) -> nir.NIRNode:
+        """Columns of a weight from the order H, W, C to C, H, W."""
+        if isinstance(module, nn.Dense):
+            columns = conventions.channels_first(np.arange(prod(axes)).reshape(axes)).ravel()
+            node.weight = np.ascontiguousarray(node.weight[:, columns])
+            return node
+        if isinstance(module, nn.Dropout):
+            self.permuted[path] = axes
+            return node
+        raise ConversionError(
+            path, f"a {type(module).__name__} follows a Flatten in H, W, C order", "Use snnax.Flatten(channels_first=True)."
+        )
+
+
+def _sample(shape: Any) -> Shape:
+    return conventions.shape_first(tuple(shape.shape[1:]))
+
+
+def _sample_last(shape: Any) -> Shape:
+    return tuple(shape.shape[1:])
+
+
+def _finish(
+    exporter: _Exporter, model: Container, frame: Any, ends: list[tuple[str, Any]], batchnorm: str, dropout: str
+) -> nir.NIRGraph:
+    if any(name in exporter.permuted for name, _ in ends):
+        raise ConversionError(ends[0][0], "its output is in H, W, C order", "Use snnax.Flatten(channels_first=True).")
+    nodes: dict[str, nir.NIRNode] = {INPUT: nir.Input(input_type={"input": np.array(_sample(frame))}), **exporter.nodes}
+    named = {name: exporter.ports[name][1] for name in exporter.ports}
+    edges = [(named.get(s, s), t) for s, t in exporter.edges]
+    edges += [(named.get(s, s), OUTPUT) for s, _ in ends]
+    nodes[OUTPUT] = nir.Output(output_type={"output": np.array(_sample(ends[0][1]))})
+    graph = nir.NIRGraph(nodes, edges, type_check=False)
+    content: dict[str, Any] = {"dt": exporter.dt}
+    if isinstance(model, Graph) and model.outputs is not None:
+        content["outputs"] = [[node_name(n), p] for n, p in model.outputs]
+    if batchnorm == "fold":
+        fold_norms(graph)
+    if dropout == "drop":
+        for name in [n for n, node in graph.nodes.items() if isinstance(node, Extension) and node.op == "Dropout"]:
+            bypass(graph, name)
+    return metadata.write(graph, content)
+
+
+def fold_norms(graph: nir.NIRGraph) -> None:
+    """Fold each batch normalisation of the graph into the one node before it."""
+    for name in [n for n, node in graph.nodes.items() if isinstance(node, Extension) and node.op == "BatchNorm"]:
+        sources = [s for s, t in graph.edges if t == name]
+        if len(sources) != 1 or len([t for s, t in graph.edges if s == sources[0]]) != 1:
+            raise ConversionError(
+                name, "the layer before it feeds others too, or it has several inputs", "Use batchnorm='keep'."
+            )
+        source = graph.nodes[sources[0]]
+        if "shared_with" in metadata.read(source):
+            raise ConversionError(name, "the layer before it is used twice", "Use batchnorm='keep'.")
+        graph.nodes[sources[0]] = fold(name, source, graph.nodes[name])
+        bypass(graph, name)
+
+
+def bypass(graph: nir.NIRGraph, name: str) -> None:
+    """Take a node with one input out and join its ends."""
+    (source,) = [s for s, t in graph.edges if t == name]
+    graph.edges = [(source if s == name else s, t) for s, t in graph.edges if t != name]
+    del graph.nodes[name]
+
+
+__all__ = ["bypass", "fold_norms", "node_name", "read_port", "to_nir"]

@@ -1,0 +1,24 @@
+"""Converters between NIR nodes and flax modules, one file per family, in one registry."""
+
+from snnax.interop.nodes import conv, linear, norm, pooling, shape
+from snnax.interop.nodes.extension import Extension
+from snnax.interop.nodes.neurons import node_from_spec, spec_from_node
+from snnax.interop.nodes.registry import Built, Site, build, supported, write
+from snnax.interop.nodes.spec import NeuronSpec
+
+__all__ = [
+    "Built",
+    "Extension",
+    "NeuronSpec",
+    "Site",
+    "build",
+    "conv",
+    "linear",
+    "node_from_spec",
+    "norm",
+    "pooling",
+    "shape",
+    "spec_from_node",
+    "supported",
+    "write",
+]

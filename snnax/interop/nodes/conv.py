@@ -1,0 +1,147 @@
+"""Conv1d and Conv2d nodes <-> ``nn.Conv``: any kernel, stride, padding, dilation and groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import nir
+import numpy as np
+
+from snnax.errors import ConversionError, ShapeError
+from snnax.interop.conventions import kernel_from_torch, kernel_to_torch
+from snnax.interop.nodes import metadata
+from snnax.interop.nodes.registry import Built, Shape, Site, Variables, builds, writes
+
+Pads = tuple[tuple[int, int], ...]
+
+
+def sizes(value: Any, rank: int) -> Shape:
+    """An int, NumPy scalar, tuple or array as a tuple of ``rank`` ints."""
+    flat = np.asarray(value).ravel()
+    return tuple(int(v) for v in (flat if flat.size == rank else np.repeat(flat, rank)))
+
+
+def text(value: Any) -> str | None:
+    """``"same"`` / ``"valid"`` from what h5py or a user gives; ``None`` for numbers."""
+    if isinstance(value, bytes):
+        return value.decode().lower()
+    return value.lower() if isinstance(value, str) else None
+
+
+def pads_of(padding: Any, kernel: Shape, dilation: Shape, stride: Shape, name: str) -> Pads:
+    """Zeros before and after each spatial axis, as torch puts them."""
+    word = text(padding)
+    if word == "valid":
+        return ((0, 0),) * len(kernel)
+    if word == "same":
+        if any(s != 1 for s in stride):
+            raise ConversionError(name, f"padding 'same' with stride {stride}", "Give the padding in numbers.")
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        return tuple((t // 2, t - t // 2) for t in totals)
+    if word is not None:
+        raise ConversionError(name, f"padding {padding!r} is unknown", "Use 'same', 'valid' or numbers.")
+    return tuple((p, p) for p in sizes(padding, len(kernel)))
+
+
+def spatial_out(shape: Shape, kernel: Shape, stride: Shape, pads: Pads, dilation: Shape) -> Shape:
+    """Output length of each spatial axis, rounded down."""
+    spans = (d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    entries = zip(shape, spans, stride, pads, strict=True)
+    return tuple((n + sum(pad) - span) // step + 1 for n, span, step, pad in entries)
+
+
+@builds(nir.Conv1d, nir.Conv2d)
+def build_conv(node: nir.Conv1d | nir.Conv2d, site: Site) -> Built:
+    """Cross-correlation as torch's; NIR keeps the weight as ``(out, in/groups, ...)``."""
+    rank = 1 if isinstance(node, nir.Conv1d) else 2
+    weight, groups = np.asarray(node.weight), int(node.groups)
+    if weight.ndim != rank + 2:
+        raise ShapeError(f"{site.name!r} has a weight of shape {weight.shape}; expected {rank + 2} axes.")
+    expected = (weight.shape[1] * groups,)
+    if len(site.shape_in) != rank + 1 or site.shape_in[:1] != expected:
+        raise ShapeError(
+            f"{site.name!r} gets samples of shape {site.shape_in}; expected ({expected[0]}, {'H, W' if rank == 2 else 'L'})."
+        )
+    kernel = tuple(weight.shape[2:])
+    stride, dilation = sizes(node.stride, rank), sizes(node.dilation, rank)
+    pads = pads_of(node.padding, kernel, dilation, stride, site.name)
+    out = spatial_out(site.shape_in[1:], kernel, stride, pads, dilation)
+    if any(n < 1 for n in out):
+        raise ShapeError(f"{site.name!r}: samples of shape {site.shape_in} are smaller than its kernel {kernel}.")
+    params = {"kernel": jnp.asarray(kernel_from_torch(weight))}
+    use_bias = metadata.read(node, site.name).get("bias", True) or bool(np.any(node.bias))
+    if use_bias:
+        params["bias"] = jnp.asarray(np.asarray(node.bias))
+    module = nn.Conv(
+        weight.shape[0], kernel, strides=stride, padding=pads, kernel_dilation=dilation, feature_group_count=groups,
+        use_bias=use_bias,
+    )  # fmt: skip
+    return Built(module, {"params": params}, (weight.shape[0], *out))
+
+
+@writes(nn.Conv)
+def write_conv(module: nn.Conv, variables: Variables, site: Site) -> nir.NIRNode:
+    """Conv1d or Conv2d with the input's shape filled in and zeros where there is no bias."""
+    params = variables["params"]
+    weight = kernel_to_torch(params["kernel"])
+    rank = weight.ndim - 2
+    if rank not in (1, 2):
+        raise ConversionError(site.name, f"a convolution over {rank} axes", "NIR has one and two.")
+    if module.mask is not None or any(d != 1 for d in sizes(_given(module.input_dilation), rank)):
+        raise ConversionError(site.name, "input_dilation or mask is set", "NIR has neither.")
+    kernel = tuple(weight.shape[2:])
+    stride, dilation = sizes(_given(module.strides), rank), sizes(_given(module.kernel_dilation), rank)
+    padding = _padding(module.padding, kernel, dilation, stride, site)
+    bias = np.asarray(params["bias"]) if module.use_bias else np.zeros(weight.shape[0], weight.dtype)
+    common = {"weight": weight, "padding": padding, "groups": module.feature_group_count, "bias": bias}
+    shape = site.shape_in[1:]
+    node: nir.NIRNode
+    if rank == 1:
+        node = nir.Conv1d(input_shape=shape[0], stride=stride[0], dilation=dilation[0], **common)
+    else:
+        node = nir.Conv2d(input_shape=shape, stride=stride, dilation=dilation, **common)
+    settle_types(node, site)
+    return metadata.write(node, {"bias": module.use_bias})
+
+
+def settle_types(node: nir.NIRNode, site: Site) -> None:
+    """Set the shapes ourselves: nir 1.0.8 gets them wrong for groups and for kernels that are not square."""
+    node.input_type = {"input": np.array(site.shape_in)}
+    if site.shape_out is not None:
+        node.output_type = {"output": np.array(site.shape_out)}
+
+
+def _given(value: Any) -> Any:
+    return 1 if value is None else value
+
+
+def _padding(padding: Any, kernel: Shape, dilation: Shape, stride: Shape, site: Site) -> Any:
+    """Flax's padding in NIR's terms: numbers, or ``"same"`` where only that says it."""
+    rank = len(kernel)
+    if isinstance(padding, str):
+        word = padding.upper()
+        if word == "VALID":
+            pads: Pads = ((0, 0),) * rank
+        elif word == "SAME":
+            spans = (d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+            totals = [
+                max((-(-n // s) - 1) * s + span - n, 0)
+                for n, s, span in zip(site.shape_in[1:], stride, spans, strict=True)
+            ]
+            pads = tuple((t // 2, t - t // 2) for t in totals)
+        else:
+            raise ConversionError(site.name, f"padding {padding!r}", "NIR pads with zeros: use 'SAME', 'VALID' or numbers.")
+    elif isinstance(padding, int):
+        pads = ((padding, padding),) * rank
+    else:
+        pads = tuple((p, p) if isinstance(p, int) else (int(p[0]), int(p[1])) for p in padding)
+    if all(a == b for a, b in pads):
+        first = tuple(a for a, _ in pads)
+        return first[0] if rank == 1 else first
+    if all(s == 1 for s in stride) and pads == pads_of("same", kernel, dilation, stride, site.name):
+        return "same"
+    raise ConversionError(
+        site.name, f"padding {pads} is not the same on both sides", "NIR cannot say it: pad the same on both sides."
+    )

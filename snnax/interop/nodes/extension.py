@@ -1,0 +1,75 @@
+"""A node for what NIR has no primitive for: exact in memory, in a file only on request."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import nir
+import numpy as np
+
+from snnax.errors import ConversionError
+
+PREFIX = "snnax."
+
+
+@dataclass(eq=False)
+class Extension(nir.NIRNode):
+    """A layer that NIR cannot express, as max pooling of real values or the Alpha neuron.
+
+    In a file its type reads ``"snnax.<op>"``, which other readers refuse rather than misread.
+
+    Attributes:
+        op: what it is, ``"MaxPool2d"``.
+        arrays: its weights, torch's layout.
+        options: its other arguments, JSON values.
+        shape_in: shape of one input sample, channels first.
+        shape_out: shape of one output sample.
+        writable: set by :func:`snnax.interop.write_nir` when the user allowed extensions in the file.
+    """
+
+    op: str
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    shape_in: tuple[int, ...] | None = None
+    shape_out: tuple[int, ...] | None = None
+    writable: bool = False
+
+    def __post_init__(self) -> None:
+        """Types as NIR's own nodes have them."""
+        self.input_type = {"input": None if self.shape_in is None else np.array(self.shape_in)}
+        self.output_type = {"output": None if self.shape_out is None else np.array(self.shape_out)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``nir.write``.
+
+        Raises:
+            ConversionError: unless extensions were allowed.
+        """
+        if not self.writable:
+            raise ConversionError(
+                self.op,
+                f"NIR has no node for {self.op}, so no other framework could read the file",
+                "Write it for snnax alone with interop.write_nir(path, graph, extensions=True), or export "
+                "without it (BatchNorm: to_nir(..., batchnorm='fold'); MaxPool: use average or sum pooling).",
+            )
+        content = {"options": self.options, "shape_in": self.shape_in, "shape_out": self.shape_out}
+        return {"type": PREFIX + self.op, "content": json.dumps(content), "arrays": dict(self.arrays),
+                "metadata": self.metadata}
+
+    @classmethod
+    def from_file(cls, entry: dict[str, Any]) -> Extension:
+        """The inverse of :meth:`to_dict`; raises ``KeyError`` or ``ValueError`` for damaged entries."""
+        content = json.loads(entry["content"])
+        shapes = [None if s is None else tuple(s) for s in (content["shape_in"], content["shape_out"])]
+        node = cls(
+            op=entry["type"].removeprefix(PREFIX),
+            arrays={k: np.asarray(v) for k, v in entry.get("arrays", {}).items()},
+            options=content["options"],
+            shape_in=shapes[0],
+            shape_out=shapes[1],
+            writable=True,
+        )
+        node.metadata = dict(entry.get("metadata", {}))
+        return node

@@ -1,0 +1,137 @@
+"""Neuron specs as flax modules with variables, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from snnax import neurons, surrogate
+from snnax.errors import ConversionError
+from snnax.interop.conventions import kernel_from_torch, kernel_to_torch, per_neuron_first, per_neuron_last
+from snnax.interop.nodes.spec import OPTIONS, VALUES, NeuronSpec
+from snnax.neurons.quantize import NearestLevel
+
+Variables = dict[str, Any]
+
+
+def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.SpikingNeuron, Variables]:
+    """The flax neuron, keeping its own state, and its variables; ``rank`` is that of one sample."""
+    kind = getattr(neurons, spec.kind)
+    fields = set(kind.__dataclass_fields__)
+    arguments: dict[str, Any] = {"init_hidden": True}
+    variables: Variables = {}
+    for key, value in spec.values.items():
+        here = per_neuron_last(value, rank)
+        arguments[key] = float(here) if here.ndim == 0 else here
+        if key in spec.learn:
+            arguments[f"learn_{key}"] = True
+            variables.setdefault("params", {})[key] = jnp.asarray(here, _dtype(here))
+        elif here.ndim:
+            variables.setdefault("buffers", {})[key] = jnp.asarray(here, _dtype(here))
+    if spec.kind == "Alpha" and "alpha" in arguments:
+        pass
+    for key in (*OPTIONS, "all_to_all"):
+        if key in fields and key in spec.options:
+            arguments[key] = spec.options[key]
+    if spec.surrogate is not None:
+        arguments["spike_grad"] = getattr(surrogate, spec.surrogate[0])(**spec.surrogate[1])
+    if spec.quantizer is not None:
+        arguments["state_quant"] = NearestLevel(spec.quantizer)
+    if "learn_recurrent" in fields:
+        _add_recurrence(spec, rank, arguments, variables)
+    return kind(**arguments), variables
+
+
+def _dtype(array: np.ndarray) -> Any:
+    return array.dtype if np.issubdtype(array.dtype, np.floating) and array.ndim else None
+
+
+def _add_recurrence(spec: NeuronSpec, rank: int, arguments: Variables, variables: Variables) -> None:
+    learn = "recurrent" in spec.learn
+    arguments["learn_recurrent"] = learn
+    home = variables.setdefault("params" if learn else "buffers", {})
+    if "V" in spec.recurrent:
+        value = per_neuron_last(spec.recurrent["V"], rank)
+        arguments.update(all_to_all=False, V=float(value) if value.ndim == 0 else value)
+        if learn or value.ndim:
+            home["V"] = jnp.asarray(value)
+        return
+    weight = spec.recurrent["weight"]
+    if weight.ndim == 2:
+        arguments["linear_features"] = weight.shape[0]
+    else:
+        arguments.update(conv2d_channels=weight.shape[0], kernel_size=tuple(weight.shape[2:]))
+    bias = spec.recurrent.get("bias", np.zeros(weight.shape[0], weight.dtype))
+    home["recurrent"] = {"kernel": jnp.asarray(kernel_from_torch(weight)), "bias": jnp.asarray(bias)}
+
+
+def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variables) -> NeuronSpec:
+    """The spec of a flax neuron with its present values.
+
+    Raises:
+        ConversionError: for functions that cannot be written down, as a surrogate of the user's own.
+    """
+    kind = type(module).__name__
+    if kind not in VALUES:
+        raise ConversionError(name, f"{kind} cannot be converted", f"Convertible neurons are {sorted(VALUES)}.")
+    values, learn = {}, []
+    for key in VALUES[kind]:
+        stored = _stored(variables, key)
+        value = stored if stored is not None else getattr(module, key, None)
+        if value is None or value is False:
+            continue
+        values[key] = per_neuron_first(value)
+        if getattr(module, f"learn_{key}", False):
+            learn.append(key)
+    if kind == "Lapicque":
+        values.update({k: per_neuron_first(v) for k, v in module.circuit(variables).items()})
+    recurrent = _recurrence(module, variables)
+    if recurrent and module.learn_recurrent:
+        learn.append("recurrent")
+    options = {k: getattr(module, k) for k in OPTIONS if hasattr(module, k)}
+    return NeuronSpec(
+        kind, values, tuple(learn), options, _surrogate_of(name, module), recurrent, _levels_of(name, module)
+    )
+
+
+def _stored(variables: Variables, key: str) -> Any:
+    for collection in ("params", "buffers"):
+        if key in variables.get(collection, {}):
+            return np.asarray(variables[collection][key])
+    return None
+
+
+def _recurrence(module: Any, variables: Variables) -> dict[str, np.ndarray]:
+    if not hasattr(module, "learn_recurrent"):
+        return {}
+    if not module.all_to_all:
+        stored = _stored(variables, "V")
+        return {"V": per_neuron_first(module.V if stored is None else stored)}
+    home = variables["params" if module.learn_recurrent else "buffers"]["recurrent"]
+    return {"weight": kernel_to_torch(home["kernel"]), "bias": np.asarray(home["bias"])}
+
+
+def _surrogate_of(name: str, module: Any) -> tuple[str, dict[str, Any]] | None:
+    function = module.spike_grad
+    if function is None:
+        return None
+    if not isinstance(function, surrogate.Surrogate) or function.name == "custom_surrogate":
+        raise ConversionError(
+            name, "its spike_grad is a function of your own, which no file can hold",
+            "Use a surrogate of snnax.surrogate, or convert with spike_grad=None and set yours afterwards.",
+        )  # fmt: skip
+    return function.name, function.options
+
+
+def _levels_of(name: str, module: Any) -> tuple[float, ...] | None:
+    quantizer = module.state_quant
+    if not quantizer:
+        return None
+    if not isinstance(quantizer, NearestLevel):
+        raise ConversionError(
+            name, "its state_quant is a function of your own, which no file can hold",
+            "Use snnax.neurons.quantize.NearestLevel(levels).",
+        )  # fmt: skip
+    return tuple(quantizer.levels)

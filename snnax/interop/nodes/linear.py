@@ -1,0 +1,84 @@
+"""Affine and Linear nodes <-> ``nn.Dense``; Scale <-> ``snnax.layers.Scale``."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+import nir
+import numpy as np
+
+from snnax.errors import ConversionError, ShapeError
+from snnax.interop.conventions import (
+    kernel_from_torch,
+    kernel_to_torch,
+    per_neuron_first,
+    per_neuron_last,
+)
+from snnax.interop.nodes import metadata
+from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
+from snnax.layers import Scale
+
+
+@builds(nir.Affine, nir.Linear)
+def build_dense(node: nir.Affine | nir.Linear, site: Site) -> Built:
+    """``y = W x (+ b)``; NIR keeps W as ``(out, in)``, flax as ``(in, out)``."""
+    weight = np.asarray(node.weight)
+    if weight.ndim != 2:
+        raise ConversionError(
+            site.name, f"its weight has shape {weight.shape}", "Only (out, in) is supported; split the batched node."
+        )
+    if len(site.shape_in) != 1:
+        raise ConversionError(
+            site.name, f"a linear layer gets samples of shape {site.shape_in}",
+            "Put a Flatten node in front of it; snnax does not apply linear layers along one axis of several.",
+        )  # fmt: skip
+    if site.shape_in != weight.shape[1:]:
+        raise ShapeError(
+            f"{site.name!r} gets samples of shape {site.shape_in}, its weight {weight.shape} takes ({weight.shape[1]},)."
+        )
+    params = {"kernel": jnp.asarray(kernel_from_torch(weight))}
+    if isinstance(node, nir.Affine):
+        bias = np.asarray(node.bias)
+        if bias.shape != weight.shape[:1]:
+            raise ShapeError(f"{site.name!r} has a bias of shape {bias.shape}; its weight asks for {weight.shape[:1]}.")
+        params["bias"] = jnp.asarray(bias)
+    module = nn.Dense(weight.shape[0], use_bias="bias" in params)
+    return Built(module, {"params": params}, weight.shape[:1])
+
+
+@writes(nn.Dense)
+def write_dense(module: nn.Dense, variables: Variables, site: Site) -> nir.NIRNode:
+    """Affine, or Linear where there is no bias."""
+    params = variables["params"]
+    weight = kernel_to_torch(params["kernel"])
+    if module.use_bias:
+        return nir.Affine(weight=weight, bias=np.asarray(params["bias"]))
+    return nir.Linear(weight=weight)
+
+
+@builds(nir.Scale)
+def build_scale(node: nir.Scale, site: Site) -> Built:
+    """``y = s * x`` elementwise; one number in the metadata stays one number."""
+    content = metadata.read(node, site.name)
+    scale = np.asarray(node.scale)
+    try:
+        np.broadcast_to(scale, site.shape_in)
+    except ValueError as error:
+        raise ShapeError(f"{site.name!r} scales by {scale.shape}, its samples have {site.shape_in}.") from error
+    factor = content.get("factor")
+    if factor is not None and np.allclose(scale, factor):
+        return Built(Scale(float(factor)), {}, site.shape_in)
+    here = per_neuron_last(scale, len(site.shape_in))
+    learn = bool(content.get("learn", False))
+    home = "params" if learn else "buffers"
+    return Built(Scale(here, learn_scale=learn), {home: {"scale": jnp.asarray(here)}}, site.shape_in)
+
+
+@writes(Scale)
+def write_scale(module: Scale, variables: Variables, site: Site) -> nir.NIRNode:
+    """Scale with the full shape of a sample, as NIR asks."""
+    home = "params" if module.learn_scale else "buffers"
+    scale = per_neuron_first(variables.get(home, {}).get("scale", module.scale))
+    node = nir.Scale(scale=np.broadcast_to(np.asarray(scale, np.float32), site.shape_in).copy())
+    content = {"learn": module.learn_scale}
+    return metadata.write(node, {**content, "factor": float(scale)} if scale.ndim == 0 else content)

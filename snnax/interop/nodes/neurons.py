@@ -1,0 +1,199 @@
+"""Neuron layers as NIR nodes: LIF, CubaLIF and IF with what NIR cannot say in metadata, Alpha as extension.
+
+=========  ==========  =====================================================================
+neuron     NIR node    parameters
+=========  ==========  =====================================================================
+Leaky      LIF         tau = dt/(1-beta), r = 1/(1-beta), v_threshold = threshold
+           IF          r = 1, where beta = 1 everywhere
+Lapicque   LIF         tau = R*C*dt/time_step, r = R
+Synaptic   CubaLIF     tau_syn, tau_mem as above, w_in = 1/(1-alpha), r = 1/(1-beta)
+RLeaky     LIF         and a node for the recurrent weights on a loop
+RSynaptic  CubaLIF     and a node for the recurrent weights on a loop
+Alpha      extension   no linear subgraph of NIR nodes resets as Alpha does
+=========  ==========  =====================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import nir
+import numpy as np
+
+from snnax.errors import ConversionError
+from snnax.interop.conventions import decay_from_tau, gain, tau_from_decay
+from snnax.interop.nodes import metadata
+from snnax.interop.nodes.extension import Extension
+from snnax.interop.nodes.spec import NeuronSpec
+
+NIR_NEURONS = (nir.LIF, nir.CubaLIF, nir.IF)
+Shape = tuple[int, ...] | None
+
+
+def node_from_spec(name: str, spec: NeuronSpec, shape: Shape, dt: float) -> nir.NIRNode:
+    """The NIR node of a neuron layer; ``shape`` is one sample's, channels first (``None``: leave scalars).
+
+    Raises:
+        ConversionError: for parameters that are not numbers, or do not fit the shape.
+    """
+    for key, value in spec.values.items():
+        if not np.isfinite(value).all():
+            raise ConversionError(name, f"{key} is not finite", "Train again or set it to a number.")
+    bare = replace(spec, recurrent={})
+    if spec.kind == "Alpha":
+        return _extension(bare, shape, dt)
+    if spec.kind in ("Synaptic", "RSynaptic"):
+        node = _cuba_lif(name, spec, shape, dt)
+    else:
+        node = _lif(name, spec, shape, dt)
+    return _extension(bare, shape, dt) if node is None else metadata.write_spec(node, bare, dt)
+
+
+def _extension(spec: NeuronSpec, shape: Shape, dt: float) -> Extension:
+    return metadata.write_spec(Extension(spec.kind, shape_in=shape, shape_out=shape), spec, dt)
+
+
+def _full(name: str, what: str, value: np.ndarray, shape: Shape, dtype: Any) -> np.ndarray:
+    if shape is None:
+        return np.asarray(value, dtype)
+    try:
+        return np.broadcast_to(np.asarray(value, dtype), shape).copy()
+    except ValueError as error:
+        raise ConversionError(
+            name, f"{what} has shape {np.shape(value)}, the layer has neurons {shape}", "Give one value per neuron."
+        ) from error
+
+
+def _dtype(spec: NeuronSpec) -> Any:
+    return np.float64 if any(np.asarray(v).dtype == np.float64 and np.ndim(v) for v in spec.values.values()) else np.float32
+
+
+def _lif(name: str, spec: NeuronSpec, shape: Shape, dt: float) -> nir.NIRNode | None:
+    """LIF or IF; ``None`` where some decays are 1 and others not, which no single node holds."""
+    dtype = _dtype(spec)
+    threshold = _full(name, "threshold", spec.values["threshold"], shape, dtype)
+    zero = np.zeros_like(threshold)
+    if spec.kind == "Lapicque":
+        resistance, capacity, step = (np.asarray(spec.values[k], np.float64) for k in ("R", "C", "time_step"))
+        tau, r = resistance * capacity * dt / step, resistance
+        if not np.isfinite(tau).all() or (tau <= 0).any():
+            return None
+    else:
+        beta = np.clip(np.asarray(spec.values["beta"], np.float64), 0.0, 1.0)
+        if (beta == 1.0).all():
+            return nir.IF(r=np.ones_like(threshold), v_threshold=threshold, v_reset=zero)
+        if (beta == 1.0).any():
+            return None
+        tau, r = tau_from_decay(beta, dt), 1.0 / (1.0 - beta)
+    return nir.LIF(
+        tau=_full(name, "tau", tau, shape, dtype), r=_full(name, "r", r, shape, dtype), v_leak=zero.copy(),
+        v_threshold=threshold, v_reset=zero,
+    )  # fmt: skip
+
+
+def _cuba_lif(name: str, spec: NeuronSpec, shape: Shape, dt: float) -> nir.NIRNode | None:
+    dtype = _dtype(spec)
+    alpha, beta = (np.clip(np.asarray(spec.values[k], np.float64), 0.0, 1.0) for k in ("alpha", "beta"))
+    if (alpha == 1.0).any() or (beta == 1.0).any():
+        return None
+    threshold = _full(name, "threshold", spec.values["threshold"], shape, dtype)
+    return nir.CubaLIF(
+        tau_syn=_full(name, "alpha", tau_from_decay(alpha, dt), shape, dtype),
+        tau_mem=_full(name, "beta", tau_from_decay(beta, dt), shape, dtype),
+        r=_full(name, "beta", 1.0 / (1.0 - beta), shape, dtype),
+        v_leak=np.zeros_like(threshold),
+        v_threshold=threshold,
+        v_reset=np.zeros_like(threshold),
+        w_in=_full(name, "alpha", 1.0 / (1.0 - alpha), shape, dtype),
+    )
+
+
+def spec_from_node(name: str, node: nir.NIRNode, dt: float) -> tuple[NeuronSpec, np.ndarray | None]:
+    """The neuron of a NIR node, and the gain on its input where that is not 1.
+
+    With our metadata it is the neuron that was exported. Without, it is NIR's: reset to zero in the step
+    of the spike, input scaled by ``r*dt/tau``, sums of currents before the threshold.
+
+    Raises:
+        ConversionError: for a leak or reset potential other than 0, or time constants shorter than ``dt``.
+    """
+    known = metadata.read_spec(node, name)
+    if isinstance(node, Extension):
+        if known is None:
+            raise ConversionError(name, f"the extension {node.op!r} lacks its neuron's metadata", "Export it again.")
+        return known, None
+    spec, factor = _nir_semantics(name, node, dt)
+    if known is None:
+        return spec, factor
+    if _fits(known, node, metadata.read(node)["dt"]):
+        return known, None
+    if factor is not None and known.kind != "Lapicque":
+        raise ConversionError(
+            name, "tau and r were edited so that the input is scaled, which its metadata contradicts",
+            "Remove the key 'snnax' from the node's metadata to read it by NIR's own semantics.",
+        )  # fmt: skip
+    edited = {k: v for k, v in spec.values.items() if k in known.values}
+    return known.with_values(**edited), None
+
+
+def _fits(spec: NeuronSpec, node: nir.NIRNode, dt: float) -> bool:
+    """True while the node's own parameters are those that the spec was exported to."""
+    if isinstance(node, nir.IF):
+        expected: Any = _lif("", spec, tuple(np.shape(node.r)), dt)
+    elif isinstance(node, nir.CubaLIF):
+        expected = _cuba_lif("", spec, tuple(np.shape(node.r)), dt)
+    else:
+        expected = _lif("", spec, tuple(np.shape(node.r)), dt)
+    if type(expected) is not type(node):
+        return False
+    names = ("tau", "tau_mem", "tau_syn", "r", "w_in", "v_threshold")
+    return all(
+        np.allclose(getattr(node, n), getattr(expected, n), rtol=1e-5, atol=0) for n in names if hasattr(node, n)
+    )
+
+
+def _nir_semantics(name: str, node: Any, dt: float) -> tuple[NeuronSpec, np.ndarray | None]:
+    for what in ("v_leak", "v_reset"):
+        if np.any(np.asarray(getattr(node, what, 0.0)) != 0):
+            raise ConversionError(
+                name, f"{what} is not 0, which no snnTorch neuron has",
+                f"Shift the potentials so that {what} is 0: subtract it from v_threshold and the input bias.",
+            )  # fmt: skip
+    options = {"reset_mechanism": "zero", "reset_delay": False}
+    threshold = _tidy(node.v_threshold)
+    if isinstance(node, nir.IF):
+        values = {"beta": np.ones((), threshold.dtype), "threshold": threshold}
+        return NeuronSpec("Leaky", values, options=options), _unless_one(np.asarray(node.r, np.float64))
+    if isinstance(node, nir.CubaLIF):
+        values = {
+            "alpha": _decay(name, "tau_syn", node.tau_syn, dt),
+            "beta": _decay(name, "tau_mem", node.tau_mem, dt),
+            "threshold": threshold,
+        }
+        factor = gain(node.w_in, node.tau_syn, dt) * gain(node.r, node.tau_mem, dt)
+        return NeuronSpec("Synaptic", values, options=options), _unless_one(factor)
+    values = {"beta": _decay(name, "tau", node.tau, dt), "threshold": threshold}
+    return NeuronSpec("Leaky", values, options=options), _unless_one(gain(node.r, node.tau, dt))
+
+
+def _decay(name: str, what: str, tau: Any, dt: float) -> np.ndarray:
+    tau = np.asarray(tau)
+    if not (tau > 0).all():
+        raise ConversionError(name, f"{what} is not positive", "Time constants are seconds greater than 0.")
+    if (tau < dt * (1 - 1e-6)).any():
+        raise ConversionError(
+            name, f"{what} = {tau.min():.3g} s is shorter than the time step dt = {dt:.3g} s",
+            f"Pass the time step that the graph was made for: from_nir(graph, dt={tau.min() / 10:.1g}) or smaller.",
+        )  # fmt: skip
+    return _tidy(np.clip(decay_from_tau(tau, dt), 0.0, 1.0).astype(tau.dtype))
+
+
+def _tidy(value: Any) -> np.ndarray:
+    """One number where all neurons share it."""
+    value = np.asarray(value)
+    return value.reshape(-1)[0].reshape(()) if value.size and (value == value.reshape(-1)[0]).all() else value
+
+
+def _unless_one(factor: np.ndarray) -> np.ndarray | None:
+    return None if np.allclose(factor, 1.0, rtol=1e-5, atol=0) else factor

@@ -1,0 +1,85 @@
+"""Batch normalisation and dropout, which NIR lacks, as extensions; and folding the first into weights."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+import nir
+import numpy as np
+
+from snnax.errors import ConversionError, ShapeError
+from snnax.interop.nodes import metadata
+from snnax.interop.nodes.conv import settle_types
+from snnax.interop.nodes.extension import Extension
+from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
+
+_PARAMS = {"weight": "scale", "bias": "bias"}
+_STATS = {"running_mean": "mean", "running_var": "var"}
+
+
+@builds("BatchNorm")
+def build_norm(node: Extension, site: Site) -> Built:
+    """``nn.BatchNorm`` that uses its running averages; ``utils.training`` makes it use the batch."""
+    channels = site.shape_in[:1]
+    if any(a.shape != channels for a in node.arrays.values()):
+        raise ShapeError(f"{site.name!r} normalises {node.arrays['running_mean'].shape} channels, its input has {channels}.")
+    arrays = {k: jnp.asarray(v) for k, v in node.arrays.items()}
+    variables: Variables = {"batch_stats": {_STATS[k]: arrays[k] for k in _STATS}}
+    params = {_PARAMS[k]: arrays[k] for k in _PARAMS if k in arrays}
+    if params:
+        variables["params"] = params
+    module = nn.BatchNorm(
+        use_running_average=True, momentum=1.0 - node.options["momentum"], epsilon=node.options["eps"],
+        use_scale="scale" in params, use_bias="bias" in params,
+    )  # fmt: skip
+    return Built(module, variables, site.shape_in)
+
+
+@writes(nn.BatchNorm)
+def write_norm(module: nn.BatchNorm, variables: Variables, site: Site) -> nir.NIRNode:
+    """Extension with torch's names; momentum is torch's, ``1 - flax's``."""
+    arrays = {k: np.asarray(variables["batch_stats"][v]) for k, v in _STATS.items()}
+    arrays.update({k: np.asarray(variables["params"][v]) for k, v in _PARAMS.items() if v in variables.get("params", {})})
+    options = {"eps": float(module.epsilon), "momentum": round(1.0 - float(module.momentum), 12)}
+    return Extension("BatchNorm", arrays, options, site.shape_in, site.shape_out)
+
+
+@builds("Dropout")
+def build_dropout(node: Extension, site: Site) -> Built:
+    """``nn.Dropout`` that lets everything pass; ``utils.training`` makes it draw."""
+    return Built(nn.Dropout(float(node.options["p"]), deterministic=True), {}, site.shape_in)
+
+
+@writes(nn.Dropout)
+def write_dropout(module: nn.Dropout, variables: Variables, site: Site) -> nir.NIRNode:
+    """Extension: identity outside training."""
+    return Extension("Dropout", options={"p": float(module.rate)}, shape_in=site.shape_in, shape_out=site.shape_in)
+
+
+def fold(name: str, node: nir.NIRNode, norm: Extension) -> nir.NIRNode:
+    """One node that computes ``norm(node(x))``: weights times ``g/sqrt(var+eps)``, bias moved along.
+
+    Exact up to rounding; computed in float64.
+
+    Raises:
+        ConversionError: if ``node`` has no weights to fold into.
+    """
+    if not isinstance(node, nir.Affine | nir.Linear | nir.Conv1d | nir.Conv2d):
+        raise ConversionError(
+            name, f"batch normalisation follows a {type(node).__name__}, which has no weights to fold it into",
+            "Use batchnorm='keep'.",
+        )  # fmt: skip
+    mean, var = (norm.arrays[k].astype(np.float64) for k in ("running_mean", "running_var"))
+    factor = norm.arrays.get("weight", np.ones_like(mean)) / np.sqrt(var + norm.options["eps"])
+    weight = np.asarray(node.weight)
+    bias = getattr(node, "bias", None)
+    old = np.zeros_like(mean) if bias is None else np.asarray(bias, np.float64)
+    new_bias = ((old - mean) * factor + norm.arrays.get("bias", 0.0)).astype(weight.dtype)
+    new_weight = (weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))).astype(weight.dtype)
+    if isinstance(node, nir.Affine | nir.Linear):
+        return nir.Affine(weight=new_weight, bias=new_bias)
+    given = {k: getattr(node, k) for k in ("input_shape", "stride", "padding", "dilation", "groups")}
+    folded = type(node)(weight=new_weight, bias=new_bias, **given)
+    shapes = (tuple(node.input_type["input"]), tuple(node.output_type["output"]))
+    settle_types(folded, Site(name, *shapes, dt=0.0))
+    return metadata.write(folded, {"bias": True})

@@ -1,0 +1,50 @@
+"""AvgPool2d and SumPool2d nodes <-> layers; the other poolings as extensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nir
+import numpy as np
+
+from snnax import layers
+from snnax.errors import ShapeError
+from snnax.interop.nodes.conv import sizes, spatial_out
+from snnax.interop.nodes.extension import Extension
+from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
+
+POOLS = {
+    name: getattr(layers, name)
+    for name in ("AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d", "SumPool1d", "SumPool2d")
+}
+_NODES: dict[str, Any] = {"AvgPool2d": nir.AvgPool2d, "SumPool2d": nir.SumPool2d}
+
+
+@builds(nir.AvgPool2d, nir.SumPool2d, "AvgPool1d", "MaxPool1d", "MaxPool2d", "SumPool1d")
+def build_pool(node: Any, site: Site) -> Built:
+    """A pooling layer; averages count the padding, as torch's default does."""
+    name = node.op if isinstance(node, Extension) else type(node).__name__
+    kind = POOLS[name]
+    given = node.options if isinstance(node, Extension) else vars(node)
+    kernel, stride, padding = (sizes(given[k], kind.rank) for k in ("kernel_size", "stride", "padding"))
+    if len(site.shape_in) != kind.rank + 1:
+        raise ShapeError(f"{site.name!r} is a {name} and gets samples of shape {site.shape_in}.")
+    pads = tuple((p, p) for p in padding)
+    out = spatial_out(site.shape_in[1:], kernel, stride, pads, (1,) * kind.rank)
+    if any(n < 1 for n in out):
+        raise ShapeError(f"{site.name!r}: samples of shape {site.shape_in} are smaller than its window {kernel}.")
+    return Built(kind(kernel, stride, padding), {}, (site.shape_in[0], *out))
+
+
+@writes(*POOLS.values())
+def write_pool(module: Any, variables: Variables, site: Site) -> nir.NIRNode:
+    """NIR's own pooling node where it has one."""
+    name = type(module).__name__
+    options = {k: list(getattr(module, k)) for k in ("kernel_size", "stride", "padding")}
+    if name in _NODES:
+        node = _NODES[name](**{k: np.array(v) for k, v in options.items()})
+        node.input_type = {"input": np.array(site.shape_in)}
+        if site.shape_out is not None:
+            node.output_type = {"output": np.array(site.shape_out)}
+        return node
+    return Extension(name, options=options, shape_in=site.shape_in, shape_out=site.shape_out)

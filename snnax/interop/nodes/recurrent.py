@@ -1,0 +1,85 @@
+"""Neurons with recurrent weights: two NIR nodes on a loop <-> one RLeaky or RSynaptic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import nir
+import numpy as np
+
+from snnax.errors import ConversionError
+from snnax.interop.nodes import metadata
+from snnax.interop.nodes.conv import settle_types
+from snnax.interop.nodes.neurons import node_from_spec, spec_from_node
+from snnax.interop.nodes.registry import Site
+from snnax.interop.nodes.spec import NeuronSpec
+
+KINDS = {"Leaky": "RLeaky", "Synaptic": "RSynaptic"}
+
+
+def split(spec: NeuronSpec, site: Site) -> tuple[nir.NIRNode, nir.NIRNode]:
+    """The neuron's node and that of its recurrent weights: Affine, Conv2d, or Scale for one weight each."""
+    neuron = node_from_spec(site.name, spec, site.shape_in, site.dt)
+    if "V" in spec.recurrent:
+        value = spec.recurrent["V"]
+        weights: nir.NIRNode = nir.Scale(scale=np.broadcast_to(value, site.shape_in).astype(np.float32))
+        content = {"factor": float(value)} if np.ndim(value) == 0 else {"shape": list(np.shape(value))}
+        return neuron, metadata.write(weights, content)
+    weight, bias = spec.recurrent["weight"], spec.recurrent["bias"]
+    if weight.ndim == 2:
+        return neuron, nir.Affine(weight=weight, bias=bias)
+    kernel = weight.shape[2:]
+    weights = nir.Conv2d(
+        input_shape=site.shape_in[1:], weight=weight, stride=(1, 1), padding=tuple(k // 2 for k in kernel),
+        dilation=(1, 1), groups=1, bias=bias,
+    )  # fmt: skip
+    settle_types(weights, replace(site, shape_out=site.shape_in))
+    return neuron, weights
+
+
+def join(name: str, neuron: nir.NIRNode, weights: Any, dt: float) -> NeuronSpec:
+    """The recurrent neuron of two nodes on a loop.
+
+    Without metadata it is NIR's LIF with its spikes fed back one step later, and a recurrent bias that
+    counts from the first step on, as in snnTorch.
+
+    Raises:
+        ConversionError: for weights that RLeaky and RSynaptic cannot hold.
+    """
+    spec, factor = spec_from_node(name, neuron, dt)
+    if factor is not None:
+        raise ConversionError(
+            name, "its input, recurrent spikes included, is scaled by r*dt/tau other than 1",
+            "Multiply the weights of both nodes by it and set r = tau/dt.",
+        )  # fmt: skip
+    spec = replace(spec, kind=KINDS.get(spec.kind, spec.kind), recurrent=_weights(name, weights))
+    values = {k: v for k, v in spec.values.items() if k != "graded_spikes_factor"}
+    learn = spec.learn if metadata.read_spec(neuron, name) else (*spec.learn, "recurrent")
+    return replace(spec, values=values, learn=learn)
+
+
+def _weights(name: str, node: Any) -> dict[str, np.ndarray]:
+    if isinstance(node, nir.Scale):
+        content = metadata.read(node, name)
+        scale = np.asarray(node.scale)
+        if "factor" in content and np.allclose(scale, content["factor"]):
+            return {"V": np.asarray(content["factor"], scale.dtype)}
+        if "shape" in content and np.broadcast_shapes(tuple(content["shape"]), scale.shape) == scale.shape:
+            small = scale[tuple(slice(0, 1) if n == 1 else slice(None) for n in
+                                (1,) * (scale.ndim - len(content["shape"])) + tuple(content["shape"]))]
+            if (np.broadcast_to(small, scale.shape) == scale).all():
+                scale = small.reshape(content["shape"])
+        return {"V": scale}
+    weight = np.asarray(node.weight)
+    if isinstance(node, nir.Linear):
+        return {"weight": weight, "bias": np.zeros(weight.shape[0], weight.dtype)}
+    if isinstance(node, nir.Conv2d):
+        half = tuple(k // 2 for k in weight.shape[2:])
+        plain = int(node.groups) == 1 and all(int(s) == 1 for s in (*np.ravel(node.stride), *np.ravel(node.dilation)))
+        if not plain or not np.array_equal(np.ravel(node.padding), half):
+            raise ConversionError(
+                name, "its recurrent convolution has a stride, dilation, groups or padding of its own",
+                "A recurrent convolution has stride 1 and half the kernel as padding.",
+            )  # fmt: skip
+    return {"weight": weight, "bias": np.asarray(node.bias)}

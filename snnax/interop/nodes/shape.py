@@ -1,0 +1,61 @@
+"""Flatten nodes <-> ``snnax.layers.Flatten``; Reshape and State as extensions."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import nir
+import numpy as np
+
+from snnax.errors import ShapeError
+from snnax.interop.nodes.extension import Extension
+from snnax.interop.nodes.registry import Built, Shape, Site, Variables, builds, writes
+from snnax.layers import Flatten, Reshape, State
+
+
+@builds(nir.Flatten)
+def build_flatten(node: nir.Flatten, site: Site) -> Built:
+    """NIR's dimensions leave out the batch; a partial flatten becomes a reshape."""
+    rank = len(site.shape_in)
+    start, end = int(node.start_dim), int(node.end_dim)
+    start, end = start % max(rank, 1), end % max(rank, 1)
+    if start > end:
+        raise ShapeError(f"{site.name!r} flattens from {node.start_dim} to {node.end_dim} of {site.shape_in}.")
+    out: Shape = (*site.shape_in[:start], prod(site.shape_in[start : end + 1]), *site.shape_in[end + 1 :])
+    if len(out) == 1:
+        return Built(Flatten(channels_first=True), {}, out)
+    return Built(Reshape(out), {}, out)
+
+
+@writes(Flatten)
+def write_flatten(module: Flatten, variables: Variables, site: Site) -> nir.NIRNode:
+    """The whole sample in one axis, in the order C, H, W; see ``export`` for what that does to weights."""
+    return nir.Flatten(input_type={"input": np.array(site.shape_in)}, start_dim=0, end_dim=-1)
+
+
+@builds("Reshape")
+def build_reshape(node: Extension, site: Site) -> Built:
+    """Any other change of shape."""
+    out = tuple(int(s) for s in node.options["shape"])
+    if prod(out) != prod(site.shape_in):
+        raise ShapeError(f"{site.name!r} cannot make {out} of samples of shape {site.shape_in}.")
+    return Built(Reshape(out), {}, out)
+
+
+@writes(Reshape)
+def write_reshape(module: Reshape, variables: Variables, site: Site) -> nir.NIRNode:
+    """Extension: NIR has no reshape."""
+    return Extension("Reshape", options={"shape": list(module.shape)}, shape_in=site.shape_in, shape_out=tuple(module.shape))
+
+
+@builds("State")
+def build_state(node: Extension, site: Site) -> Built:
+    """A membrane or current that the network uses as a signal."""
+    return Built(State(str(node.options["state"])), {}, site.shape_in)
+
+
+@writes(State)
+def write_state(module: State, variables: Variables, site: Site) -> Any:
+    """Extension: NIR's edges carry a node's output only."""
+    return Extension("State", options={"state": module.state}, shape_in=site.shape_in, shape_out=site.shape_in)

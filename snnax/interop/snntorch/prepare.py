@@ -1,0 +1,167 @@
+"""What is done to a torch network before it is traced or run: checks, a copy, a reset."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import snntorch
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from snnax.errors import ArgumentError, ConversionError, TrainingModeError
+from snnax.interop.snntorch.step_graph import STATE_NAMES
+
+_REPLACEABLE = {"__init__", "__repr__", "extra_repr", "reset_hidden", "detach_hidden"}
+
+
+def unwrap(net: object) -> nn.Module:
+    """The user's module inside ``torch.compile`` and ``DataParallel``."""
+    if not isinstance(net, nn.Module):
+        raise ArgumentError(f"expected a torch.nn.Module, got {type(net).__name__}. Pass the network itself.")
+    while True:
+        inner = getattr(net, "_orig_mod", None)
+        if inner is None and isinstance(net, nn.DataParallel):
+            inner = net.module
+        if not isinstance(inner, nn.Module):
+            return net
+        net = inner
+
+
+def neuron_kind(module: nn.Module) -> str:
+    """Name of the snnTorch class that ``module`` is, or is a subclass of."""
+    for cls in type(module).__mro__:
+        if cls.__module__.startswith("snntorch."):
+            return cls.__name__
+    return type(module).__name__
+
+
+def check_neuron(name: str, module: nn.Module) -> None:
+    """Refuse a neuron whose step is not one of the known equations."""
+    kind = neuron_kind(module)
+    if kind not in STATE_NAMES:
+        known = ", ".join(STATE_NAMES)
+        raise ConversionError(name, f"neuron class {kind} cannot be converted", f"Use one of: {known}.")
+    for cls in type(module).__mro__:
+        if cls.__module__.startswith("snntorch."):
+            return
+        changed = [
+            attribute
+            for attribute, member in vars(cls).items()
+            if callable(member) and attribute not in _REPLACEABLE
+            if hasattr(getattr(snntorch, kind), attribute)
+        ]
+        if changed:
+            raise ConversionError(
+                name,
+                f"class {cls.__name__} overrides {changed[0]} of snntorch.{kind}, so its step is not {kind}'s",
+                f"Use snntorch.{kind} itself, with the surrounding computation in the network's forward.",
+            )
+
+
+def neurons_of(net: nn.Module) -> dict[str, nn.Module]:
+    """All snnTorch neurons of ``net`` by module path."""
+    return {name: m for name, m in net.named_modules() if isinstance(m, snntorch.SpikingNeuron)}
+
+
+def check_mode(net: nn.Module) -> None:
+    """Refuse layers that compute something else in training than in evaluation."""
+    for name, module in net.named_modules():
+        dropout = isinstance(module, _DropoutNd) and module.p > 0
+        if module.training and (dropout or isinstance(module, _BatchNorm)):
+            raise TrainingModeError(
+                name,
+                f"{type(module).__name__} is in training mode, where its output is random or depends on the batch",
+                "Call net.eval() first.",
+            )
+        if isinstance(module, _BatchNorm) and module.running_mean is None:
+            raise ConversionError(
+                name,
+                f"{type(module).__name__} keeps no running statistics, so one sample's output depends on the batch",
+                "Build it with track_running_stats=True and train it so.",
+            )
+
+
+def check_finite(net: nn.Module) -> None:
+    """Refuse NaN and infinity in parameters and buffers; neuron states do not count."""
+    for name, module in net.named_modules():
+        states = STATE_NAMES.get(neuron_kind(module), ())
+        tensors = {**module._parameters, **module._buffers}
+        for key, tensor in tensors.items():
+            if tensor is None or key in states or not tensor.is_floating_point():
+                continue
+            bad = int((~torch.isfinite(tensor.detach())).sum())
+            if bad:
+                raise ConversionError(
+                    name or type(net).__name__,
+                    f"{key} holds {bad} values that are NaN or infinite, of {tensor.numel()}",
+                    "Restore a checkpoint from before training diverged, or set a large finite value.",
+                )
+
+
+def copy_net(net: nn.Module) -> nn.Module:
+    """A deep copy that shares nothing with ``net``, even where states carry gradients.
+
+    torch refuses to copy a tensor that is the result of a differentiable computation, which is what
+    the states of a network just trained are; the copy holds their values.
+    """
+    memo: dict[int, Any] = {}
+    for module in net.modules():
+        for tensor in _tensors([vars(module)]):
+            if not tensor.is_leaf:
+                memo[id(tensor)] = tensor.detach().clone()
+    try:
+        return copy.deepcopy(net, memo)
+    except Exception as error:
+        raise ConversionError(
+            type(net).__name__,
+            f"the network cannot be copied: {error}",
+            "Remove the attribute that copy.deepcopy(net) refuses.",
+        ) from error
+
+
+def _tensors(things: list[Any]) -> Iterator[Tensor]:
+    """All tensors in nested lists, tuples and dicts."""
+    for thing in things:
+        if isinstance(thing, Tensor):
+            yield thing
+        elif isinstance(thing, dict):
+            yield from _tensors(list(thing.values()))
+        elif isinstance(thing, list | tuple):
+            yield from _tensors(list(thing))
+
+
+def reset_states(neurons: dict[str, nn.Module], dtype: torch.dtype) -> None:
+    """Put every known neuron into the state before its first call: empty tensors, which it reads as zeros."""
+    for module in neurons.values():
+        for state in STATE_NAMES.get(neuron_kind(module), ()):
+            old = module._buffers[state]
+            device = None if old is None else old.device
+            module._buffers[state] = torch.zeros(0, dtype=dtype, device=device)
+
+
+@contextmanager
+def own_instances(neurons: dict[str, nn.Module]) -> Iterator[None]:
+    """Let snnTorch's global list of neurons hold only ``neurons`` for a while.
+
+    ``utils.reset(self)`` inside a ``forward`` goes through that list: it must reach the copy that runs,
+    and leave the user's networks alone.
+    """
+    holders = [c for c in _subclasses(snntorch.SpikingNeuron) if "instances" in vars(c)]
+    saved = [(holder, vars(holder)["instances"]) for holder in holders]
+    try:
+        for holder in holders:
+            setattr(holder, "instances", list(neurons.values()))
+        yield
+    finally:
+        for holder, instances in saved:
+            setattr(holder, "instances", instances)
+
+
+def _subclasses(cls: type) -> list[type]:
+    """``cls`` and all classes derived from it."""
+    return [cls, *(c for sub in cls.__subclasses__() for c in _subclasses(sub))]

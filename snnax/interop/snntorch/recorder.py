@@ -1,0 +1,217 @@
+"""The recorder: sees every operation on tensors while a network runs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from snnax.errors import ConversionError, ShapeError
+from snnax.interop.snntorch.functions import handle
+from snnax.interop.snntorch.prepare import check_neuron, neuron_kind
+from snnax.interop.snntorch.records import Ledger, Value
+from snnax.interop.snntorch.step_graph import STATE_NAMES
+
+_RANKS = {
+    "Conv1d": (3, "(B, {0.in_channels}, L)"),
+    "Conv2d": (4, "(B, {0.in_channels}, H, W)"),
+    "BatchNorm2d": (4, "(B, {0.num_features}, H, W)"),
+    "AvgPool1d": (3, "(B, C, L)"),
+    "MaxPool1d": (3, "(B, C, L)"),
+    "LPPool1d": (3, "(B, C, L)"),
+    "AvgPool2d": (4, "(B, C, H, W)"),
+    "MaxPool2d": (4, "(B, C, H, W)"),
+    "LPPool2d": (4, "(B, C, H, W)"),
+    "Linear": (None, "(B, {0.in_features})"),
+    "BatchNorm1d": (None, "(B, {0.num_features})"),
+}
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+
+
+class Recorder(TorchFunctionMode):
+    """Records one call of a network.
+
+    Args:
+        label: what to call the outermost module.
+        owned: from the id of each parameter and buffer of the running copy to the user's own.
+    """
+
+    def __init__(self, label: str, owned: dict[int, Tensor]) -> None:
+        super().__init__()
+        self.ledger = Ledger()
+        self.owned = owned
+        self._path = [label]
+        self._paused = False
+
+    @property
+    def where(self) -> str:
+        """Path of the module whose ``forward`` runs now."""
+        return self._path[-1]
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if self._paused:
+            return func(*args, **(kwargs or {}))
+        return handle(self, func, args, kwargs or {})
+
+    def attach(self, net: nn.Module) -> None:
+        """Make the modules of ``net``, a copy that is thrown away, report their calls."""
+        for name, module in net.named_modules():
+            if isinstance(module, nn.ModuleList | nn.ModuleDict):
+                continue
+            name, forward = name or self.where, module.forward
+            call = self._call_neuron if neuron_kind(module) in STATE_NAMES else self._call_leaf
+            if not is_leaf(module):
+                call = self._call_through
+            vars(module)["forward"] = _bind(call, name, module, forward)
+            if call == self._call_neuron:
+                for state in STATE_NAMES[neuron_kind(module)]:
+                    tensor = module._buffers[state]
+                    if tensor is not None:
+                        self.ledger.emit(tensor, "state", state, name, module=module)
+
+    @contextmanager
+    def _pause(self) -> Iterator[None]:
+        """Let torch run without recording."""
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    def constant(self, tensor: Tensor, where: str, reader: str) -> Value:
+        """A tensor that the sample did not make, used as a signal: refused if anything depends on it."""
+        return Value(
+            self.ledger.add(
+                "unsupported",
+                reader,
+                where,
+                problem=f"{reader} is a tensor that is not computed from the sample in a way that can be followed: "
+                "a parameter, a constant, a custom autograd function, or feedback from the step before",
+                remedy="Use layers (nn.Linear has a bias, snn.RLeaky has feedback), and keep the rest "
+                "outside the network.",
+            ),
+            "out",
+            tuple(tensor.shape),
+        )
+
+    def signal(self, tensor: Tensor, reader: str) -> Value:
+        """The value of a tensor that ``reader`` takes as a signal."""
+        value = self.ledger.find(tensor)
+        return self.constant(tensor, self.where, reader) if value is None else value
+
+    def _call_through(self, name: str, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
+        """A container or a module of the user's own: what it does is recorded, not that it was called."""
+        self._path.append(name)
+        result = forward(*args, **kwargs)
+        self._path.pop()
+        return result
+
+    def _call_leaf(self, name: str, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
+        """A layer without state."""
+        tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+        if self._paused or not any(self.ledger.find(t) for t in tensors):
+            return forward(*args, **kwargs)
+        if isinstance(module, nn.Identity):
+            return args[0]
+        inputs = tuple(self.signal(t, f"an input of {name!r}") for t in tensors)
+        with self._pause():
+            result = self._guarded(name, module, forward, args, kwargs)
+            if any(result is t for t in tensors):
+                result = result.view_as(result)
+        kind: Any = "reshape" if isinstance(module, nn.Flatten | nn.Unflatten) else "module"
+        op = self.ledger.add(kind, name, self.where, inputs=inputs, module=module, hint=_hint(module))
+        outputs = [result] if isinstance(result, Tensor) else [r for r in result if isinstance(r, Tensor)]
+        for i, output in enumerate(outputs):
+            self.ledger.bind(output, Value(op, f"out{i}" if i else "out", tuple(output.shape)))
+        return result
+
+    def _call_neuron(self, name: str, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
+        """A neuron: its input, where its states come from, and what it returns."""
+        check_neuron(name, module)
+        given = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
+        current = given["input_"]
+        names = STATE_NAMES[neuron_kind(module)]
+        inputs = (self.signal(current, f"the input of {name!r}"),)
+        states = {s: self._state(name, module, s, given.get(s), current) for s in names}
+        with self._pause():
+            result = self._guarded(name, module, forward, args, kwargs)
+        op = self.ledger.add("neuron", name, self.where, inputs=inputs, module=module, states=states)
+        for port in names:
+            state = getattr(module, port)
+            self.ledger.bind(state, Value(op, port, tuple(state.shape)))
+        spk = result if isinstance(result, Tensor) else result[0]
+        self.ledger.bind(spk, Value(op, "spk", tuple(spk.shape)))
+        return result
+
+    def _state(self, name: str, module: nn.Module, state: str, given: Any, current: Tensor) -> Value | None:
+        """Where a neuron's state comes from; None if ``forward`` sets it to zero itself."""
+        tensor = getattr(module, state) if given is None else given
+        value = self.ledger.find(tensor)
+        if value is None:
+            if tensor.shape == current.shape and bool(torch.any(tensor != 0)):
+                raise ConversionError(
+                    name,
+                    f"its initial {state} is not zero",
+                    "Start from zero: reset_mem() or no state at all; put a constant offset into the layer before it.",
+                )
+            return None
+        if value.op.kind == "neuron" and tensor.shape != current.shape:
+            raise ConversionError(
+                name,
+                f"its {state} has shape {tuple(tensor.shape)} and its input {tuple(current.shape)}, for which "
+                "snnTorch silently puts zeros",
+                "Give each layer its own state.",
+            )
+        return value
+
+    def _guarded(self, name: str, module: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        """Run a leaf's own forward; a wrong shape is reported with the module's name."""
+        x = next((a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)), None)
+        kind = type(module).__name__
+        rank, expected = _RANKS.get(kind, (None, ""))
+        expected = f" It expects {expected.format(module)}." if expected else ""
+        given = f"{name!r} ({kind}) was given an input of shape {tuple(x.shape) if x is not None else None}"
+        if rank is not None and x is not None and x.ndim != rank:
+            raise ShapeError(f"{given}.{expected} Pass a sample with a batch axis: sample[None] adds one.")
+        try:
+            return forward(*args, **kwargs)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ShapeError(
+                f"{given}, on which torch fails: {error}.{expected} "
+                "Pass a sample of the shape that the network was trained on, with its batch axis."
+            ) from error
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """True for a module that is one node: a layer of torch.nn or snnTorch whose ``forward`` is its own."""
+    if isinstance(module, _CONTAINERS):
+        return False
+    for cls in type(module).__mro__:
+        library = cls.__module__.startswith(("torch.nn.", "snntorch.", "torch.ao."))
+        if "forward" in vars(cls):
+            return library and cls is not nn.Module
+    return False
+
+
+def _bind(call: Callable[..., Any], *first: Any) -> Callable[..., Any]:
+    """``call`` with its first arguments filled in, as a plain function that torch can hook."""
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return call(*first, *args, **kwargs)
+
+    return forward
+
+
+def _hint(module: nn.Module) -> str:
+    """What a Flatten says about the leading axes."""
+    if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (0, 1):
+        return "merge"
+    return ""

@@ -1,0 +1,119 @@
+"""What a traced call of a network is recorded as: values, the operations that made them, and a ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from snnax.errors import ConversionError
+
+Kind = Literal[
+    "arg", "state", "constant", "module", "neuron", "add", "scale", "reshape",
+    "transpose", "index", "slice", "stack", "cat", "unsupported",
+]  # fmt: skip
+
+
+@dataclass(eq=False)
+class Op:
+    """One operation of the traced call.
+
+    Attributes:
+        index: place in the order of execution.
+        kind: what it is; ``"arg"`` and ``"state"`` are tensors that were there before the call.
+        name: module path, argument name or function name.
+        where: module in whose ``forward`` it happened.
+        inputs: signals that it reads.
+        module: the leaf module of the traced copy, or the module equal to a functional operation.
+        states: what each state of a neuron was before the call; None stands for explicit zeros.
+        factor: multiplier of a ``"scale"``.
+        axis: axis of an ``"index"``, ``"slice"``, ``"stack"`` or ``"cat"``.
+        position: index along ``axis``, or position of an ``"arg"``.
+        hint: what the name of a reshaping function says about the leading axes.
+        problem, remedy: why an ``"unsupported"`` operation is refused, should anything depend on it.
+    """
+
+    index: int
+    kind: Kind
+    name: str
+    where: str = ""
+    inputs: tuple[Value, ...] = ()
+    module: nn.Module | None = None
+    states: dict[str, Value | None] = field(default_factory=dict)
+    factor: float | None = None
+    axis: int = 0
+    position: int = 0
+    hint: str = ""
+    problem: str = ""
+    remedy: str = ""
+
+    def refusal(self) -> ConversionError:
+        """The error that says why this operation cannot be converted."""
+        return ConversionError(self.where, self.problem, self.remedy)
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """One tensor that an operation made: the operation, its port, and its shape with all axes."""
+
+    op: Op
+    port: str
+    shape: tuple[int, ...]
+
+
+class Ledger:
+    """All operations of one traced call, and the value that each live tensor object holds now.
+
+    Tensors are kept alive for as long as the ledger lives, so an id names one tensor only.
+    """
+
+    def __init__(self) -> None:
+        self.ops: list[Op] = []
+        self._held: dict[int, tuple[Tensor, Value]] = {}
+        self._by_storage: dict[int, list[int]] = {}
+
+    def find(self, tensor: object) -> Value | None:
+        """The value that ``tensor`` holds, None if the trace does not know it."""
+        entry = self._held.get(id(tensor))
+        return entry[1] if entry else None
+
+    def bind(self, tensor: Tensor, value: Value) -> None:
+        """Say that ``tensor`` now holds ``value``."""
+        if id(tensor) not in self._held:
+            self._by_storage.setdefault(_storage(tensor), []).append(id(tensor))
+        self._held[id(tensor)] = (tensor, value)
+
+    def add(self, kind: Kind, name: str, where: str, **details: Any) -> Op:
+        """Append an operation."""
+        op = Op(len(self.ops), kind, name, where, **details)
+        self.ops.append(op)
+        return op
+
+    def emit(self, result: Tensor, kind: Kind, name: str, where: str, **details: Any) -> Value:
+        """Append an operation with one output and say that ``result`` holds it."""
+        value = Value(self.add(kind, name, where, **details), "out", tuple(result.shape))
+        self.bind(result, value)
+        return value
+
+    def spoil_aliases(self, tensor: Tensor, name: str, where: str) -> None:
+        """After ``tensor`` changed in place: refuse what still reads another tensor over the same memory."""
+        storage = _storage(tensor)
+        for key in self._by_storage.get(storage, []) if storage else []:
+            other, value = self._held[key]
+            if other is not tensor:
+                self.emit(
+                    other,
+                    "unsupported",
+                    name,
+                    where,
+                    inputs=(value,),
+                    problem=f"{name} changes in place a tensor of which its forward uses another view later",
+                    remedy="Write y = x + z instead of x += z.",
+                )
+
+
+def _storage(tensor: Tensor) -> int:
+    """Address of the memory of ``tensor``; 0 if it has none."""
+    return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0

@@ -1,0 +1,267 @@
+"""Networks as one linen module: ``Sequential`` for a chain, ``Graph`` for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from snnax.errors import ArgumentError, GraphError
+from snnax.layers import State
+from snnax.network.topology import INPUT, OUTPUT, Plan, chain, plan
+from snnax.neurons import SpikingNeuron
+
+__all__ = ["Container", "Graph", "Sequential"]
+
+Call = Callable[[str, nn.Module, jax.Array], Any]
+
+
+def read_port(name: str, module: nn.Module, raw: Any, port: str) -> jax.Array:
+    """One of the things that a node returned: ``"out"`` (its spikes) or a state by name."""
+    if not isinstance(raw, tuple):
+        if port != "out":
+            raise GraphError(f"{name!r} returns no {port!r}: build its neuron with output=True.")
+        return raw
+    if port == "out":
+        return raw[0]
+    states = getattr(module, "state_names", ())
+    if port not in states:
+        raise GraphError(f"{name!r} has no state {port!r}; its states are {list(states)}.")
+    # an RLeaky keeps its spikes as a state but returns them once
+    returned = [s for s in states if s != "spk"]
+    return raw[1 + returned.index(port)]
+
+
+class Container(nn.Module):
+    """What ``Sequential`` and ``Graph`` share: named nodes, a plan, and one way to evaluate it."""
+
+    def members(self) -> dict[str, nn.Module]:
+        """Nodes by name; the name is also their key in every variable collection."""
+        raise NotImplementedError
+
+    def plan(self) -> Plan:
+        """Order and sources of the nodes."""
+        raise NotImplementedError
+
+    def enter(self, x: jax.Array) -> jax.Array:
+        """The input as the nodes take it."""
+        return x
+
+    def leave(self, values: Mapping[str, Any]) -> Any:
+        """What the network returns, from what its nodes returned."""
+        entries = self.plan().sources[OUTPUT]
+        members = self.members()
+        if len(entries) == 1:
+            return values[entries[0][0]]
+        return _total([read_port(s, members[s], values[s], "out") for s, _ in entries])
+
+    def evaluate(self, x: jax.Array, call: Call, previous: Mapping[str, jax.Array]) -> dict[str, Any]:
+        """Call every node in order; returns what each returned. ``x`` has been through :meth:`enter`."""
+        members = self.members()
+        values: dict[str, Any] = {INPUT: x}
+        for name, sources in self.plan().sources.items():
+            if name == OUTPUT:
+                continue
+            module = members[name]
+            if isinstance(module, State):
+                source = sources[0][0]
+                values[name] = read_port(source, members[source], values[source], module.state)
+                continue
+            parts = [
+                previous[s] if late else read_port(s, members.get(s, module), values[s], "out")
+                for s, late in sources
+            ]
+            values[name] = call(name, module, _total(parts))
+        return values
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> Any:
+        """One time step on ``[B, ...]``."""
+        bound: dict[int, nn.Module] = {}
+
+        def call(name: str, module: nn.Module, value: jax.Array) -> Any:
+            if module._id not in bound:
+                bound[module._id] = module.clone(parent=self, name=name)
+            return bound[module._id](value)
+
+        x = self.enter(x)
+        delayed = self.plan().delayed
+        previous = {name: self.get_variable("hidden", f"{name}_previous") for name in delayed}
+        if any(value is None for value in previous.values()):
+            previous = self._first_feedback(x)
+        values = self.evaluate(x, call, previous)
+        members = self.members()
+        for name in delayed:
+            now = previous[name]
+            if not self.is_initializing():
+                now = read_port(name, members[name], values[name], "out")
+            if self.is_mutable_collection("hidden"):
+                self.put_variable("hidden", f"{name}_previous", now)
+        return self.leave(values)
+
+    def _first_feedback(self, x: jax.Array) -> dict[str, jax.Array]:
+        """Zeros of the shape of each delayed node's output, found by shape inference round the cycle."""
+        members = self.members()
+        shapes: dict[str, Any] = {INPUT: jax.ShapeDtypeStruct(x.shape, x.dtype)}
+        delayed = self.plan().delayed
+        entries = self.plan().sources
+        for name in self.plan().order:
+            known = next((shapes[s] for s, late in entries[name] if not late and s in shapes), None)
+            if known is None:
+                raise GraphError(f"the shape of {name!r} cannot be told: only delayed edges feed it.")
+            module = members[name]
+            if isinstance(module, State | SpikingNeuron):
+                shapes[name] = known
+            else:
+                key = jax.random.key(0)
+                out = jax.eval_shape(lambda v, m=module: m.init_with_output(key, v)[0], known)
+                shapes[name] = out[0] if isinstance(out, tuple) else out
+        return {name: jnp.zeros(shapes[name].shape, shapes[name].dtype) for name in delayed}
+
+
+class Sequential(Container):
+    """A chain of layers; the hidden states of its neurons are its own.
+
+    ``Sequential([a, b])(x) = b(a(x))`` for one time step; :func:`~snnax.unroll` runs all of them.
+    Variables are named as flax's ``nn.Sequential`` names them: ``layers_0``, ``layers_1``...
+
+    Args:
+        layers: linen modules; neurons need ``init_hidden=True``, so that they keep their own state.
+
+    Raises:
+        ArgumentError: if a layer is not a module, or a neuron takes explicit states.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
+        >>> net = snn.Sequential([nn.Dense(10), snn.Leaky(beta=0.9, init_hidden=True, output=True)])
+        >>> variables = net.init(jax.random.key(0), jnp.ones((3, 4)))
+        >>> (spk, mem), updates = net.apply(variables, jnp.ones((3, 4)), mutable=["hidden"])
+        >>> spk.shape, sorted(updates["hidden"]["layers_1"])
+        ((3, 10), ['mem'])
+
+    Compared with snnTorch: takes the place of ``torch.nn.Sequential`` with ``init_hidden`` neurons. A
+    neuron in the middle may have ``output=True``; the next layer gets its spikes.
+    """
+
+    layers: Sequence[nn.Module]
+
+    def __post_init__(self) -> None:
+        self.layers = tuple(self.layers)
+        check_members({f"layers_{i}": layer for i, layer in enumerate(self.layers)})
+        super().__post_init__()
+
+    def members(self) -> dict[str, nn.Module]:
+        """``layers_0``, ``layers_1``..."""
+        return {f"layers_{i}": layer for i, layer in enumerate(self.layers)}
+
+    def plan(self) -> Plan:
+        """A chain."""
+        names = tuple(self.members())
+        return plan(names, chain(names))
+
+
+class Graph(Container):
+    """Any network of named nodes: branches, sums, feedback.
+
+    A node's input is the sum of what its sources emit, in the order of the edges. An edge that closes
+    a cycle hands over what its source emitted one step earlier (zeros at the first step).
+
+    Args:
+        nodes: linen modules by name; names are the keys in ``params`` and ``hidden``.
+        edges: ``(source, target)`` names; ``"input"`` and ``"output"`` are the graph's own ends.
+        outputs: ``(node, port)`` pairs to return instead of what is connected to ``"output"``; a port is
+            ``"out"`` or a state of a neuron with ``output=True``, as ``"mem"``. One pair returns an array,
+            several a tuple.
+        channels_first: take and return images as torch does, ``[B, C, H, W]``; inside they are channels-last.
+        input_shape: shape of one sample as the caller passes it, without batch; converters need it.
+
+    Raises:
+        GraphError: unknown, doubled or missing edges, unreachable nodes.
+        ArgumentError: if a neuron takes explicit states.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
+        >>> net = snn.Graph(
+        ...     nodes={"fc": nn.Dense(5), "lif": snn.Leaky(0.9, init_hidden=True), "back": nn.Dense(5)},
+        ...     edges=[("input", "fc"), ("fc", "lif"), ("lif", "back"), ("back", "lif"), ("lif", "output")])
+        >>> variables = net.init(jax.random.key(0), jnp.ones((2, 3)))
+        >>> spk, updates = snn.unroll(net, variables, jnp.ones((7, 2, 3)))
+        >>> spk.shape
+        (7, 2, 5)
+
+    Compared with NIR: the same meaning of nodes, edges and sums; see :func:`snnax.interop.from_nir`.
+    """
+
+    nodes: Mapping[str, nn.Module] | Sequence[tuple[str, nn.Module]]
+    edges: Sequence[tuple[str, str]]
+    outputs: Sequence[tuple[str, str]] | None = None
+    channels_first: bool = False
+    input_shape: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        self.nodes = tuple(dict(self.nodes).items())
+        self.edges = tuple((str(s), str(t)) for s, t in self.edges)
+        if self.outputs is not None:
+            self.outputs = tuple((str(n), str(p)) for n, p in self.outputs)
+        if self.input_shape is not None:
+            self.input_shape = tuple(int(s) for s in self.input_shape)
+        check_members(dict(self.nodes))
+        plan(tuple(self.members()), tuple(self.edges))
+        super().__post_init__()
+
+    def members(self) -> dict[str, nn.Module]:
+        """The nodes."""
+        return dict(self.nodes)
+
+    def plan(self) -> Plan:
+        """Depth-first order from the input; see :mod:`snnax.network.topology`."""
+        return plan(tuple(self.members()), tuple(self.edges))
+
+    def enter(self, x: jax.Array) -> jax.Array:
+        """To channels-last, if the caller's images are channels-first."""
+        return jnp.moveaxis(x, 1, -1) if self.channels_first and x.ndim > 2 else x
+
+    def leave(self, values: Mapping[str, Any]) -> Any:
+        """The named outputs, in the caller's layout."""
+        if self.outputs is None:
+            result = super().leave(values)
+        else:
+            members = self.members()
+            ports = tuple(read_port(n, members[n], values[n], p) for n, p in self.outputs)
+            result = ports[0] if len(ports) == 1 else ports
+        return jax.tree.map(self.to_caller, result) if self.channels_first else result
+
+    def to_caller(self, y: jax.Array) -> jax.Array:
+        """One result of ``[B, ...]`` in the caller's layout."""
+        return jnp.moveaxis(y, -1, 1) if self.channels_first and y.ndim > 2 else y
+
+
+def _total(parts: Sequence[jax.Array]) -> jax.Array:
+    total = parts[0]
+    for part in parts[1:]:
+        if part.shape != total.shape:
+            raise GraphError(f"signals of shapes {total.shape} and {part.shape} meet at one node; they must be equal.")
+        total = total + part
+    return total
+
+
+def check_members(members: Mapping[str, Any]) -> None:
+    """Refuse what cannot be a node.
+
+    Raises:
+        ArgumentError: for something that is not a linen module, and for neurons with explicit states.
+    """
+    for name, module in members.items():
+        if not isinstance(module, nn.Module):
+            raise ArgumentError(
+                f"{name!r} is {module!r}, not a linen module. Wrap a function in a module, or use a layer of "
+                "flax.linen or snnax.layers."
+            )
+        if isinstance(module, SpikingNeuron) and not getattr(module, "init_hidden", True):
+            raise ArgumentError(
+                f"{name!r}: {type(module).__name__} takes explicit states. Inside a network it must keep its "
+                f"own: {type(module).__name__}(..., init_hidden=True)."
+            )

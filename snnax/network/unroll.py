@@ -1,0 +1,207 @@
+"""``unroll``: a network over all its time steps, compiled as one program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.core import unfreeze
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import lax
+from jax.typing import ArrayLike
+
+from snnax.errors import ArgumentError, ShapeError
+from snnax.network.containers import Container
+from snnax.network.schedule import Settings, Tree, has_convolution, hoisted, run_chunk, run_container
+
+__all__ = ["initial_hidden", "unroll"]
+
+_ROWS_IN_CACHE = 512
+
+
+def unroll(
+    net: nn.Module,
+    variables: Mapping[str, Any],
+    x: ArrayLike,
+    *,
+    rngs: Mapping[str, jax.Array] | None = None,
+    mutable: str | Sequence[str] = (),
+    record: bool | Sequence[str] | None = None,
+    force: Mapping[str, ArrayLike] | None = None,
+    chunk: int | str = "auto",
+    num_steps: int | None = None,
+) -> Any:
+    """Run a network over time: ``y[t], hidden[t+1] = net(x[t], hidden[t])`` for t = 0 ... T-1.
+
+    Starts from ``variables["hidden"]`` if it is there, else from zeros. One compiled program: an outer
+    scan over chunks of time, and within a chunk each layer without memory runs once on chunk*B samples.
+
+    Args:
+        net: any linen module whose neurons use ``init_hidden=True``.
+        variables: its variables, as ``init`` or ``from_snntorch`` return them.
+        x: input ``[T, B, ...]``; with ``num_steps`` one frame ``[B, ...]`` that is shown at every step.
+        rngs: keys by name, for layers that draw random numbers; each step gets its own.
+        mutable: further collections to update, as ``"batch_stats"``.
+        record: ``True`` for all neurons, or names of some (paths, as ``"layers_1"`` or ``"block/lif"``).
+        force: spikes ``[T, B, ...]`` by neuron path that these neurons emit instead of their own (teacher
+            forcing; what they would have done is still recorded).
+        chunk: steps per chunk; results do not depend on it. ``"auto"`` takes a size that keeps the merged
+            batch within the cache, or all steps if the network has convolutions.
+        num_steps: T, for an input that is constant in time; layers before the first neuron then run once.
+
+    Returns:
+        ``(outputs, updates)``: what ``net`` returns, each stacked to ``[T, B, ...]``, and the updated
+        collections (``hidden`` after the last step). With ``record`` also a third item:
+        ``{path: {"input": ..., "spk": ..., "mem": ...}}``, each ``[T, B, ...]``.
+
+    Raises:
+        ShapeError: if ``x`` has no time axis, or ``num_steps`` does not fit.
+        StateError: if the stored hidden state belongs to another batch size.
+        ArgumentError: for a bad ``chunk``, or names in ``record`` / ``force`` that no neuron has.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
+        >>> net = snn.Sequential([nn.Dense(4), snn.Leaky(beta=0.9, init_hidden=True, output=True)])
+        >>> x = jnp.ones((25, 8, 3))
+        >>> variables = net.init(jax.random.key(0), x[0])
+        >>> (spk, mem), updates = snn.unroll(net, variables, x)
+        >>> spk.shape, updates["hidden"]["layers_1"]["mem"].shape
+        ((25, 8, 4), (8, 4))
+
+    Compared with snnTorch: replaces ``for step in range(num_steps)`` with its lists of spikes and
+    ``torch.stack``, and ``utils.reset``: pass ``variables`` without ``hidden`` and it starts from zero.
+    """
+    names = (mutable,) if isinstance(mutable, str) else tuple(mutable)
+    x = jnp.asarray(x)
+    constant = num_steps is not None
+    steps = _count_steps(x, num_steps)
+    plain = unfreeze(dict(variables)) if not isinstance(variables, dict) else variables
+    size = _chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1])
+    static = (net, names, bool(record), size, steps, constant)
+    forced = unflatten_dict({(*k.split("/"), "spk"): jnp.asarray(v) for k, v in (force or {}).items()})
+    try:
+        hash(net)
+        run = _compiled
+    except TypeError:
+        run = _run
+    y, updates, recorded = run(static, plain, x, dict(rngs or {}), forced)
+    if force:
+        _check_names(net, plain, x[0] if not constant else x, rngs, force)
+    if not record:
+        return y, updates
+    return y, updates, _select(recorded, record)
+
+
+def initial_hidden(net: nn.Module, variables: Mapping[str, Any], x: jax.Array, rngs: Any = None) -> Tree:
+    """The hidden state before the first step: zeros of the shapes that one step on ``x[B, ...]`` needs."""
+
+    def once(v: Any, frame: jax.Array) -> Any:
+        return net.apply(v, frame, mutable=["hidden"], rngs=rngs)[1]
+
+    without = {c: v for c, v in variables.items() if c != "hidden"}
+    shapes = jax.eval_shape(once, without, x)
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), unfreeze(shapes).get("hidden", {}))
+
+
+def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> tuple[Any, Tree, Tree]:
+    net, mutable, record, size, steps, constant = static
+    frame = x if constant else x[0]
+    if not variables.get("hidden"):
+        variables = {**variables, "hidden": initial_hidden(net, variables, frame, rngs)}
+    carried = tuple(dict.fromkeys(["hidden", *(c for c in mutable if c in variables)]))
+    stacked = (*(c for c in mutable if c not in variables), *(["record"] if record else []))
+    settings = Settings(carried, stacked, rngs)
+    constants = hoisted(net, variables, x) if constant else {}
+    fixed = {c: v for c, v in variables.items() if c not in carried}
+
+    def chunk(carry: Tree, entry: tuple[Any, Any, Tree], length: int) -> tuple[Tree, Any]:
+        start, x_c, forced_c = entry
+        if constant:
+            x_c = jnp.broadcast_to(x, (length, *x.shape))
+        given = {**fixed, **carry}
+        if isinstance(net, Container) and not net.plan().delayed:
+            y, new = run_container(net, given, x_c, forced_c, start, settings, constants)
+        else:
+            y, new = run_chunk(net, given, x_c, forced_c, start, settings)
+        after = {c: _merge(carry[c], new.get(c, {})) for c in carry}
+        return after, (y, {c: new[c] for c in stacked if c in new})
+
+    carry = {c: variables[c] for c in carried}
+    whole, tail = divmod(steps, size)
+    xs = None if constant else x
+    pieces = []
+    if whole:
+        cut = jax.tree.map(lambda v: v[: whole * size].reshape(whole, size, *v.shape[1:]), (xs, forced))
+        starts = size * jnp.arange(whole)
+        if whole == 1:
+            carry, out = chunk(carry, jax.tree.map(lambda v: v[0], (starts, *cut)), size)
+            pieces.append(out)
+        else:
+            carry, out = lax.scan(partial(chunk, length=size), carry, (starts, *cut))
+            pieces.append(jax.tree.map(lambda v: v.reshape(whole * size, *v.shape[2:]), out))
+    if tail:
+        rest = jax.tree.map(lambda v: v[whole * size :], (xs, forced))
+        carry, out = chunk(carry, (whole * size, *rest), tail)
+        pieces.append(out)
+    y, kept = pieces[0] if len(pieces) == 1 else jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *pieces)
+    recorded = kept.pop("record", {})
+    return y, {**carry, **kept}, recorded
+
+
+_compiled = jax.jit(_run, static_argnums=0)
+
+
+def _merge(old: Any, new: Any) -> Any:
+    """``old`` with the branches of ``new`` in place of its own."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return new
+    return {**old, **{k: _merge(old[k], v) if k in old else v for k, v in new.items()}}
+
+
+def _count_steps(x: jax.Array, num_steps: int | None) -> int:
+    if num_steps is None:
+        if x.ndim < 2 or x.shape[0] == 0:
+            raise ShapeError(
+                f"x has shape {x.shape}; expected [T, B, ...] with T >= 1. For an input that is constant in "
+                "time pass one frame [B, ...] and num_steps=T."
+            )
+        return x.shape[0]
+    if num_steps < 1:
+        raise ArgumentError(f"num_steps={num_steps}; expected a number of steps >= 1.")
+    if x.ndim < 1:
+        raise ShapeError(f"x has shape {x.shape}; with num_steps it must be one frame [B, ...].")
+    return int(num_steps)
+
+
+def _chunk_size(net: nn.Module, chunk: int | str, steps: int, batch: int) -> int:
+    if chunk == "auto":
+        if has_convolution(net):
+            return steps
+        return max(1, min(steps, _ROWS_IN_CACHE // max(batch, 1)))
+    if isinstance(chunk, str) or int(chunk) != chunk or chunk < 1:
+        raise ArgumentError(f"chunk={chunk!r}; expected 'auto' or a number of steps >= 1.")
+    return min(int(chunk), steps)
+
+
+def _select(recorded: Tree, record: bool | Sequence[str]) -> dict[str, Tree]:
+    """Flat ``{path: {name: array}}``, all of it or the paths asked for."""
+    flat: dict[str, Tree] = {}
+    for path, value in flatten_dict(recorded).items():
+        flat.setdefault("/".join(path[:-1]), {})[path[-1]] = value
+    if record is True or isinstance(record, bool):
+        return flat
+    wanted = [record] if isinstance(record, str) else list(record)
+    if missing := [name for name in wanted if name not in flat]:
+        raise ArgumentError(f"record={missing} names no neuron; the neurons are {sorted(flat)}.")
+    return {name: flat[name] for name in wanted}
+
+
+def _check_names(net: nn.Module, variables: Tree, x: jax.Array, rngs: Any, force: Mapping[str, Any]) -> None:
+    hidden = initial_hidden(net, variables, x, rngs)
+    known = {"/".join(path[:-1]) for path in flatten_dict(hidden)}
+    if missing := [name for name in force if name not in known]:
+        raise ArgumentError(f"force={missing} names no neuron; the neurons are {sorted(known)}.")

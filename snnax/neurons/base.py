@@ -1,0 +1,257 @@
+"""What every neuron does around its equation: arguments, parameters, state, recording."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from snnax import surrogate
+from snnax.dynamics.arithmetic import Constant
+from snnax.dynamics.firing import RESET_MECHANISMS, FiringRule, step_function
+from snnax.errors import ArgumentError, HiddenStateTypeError, ShapeError, StateError
+from snnax.neurons.values import FrozenArray, Parameter
+
+__all__ = ["Quantizer", "SpikeFunction", "SpikingNeuron"]
+
+SpikeFunction = Callable[[jax.Array], jax.Array]
+"""From ``mem - threshold`` to spikes, as the functions of :mod:`snnax.surrogate` return."""
+
+Quantizer = Callable[[jax.Array], jax.Array]
+"""From a state to the state on a grid; hashable, as a function or a frozen dataclass is."""
+
+States = tuple[jax.Array, ...]
+
+
+class _Arguments(Protocol):
+    """The fields that all neurons have, each at the position that snnTorch gives it."""
+
+    threshold: Parameter
+    spike_grad: SpikeFunction | None
+    surrogate_disable: bool
+    init_hidden: bool
+    inhibition: bool
+    learn_threshold: bool
+    reset_mechanism: str
+    state_quant: Quantizer | bool | None
+    output: bool
+
+
+class SpikingNeuron(nn.Module):
+    """Base of the neurons: one call is one time step, ``spk, *states = neuron(x, *states)``.
+
+    Subclasses have snnTorch's arguments as fields, in its order and with its defaults. These are shared:
+
+    * ``threshold``: number or array; the neuron fires above it, not at it. ``learn_threshold`` trains it.
+    * ``spike_grad``: a function of :mod:`snnax.surrogate`; ``None`` is ``atan()``.
+    * ``surrogate_disable``: no gradient through spikes, whatever ``spike_grad`` is.
+    * ``init_hidden``: the neuron keeps its states itself, in the collection ``hidden``, and is called with
+      the input alone. It then returns the spikes only, unless ``output=True``. Otherwise states are
+      arguments, ``None`` means zeros, and nothing is kept between calls.
+    * ``inhibition``: of each sample of ``[B, N]`` only the neuron furthest above threshold may fire.
+    * ``reset_mechanism``: ``"subtract"`` the threshold, reset to ``"zero"``, or ``"none"``.
+    * ``state_quant``: function from a state to the quantized state, applied to each state after its update.
+    * ``output``: return the states as well with ``init_hidden=True``.
+    * ``reset_delay`` (where the neuron has it): the reset acts in the step after the spike. With ``False`` it
+      acts at once; a membrane that stays above threshold is still reset before it charges, and what was reset
+      too much is put back if it then does not fire, as in snnTorch.
+
+    Values are numbers, or arrays that broadcast from the right to one sample (images: channels last).
+    Collections: ``params`` holds what is learned, ``buffers`` fixed arrays (and, if it holds a name, wins
+    over the argument), ``hidden`` states, ``record`` what a step did if it is mutable (``input``, states,
+    ``spk``), ``forced`` the spikes to emit instead of the neuron's own.
+
+    Raises:
+        ArgumentError: at construction, for a bad argument.
+        HiddenStateTypeError: a state is passed although ``init_hidden=True``.
+        StateError: a state has another shape than the input, or ``hidden`` is not mutable.
+        ShapeError: a parameter does not broadcast to the input, or inhibition on another shape than ``[B,
+            N]``.
+
+    Compared with snnTorch: with ``init_hidden=False`` its neurons still remember their last state if none is
+    passed, and a state of another shape than the input is silently replaced by zeros; here nothing is kept,
+    and a misfit is an error. Spikes and states have the dtype of the input (there, spikes are always
+    float32), and a Python number is rounded once, to that dtype (there, to float32 first).
+
+    Attributes:
+        state_names: names of the states, in the order in which they are passed and returned.
+        parameter_names: fields that hold numbers or arrays.
+    """
+
+    state_names: ClassVar[tuple[str, ...]] = ()
+    parameter_names: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        """Check the arguments and make them hashable."""
+        kind = type(self).__name__
+        for name in self.parameter_names:
+            object.__setattr__(self, name, _finite(f"{kind}({name}=...)", getattr(self, name)))
+        given = cast(_Arguments, self)
+        if given.reset_mechanism not in RESET_MECHANISMS:
+            raise ArgumentError(
+                f"{kind}(reset_mechanism={given.reset_mechanism!r}); expected one of {', '.join(RESET_MECHANISMS)}."
+            )
+        if given.spike_grad is not None and not callable(given.spike_grad):
+            raise ArgumentError(
+                f"{kind}(spike_grad={given.spike_grad!r}) cannot be called; expected None or a surrogate, as "
+                "spike_grad=snnax.surrogate.fast_sigmoid(slope=25)."
+            )
+        if given.state_quant and not callable(given.state_quant):
+            raise ArgumentError(
+                f"{kind}(state_quant={given.state_quant!r}) cannot be called; expected False or a function from "
+                "a state to the quantized state."
+            )
+        super().__post_init__()
+
+    @nn.nowrap
+    def _value(self, name: str, like: jax.Array, learn: bool = False) -> Constant:
+        """The parameter, buffer or fixed value ``name``, in the dtype of ``like`` and with as many axes (or none).
+
+        A fixed value stays a NumPy array, so that the equations can tell it from a variable.
+        """
+        given = getattr(self, name)
+
+        def start(*_: Any) -> jax.Array:
+            return jnp.asarray(given, jnp.promote_types(like.dtype, jnp.float32))
+
+        value: Constant
+        if learn:
+            value = self.param(name, start).astype(like.dtype)
+        elif self.has_variable("buffers", name):
+            value = jnp.asarray(self.get_variable("buffers", name), like.dtype)
+        elif isinstance(given, FrozenArray) and self.is_initializing():
+            value = self.variable("buffers", name, start).value.astype(like.dtype)
+        else:
+            value = np.asarray(given, like.dtype)
+        return self._aligned(name, value, like)
+
+    @nn.nowrap
+    def _aligned(self, name: str, value: Constant, like: jax.Array) -> Constant:
+        if value.ndim == 0:
+            return value
+        fits = value.ndim <= like.ndim and all(
+            size in (1, length) for size, length in zip(value.shape[::-1], like.shape[::-1], strict=False)
+        )
+        if not fits:
+            raise ShapeError(
+                f"{self._label()}: {name} has shape {value.shape}, the input {like.shape}. Expected one number, or "
+                f"an array that broadcasts from the right to one sample, as shape {like.shape[-1:]}."
+            )
+        return value.reshape((1,) * (like.ndim - value.ndim) + value.shape)
+
+    @nn.nowrap
+    def _rule(self, like: jax.Array) -> FiringRule:
+        """How this neuron fires and resets a membrane such as ``like``."""
+        given = cast(_Arguments, self)
+        spike = step_function if given.surrogate_disable else given.spike_grad or surrogate.atan()
+        return FiringRule(
+            threshold=self._value("threshold", like, given.learn_threshold),
+            spike=spike,
+            reset=given.reset_mechanism,
+            reset_delay=getattr(self, "reset_delay", True),
+            inhibition=given.inhibition,
+            quantize=cast(Quantizer, given.state_quant) if given.state_quant else None,
+        )
+
+    @nn.nowrap
+    def _enter(self, x: ArrayLike, *given: ArrayLike | None) -> tuple[jax.Array, States]:
+        """Input and states before the step, in one dtype: the given ones, the stored ones, or zeros."""
+        x = jnp.asarray(x)
+        if cast(_Arguments, self).init_hidden:
+            self._refuse(given)
+            given = self._stored()
+        known = [None if s is None else jnp.asarray(s) for s in given]
+        for name, state in zip(self.state_names, known, strict=True):
+            if state is not None and state.shape != x.shape:
+                raise StateError(self._misfit(name, state, x))
+        dtype = jnp.result_type(x, *(s for s in known if s is not None))
+        if not jnp.issubdtype(dtype, jnp.floating):
+            dtype = jnp.dtype(jnp.float32)
+        states = tuple(jnp.zeros(x.shape, dtype) if s is None else s.astype(dtype) for s in known)
+        return x.astype(dtype), states
+
+    @nn.nowrap
+    def _leave(self, x: jax.Array, spk: jax.Array, states: States) -> Any:
+        """Record and store the step; returns what snnTorch returns.
+
+        ``states`` are those after the step without ``spk``, which recurrent neurons have as their first
+        state.
+        """
+        names = tuple(n for n in self.state_names if n != "spk")
+        after = dict(zip(names, states, strict=True))
+        if not self.is_initializing():
+            for name, value in {"input": x, **after, "spk": spk}.items():
+                self.sow("record", name, value, reduce_fn=lambda _, new: new, init_fn=lambda: None)
+        if self.has_variable("forced", "spk"):
+            spk = jnp.asarray(self.get_variable("forced", "spk"), spk.dtype)
+        given = cast(_Arguments, self)
+        if given.init_hidden:
+            self._store({"spk": spk, **after})
+        if given.output or not given.init_hidden:
+            return spk, *states
+        return spk
+
+    @nn.nowrap
+    def _stored(self) -> tuple[ArrayLike | None, ...]:
+        return tuple(
+            self.get_variable("hidden", name) if self.has_variable("hidden", name) else None
+            for name in self.state_names
+        )
+
+    @nn.nowrap
+    def _store(self, after: dict[str, jax.Array]) -> None:
+        """Keep the state for the next call; ``init`` only makes room for it."""
+        if not self.is_mutable_collection("hidden"):
+            if self.is_initializing():
+                return
+            raise StateError(
+                f"{self._label()} keeps its own state (init_hidden=True), but the collection 'hidden' is not "
+                "mutable in this call. Call apply(variables, x, mutable=['hidden']) and carry the result on."
+            )
+        for name in self.state_names:
+            value = jnp.zeros_like(after[name]) if self.is_initializing() else after[name]
+            self.put_variable("hidden", name, value)
+
+    @nn.nowrap
+    def _refuse(self, given: tuple[ArrayLike | None, ...]) -> None:
+        if passed := [n for n, s in zip(self.state_names, given, strict=True) if s is not None]:
+            raise HiddenStateTypeError(
+                f"{self._label()} keeps its own state (init_hidden=True) but was passed {', '.join(passed)}. Call it "
+                f"with the input alone, or build it with init_hidden=False."
+            )
+
+    @nn.nowrap
+    def _misfit(self, name: str, state: jax.Array, x: jax.Array) -> str:
+        if cast(_Arguments, self).init_hidden:
+            return (
+                f"{self._label()}: the stored state {name!r} has shape {state.shape}, the input {x.shape}. For a "
+                "new sequence or another batch size start without it: leave the collection 'hidden' out of the "
+                "variables. (snnax.utils.reset(variables) zeroes it but keeps its shape.)"
+            )
+        return (
+            f"{self._label()}: the state {name!r} has shape {state.shape}, the input {x.shape}. Pass a state of the "
+            f"shape of the input, or {name}=None to start from zeros."
+        )
+
+    @nn.nowrap
+    def _label(self) -> str:
+        path = "/".join(self.path) if self.scope is not None else ""
+        return f"{type(self).__name__} {path!r}" if path else type(self).__name__
+
+
+def _finite(name: str, value: Any) -> float | FrozenArray:
+    wrapped = FrozenArray.wrap(value, name)
+    finite = (
+        math.isfinite(wrapped)
+        if isinstance(wrapped, float)
+        else np.isfinite(np.asarray(wrapped, float)).all()
+    )
+    if not finite:
+        raise ArgumentError(f"{name} got {value!r}; expected finite numbers.")
+    return wrapped

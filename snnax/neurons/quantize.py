@@ -1,0 +1,61 @@
+"""A quantizer for ``state_quant``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnax.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class NearestLevel:
+    r"""Maps a state to the nearest of some levels; the gradient passes straight through.
+
+    .. math:: Q(x) = \ell_k, \quad k = \arg\min_k |x - \ell_k|
+
+    A tie goes to the level that comes first. Hashable, so that it can be an argument of a neuron.
+
+    Args:
+        levels: the values that a state may take.
+
+    Raises:
+        ArgumentError: if there is no level, or one is not finite.
+
+    Example:
+        >>> from snnax.neurons.quantize import NearestLevel
+        >>> NearestLevel([-1.0, 0.0, 1.0])(jax.numpy.array([0.4, 0.6])).tolist()
+        [0.0, 1.0]
+
+    Compared with snnTorch: what ``functional.quant.state_quant`` returns; that one always yields float32,
+    this keeps the dtype.
+    """
+
+    levels: Sequence[float]
+
+    def __post_init__(self) -> None:
+        levels = tuple(float(v) for v in np.asarray(self.levels).ravel())
+        if not levels or not np.isfinite(levels).all():
+            raise ArgumentError(f"levels={self.levels!r}; expected at least one finite number.")
+        object.__setattr__(self, "levels", levels)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Quantize an array of any shape."""
+        levels = jnp.asarray(self.levels, x.dtype)
+        distance = jnp.abs(x[..., None] - levels.reshape((1,) * x.ndim + (-1,)))
+        nearest = levels[jnp.argmin(distance, axis=-1)]
+        return _straight_through(x, nearest)
+
+
+@jax.custom_jvp
+def _straight_through(x: jax.Array, value: jax.Array) -> jax.Array:
+    return value
+
+
+@_straight_through.defjvp
+def _straight_through_jvp(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    return primals[1], tangents[0]

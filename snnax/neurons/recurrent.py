@@ -1,0 +1,131 @@
+"""How spikes feed back into the layer that fired them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from snnax.errors import ArgumentError, ShapeError
+from snnax.neurons.base import SpikingNeuron
+from snnax.neurons.values import Parameter
+
+__all__ = ["Recurrent", "RecurrentNeuron"]
+
+
+class _Connections(Protocol):
+    V: Parameter
+    all_to_all: bool
+    linear_features: int | None
+    conv2d_channels: int | None
+    kernel_size: int | Sequence[int] | None
+    learn_recurrent: bool
+
+
+class RecurrentNeuron(SpikingNeuron):
+    """Base of the neurons whose spikes come back as a current in the next step.
+
+    Beyond :class:`SpikingNeuron`, subclasses have these arguments:
+
+    * ``all_to_all=True``, ``linear_features=N``: a dense layer with bias on ``[B, ..., N]``.
+    * ``all_to_all=True``, ``conv2d_channels=C``, ``kernel_size=k`` (odd, or a pair): a convolution with bias
+      that keeps the size of ``[B, H, W, C]``.
+    * ``all_to_all=False``: each neuron feeds itself with the weight ``V``, a number or an array.
+    * ``learn_recurrent``: train these weights. Otherwise they are fixed, in the collection ``buffers``.
+
+    Weights are in the submodule ``recurrent`` (``kernel`` ``(N, N)`` or ``(kh, kw, C, C)``, and ``bias``),
+    drawn as torch draws them, or under ``V``. The bias is added in each step, the first included.
+    """
+
+    def __post_init__(self) -> None:
+        """Check the recurrent connections and the arguments that all neurons have."""
+        kind, given = type(self).__name__, cast(_Connections, self)
+        convolution = given.conv2d_channels, given.kernel_size
+        chosen = [n for n in ("linear_features", "conv2d_channels", "kernel_size") if getattr(self, n)]
+        if given.all_to_all and chosen not in (["linear_features"], ["conv2d_channels", "kernel_size"]):
+            raise ArgumentError(
+                f"{kind}(all_to_all=True) got {' and '.join(chosen) or 'no size'}; expected linear_features alone, or "
+                f"conv2d_channels and kernel_size. For one weight V for each neuron pass all_to_all=False."
+            )
+        if not given.all_to_all and chosen:
+            raise ArgumentError(
+                f"{kind}(all_to_all=False) got {' and '.join(chosen)}, but its recurrent weight is V. Leave it out, "
+                "or pass all_to_all=True."
+            )
+        if convolution[1]:
+            size = _pair(convolution[1])
+            if len(size) != 2 or any(k % 2 == 0 or k < 1 for k in size):
+                raise ArgumentError(
+                    f"{kind}(kernel_size={convolution[1]!r}); expected one odd number or two, as kernel_size=3: with an "
+                    "even one the recurrent current would have another size than the layer."
+                )
+            object.__setattr__(self, "kernel_size", size)
+        super().__post_init__()
+
+    @nn.nowrap
+    def _feedback(self, spk: jax.Array) -> jax.Array:
+        """Recurrent current from the spikes of the step before."""
+        given = cast(_Connections, self)
+        if not given.all_to_all:
+            return spk * self._value("V", spk, given.learn_recurrent)
+        features = given.linear_features or given.conv2d_channels
+        axes = 1 if given.linear_features else 3
+        if spk.ndim < axes or spk.shape[-1] != features:
+            layout = "[B, ..., N]" if given.linear_features else "[B, H, W, C], channels last"
+            raise ShapeError(
+                f"{self._label()}: the input has shape {spk.shape}; expected {layout}, with {features} in the last axis, "
+                "as its recurrent weights have."
+            )
+        size = cast(tuple[int, ...], given.kernel_size) if axes == 3 else ()
+        return Recurrent(cast(int, features), size, given.learn_recurrent, name="recurrent")(spk)
+
+
+class Recurrent(nn.Module):
+    """Dense layer, or convolution that keeps the size, with as many outputs as inputs.
+
+    Attributes:
+        features: neurons or channels.
+        kernel_size: ``(kh, kw)``, both odd; empty for a dense layer.
+        learn: weights in ``params``, else in ``buffers``.
+    """
+
+    features: int
+    kernel_size: tuple[int, ...] = ()
+    learn: bool = True
+
+    @nn.compact
+    def __call__(self, spk: jax.Array) -> jax.Array:
+        """Current ``[..., N]`` or ``[..., H, W, C]`` from spikes of the same shape."""
+        kernel = self._weight("kernel", (*self.kernel_size, self.features, self.features), spk)
+        bias = self._weight("bias", (self.features,), spk)
+        bias = bias.reshape((1,) * (spk.ndim - 1) + bias.shape)
+        if not self.kernel_size:
+            return jnp.dot(spk, kernel) + bias
+        current = lax.conv_general_dilated(
+            spk.reshape(-1, *spk.shape[-3:]),
+            kernel,
+            window_strides=(1, 1),
+            padding=[(k // 2, k // 2) for k in self.kernel_size],
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return current.reshape(spk.shape) + bias
+
+    @nn.nowrap
+    def _weight(self, name: str, shape: tuple[int, ...], like: jax.Array) -> jax.Array:
+        def start(*_: Any) -> jax.Array:
+            bound = 1 / math.sqrt(self.features * math.prod(self.kernel_size))
+            dtype = jnp.promote_types(like.dtype, jnp.float32)
+            return jax.random.uniform(self.make_rng("params"), shape, dtype, -bound, bound)
+
+        if self.learn:
+            return self.param(name, start).astype(like.dtype)
+        return self.variable("buffers", name, start).value.astype(like.dtype)
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, ...]:
+    return (size, size) if isinstance(size, int) else tuple(int(k) for k in size)

@@ -1,0 +1,71 @@
+"""The second-order neuron: synaptic current and membrane."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import flax.linen as nn
+from jax.typing import ArrayLike
+
+from snnax.dynamics import synaptic
+from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
+from snnax.neurons.values import Parameter
+
+
+class Synaptic(SpikingNeuron):
+    r"""Leaky integrate-and-fire neuron whose input first charges a synaptic current.
+
+    .. math::
+        R &= [U_{t-1} > \theta], \qquad I^s_t = \alpha I^s_{t-1} + I_t \\
+        U_t &= \beta U_{t-1} + I^s_t - R\,\theta &&\text{"subtract"} \\
+        U_t &= (1 - R)\,(\beta U_{t-1} + I^s_t) &&\text{"zero"} \\
+        S_t &= [U_t > \theta]
+
+    Call: ``spk, syn, mem = lif(x, syn, mem)``, all ``[B, ..., N]``. States: ``syn``, ``mem``. See
+    :class:`SpikingNeuron` for the arguments that are not listed here.
+
+    Args:
+        alpha: decay of the synaptic current per step, clamped to [0, 1] in each call.
+        beta: decay of the membrane per step, clamped to [0, 1] in each call.
+        learn_alpha: train ``alpha``.
+        learn_beta: train ``beta``.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> lif = snn.Synaptic(alpha=0.5, beta=0.5)
+        >>> spk, syn, mem = lif.apply({}, jnp.ones((1, 1)))
+        >>> spk, syn, mem = lif.apply({}, jnp.zeros((1, 1)), syn, mem)
+        >>> float(syn[0, 0]), float(mem[0, 0])
+        (0.5, 1.0)
+
+    Source: snnTorch 1.0.0, ``snntorch.Synaptic``.
+    Compared with snnTorch: the same, to the last bit in float32. The synaptic current is never reset.
+    Compared with NIR: ``CubaLIF`` is in continuous time, with a reset to a value and no delay.
+    """
+
+    alpha: Parameter
+    beta: Parameter
+    threshold: Parameter = 1.0
+    spike_grad: SpikeFunction | None = None
+    surrogate_disable: bool = False
+    init_hidden: bool = False
+    inhibition: bool = False
+    learn_alpha: bool = False
+    learn_beta: bool = False
+    learn_threshold: bool = False
+    reset_mechanism: str = "subtract"
+    state_quant: Quantizer | bool | None = False
+    output: bool = False
+    reset_delay: bool = True
+
+    state_names: ClassVar[tuple[str, ...]] = ("syn", "mem")
+    parameter_names: ClassVar[tuple[str, ...]] = ("alpha", "beta", "threshold")
+
+    @nn.compact
+    def __call__(self, x: ArrayLike, syn: ArrayLike | None = None, mem: ArrayLike | None = None) -> Any:
+        """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, syn, mem)``, or ``spk`` with ``init_hidden``."""
+        x, state = self._enter(x, syn, mem)
+        alpha = self._value("alpha", x, self.learn_alpha)
+        beta = self._value("beta", x, self.learn_beta)
+        after, spk = synaptic.step((state[0], state[1]), x, alpha, beta, self._rule(x))
+        return self._leave(x, spk, after)

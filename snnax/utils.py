@@ -1,0 +1,80 @@
+"""Small helpers with snnTorch's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+__all__ = ["evaluating", "reset", "training"]
+
+
+def reset(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The same variables with every hidden state at zero, at any depth of nesting.
+
+    Args:
+        variables: what ``init``, ``apply`` or ``unroll`` returned; left as it is.
+
+    Returns:
+        A new dictionary; only the collection ``hidden`` differs.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> snn.utils.reset({"hidden": {"lif": {"mem": jnp.ones(2)}}})["hidden"]["lif"]["mem"].tolist()
+        [0.0, 0.0]
+
+    Compared with snnTorch: ``utils.reset(net)`` resets direct children only and every network of the
+    process; here the state belongs to ``variables``, so it resets exactly these.
+    """
+    cleared = dict(variables)
+    if "hidden" in cleared:
+        cleared["hidden"] = jax.tree.map(jnp.zeros_like, cleared["hidden"])
+    return cleared
+
+
+def training(net: nn.Module) -> nn.Module:
+    """A copy of ``net`` whose dropout draws and whose batch normalisation uses the batch (torch's ``train()``).
+
+    Pass ``rngs={"dropout": key}`` and ``mutable=["batch_stats"]`` to ``unroll`` or ``apply`` with it.
+
+    Example:
+        >>> import flax.linen as nn, snnax as snn
+        >>> snn.utils.training(snn.Sequential([nn.Dropout(0.5, deterministic=True)])).layers[0].deterministic
+        False
+    """
+    return _switched(net, True)
+
+
+def evaluating(net: nn.Module) -> nn.Module:
+    """A copy of ``net`` with dropout off and running averages in use (torch's ``eval()``)."""
+    return _switched(net, False)
+
+
+def _switched(module: Any, train: bool) -> Any:
+    if isinstance(module, nn.Dropout):
+        return module.clone(deterministic=not train)
+    if isinstance(module, nn.BatchNorm):
+        return module.clone(use_running_average=not train)
+    if isinstance(module, nn.Module):
+        fields = {
+            name: _switched(getattr(module, name), train)
+            for name in module.__dataclass_fields__
+            if name not in ("parent", "name") and _holds_modules(getattr(module, name))
+        }
+        return module.clone(**fields) if fields else module
+    if isinstance(module, tuple | list):
+        return tuple(_switched(item, train) for item in module)
+    if isinstance(module, Mapping):
+        return {key: _switched(item, train) for key, item in module.items()}
+    return module
+
+
+def _holds_modules(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return any(_holds_modules(item) for item in value)
+    if isinstance(value, Mapping):
+        return any(_holds_modules(item) for item in value.values())
+    return isinstance(value, nn.Module)

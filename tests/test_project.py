@@ -1,0 +1,304 @@
+"""Laws of the house that no single module can break unseen: imports, public names, sizes, words."""
+
+import ast
+import configparser
+import importlib
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import snnax
+from snnax import interop
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "snnax"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+TESTED_BY = {}
+OPTIONAL = ("torch", "snntorch", "norse", "nirtorch", "matplotlib", "sklearn")
+MAX_LINES = 320
+MAX_FUNCTION_LINES = 80
+MAY_PRINT = ("cli", "demo", "__main__")
+
+
+def relative(path):
+    return str(path.relative_to(ROOT))
+
+
+def modules():
+    return sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "snnax."))
+
+
+# --- what importing snnax loads -------------------------------------------------------------------
+
+PROBE = """
+import sys
+
+OPTIONAL = {optional!r}
+
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in OPTIONAL:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+if {wall}:
+    sys.meta_path.insert(0, Wall())
+{body}
+loaded = sorted({{name.partition(".")[0] for name in sys.modules}} & set(OPTIONAL))
+if loaded:
+    sys.exit(f"loaded: {{loaded}}")
+"""
+
+USE_THE_CORE = """
+import snnax
+for name in snnax.__all__:
+    if name != "spikeplot":
+        getattr(snnax, name)
+for name in snnax.interop.__all__:
+    getattr(snnax.interop, name)
+"""
+
+PORT_WITHOUT_TORCH = """
+from snnax import errors, interop
+try:
+    interop.{name}(None, None)
+except errors.MissingDependencyError as error:
+    assert "torch" in str(error) and "[torch]" in str(error), str(error)
+else:
+    sys.exit("no error")
+"""
+
+
+def probe(body, wall=True):
+    code = PROBE.format(optional=OPTIONAL, wall=wall, body=body)
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_core_works_without_optional_packages():
+    result = probe(USE_THE_CORE)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_core_loads_no_optional_package_that_is_there():
+    result = probe(
+        "import snnax\nfor name in ('Leaky', 'unroll', 'surrogate'): getattr(snnax, name)", wall=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("name", ["from_snntorch", "to_snntorch"])
+def test_without_torch_the_error_names_the_extra(name):
+    result = probe(PORT_WITHOUT_TORCH.format(name=name))
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(("body", "wall"), [("import matplotlib", True), ("import matplotlib", False)])
+def test_the_probe_can_fail(body, wall):
+    result = probe("import snnax\n" + body, wall)
+    assert result.returncode != 0
+    assert "matplotlib" in result.stderr
+
+
+# --- public names ---------------------------------------------------------------------------------
+
+
+def type_checking_names(source):
+    """Names imported in a module's ``if TYPE_CHECKING`` block."""
+    tree = ast.parse(source.read_text())
+    blocks = [
+        node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    return {alias.asname for block in blocks for node in block.body for alias in node.names}
+
+
+@pytest.mark.parametrize("package", [snnax, interop], ids=["snnax", "interop"])
+def test_public_names_agree(package):
+    table = set(package._HOME) | set(getattr(package, "_MODULES", ()))
+    assert list(package.__all__) == sorted(set(package.__all__))
+    assert table == set(package.__all__)
+    assert type_checking_names(Path(package.__file__)) == table
+
+
+@pytest.mark.parametrize("package", [snnax, interop], ids=["snnax", "interop"])
+def test_public_names_load(package):
+    for name in package.__all__:
+        assert getattr(package, name) is getattr(package, name)
+        assert name in dir(package)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = package.nothing
+
+
+@pytest.mark.parametrize(
+    ("part", "less"), [("layers", ()), ("network", ()), ("neurons", ("FrozenArray", "SpikingNeuron"))]
+)
+def test_parts_are_public_in_full(part, less):
+    assert {*importlib.import_module(f"snnax.{part}").__all__} - {*less} <= {*snnax.__all__}
+
+
+# --- who may import whom --------------------------------------------------------------------------
+
+
+def contracts(folder):
+    linter = Path(sys.executable).parent / "lint-imports"
+    return subprocess.run([linter, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def copied(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "snnax", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "setup.cfg", tmp_path)
+    return tmp_path
+
+
+def test_the_import_contracts_hold():
+    result = contracts(ROOT)
+    assert result.returncode == 0, result.stdout
+
+
+VIOLATIONS = [
+    ("neurons/leaky.py", "import torch", "Only interop's torch files"),
+    ("interop/conventions.py", "import torch", "Only interop's torch files"),
+    ("network/unroll.py", "import nir", "Only interop imports nir"),
+    ("utils.py", "import matplotlib.pyplot", "Only spikeplot"),
+    ("dynamics/leaky.py", "import flax", "dynamics and surrogate"),
+    ("surrogate/base.py", "import snnax.utils", "dynamics and surrogate"),
+    ("neurons/leaky.py", "import snnax.interop.trace", "neurons and network"),
+    ("layers.py", "import snnax.spikeplot", "neurons and network"),
+    ("interop/trace.py", "import snnax.cli", "Nothing imports cli"),
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "line", "contract"), VIOLATIONS, ids=[f"{w}: {n}" for w, n, _ in VIOLATIONS]
+)
+def test_each_import_contract_can_fail(copied, where, line, contract):
+    with (copied / "snnax" / where).open("a") as source:
+        source.write(f"\n{line}\n")
+    result = contracts(copied)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert re.search(rf"{contract}.* BROKEN", result.stdout)
+
+
+def test_every_room_that_models_must_not_know_is_in_their_contract():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = config["importlinter:contract:models"]["forbidden_modules"].split()
+    rooms = ("interop", "training", "spikeplot", "datasets", "event")
+    there = [f"snnax.{room}" for room in rooms if list(PACKAGE.glob(f"{room}*"))]
+    assert listed == there
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_every_module_names_its_tests():
+    assert modules() == sorted(TESTED_BY), "add the module and the file that tests it to TESTED_BY"
+    missing = [
+        name for files in TESTED_BY.values() for name in files.split() if not (ROOT / "tests" / name).exists()
+    ]
+    assert not missing
+
+
+def tree_of(source):
+    return ast.parse(source.read_text())
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=relative)
+def test_files_and_functions_are_short(source):
+    lines = source.read_text().splitlines()
+    assert len(lines) <= MAX_LINES
+    functions = [
+        n for n in ast.walk(tree_of(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert not {f.name: length(f) for f in functions if length(f) > MAX_FUNCTION_LINES}
+
+
+def length(function):
+    """Lines of a function without its docstring."""
+    first, body = function.lineno, function.body
+    if ast.get_docstring(function, clean=False) is not None:
+        first += body[0].end_lineno - body[0].lineno + 1
+    return function.end_lineno - first + 1
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=relative)
+def test_no_print_outside_the_command_line(source):
+    if source.relative_to(PACKAGE).parts[0].removesuffix(".py") in MAY_PRINT:
+        return
+    calls = [
+        n.lineno
+        for n in ast.walk(tree_of(source))
+        if isinstance(n, ast.Call) and ast.unparse(n.func) == "print"
+    ]
+    assert not calls
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=relative)
+def test_no_bare_assert(source):
+    assert not [n.lineno for n in ast.walk(tree_of(source)) if isinstance(n, ast.Assert)]
+
+
+# --- words that must not be committed -------------------------------------------------------------
+
+HOSTS = [
+    ".".join(parts)
+    for parts in (("pypi", "org"), ("pythonhosted", "org"), ("pytorch", "org/whl"), ("anaconda", "org"))
+]
+OPTIONS = ["-".join(parts) for parts in (("index", "url"), ("find", "links"))]
+UNWANTED = re.compile(
+    "|".join([*map(re.escape, HOSTS + OPTIONS), r"(?<![\w.~-])/(?:work|opt|root|home)/", r"shared/(?!data)"])
+)
+
+
+def texts():
+    """Files that git tracks or would add; in a copy without git, the package and the tests."""
+    git = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    names = (
+        git.stdout.splitlines()
+        if git.returncode == 0
+        else map(relative, [*SOURCES, *ROOT.glob("tests/*.py")])
+    )
+    for name in names:
+        try:
+            yield name, (ROOT / name).read_text()
+        except (UnicodeDecodeError, FileNotFoundError):
+            continue
+
+
+def test_no_machine_path_and_no_registry_host_is_named():
+    found = [
+        f"{name}:{number}: {line.strip()[:100]}"
+        for name, text in texts()
+        for number, line in enumerate(text.splitlines(), 1)
+        if UNWANTED.search(line)
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("line", "unwanted"),
+    [
+        *((f"see https://{host}/x", True) for host in HOSTS),
+        *((f"pip install --{option}=x", True) for option in OPTIONS),
+        ("/" + "home/me/data", True),
+        ("path = '/" + "work/main'", True),
+        ("../shared" + "/reference/x.md", True),
+        ("../shared/data/nir_paper", False),
+        ("https://example.org/" + "home/page", False),
+    ],
+)
+def test_the_search_for_words_can_fail(line, unwanted):
+    assert bool(UNWANTED.search(line)) == unwanted
+
+
+def test_texts_are_found():
+    names = [name for name, _ in texts()]
+    assert "snnax/__init__.py" in names
+    assert len(names) > 20
