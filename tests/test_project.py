@@ -195,6 +195,10 @@ def test_every_room_that_models_must_not_know_is_in_their_contract():
 # --- files ----------------------------------------------------------------------------------------
 
 
+def test_every_folder_is_a_package():
+    assert not [relative(s.parent) for s in SOURCES if not (s.parent / "__init__.py").exists()]
+
+
 def test_every_module_names_its_tests():
     assert modules() == sorted(TESTED_BY), "add the module and the file that tests it to TESTED_BY"
     missing = [
@@ -250,7 +254,9 @@ HOSTS = [
 ]
 OPTIONS = ["-".join(parts) for parts in (("index", "url"), ("find", "links"))]
 UNWANTED = re.compile(
-    "|".join([*map(re.escape, HOSTS + OPTIONS), r"(?<![\w.~-])/(?:work|opt|root|home)/", r"shared/(?!data)"])
+    "|".join(
+        [*map(re.escape, HOSTS + OPTIONS), r"(?<![\w.~-])/(?:work|opt|root|home)/", "shared" + r"/(?!data)"]
+    )
 )
 
 

@@ -43,13 +43,10 @@ def step(
     """
     exc, inh, mem = state
     flag = reset_flag(mem, rule)
-    new_exc = unit(alpha) * exc + x
-    new_inh = unit(beta) * inh - x
-    charged = gain(alpha, beta) * (new_exc + new_inh)
-    if rule.reset == "subtract":
-        charged = charged - -inh * flag
-    else:
-        charged = discharge(charged, flag, rule)
+    new_exc = exc * unit(alpha) + x
+    new_inh = inh * unit(beta) - x
+    charged = (new_exc + new_inh) * gain(alpha, beta)
+    charged = charged - -inh * flag if rule.reset == "subtract" else discharge(charged, flag, rule)
     new_exc = discharge(new_exc, flag, rule)
     new_inh = new_inh if rule.reset == "none" else new_inh - new_inh * flag
     mem, spk = fire(charged, flag, rule)

@@ -12,7 +12,9 @@ State = tuple[jax.Array]
 
 
 def complement(beta: Constant, other: Constant, time_step: Constant) -> Constant:
-    r"""The C that fits ``beta`` and R, or the R that fits ``beta`` and C: :math:`\frac{\Delta t}{X \ln(1/\beta)}`.
+    r"""The C that fits ``beta`` and R, or the R that fits ``beta`` and C.
+
+    .. math:: RC = \frac{\Delta t}{\ln(1/\beta)}
 
     Args:
         beta: decay per step, in (0, 1]; 1 gives infinity.
@@ -51,6 +53,6 @@ def step(
     flag = reset_flag(mem, rule)
     product = resistance * capacitance
     current = x * pinned(resistance) * pinned(1 / product) * pinned(time_step)
-    charged = discharge(current + (1 - time_step / product) * mem, flag, rule)
+    charged = discharge(current + mem * (1 - time_step / product), flag, rule)
     mem, spk = fire(charged, flag, rule)
     return (mem,), spk

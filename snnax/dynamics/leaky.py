@@ -27,9 +27,9 @@ def step(state: State, x: jax.Array, beta: Constant, rule: FiringRule) -> tuple[
     (mem,) = state
     flag = reset_flag(mem, rule)
     if rule.reset == "zero":
-        charged = unit(beta) * ((1 - flag) * mem) + x
+        charged = (1 - flag) * mem * unit(beta) + x
     else:
-        charged = discharge(unit(beta) * mem + x, flag, rule)
+        charged = discharge(mem * unit(beta) + x, flag, rule)
     mem, spk = fire(charged, flag, rule)
     return (mem,), spk
 
@@ -37,7 +37,7 @@ def step(state: State, x: jax.Array, beta: Constant, rule: FiringRule) -> tuple[
 def recurrent_step(
     state: State, x: jax.Array, feedback: jax.Array, beta: Constant, rule: FiringRule
 ) -> tuple[State, jax.Array]:
-    r"""One step of a leaky integrator that also receives ``feedback``, the weighted spikes of the step before.
+    r"""One step of a leaky integrator that also receives the weighted spikes of the step before.
 
     .. math:: U' = (1 - R)\,(\beta U + I + F) \quad\text{for "zero", else}\quad U' = \beta U + I + F - R\theta
 
@@ -55,6 +55,6 @@ def recurrent_step(
     """
     (mem,) = state
     flag = reset_flag(mem, rule)
-    charged = discharge(unit(beta) * mem + x + feedback, flag, rule)
+    charged = discharge(mem * unit(beta) + x + feedback, flag, rule)
     mem, spk = fire(charged, flag, rule)
     return (mem,), spk

@@ -38,9 +38,9 @@ def step(
     """
     syn, mem = state
     flag = reset_flag(mem, rule)
-    syn = unit(alpha) * syn + x
+    syn = syn * unit(alpha) + x
     if feedback is not None:
         syn = syn + feedback
-    charged = discharge(unit(beta) * mem + syn, flag, rule)
+    charged = discharge(mem * unit(beta) + syn, flag, rule)
     mem, spk = fire(charged, flag, rule)
     return (quantized(syn, rule), mem), spk

@@ -14,8 +14,10 @@ from snnax.errors import MissingDependencyError
 if TYPE_CHECKING:
     from snnax.interop.compare import Report as Report
     from snnax.interop.compare import crossvalidate as crossvalidate
-    from snnax.interop.convert import from_nir as from_nir
-    from snnax.interop.convert import to_nir as to_nir
+    from snnax.interop.exporting import to_nir as to_nir
+    from snnax.interop.files import read_nir as read_nir
+    from snnax.interop.files import write_nir as write_nir
+    from snnax.interop.importing import from_nir as from_nir
     from snnax.interop.snntorch import from_snntorch as from_snntorch
     from snnax.interop.snntorch import to_snntorch as to_snntorch
     from snnax.interop.trace import NodeTrace as NodeTrace
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 # Where each public name lives. A test holds this table, __all__ and the block above to each other.
 _HOMES = {
     "snnax.interop.compare": ("Report", "crossvalidate"),
-    "snnax.interop.convert": ("from_nir", "to_nir"),
+    "snnax.interop.exporting": ("to_nir",),
+    "snnax.interop.files": ("read_nir", "write_nir"),
+    "snnax.interop.importing": ("from_nir",),
     "snnax.interop.snntorch": ("from_snntorch", "to_snntorch"),
     "snnax.interop.trace": ("NodeTrace", "Side", "Trace"),
 }
@@ -40,8 +44,10 @@ __all__ = [
     "crossvalidate",
     "from_nir",
     "from_snntorch",
+    "read_nir",
     "to_nir",
     "to_snntorch",
+    "write_nir",
 ]
 
 

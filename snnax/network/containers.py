@@ -84,7 +84,8 @@ class Container(nn.Module):
 
         def call(name: str, module: nn.Module, value: jax.Array) -> Any:
             if module._id not in bound:
-                bound[module._id] = module.clone(parent=self, name=name)
+                # flax has given a Sequential's layers these names already
+                bound[module._id] = module if module.name == name else module.clone(parent=self, name=name)
             return bound[module._id](value)
 
         x = self.enter(x)

@@ -47,7 +47,8 @@ class Alpha(SpikingNeuron):
         >>> round(float(mem[0, 0]), 4)
         0.1895
 
-    Source: snnTorch 1.0.0, ``snntorch.Alpha``. Compared with snnTorch: the same, but for the last bits of
+    Source: snnTorch 1.0.0, ``snntorch.Alpha``.
+    Compared with snnTorch: the same, but for the last bits of
     :math:`\tau`, whose logarithms torch and XLA round differently in about one value of eight.
     ``learn_alpha=True``, an error there, works here. NIR has no such node.
     """
@@ -75,8 +76,8 @@ class Alpha(SpikingNeuron):
         fast, slow = (unit(np.asarray(v, np.float64)) for v in (self.beta, self.alpha))
         if not np.all(slow > fast):
             raise ArgumentError(
-                f"Alpha(alpha={self.alpha!r}, beta={self.beta!r}): alpha must be larger than beta in [0, 1], since the "
-                "membrane is the difference of the two; as alpha=0.9, beta=0.8."
+                f"Alpha(alpha={self.alpha!r}, beta={self.beta!r}): alpha must be larger than beta "
+                "in [0, 1], since the membrane is the difference of the two; as alpha=0.9, beta=0.8."
             )
 
     @nn.compact
@@ -87,7 +88,7 @@ class Alpha(SpikingNeuron):
         syn_inh: ArrayLike | None = None,
         mem: ArrayLike | None = None,
     ) -> Any:
-        """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, syn_exc, syn_inh, mem)``, or ``spk`` alone."""
+        """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, syn_exc, syn_inh, mem)`` or ``spk``."""
         x, (exc, inh, membrane) = self._enter(x, syn_exc, syn_inh, mem)
         alpha = self._value("alpha", x, self.learn_alpha)
         beta = self._value("beta", x, self.learn_beta)

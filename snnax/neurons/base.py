@@ -71,8 +71,8 @@ class SpikingNeuron(nn.Module):
         ArgumentError: at construction, for a bad argument.
         HiddenStateTypeError: a state is passed although ``init_hidden=True``.
         StateError: a state has another shape than the input, or ``hidden`` is not mutable.
-        ShapeError: a parameter does not broadcast to the input, or inhibition on another shape than ``[B,
-            N]``.
+        ShapeError: a parameter does not broadcast to the input, or inhibition on a shape other than
+            ``[B, N]``.
 
     Compared with snnTorch: with ``init_hidden=False`` its neurons still remember their last state if none is
     passed, and a state of another shape than the input is silently replaced by zeros; here nothing is kept,
@@ -95,7 +95,8 @@ class SpikingNeuron(nn.Module):
         given = cast(_Arguments, self)
         if given.reset_mechanism not in RESET_MECHANISMS:
             raise ArgumentError(
-                f"{kind}(reset_mechanism={given.reset_mechanism!r}); expected one of {', '.join(RESET_MECHANISMS)}."
+                f"{kind}(reset_mechanism={given.reset_mechanism!r}); expected one of "
+                f"{', '.join(RESET_MECHANISMS)}."
             )
         if given.spike_grad is not None and not callable(given.spike_grad):
             raise ArgumentError(
@@ -104,14 +105,14 @@ class SpikingNeuron(nn.Module):
             )
         if given.state_quant and not callable(given.state_quant):
             raise ArgumentError(
-                f"{kind}(state_quant={given.state_quant!r}) cannot be called; expected False or a function from "
-                "a state to the quantized state."
+                f"{kind}(state_quant={given.state_quant!r}) cannot be called; expected False or a function "
+                "from a state to the quantized state."
             )
         super().__post_init__()
 
     @nn.nowrap
     def _value(self, name: str, like: jax.Array, learn: bool = False) -> Constant:
-        """The parameter, buffer or fixed value ``name``, in the dtype of ``like`` and with as many axes (or none).
+        """The parameter, buffer or fixed value ``name``, in the dtype of ``like`` and aligned to its axes.
 
         A fixed value stays a NumPy array, so that the equations can tell it from a variable.
         """
@@ -140,8 +141,8 @@ class SpikingNeuron(nn.Module):
         )
         if not fits:
             raise ShapeError(
-                f"{self._label()}: {name} has shape {value.shape}, the input {like.shape}. Expected one number, or "
-                f"an array that broadcasts from the right to one sample, as shape {like.shape[-1:]}."
+                f"{self._label()}: {name} has shape {value.shape}, the input {like.shape}. Expected "
+                f"one number, or an array that broadcasts from the right to one sample, as {like.shape[-1:]}."
             )
         return value.reshape((1,) * (like.ndim - value.ndim) + value.shape)
 
@@ -180,8 +181,7 @@ class SpikingNeuron(nn.Module):
     def _leave(self, x: jax.Array, spk: jax.Array, states: States) -> Any:
         """Record and store the step; returns what snnTorch returns.
 
-        ``states`` are those after the step without ``spk``, which recurrent neurons have as their first
-        state.
+        ``states`` are those after the step, without the ``spk`` that recurrent neurons have as first.
         """
         names = tuple(n for n in self.state_names if n != "spk")
         after = dict(zip(names, states, strict=True))
@@ -222,21 +222,21 @@ class SpikingNeuron(nn.Module):
     def _refuse(self, given: tuple[ArrayLike | None, ...]) -> None:
         if passed := [n for n, s in zip(self.state_names, given, strict=True) if s is not None]:
             raise HiddenStateTypeError(
-                f"{self._label()} keeps its own state (init_hidden=True) but was passed {', '.join(passed)}. Call it "
-                f"with the input alone, or build it with init_hidden=False."
+                f"{self._label()} keeps its own state (init_hidden=True) but was passed {', '.join(passed)}. "
+                "Call it with the input alone, or build it with init_hidden=False."
             )
 
     @nn.nowrap
     def _misfit(self, name: str, state: jax.Array, x: jax.Array) -> str:
         if cast(_Arguments, self).init_hidden:
             return (
-                f"{self._label()}: the stored state {name!r} has shape {state.shape}, the input {x.shape}. For a "
-                "new sequence or another batch size start without it: leave the collection 'hidden' out of the "
-                "variables. (snnax.utils.reset(variables) zeroes it but keeps its shape.)"
+                f"{self._label()}: the stored state {name!r} has shape {state.shape}, the input {x.shape}. "
+                "For another batch size start without it: leave the collection 'hidden' out of the variables "
+                "(snnax.utils.reset(variables), for a new sequence of the same batch size, keeps its shape)."
             )
         return (
-            f"{self._label()}: the state {name!r} has shape {state.shape}, the input {x.shape}. Pass a state of the "
-            f"shape of the input, or {name}=None to start from zeros."
+            f"{self._label()}: the state {name!r} has shape {state.shape}, the input {x.shape}. Pass a state "
+            f"of the shape of the input, or {name}=None to start from zeros."
         )
 
     @nn.nowrap

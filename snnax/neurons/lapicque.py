@@ -20,7 +20,8 @@ class Lapicque(SpikingNeuron):
     r"""Leaky integrate-and-fire neuron with the resistance and capacitance of its membrane.
 
     .. math::
-        U_t &= \frac{\Delta t}{C} I_t + \left(1 - \frac{\Delta t}{R C}\right) U_{t-1} - [U_{t-1} > \theta]\,\theta
+        P &= [U_{t-1} > \theta] \\
+        U_t &= \tfrac{\Delta t}{C} I_t + \bigl(1 - \tfrac{\Delta t}{R C}\bigr) U_{t-1} - P\,\theta
         &&\text{"subtract"} \\
         S_t &= [U_t > \theta]
 
@@ -48,7 +49,8 @@ class Lapicque(SpikingNeuron):
         >>> float(spk[0, 0]), round(float(mem[0, 0]), 4)
         (1.0, 1.2)
 
-    Source: snnTorch 1.0.0, ``snntorch.Lapicque``; L. Lapicque (1907). Compared with snnTorch: the same, to
+    Source: snnTorch 1.0.0, ``snntorch.Lapicque``; L. Lapicque (1907).
+    Compared with snnTorch: the same, to
     the last bit in float32 if R and C are given; a C or R that follows from ``beta`` may differ in its last
     bits (a logarithm). As there, ``beta`` itself is not the decay of the membrane, which is :math:`1 -
     \ln(1/\beta)`: 0.8946 for 0.9. All three given, and arrays, are errors there; here the first is a clear
@@ -83,8 +85,8 @@ class Lapicque(SpikingNeuron):
             object.__setattr__(self, name, value)
         if set(given) not in ({"beta"}, {"beta", "R"}, {"beta", "C"}, {"R", "C"}):
             raise ArgumentError(
-                f"Lapicque got {' and '.join(given) or 'none'} of beta, R and C; expected R and C, or beta with at most "
-                "one of them, as Lapicque(beta=0.9) or Lapicque(R=5.0, C=2.0, time_step=0.1)."
+                f"Lapicque got {' and '.join(given) or 'none'} of beta, R and C; expected R and C, or beta "
+                "with at most one of them, as Lapicque(beta=0.9) or Lapicque(R=5.0, C=2.0, time_step=0.1)."
             )
         if self.learn_beta and "beta" not in given:
             raise ArgumentError(
@@ -96,7 +98,7 @@ class Lapicque(SpikingNeuron):
 
     @nn.compact
     def __call__(self, x: ArrayLike, mem: ArrayLike | None = None) -> Any:
-        """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, mem)``, or ``spk`` alone with ``init_hidden``."""
+        """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, mem)``, or ``spk`` with ``init_hidden``."""
         x, (membrane,) = self._enter(x, mem)
         time_step = self._value("time_step", x)
         resistance, capacitance = self._circuit(x, time_step)

@@ -71,7 +71,7 @@ class Leaky(SpikingNeuron):
 
     @nn.compact
     def __call__(self, x: ArrayLike, mem: ArrayLike | None = None) -> Any:
-        """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, mem)``, or ``spk`` alone with ``init_hidden``."""
+        """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, mem)``, or ``spk`` with ``init_hidden``."""
         x, state = self._enter(x, mem)
         beta = self._value("beta", x, self.learn_beta)
         (mem,), spk = leaky.step((state[0],), x, beta, self._graded_rule(x))

@@ -44,27 +44,10 @@ class RecurrentNeuron(SpikingNeuron):
 
     def __post_init__(self) -> None:
         """Check the recurrent connections and the arguments that all neurons have."""
-        kind, given = type(self).__name__, cast(_Connections, self)
-        convolution = given.conv2d_channels, given.kernel_size
-        chosen = [n for n in ("linear_features", "conv2d_channels", "kernel_size") if getattr(self, n)]
-        if given.all_to_all and chosen not in (["linear_features"], ["conv2d_channels", "kernel_size"]):
-            raise ArgumentError(
-                f"{kind}(all_to_all=True) got {' and '.join(chosen) or 'no size'}; expected linear_features alone, or "
-                f"conv2d_channels and kernel_size. For one weight V for each neuron pass all_to_all=False."
-            )
-        if not given.all_to_all and chosen:
-            raise ArgumentError(
-                f"{kind}(all_to_all=False) got {' and '.join(chosen)}, but its recurrent weight is V. Leave it out, "
-                "or pass all_to_all=True."
-            )
-        if convolution[1]:
-            size = _pair(convolution[1])
-            if len(size) != 2 or any(k % 2 == 0 or k < 1 for k in size):
-                raise ArgumentError(
-                    f"{kind}(kernel_size={convolution[1]!r}); expected one odd number or two, as kernel_size=3: with an "
-                    "even one the recurrent current would have another size than the layer."
-                )
-            object.__setattr__(self, "kernel_size", size)
+        given = cast(_Connections, self)
+        _check_connections(type(self).__name__, given)
+        if given.kernel_size:
+            object.__setattr__(self, "kernel_size", _odd_pair(type(self).__name__, given.kernel_size))
         super().__post_init__()
 
     @nn.nowrap
@@ -78,11 +61,11 @@ class RecurrentNeuron(SpikingNeuron):
         if spk.ndim < axes or spk.shape[-1] != features:
             layout = "[B, ..., N]" if given.linear_features else "[B, H, W, C], channels last"
             raise ShapeError(
-                f"{self._label()}: the input has shape {spk.shape}; expected {layout}, with {features} in the last axis, "
-                "as its recurrent weights have."
+                f"{self._label()}: the input has shape {spk.shape}; expected {layout}, with {features} in "
+                "the last axis, as its recurrent weights have."
             )
         size = cast(tuple[int, ...], given.kernel_size) if axes == 3 else ()
-        return Recurrent(cast(int, features), size, given.learn_recurrent, name="recurrent")(spk)
+        return Recurrent(features, size, given.learn_recurrent, name="recurrent")(spk)
 
 
 class Recurrent(nn.Module):
@@ -127,5 +110,26 @@ class Recurrent(nn.Module):
         return self.variable("buffers", name, start).value.astype(like.dtype)
 
 
-def _pair(size: int | Sequence[int]) -> tuple[int, ...]:
-    return (size, size) if isinstance(size, int) else tuple(int(k) for k in size)
+def _check_connections(kind: str, given: _Connections) -> None:
+    sizes = ("linear_features", "conv2d_channels", "kernel_size")
+    chosen = [name for name in sizes if getattr(given, name)]
+    if given.all_to_all and chosen not in (["linear_features"], ["conv2d_channels", "kernel_size"]):
+        raise ArgumentError(
+            f"{kind}(all_to_all=True) got {' and '.join(chosen) or 'no size'}; expected linear_features "
+            "alone, or conv2d_channels and kernel_size. For one weight V for each neuron pass all_to_all=False."
+        )
+    if not given.all_to_all and chosen:
+        raise ArgumentError(
+            f"{kind}(all_to_all=False) got {' and '.join(chosen)}, but its recurrent weight is V. Leave it "
+            "out, or pass all_to_all=True."
+        )
+
+
+def _odd_pair(kind: str, size: int | Sequence[int]) -> tuple[int, ...]:
+    pair = (size, size) if isinstance(size, int) else tuple(int(k) for k in size)
+    if len(pair) != 2 or any(k % 2 == 0 or k < 1 for k in pair):
+        raise ArgumentError(
+            f"{kind}(kernel_size={size!r}); expected one odd number or two, as kernel_size=3: with an "
+            "even one the recurrent current would have another size than the layer."
+        )
+    return pair

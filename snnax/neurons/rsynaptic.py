@@ -45,7 +45,8 @@ class RSynaptic(RecurrentNeuron):
         >>> float(syn[0, 0]), float(mem[0, 0])
         (1.0, 0.75)
 
-    Source: snnTorch 1.0.0, ``snntorch.RSynaptic``. Compared with snnTorch: the same, to the last bit in
+    Source: snnTorch 1.0.0, ``snntorch.RSynaptic``.
+    Compared with snnTorch: the same, to the last bit in
     float32 for ``all_to_all=False``; sums over a kernel may be added up in another order.
     ``reset_delay=False``, which fails or does nothing there, works here as in ``Synaptic``; a reset of the
     state includes ``spk``, which ``reset_hidden`` forgets there. Images are channels last.

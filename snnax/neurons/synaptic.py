@@ -63,7 +63,7 @@ class Synaptic(SpikingNeuron):
 
     @nn.compact
     def __call__(self, x: ArrayLike, syn: ArrayLike | None = None, mem: ArrayLike | None = None) -> Any:
-        """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, syn, mem)``, or ``spk`` with ``init_hidden``."""
+        """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, syn, mem)`` or ``spk``."""
         x, state = self._enter(x, syn, mem)
         alpha = self._value("alpha", x, self.learn_alpha)
         beta = self._value("beta", x, self.learn_beta)

@@ -62,8 +62,8 @@ class FrozenArray:
             return value
         if isinstance(value, jax.core.Tracer):
             raise ArgumentError(
-                f"{name} is a traced array (of jit, grad, vmap or scan); a module is built from fixed numbers. "
-                "Build the module outside, with the learn_... argument, and pass the array in variables['params']."
+                f"{name} is a traced array (of jit, grad, vmap or scan); a module is built from fixed "
+                "numbers. Build it outside, with the learn_... argument, and pass the array in 'params'."
             )
         array = _as_numpy(value)
         if array is None or array.dtype == bool or not _is_real(array):

@@ -66,15 +66,20 @@ class Stages:
 
     def loops(self, node: str) -> list[str]:
         """Predecessors of a neuron layer that carry nothing but its own spikes back to it."""
-        return [b for b in self._before.get(node, []) if self._origins(b) == (node,)]
+        return [b for b in self._before.get(node, []) if b != node and self._origins(b) == (node,)]
 
     def nodes(self, node: str) -> list[str]:
         """Names of the stateless nodes of the stage in front of ``node``, from its sources on."""
-        names: dict[str, None] = {}
+        found: list[str] = []
+        self._collect(node, found, set())
+        return found
+
+    def _collect(self, node: str, found: list[str], seen: set[str]) -> None:
         for before in self.before(node):
-            if before not in self.order and self._before.get(before):
-                names.update(dict.fromkeys([*self.nodes(before), before]))
-        return list(names)
+            if before not in self.order and before not in seen and self._before.get(before):
+                seen.add(before)
+                self._collect(before, found, seen)
+                found.append(before)
 
     def terms(self, node: str) -> int:
         """Number of rounded terms behind one current of ``node``: the fan-ins of its stage, added up."""
@@ -135,12 +140,15 @@ class Stages:
 
     def _value(self, name: str, goal: str, samples: Any, edit: Edit, magnitude: bool, dtype: Any, memo: Any) -> Array:
         if name in memo:
+            if memo[name] is None:
+                raise ConversionError(name, "it is part of a loop without a neuron", "Its error is estimated.")
             return memo[name]
         if name != goal and (name in self.order or not self._before.get(name)):
             return self._recorded(edit.sources.get(name, name), goal, samples, magnitude, dtype)
         before = [b for b in self.before(name) if (b, name) not in edit.without]
         if not before:
             raise ConversionError(name, "nothing feeds it", "Its rounding error is estimated.")
+        memo[name] = None
         parts = [self._value(b, goal, samples, edit, magnitude, dtype, memo) for b in before]
         total = sum(parts[1:], parts[0])
         if name != goal:

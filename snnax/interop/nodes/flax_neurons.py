@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnax import neurons, surrogate
+from snnax.dynamics.lapicque import complement
 from snnax.errors import ConversionError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch, per_neuron_first, per_neuron_last
 from snnax.interop.nodes.spec import OPTIONS, VALUES, NeuronSpec
@@ -30,8 +31,6 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
             variables.setdefault("params", {})[key] = jnp.asarray(here, _dtype(here))
         elif here.ndim:
             variables.setdefault("buffers", {})[key] = jnp.asarray(here, _dtype(here))
-    if spec.kind == "Alpha" and "alpha" in arguments:
-        pass
     for key in (*OPTIONS, "all_to_all"):
         if key in fields and key in spec.options:
             arguments[key] = spec.options[key]
@@ -86,7 +85,7 @@ def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variab
         if getattr(module, f"learn_{key}", False):
             learn.append(key)
     if kind == "Lapicque":
-        values.update({k: per_neuron_first(v) for k, v in module.circuit(variables).items()})
+        values.update(_circuit(name, module, variables))
     recurrent = _recurrence(module, variables)
     if recurrent and module.learn_recurrent:
         learn.append("recurrent")
@@ -101,6 +100,27 @@ def _stored(variables: Variables, key: str) -> Any:
         if key in variables.get(collection, {}):
             return np.asarray(variables[collection][key])
     return None
+
+
+def _circuit(name: str, module: Any, variables: Variables) -> dict[str, np.ndarray]:
+    """R and C of a Lapicque neuron, whether given or following from beta."""
+    if module.learn_beta:
+        raise ConversionError(
+            name, "it learns beta, from which its R or C follows; snnTorch's learn_beta trains nothing",
+            "Build it from the learned value: Lapicque(beta=<value>).",
+        )  # fmt: skip
+    step = np.asarray(_stored(variables, "time_step") if _stored(variables, "time_step") is not None else module.time_step)
+    known = {k: _stored(variables, k) for k in ("R", "C")}
+    known = {k: getattr(module, k) if v is None else v for k, v in known.items()}
+    values = {k: np.asarray(v) for k, v in known.items() if v is not False}
+    if len(values) < 2:
+        stored = _stored(variables, "beta")
+        beta = np.asarray(module.beta if stored is None else stored, np.float32)
+        if not values:
+            values["R"] = np.ones((), np.float32)
+        missing, other = ("C", "R") if "R" in values else ("R", "C")
+        values[missing] = np.asarray(complement(beta, values[other].astype(np.float32), step.astype(np.float32)))
+    return {k: per_neuron_first(v) for k, v in values.items()}
 
 
 def _recurrence(module: Any, variables: Variables) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import snntorch
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -67,12 +68,13 @@ class Recorder(TorchFunctionMode):
             if isinstance(module, nn.ModuleList | nn.ModuleDict):
                 continue
             name, forward = name or self.where, module.forward
-            call = self._call_neuron if neuron_kind(module) in STATE_NAMES else self._call_leaf
-            if not is_leaf(module):
-                call = self._call_through
+            if isinstance(module, snntorch.SpikingNeuron):
+                call = self._call_neuron
+            else:
+                call = self._call_leaf if is_leaf(module) else self._call_through
             vars(module)["forward"] = _bind(call, name, module, forward)
-            if call == self._call_neuron:
-                for state in STATE_NAMES[neuron_kind(module)]:
+            if isinstance(module, snntorch.SpikingNeuron):
+                for state in STATE_NAMES.get(neuron_kind(module), ()):
                     tensor = module._buffers[state]
                     if tensor is not None:
                         self.ledger.emit(tensor, "state", state, name, module=module)
@@ -120,7 +122,7 @@ class Recorder(TorchFunctionMode):
         if self._paused or not any(self.ledger.find(t) for t in tensors):
             return forward(*args, **kwargs)
         if isinstance(module, nn.Identity):
-            return args[0]
+            return tensors[0]
         inputs = tuple(self.signal(t, f"an input of {name!r}") for t in tensors)
         with self._pause():
             result = self._guarded(name, module, forward, args, kwargs)

@@ -183,15 +183,11 @@ def _owned(net: nn.Module, twin: nn.Module) -> dict[int, Tensor]:
 def _values(result: Any, recorder: Recorder) -> Any:
     """What ``forward`` returned, with values in place of tensors."""
     if isinstance(result, Tensor):
-        value = recorder.ledger.find(result)
-        if value is None:
-            op = recorder.constant(result, recorder.where, "an output")
-            return op
-        return value
-    if isinstance(result, list | tuple):
-        return type(result)(_values(r, recorder) for r in result) if type(result) in (list, tuple) else [
-            _values(r, recorder) for r in result
-        ]
+        return recorder.signal(result, "an output")
+    if isinstance(result, list):
+        return [_values(r, recorder) for r in result]
+    if isinstance(result, tuple):
+        return tuple(_values(r, recorder) for r in result)
     raise ConversionError(
         recorder.where,
         f"its forward returns a {type(result).__name__}",

@@ -1,0 +1,21 @@
+"""Set up JAX, torch and hypothesis before any test imports them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+# Without AVX2 the CPU compiler has no fused multiply-add, so that float32 rounds as torch does.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX".strip()
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import hypothesis
+
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+with contextlib.suppress(ImportError):
+    import torch
+
+    torch.set_num_threads(1)

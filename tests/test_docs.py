@@ -1,0 +1,176 @@
+"""The documentation names every public symbol, and its code runs."""
+
+import importlib
+import json
+import re
+import shutil
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import snnax
+from snnax import errors, interop
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+API = sorted(DOCS.glob("api/*.rst"))
+PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst"))]
+NOTEBOOKS = sorted(ROOT.glob("tutorials/*.ipynb"))
+PARTS = ("datasets", "layers", "network", "neurons", "spikeplot", "surrogate", "utils")
+
+
+def relative(path):
+    return str(path.relative_to(ROOT))
+
+
+# --- every public symbol is documented ------------------------------------------------------------
+
+
+def documented():
+    """Full names under an autodoc directive of the API pages."""
+    found = []
+    for page in API:
+        module = "snnax"
+        for line in page.read_text().splitlines():
+            if match := re.match(r"\.\. currentmodule:: (\S+)", line):
+                module = match[1]
+            elif match := re.match(r"\.\. auto(?:class|function|exception|data):: (\S+)", line):
+                found.append(match[1] if match[1].startswith("snnax.") else f"{module}.{match[1]}")
+    return found
+
+
+def resolve(name):
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def public():
+    """Full name of everything that a user may use, by where it is listed."""
+    names = [f"snnax.{name}" for name in snnax.__all__ if name not in snnax._MODULES]
+    names += [f"snnax.interop.{name}" for name in interop.__all__]
+    names += [f"snnax.errors.{name}" for name, kind in vars(errors).items() if isinstance(kind, type)]
+    for part in PARTS:
+        names += [f"snnax.{part}.{name}" for name in importlib.import_module(f"snnax.{part}").__all__]
+    return names
+
+
+def test_every_public_symbol_is_documented():
+    if missing_parts := [p for p in ("spikeplot",) if not importlib.util.find_spec("matplotlib")]:
+        pytest.skip(f"needs an extra: {missing_parts}")
+    there = {id(resolve(name)) for name in documented()}
+    names = public()
+    assert len(names) > 60
+    assert [name for name in names if id(resolve(name)) not in there] == []
+
+
+def test_nothing_is_documented_twice():
+    names = documented()
+    assert len(names) == len({id(resolve(name)) for name in names})
+
+
+def test_every_page_is_listed():
+    listed = {
+        line.strip()
+        for page in (DOCS / "index.rst", DOCS / "api" / "index.rst")
+        for line in page.read_text().splitlines()
+    }
+    pages = {page.stem for page in [*PAGES[1:], *API]} - {"index"}
+    assert pages <= listed
+
+
+# --- the code in the pages runs -------------------------------------------------------------------
+
+
+def code_blocks(text):
+    """The Python blocks of a page, those in tables included, top to bottom."""
+    lines, blocks = text.splitlines(), []
+    for number, line in enumerate(lines):
+        match = re.match(r"([\s*-]*)\.\. code-block:: python$", line)
+        if not match:
+            continue
+        block = []
+        for following in lines[number + 1 :]:
+            if following.strip() and len(following) - len(following.lstrip()) <= len(match[1]):
+                break
+            block.append(following)
+        blocks.append(textwrap.dedent("\n".join(block)).strip() + "\n")
+    return blocks
+
+
+WITH_CODE = [page for page in PAGES if code_blocks(page.read_text())]
+
+
+def test_code_blocks_are_found():
+    assert [
+        page.name for page in WITH_CODE if page.name in ("README.rst", "quickstart.rst", "porting.rst")
+    ] == [
+        "README.rst",
+        "porting.rst",
+        "quickstart.rst",
+    ]
+    table = "   * - .. code-block:: python\n\n          a = 1\n\n          b = 2\n     - other\n"
+    assert code_blocks(table) == ["a = 1\n\nb = 2\n"]
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=relative)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    pytest.importorskip("snntorch")
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
+    for number, block in enumerate(code_blocks(page.read_text())):
+        exec(compile(block, f"{page.name}, block {number}", "exec"), names)
+
+
+def test_the_two_columns_of_the_readme_compute_gradients(tmp_path, monkeypatch):
+    pytest.importorskip("snntorch")
+    names = {}
+    for block in code_blocks((ROOT / "README.rst").read_text())[:2]:
+        exec(block, names)
+    theirs = [tuple(p.shape) for p in names["torch_net"].parameters() if p.grad is not None]
+    assert theirs == [(8, 1, 5, 5), (8,), (10, 1152), (10,)]
+    assert names["grads"]["layers_0"]["kernel"].shape == (5, 5, 1, 8)
+    assert names["grads"]["layers_4"]["kernel"].shape == (1152, 10)
+
+
+# --- commands and notebooks -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mark", "command"),
+    [
+        ("demo", 'python -m pip install -c constraints.txt ".[demo]" && python -m snnax demo'),
+        ("tests", 'python -m pip install -c constraints.txt ".[test]" && python -m pytest'),
+    ],
+)
+def test_the_pipeline_runs_the_commands_of_the_readme(mark, command):
+    if not shutil.which("bash"):
+        pytest.skip("needs bash")
+    script = (ROOT / ".ci" / "run").read_text()
+    function = re.search(r"^readme\(\).*?^}", script, re.MULTILINE | re.DOTALL)[0]
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f"{function}\nreadme {mark}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0
+    assert run.stdout.strip() == command
+    absent = subprocess.run(
+        ["bash", "-c", f"{function}\nreadme nothing"], cwd=ROOT, capture_output=True, check=False
+    )
+    assert absent.returncode != 0
+
+
+def test_there_is_a_tutorial():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
+def test_notebooks_show_what_they_compute(notebook):
+    """The pages show the stored outputs; that the cells run is checked by nbmake."""
+    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    counts = [cell["execution_count"] for cell in cells]
+    assert counts == list(range(1, len(cells) + 1)), "run the notebook from top to bottom and save it"
+    kinds = [output["output_type"] for cell in cells for output in cell["outputs"]]
+    assert "error" not in kinds
+    assert "display_data" in kinds
