@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 import nir
+import numpy as np
 
 from snnax.errors import ConversionError, GraphError, NIRFileError, ShapeError
 from snnax.interop import conventions
@@ -19,7 +20,6 @@ from snnax.interop.nodes.neurons import spec_from_node
 from snnax.interop.nodes.recurrent import join
 from snnax.interop.nodes.registry import Built, Site, Variables, build
 from snnax.interop.nodes.spec import VALUES, NeuronSpec
-from snnax.layers import Scale
 from snnax.network.containers import Graph
 from snnax.network.topology import INPUT, OUTPUT, plan
 
@@ -60,8 +60,12 @@ def from_nir(graph: nir.NIRGraph | str | PathLike[str], dt: float | None = None)
     Compared with snnTorch's ``import_from_nir``: recurrent graphs keep their wiring, per-neuron thresholds,
     groups, pooling and flatten work, and ``IF`` does not leak.
     """
-    if not isinstance(graph, nir.NIRGraph):
-        graph = read_nir(graph)
+    imported = Import(read_nir(graph) if not isinstance(graph, nir.NIRGraph) else graph, dt)
+    return imported.model, imported.variables
+
+
+def _prepared(graph: nir.NIRGraph, dt: float | None) -> tuple[FlatGraph, float]:
+    """The graph flattened and checked, and the time step."""
     flat = flatten(graph)
     check(flat)
     if len(flat.inputs) != 1:
@@ -73,21 +77,34 @@ def from_nir(graph: nir.NIRGraph | str | PathLike[str], dt: float | None = None)
         step = float(flat.content["dt"])
     if not step > 0:
         raise ConversionError(OUTPUT, f"dt={dt!r}", "The time step is a number of seconds greater than 0.")
-    return _Importer(flat, step).run()
+    return flat, step
 
 
-class _Importer:
-    """One import: the nodes built so far, with their variables and shapes."""
+class Import:
+    """One import, with what the torch side needs of it too.
 
-    def __init__(self, flat: FlatGraph, dt: float) -> None:
-        self.flat = flat
-        self.dt = dt
-        self.loops = loops(flat)
+    Attributes:
+        model: the flax model.
+        variables: its variables.
+        nodes: the NIR node behind each stateless node of the model.
+        specs: the neuron behind each neuron of the model.
+        sites: name and shapes of each node.
+        shared: nodes that use the module of another one.
+    """
+
+    def __init__(self, graph: nir.NIRGraph, dt: float | None) -> None:
+        self.flat, self.dt = _prepared(graph, dt)
+        self.loops = loops(self.flat)
         self.names = self._names()
+        self.nodes: dict[str, nir.NIRNode] = {}
+        self.specs: dict[str, NeuronSpec] = {}
+        self.sites: dict[str, Site] = {}
+        self.shared: dict[str, str] = {}
         self.modules: dict[str, nn.Module] = {}
         self.variables: Variables = {}
-        self.shapes: dict[str, tuple[int, ...]] = {INPUT: next(iter(flat.inputs.values()))}
+        self.shapes: dict[str, tuple[int, ...]] = {INPUT: next(iter(self.flat.inputs.values()))}
         self.gains: dict[str, str] = {}
+        self.model = self._run()
 
     def _names(self) -> dict[str, str]:
         """Our name of each node: ``lif1`` for the pair ``lif1.lif`` and ``lif1.w_rec``."""
@@ -97,23 +114,22 @@ class _Importer:
             del names[weights]
         return names
 
-    def run(self) -> tuple[Graph, Variables]:
+    def _run(self) -> Graph:
         edges = self._edges()
         order = plan(tuple(self.names.values()), tuple(edges))
         given = {ours: theirs for theirs, ours in self.names.items()}
         for name in order.order:
             shape = self._shape_in(name, order.sources[name])
             self._add(name, given[name], shape)
-        edges = [edge for s, t in edges for edge in self._around(s, t)]
+        edges = [(s, self.gains.get(t, t)) for s, t in edges]
         edges += [(self.gains[n], n) for n in self.gains]
-        model = Graph(
+        return Graph(
             nodes=self.modules,
             edges=edges,
             outputs=self._outputs(),
             channels_first=True,
             input_shape=self.shapes[INPUT],
         )
-        return model, self.variables
 
     def _edges(self) -> list[tuple[str, str]]:
         """Edges by our names, without the loops that recurrent neurons hold inside and with one output."""
@@ -121,9 +137,6 @@ class _Importer:
         inside = {edge for pair in self.loops.items() for edge in (pair, pair[::-1])}
         found = [(names[s], names[t]) for s, t in self.flat.edges if (s, t) not in inside]
         return list(dict.fromkeys(found))
-
-    def _around(self, source: str, target: str) -> list[tuple[str, str]]:
-        return [(source, self.gains.get(target, target))]
 
     def _shape_in(self, name: str, sources: Any) -> tuple[int, ...]:
         known = [(s, self.shapes[s]) for s, _ in sources if s in self.shapes]
@@ -139,22 +152,27 @@ class _Importer:
 
     def _add(self, name: str, given: str, shape: tuple[int, ...]) -> None:
         node = self.flat.nodes[given]
-        site = Site(name, shape, None, self.dt)
         shared = metadata.read(node, name).get("shared_with")
-        if shared in self.modules:
+        if shared in self.modules and not self._is_neuron(node):
+            self.shared[name] = shared
+            self._insert(name, node, shape)
             self.modules[name] = self.modules[shared]
-            self.shapes[name] = build(node, site).shape_out
+            for values in self.variables.values():
+                values.pop(name, None)
             return
-        built = self._neuron(name, given, shape) if self._is_neuron(node) else build(node, site)
-        if built.gain is not None:
-            before = f"{name}.gain"
-            self._insert(before, build(nir.Scale(scale=built.gain.astype("float32")), Site(before, shape, None, self.dt)))
-            self.gains[name] = before
-        self._insert(name, built)
+        if self._is_neuron(node):
+            self._neuron(name, given, shape)
+        else:
+            self._insert(name, node, shape)
 
-    def _insert(self, name: str, built: Built) -> None:
+    def _insert(self, name: str, node: nir.NIRNode, shape: tuple[int, ...]) -> None:
+        self.nodes[name] = node
+        self._keep(name, shape, build(node, Site(name, shape, None, self.dt)))
+
+    def _keep(self, name: str, shape: tuple[int, ...], built: Built) -> None:
         self.modules[name] = built.module
         self.shapes[name] = built.shape_out
+        self.sites[name] = Site(name, shape, built.shape_out, self.dt)
         for collection, values in built.variables.items():
             self.variables.setdefault(collection, {})[name] = values
 
@@ -162,7 +180,7 @@ class _Importer:
     def _is_neuron(node: nir.NIRNode) -> bool:
         return isinstance(node, NEURONS) or (isinstance(node, Extension) and node.op in VALUES)
 
-    def _neuron(self, name: str, given: str, shape: tuple[int, ...]) -> Built:
+    def _neuron(self, name: str, given: str, shape: tuple[int, ...]) -> None:
         node = self.flat.nodes[given]
         own = metadata.read(node, name).get("dt", self.dt)
         if given in self.loops:
@@ -170,8 +188,13 @@ class _Importer:
         else:
             spec, factor = spec_from_node(name, node, own)
         self._check_shape(name, node, spec, shape)
+        if factor is not None:
+            self.gains[name] = f"{name}.gain"
+            full = np.broadcast_to(factor, shape).astype(np.float32)
+            self._insert(self.gains[name], nir.Scale(scale=full), shape)
         module, variables = module_from_spec(name, spec, len(shape))
-        return Built(module, variables, shape, factor)
+        self.specs[name] = spec
+        self._keep(name, shape, Built(module, variables, shape))
 
     @staticmethod
     def _check_shape(name: str, node: Any, spec: NeuronSpec, shape: tuple[int, ...]) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from snnax.errors import ConversionError
+from snnax.interop.compare import stateless
 from snnax.interop.compare.rounding import current_bound, smallest_normal, unit_roundoff
-from snnax.interop.compare.stages import Stages
+from snnax.interop.compare.stages import Stages, recurrent_current, recurrent_nodes
 from snnax.interop.compare.verdict import float_type
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import Trace
@@ -62,7 +63,7 @@ class Bounds:
         magnitude, terms, source = self._magnitude(name, samples, size)
         feedback, extra = self._feedback(name, samples, spec, us)
         bound = current_bound(np.maximum(magnitude, size), terms, us, tiny * (1 + terms))
-        return Bound(bound, feedback, extra, source)
+        return Bound(bound + self._state_gap(name, samples), feedback, extra, source)
 
     def _magnitude(self, name: str, samples: slice, size: Array) -> tuple[Array, float, str]:
         if name in self._magnitudes:
@@ -70,16 +71,26 @@ class Bounds:
             magnitude = np.asarray(magnitude)[:, samples]
             if magnitude.shape == size.shape:
                 return magnitude, float(np.max(terms)), "weights"
-        if self._stages is not None and name in self._stages.graph.nodes:
+        if self._stages is not None:
             try:
-                magnitude = self._stages.current(name, samples, magnitude=True, dtype=np.float32)
-            except (ConversionError, ValueError):
-                magnitude = np.zeros(0)
+                magnitude = self._stages.current(name, samples, mode="magnitude", dtype=np.float32)
+                terms = self._stages.terms(name)
+            except (ConversionError, ValueError, IndexError):
+                magnitude, terms = np.zeros(0), 0
             if magnitude.shape == size.shape:
-                return magnitude.astype(np.float64), self._stages.terms(name), "weights"
+                return magnitude.astype(np.float64), terms, "weights"
         terms = self._terms_before(name)
         largest = size.max(initial=0.0, where=np.isfinite(size))
         return np.full_like(size, largest * np.sqrt(terms)), terms, "estimate"
+
+    def _state_gap(self, name: str, samples: slice) -> Array | float:
+        """What differences of states, judged at their own layer, make of a current that is computed from states."""
+        if self._stages is None or not self._stages.reads_states:
+            return 0.0
+        try:
+            return self._stages.current(name, samples, mode="gap")
+        except (ConversionError, ValueError, IndexError):
+            return 0.0
 
     def _terms_before(self, name: str) -> float:
         """Size of the layer that ran before, as an upper end of the fan-in."""
@@ -91,14 +102,17 @@ class Bounds:
     def _feedback(
         self, name: str, samples: slice, spec: NeuronSpec | None, us: tuple[float, float]
     ) -> tuple[Array | None, Array | float]:
-        if self._stages is None or name not in self._stages.graph.nodes:
+        node = self._a.nodes[name]
+        spk = node.spk[:, samples]
+        nodes = recurrent_nodes(self._stages, name, spec)
+        if not nodes and (spec is None or not spec.kind.startswith("R")):
             return None, 0.0
-        spk = self._a.nodes[name].spk[:, samples]
         try:
-            value = self._stages.feedback(name, spec, spk)
-            magnitude = self._stages.feedback(name, spec, spk, magnitude=True)
-        except (ConversionError, ValueError):
-            return None, 0.0
-        if value is None or magnitude is None or value.shape != spk.shape:
-            return None, 0.0
-        return value, current_bound(magnitude, self._stages.feedback_terms(name, spec), us)
+            value, magnitude = (recurrent_current(nodes, spk, magnitude=m) for m in (False, True))
+            if value.shape == spk.shape:
+                return value, current_bound(magnitude, sum(stateless.terms(n) for n in nodes) + 1, us)
+        except (ConversionError, ValueError, IndexError):
+            pass
+        width = float(np.prod(spk.shape[2:]))
+        largest = np.abs(np.nan_to_num(node.states.get("mem", node.input).astype(np.float64))).max(initial=0.0)
+        return None, current_bound(np.full((), largest * np.sqrt(width)), width, us)

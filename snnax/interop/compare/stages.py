@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import nir
 import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.compare import stateless
+from snnax.interop.graph import FlatGraph, flatten
+from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import Trace
 
 Array = np.ndarray
+Mode = Literal["value", "magnitude", "gap"]
 
 
 @dataclass(frozen=True)
@@ -37,42 +40,102 @@ class Edit:
     without: frozenset[tuple[str, str]] = frozenset()
 
 
+@dataclass
+class _Walk:
+    """One evaluation: where it leads, of which samples, how, and what is known already."""
+
+    goal: str
+    samples: Any
+    mode: Mode
+    dtype: Any
+    edit: Edit = field(default_factory=Edit)
+    memo: dict[str, Array | None] = field(default_factory=dict)
+
+
+def node_of(graph: FlatGraph, layer: str) -> str | None:
+    """Node of a recorded layer: its own name, or for a recurrent neuron ``<layer>.lif``."""
+    return next((name for name in (layer, f"{layer}.lif") if name in graph.nodes), None)
+
+
 class Stages:
     """The stages of one graph, fed by one recording.
 
     Args:
         graph: the network.
-        trace: a run of it; its nodes are those of ``graph`` under the same names.
+        trace: a run of it, with the names of its neuron layers.
         x: the input of that run ``[T, B, ...]``.
+        other: the other side's run, whose states may differ by rounding where a stage reads a state.
     """
 
-    def __init__(self, graph: nir.NIRGraph, trace: Trace, x: Array) -> None:
-        self.graph = graph
-        self.trace = trace
-        self.x = np.asarray(x)
-        self.order = {name: i for i, name in enumerate(trace.nodes)}
+    def __init__(self, graph: nir.NIRGraph, trace: Trace, x: Array, other: Trace | None = None) -> None:
+        self.flat = flatten(graph)
+        self.trace, self.other, self.x = trace, other, np.asarray(x)
+        self.layers = {node: name for name in trace.nodes if (node := node_of(self.flat, name)) is not None}
+        self.order = {node: list(trace.nodes).index(name) for node, name in self.layers.items()}
+        self.reads_states = any(isinstance(n, Extension) and n.op == "State" for n in self.flat.nodes.values())
         self._before: dict[str, list[str]] = {}
-        for source, target in graph.edges:
+        for source, target in self.flat.edges:
             self._before.setdefault(target, []).append(source)
 
-    def sources(self, node: str) -> tuple[str, ...]:
-        """Neuron layers and input nodes that feed ``node`` through stateless nodes only."""
-        return tuple(dict.fromkeys(s for before in self.before(node) for s in self._origins(before)))
+    def goal(self, layer: str) -> str:
+        """Node of a recorded layer or of an output.
+
+        Raises:
+            ConversionError: if the graph has no such node.
+        """
+        node = node_of(self.flat, layer) or (layer if layer in self.flat.outputs else None)
+        if node is None:
+            raise ConversionError(layer, "the graph has no node of this name", "Its rounding error is estimated.")
+        return node
+
+    def sources(self, layer: str) -> tuple[str, ...]:
+        """Nodes of the neuron layers and inputs that feed a layer through stateless nodes only."""
+        return tuple(dict.fromkeys(o for b in self.before(self.goal(layer)) for o in self._origins(b)))
 
     def before(self, node: str) -> list[str]:
-        """Direct predecessors; of a neuron layer without those that carry its own spikes back to it."""
+        """Direct predecessors; of a neuron without those that carry its own spikes back to it."""
         before = self._before.get(node, [])
         return [b for b in before if node not in self.order or self._origins(b) != (node,)]
 
     def loops(self, node: str) -> list[str]:
-        """Predecessors of a neuron layer that carry nothing but its own spikes back to it."""
+        """Predecessors of a neuron that carry nothing but its own spikes back to it."""
         return [b for b in self._before.get(node, []) if b != node and self._origins(b) == (node,)]
 
-    def nodes(self, node: str) -> list[str]:
-        """Names of the stateless nodes of the stage in front of ``node``, from its sources on."""
+    def nodes(self, layer: str) -> list[str]:
+        """Names of the stateless nodes of a layer's stage, from its sources on."""
         found: list[str] = []
-        self._collect(node, found, set())
+        self._collect(self.goal(layer), found, set())
         return found
+
+    def edges(self, layer: str) -> list[tuple[str, str]]:
+        """Edges that end in a layer's stage or in the layer."""
+        targets = [*self.nodes(layer), self.goal(layer)]
+        return [(before, target) for target in targets for before in self.before(target)]
+
+    def terms(self, layer: str) -> int:
+        """Number of rounded terms behind one current: the fan-ins of the stage, added up."""
+        nodes = self.nodes(layer)
+        sums = sum(max(len(self.before(name)) - 1, 0) for name in [*nodes, self.goal(layer)])
+        return sum(stateless.terms(self.flat.nodes[name]) for name in nodes) + sums
+
+    def current(
+        self, layer: str, samples: Any = slice(None), edit: Edit | None = None, *, mode: Mode = "value", dtype: Any = np.float64
+    ) -> Array:
+        """Current of a layer, or what enters an output, ``[T, b, ...]``, computed from the recording.
+
+        Args:
+            layer: name of a recorded layer or of an output node.
+            samples: which samples of the batch.
+            edit: change to try out.
+            mode: ``"magnitude"`` takes absolute values throughout; ``"gap"`` passes on how far apart the two sides'
+                states are where the stage reads a state, and nothing else.
+            dtype: precision.
+
+        Raises:
+            ConversionError: where the stage has a node that is not known here.
+        """
+        goal = self.goal(layer)
+        return self._value(goal, _Walk(goal, samples, mode, dtype, edit or Edit()))
 
     def _collect(self, node: str, found: list[str], seen: set[str]) -> None:
         for before in self.before(node):
@@ -81,102 +144,85 @@ class Stages:
                 self._collect(before, found, seen)
                 found.append(before)
 
-    def terms(self, node: str) -> int:
-        """Number of rounded terms behind one current of ``node``: the fan-ins of its stage, added up."""
-        nodes = self.nodes(node)
-        sums = sum(max(len(self.before(name)) - 1, 0) for name in [*nodes, node])
-        return sum(stateless.terms(self.graph.nodes[name]) for name in nodes) + sums
-
-    def current(
-        self,
-        node: str,
-        samples: Any = slice(None),
-        edit: Edit | None = None,
-        *,
-        magnitude: bool = False,
-        dtype: Any = np.float64,
-    ) -> Array:
-        """Current of ``node`` ``[T, b, ...]`` computed from the recording.
-
-        Args:
-            node: a neuron layer, or an output node.
-            samples: which samples of the batch.
-            edit: change to try out.
-            magnitude: use absolute values throughout.
-            dtype: precision.
-
-        Raises:
-            ConversionError: where the stage has a node that is not known here.
-        """
-        return self._value(node, node, samples, edit or Edit(), magnitude, dtype, {})
-
-    def feedback(
-        self, node: str, spec: NeuronSpec | None, spk: Array, *, magnitude: bool = False, dtype: Any = np.float64
-    ) -> Array | None:
-        """Recurrent current of ``node`` from the spikes ``[T, b, ...]`` that it emitted; ``None`` without recurrence."""
-        late = np.concatenate([np.zeros_like(spk[:1]), spk[:-1]]).astype(dtype)
-        late = np.abs(late) if magnitude else late
-        frames = late.reshape(-1, *late.shape[2:])
-        if spec is not None and "V" in spec.recurrent:
-            gain = np.asarray(spec.recurrent["V"], dtype)
-            return late * (np.abs(gain) if magnitude else gain)
-        nodes = [self.graph.nodes[name] for name in self.loops(node)]
-        if spec is not None and "weight" in spec.recurrent:
-            nodes = [_recurrent_node(spec.recurrent)]
-        parts = [stateless.apply(stateless.absolute(n) if magnitude else n, frames) for n in nodes]
-        return sum(parts[1:], parts[0]).reshape(late.shape) if parts else None
-
-    def feedback_terms(self, node: str, spec: NeuronSpec | None) -> int:
-        """Number of rounded terms behind one recurrent current."""
-        if spec is not None and "weight" in spec.recurrent:
-            return stateless.terms(_recurrent_node(spec.recurrent))
-        return sum(stateless.terms(self.graph.nodes[name]) for name in self.loops(node)) + 1
-
     def _origins(self, name: str, seen: frozenset[str] = frozenset()) -> tuple[str, ...]:
         if name in self.order or name in seen or not self._before.get(name):
             return (name,)
         found = (o for b in self._before[name] for o in self._origins(b, seen | {name}))
         return tuple(dict.fromkeys(found))
 
-    def _value(self, name: str, goal: str, samples: Any, edit: Edit, magnitude: bool, dtype: Any, memo: Any) -> Array:
-        if name in memo:
-            if memo[name] is None:
+    def _value(self, name: str, walk: _Walk) -> Array:
+        if name in walk.memo:
+            known = walk.memo[name]
+            if known is None:
                 raise ConversionError(name, "it is part of a loop without a neuron", "Its error is estimated.")
-            return memo[name]
-        if name != goal and (name in self.order or not self._before.get(name)):
-            return self._recorded(edit.sources.get(name, name), goal, samples, magnitude, dtype)
-        before = [b for b in self.before(name) if (b, name) not in edit.without]
+            return known
+        if name != walk.goal and (name in self.order or not self._before.get(name)):
+            return self._recorded(walk.edit.sources.get(name, name), walk)
+        before = [b for b in self.before(name) if (b, name) not in walk.edit.without]
         if not before:
             raise ConversionError(name, "nothing feeds it", "Its rounding error is estimated.")
-        memo[name] = None
-        parts = [self._value(b, goal, samples, edit, magnitude, dtype, memo) for b in before]
+        node = walk.edit.nodes.get(name) or self.flat.nodes.get(name)
+        if isinstance(node, Extension) and node.op == "State":
+            return self._recorded(before[0], walk, node.options["state"])
+        walk.memo[name] = None
+        parts = [self._value(b, walk) for b in before]
         total = sum(parts[1:], parts[0])
-        if name != goal:
-            node = edit.nodes.get(name, self.graph.nodes[name])
-            frames = total.reshape(-1, *total.shape[2:])
-            frames = stateless.apply(stateless.absolute(node) if magnitude else node, frames)
+        if name != walk.goal and node is not None:
+            if walk.mode != "value":
+                node = stateless.absolute(node, bias=walk.mode == "magnitude")
+            frames = stateless.apply(node, total.reshape(-1, *total.shape[2:]))
             total = frames.reshape(*total.shape[:2], *frames.shape[1:])
-        memo[name] = total
+        walk.memo[name] = total
         return total
 
-    def _recorded(self, name: str, goal: str, samples: Any, magnitude: bool, dtype: Any) -> Array:
-        """Spikes of a layer, or the input; of a layer that runs later in a step those of the step before."""
-        if name not in self.order:
-            if not isinstance(self.graph.nodes[name], nir.Input):
-                raise ConversionError(name, "nothing feeds it", "Its rounding error is estimated.")
-            values = self.x[:, samples]
-        else:
-            values = self.trace.nodes[name].spk[:, samples]
-            if self.order[name] >= self.order.get(goal, len(self.order)):
+    def _recorded(self, node: str, walk: _Walk, state: str | None = None) -> Array:
+        """Spikes or a state of a layer, or the input; of a layer that runs later in a step those of the step before."""
+        if node in self.order:
+            values = self._of_layer(self.layers[node], state, walk)
+            if self.order[node] >= self.order.get(walk.goal, len(self.order)):
                 values = np.concatenate([np.zeros_like(values[:1]), values[:-1]])
-        values = values.astype(dtype)
-        return np.abs(values) if magnitude else values
+        elif node in self.flat.inputs:
+            values = self.x[:, walk.samples]
+            values = np.zeros_like(values) if walk.mode == "gap" else values
+        else:
+            raise ConversionError(node, "nothing feeds it", "Its rounding error is estimated.")
+        values = values.astype(walk.dtype)
+        return values if walk.mode == "value" else np.abs(values)
+
+    def _of_layer(self, layer: str, state: str | None, walk: _Walk) -> Array:
+        mine = self.trace.nodes[layer]
+        if state is None:
+            spk = mine.spk[:, walk.samples]
+            return np.zeros_like(spk) if walk.mode == "gap" else spk
+        if state not in mine.states:
+            raise ConversionError(layer, f"its {state!r} was not recorded", "Its rounding error is estimated.")
+        values = mine.states[state][:, walk.samples]
+        if walk.mode != "gap" or self.other is None or state not in self.other.nodes[layer].states:
+            return values
+        return values.astype(np.float64) - self.other.nodes[layer].states[state][:, walk.samples]
 
 
-def _recurrent_node(weights: Mapping[str, Array]) -> nir.NIRNode:
-    """Recurrent weights in torch's layout as the node that applies them."""
-    weight = np.asarray(weights["weight"])
-    bias = np.asarray(weights.get("bias", np.zeros(len(weight), weight.dtype)))
-    if weight.ndim == 2:
-        return nir.Affine(weight, bias)
-    return nir.Conv2d(None, weight, 1, tuple(k // 2 for k in weight.shape[2:]), 1, 1, bias)
+def recurrent_nodes(stages: Stages | None, layer: str, spec: NeuronSpec | None) -> list[nir.NIRNode]:
+    """Nodes that carry a layer's own spikes back to it: those of its spec, else those on a loop of the graph."""
+    if spec is not None and "V" in spec.recurrent:
+        return [nir.Scale(np.asarray(spec.recurrent["V"]))]
+    if spec is not None and "weight" in spec.recurrent:
+        weight = np.asarray(spec.recurrent["weight"])
+        bias = np.asarray(spec.recurrent.get("bias", np.zeros(len(weight), weight.dtype)))
+        if weight.ndim == 2:
+            return [nir.Affine(weight, bias)]
+        return [nir.Conv2d(None, weight, 1, tuple(k // 2 for k in weight.shape[2:]), 1, 1, bias)]
+    node = None if stages is None else node_of(stages.flat, layer)
+    return [] if stages is None or node is None else [stages.flat.nodes[loop] for loop in stages.loops(node)]
+
+
+def recurrent_current(nodes: list[nir.NIRNode], spk: Array, *, magnitude: bool = False) -> Array:
+    """What a layer that emitted ``spk`` ``[T, b, ...]`` receives back, one step later.
+
+    Raises:
+        ConversionError: for a node that is not known here.
+    """
+    late = np.concatenate([np.zeros_like(spk[:1]), spk[:-1]]).astype(np.float64)
+    frames = (np.abs(late) if magnitude else late).reshape(-1, *late.shape[2:])
+    parts = [stateless.apply(stateless.absolute(n) if magnitude else n, frames) for n in nodes]
+    return sum(parts[1:], parts[0]).reshape(late.shape)

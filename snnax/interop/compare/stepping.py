@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import nir
 import numpy as np
 
 from snnax.dynamics import alpha, lapicque, leaky, synaptic
 from snnax.dynamics.firing import FiringRule, step_function
+from snnax.errors import ConversionError
 from snnax.interop.compare.rounding import Recursion
+from snnax.interop.conventions import DT
+from snnax.interop.graph import NEURONS, FlatGraph, loops
 from snnax.interop.nodes import metadata
+from snnax.interop.nodes.neurons import spec_from_node
 from snnax.interop.nodes.spec import STATES, NeuronSpec
 
 Array = np.ndarray
@@ -33,13 +36,27 @@ class Move:
     charged: Array
 
 
-def spec_of(side: Any, graph: nir.NIRGraph | None, name: str) -> NeuronSpec | None:
-    """The neuron as its side tells (``side.spec(name)``), else as the graph's metadata tells, else ``None``."""
+def spec_of(side: Any, graph: FlatGraph | None, name: str) -> NeuronSpec | None:
+    """The neuron as its side tells (``side.spec(name)``), else as the graph tells, else ``None``."""
     ask = getattr(side, "spec", None)
     spec = ask(name) if callable(ask) else None
-    if spec is None and graph is not None and name in graph.nodes:
-        spec = metadata.read_spec(graph.nodes[name], name)
+    node = next((n for n in (name, f"{name}.lif") if graph is not None and n in graph.nodes), None)
+    if spec is None and graph is not None and node is not None:
+        spec = _spec_of_node(node, graph)
     return spec if spec is not None and spec.kind in STATES else None
+
+
+def _spec_of_node(name: str, graph: FlatGraph) -> NeuronSpec | None:
+    """What our metadata says, or NIR's own semantics where its neuron adds its input unscaled."""
+    node = graph.nodes[name]
+    known = metadata.read_spec(node, name)
+    if known is not None or not isinstance(node, NEURONS) or name in loops(graph):
+        return known
+    try:
+        spec, factor = spec_from_node(name, node, float(graph.content.get("dt", DT)))
+    except ConversionError:
+        return None
+    return spec if factor is None else None
 
 
 def value(spec: NeuronSpec, name: str, dtype: np.dtype, rank: int) -> Array:

@@ -12,7 +12,6 @@ from typing import Any
 
 import flax.linen as nn
 import nir
-import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.nodes.extension import Extension
@@ -40,12 +39,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Built:
-    """A flax module with its variables, what it makes of ``shape_in``, and a gain to put in front of it."""
+    """A flax module with its variables, and what it makes of ``shape_in``."""
 
     module: nn.Module
     variables: Variables
     shape_out: Shape
-    gain: np.ndarray | None = None
 
 
 Builder = Callable[[Any, Site], Built]

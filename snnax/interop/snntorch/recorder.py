@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from snnax.errors import ConversionError, ShapeError
+from snnax.interop.snntorch.function_calls import tensors_in
 from snnax.interop.snntorch.functions import handle
 from snnax.interop.snntorch.prepare import check_neuron, neuron_kind
 from snnax.interop.snntorch.records import Ledger, Value
@@ -129,8 +130,11 @@ class Recorder(TorchFunctionMode):
             if any(result is t for t in tensors):
                 result = result.view_as(result)
         kind: Any = "reshape" if isinstance(module, nn.Flatten | nn.Unflatten) else "module"
-        op = self.ledger.add(kind, name, self.where, inputs=inputs, module=module, hint=_hint(module))
-        outputs = [result] if isinstance(result, Tensor) else [r for r in result if isinstance(r, Tensor)]
+        outputs = list(tensors_in(result))
+        shape = tuple(outputs[0].shape) if outputs else ()
+        op = self.ledger.add(
+            kind, name, self.where, inputs=inputs, shape=shape, module=module, hint=_hint(module)
+        )
         for i, output in enumerate(outputs):
             self.ledger.bind(output, Value(op, f"out{i}" if i else "out", tuple(output.shape)))
         return result
@@ -145,7 +149,10 @@ class Recorder(TorchFunctionMode):
         states = {s: self._state(name, module, s, given.get(s), current) for s in names}
         with self._pause():
             result = self._guarded(name, module, forward, args, kwargs)
-        op = self.ledger.add("neuron", name, self.where, inputs=inputs, module=module, states=states)
+        shape = tuple(current.shape)
+        op = self.ledger.add(
+            "neuron", name, self.where, inputs=inputs, shape=shape, module=module, states=states
+        )
         for port in names:
             state = getattr(module, port)
             self.ledger.bind(state, Value(op, port, tuple(state.shape)))

@@ -26,12 +26,14 @@ class Op:
         name: module path, argument name or function name.
         where: module in whose ``forward`` it happened.
         inputs: signals that it reads.
+        shape: shape of its first output, with all axes.
         module: the leaf module of the traced copy, or the module equal to a functional operation.
         states: what each state of a neuron was before the call; None stands for explicit zeros.
         factor: multiplier of a ``"scale"``.
         axis: axis of an ``"index"``, ``"slice"``, ``"stack"`` or ``"cat"``.
         position: index along ``axis``, or position of an ``"arg"``.
-        hint: what the name of a reshaping function says about the leading axes.
+        hint: what the name of a reshaping function says about the leading axes; ``"functional"`` for a
+            layer that is no module of the network.
         problem, remedy: why an ``"unsupported"`` operation is refused, should anything depend on it.
     """
 
@@ -40,6 +42,7 @@ class Op:
     name: str
     where: str = ""
     inputs: tuple[Value, ...] = ()
+    shape: tuple[int, ...] = ()
     module: nn.Module | None = None
     states: dict[str, Value | None] = field(default_factory=dict)
     factor: float | None = None
@@ -93,7 +96,8 @@ class Ledger:
 
     def emit(self, result: Tensor, kind: Kind, name: str, where: str, **details: Any) -> Value:
         """Append an operation with one output and say that ``result`` holds it."""
-        value = Value(self.add(kind, name, where, **details), "out", tuple(result.shape))
+        op = self.add(kind, name, where, shape=tuple(result.shape), **details)
+        value = Value(op, "out", op.shape)
         self.bind(result, value)
         return value
 

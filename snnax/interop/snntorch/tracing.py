@@ -145,7 +145,7 @@ def _record(net: nn.Module, call: _Call) -> Recording:
         args=args,
         names=call.names,
         probes=call.probes,
-        modules=dict(net.named_modules()),
+        modules={name or type(net).__name__: module for name, module in net.named_modules()},
         label=type(net).__name__,
     )
 

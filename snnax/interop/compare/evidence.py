@@ -1,0 +1,211 @@
+"""The recordings that a comparison rests on, and each layer's verdict over the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import nir
+import numpy as np
+
+from snnax.errors import SnnaxError
+from snnax.interop.compare import align, stepping
+from snnax.interop.compare.bounds import Bounds
+from snnax.interop.compare.report import Divergence, Numbers
+from snnax.interop.compare.stages import Stages, node_of
+from snnax.interop.compare.verdict import Layer, float_type, judge
+from snnax.interop.graph import FlatGraph, flatten
+from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.trace import NodeTrace, Side, Trace
+
+Array = np.ndarray
+CHUNK = 1 << 19
+"""Neuron-steps that are judged at a time."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Runs of both sides, under the layer names of side a.
+
+    Attributes:
+        labels: names of the sides.
+        x: their input ``[T, B, ...]``.
+        a: side a on its own.
+        b: side b on its own.
+        replay: side b with the spikes of ``a`` going into each layer.
+        stages: the stages of a's graph on a's spikes, if it has a graph.
+        graph_b: b's graph, if it has one.
+        names: b's own name of each layer.
+        specs: the neuron of each layer on both sides, where known.
+        bounds: rounding bounds of the currents.
+        notes: what is missing.
+    """
+
+    labels: tuple[str, str]
+    x: Array
+    a: Trace
+    b: Trace
+    replay: Trace
+    stages: Stages | None
+    graph_b: FlatGraph | None
+    names: dict[str, str]
+    specs: dict[str, tuple[NeuronSpec | None, NeuronSpec | None]]
+    bounds: Bounds
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def collect(cls, a: Side, b: Side, x: Array) -> Evidence:
+        """Run both sides, and b again on a's spikes."""
+        labels = (a.label, b.label)
+        run_a, run_b = a.run(x), b.run(x)
+        align.check_length(run_a, x, a.label)
+        align.check_length(run_b, x, b.label)
+        names = align.pair_names(run_a, run_b, labels)
+        replay = b.replay(x, {names[name]: node.spk for name, node in run_a.nodes.items()})
+        run_b, replay = align.renamed(run_b, names), align.renamed(replay, names)
+        notes: list[str] = []
+        graphs = [_graph(side, notes) for side in (a, b)]
+        stages = None if graphs[0] is None else Stages(graphs[0], run_a, x, replay)
+        flat_b = None if graphs[1] is None else flatten(graphs[1])
+        specs = {
+            name: (
+                stepping.spec_of(a, None if stages is None else stages.flat, name),
+                stepping.spec_of(b, flat_b, other),
+            )
+            for name, other in names.items()
+        }
+        magnitudes = _magnitudes(a, x, run_a, {name: name for name in names})
+        if not magnitudes and stages is None:
+            magnitudes = _magnitudes(b, x, run_a, names)
+        bounds = Bounds(run_a, replay, stages, magnitudes)
+        return cls(labels, x, run_a, run_b, replay, stages, flat_b, names, specs, bounds, tuple(notes))
+
+    @property
+    def types(self) -> tuple[np.dtype, np.dtype]:
+        """Precision of each side, by its first layer."""
+        first = next(iter(self.a.nodes))
+        return float_type(self.a.nodes[first]), float_type(self.replay.nodes[first])
+
+    def node_in_b(self, layer: str) -> str | None:
+        """Node of a layer in b's graph."""
+        return None if self.graph_b is None else node_of(self.graph_b, self.names.get(layer, layer))
+
+
+def _graph(side: Side, notes: list[str]) -> nir.NIRGraph | None:
+    """The side's graph if it has one that can be read; what stands in the way goes to the notes."""
+    try:
+        graph = side.graph()
+        flatten(graph)
+    except (SnnaxError, NotImplementedError) as error:
+        notes.append(f"{side.label} has no NIR graph, so causes are guessed from recordings alone ({error})")
+        return None
+    return graph
+
+
+def _magnitudes(side: Any, x: Array, run: Trace, names: dict[str, str]) -> dict[str, tuple[Array, Any]]:
+    """``side.magnitude`` by the layer names of side a, or nothing where the side does not offer it."""
+    ask = getattr(side, "magnitude", None)
+    if not callable(ask):
+        return {}
+    found = ask(x, {names[name]: node.spk for name, node in run.nodes.items()})
+    return {name: found[other] for name, other in names.items() if other in found}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Masks of a layer over the whole batch ``[T, B, ...]``, and what a report says about them."""
+
+    mismatch: Array
+    explained: Array
+    unexplained: Array
+    bad_current: Array
+    at_tie: Array
+    mem_bound: Array
+    bound: Array
+    bound_source: str
+    max_mem_gap: float | None
+    max_current_gap: float
+
+    @classmethod
+    def of(cls, found: Evidence, name: str, other: Trace, horizon: Array | None) -> Judged:
+        """Judge ``other``'s recording of a layer against a's, a few samples at a time."""
+        a, b, spec = found.a.nodes[name], other.nodes[name], found.specs[name][0]
+        parts: list[Any] = []
+        source, gaps = "weights", []
+        for samples in _chunks(a.spk.shape):
+            bound = found.bounds.of(name, samples, spec)
+            source = bound.source
+            left, right = cut(a, samples), cut(b, samples)
+            layer = Layer(
+                left, right, spec, bound.current, bound.feedback, bound.feedback_bound,
+                None if horizon is None else horizon[samples],
+            )  # fmt: skip
+            parts.append((judge(layer), bound.current))
+            gaps.append((_largest_gap(left.states.get("mem"), right.states.get("mem")), _largest_gap(left.input, right.input)))
+
+        def joined(of: Any) -> Array:
+            return np.concatenate([of(part) for part in parts], 1)
+
+        shape = a.spk.shape
+        masks = ("mismatch", "explained", "unexplained", "bad_current", "at_tie")
+        mem_gaps = [gap for gap, _ in gaps if gap is not None]
+        return cls(
+            **{mask: joined(lambda part, mask=mask: getattr(part[0], mask)) for mask in masks},
+            mem_bound=joined(lambda part: _small(part[0].mem_bound, part[0].mismatch.shape)),
+            bound=joined(lambda part: _small(part[1], part[0].mismatch.shape)).reshape(shape),
+            bound_source=source,
+            max_mem_gap=max(mem_gaps) if mem_gaps else None,
+            max_current_gap=max(gap or 0.0 for _, gap in gaps),
+        )
+
+    def numbers(self, found: Evidence, name: str, other: Trace) -> Numbers:
+        """The numbers of a report; the first place is the first spike that differs, or what is unexplained."""
+        mask = self.mismatch if self.mismatch.any() else self.unexplained
+        first = self.divergence(found, name, other, mask)
+        return Numbers(int(self.mismatch.sum()), self.max_mem_gap, self.max_current_gap, first)
+
+    def divergence(self, found: Evidence, name: str, other: Trace, mask: Array) -> Divergence | None:
+        """The first entry of a mask: earliest step, then sample, then neuron."""
+        if not mask.any():
+            return None
+        at = tuple(int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape))
+        a, b, spec = found.a.nodes[name], other.nodes[name], found.specs[name][0]
+        mems = [float(t.states["mem"][at]) if "mem" in t.states else None for t in (a, b)]
+        threshold = None
+        if spec is not None:
+            threshold = float(np.broadcast_to(spec.values["threshold"], mask.shape[2:])[at[2:]])
+        return Divergence(
+            step=at[0],
+            sample=at[1],
+            neuron=at[2:],
+            spk=(float(a.spk[at]), float(b.spk[at])),
+            mem=(mems[0], mems[1]),
+            current=(float(a.input[at]), float(b.input[at])),
+            threshold=threshold,
+            bound=float(self.mem_bound[at]),
+            current_bound=float(self.bound[at]),
+        )
+
+
+def cut(trace: NodeTrace, samples: Any) -> NodeTrace:
+    """A recording of some samples."""
+    states = {name: state[:, samples] for name, state in trace.states.items()}
+    return NodeTrace(trace.name, trace.kind, trace.input[:, samples], trace.spk[:, samples], states)
+
+
+def _chunks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of the batch that hold about :data:`CHUNK` neuron-steps each."""
+    each = max(int(np.prod(shape)) // max(shape[1], 1), 1)
+    size = max(CHUNK // each, 1)
+    yield from (slice(i, i + size) for i in range(0, shape[1], size))
+
+
+def _small(values: Array, shape: tuple[int, ...]) -> Array:
+    return np.broadcast_to(values, shape).astype(np.float32)
+
+
+def _largest_gap(a: Array | None, b: Array | None) -> float | None:
+    if a is None or b is None:
+        return None
+    return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0.0))

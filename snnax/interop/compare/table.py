@@ -1,0 +1,118 @@
+"""A report as text: an aligned table by layer, a verdict, and the first place where the sides part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snnax.interop.compare.report import Divergence, LayerReport, Report
+
+_HEAD = (
+    ("layer", "kind", "neurons", "end to end", "", "layer by layer", "", "", "", "verdict"),
+    ("", "", "", "spikes", "membrane", "spikes", "rounding", "unexplained", "membrane", ""),
+)
+_LEFT = (0, 1, 9)
+
+
+def text(report: Report) -> str:
+    """Title, table, gradients, notes and verdict."""
+    a, b = report.labels
+    title = f"{a} against {b}: {report.steps} steps, {_count(report.neuron_steps)} neuron-steps, {report.dtype}"
+    lines = [title, *_aligned([*_HEAD, *(_row(layer) for layer in report.layers)])]
+    for gradient in report.gradients:
+        judged = "" if report.gradients_judged else " (not judged)"
+        agree = "agrees" if gradient.agree else "differs"
+        lines.append(f"gradient {gradient.name}: {agree}{judged}, relative difference {gradient.relative:.1e}")
+    lines += [f"note: {note}" for note in notes(report)]
+    return "\n".join([*lines, report.verdict])
+
+
+def notes(report: Report) -> list[str]:
+    """What could not be compared, of the whole and of each layer."""
+    return [*report.notes, *(f"{layer.name}: {note}" for layer in report.layers for note in layer.notes)]
+
+
+def verdict(report: Report) -> str:
+    """One line if the sides agree; else also where they part first, and the likely cause."""
+    a, b = report.labels
+    flips = sum(layer.end_to_end.spike_mismatches for layer in report.layers)
+    if report.agree:
+        if not report.explained and not flips:
+            return f"AGREE: {b} does what {a} does; all {_count(report.neuron_steps)} neuron-steps have the same spikes."
+        return (
+            f"AGREE: {b} does what {a} does up to rounding; 0 unexplained mismatches. Layer by layer, "
+            f"{_count(report.explained)} of {_count(report.neuron_steps)} neuron-steps flipped with a membrane within "
+            f"rounding error of the threshold; end to end that makes {_count(flips)}."
+        )
+    layer = report.first
+    if layer is None:
+        worst = max(report.gradients, key=lambda g: g.relative)
+        return (
+            f"DISAGREE: the spikes agree, the gradients do not; that of {worst.name} differs by {worst.relative:.1e} "
+            "relative. Likely cause: another surrogate gradient, or a detached state."
+        )
+    lines = [f"DISAGREE: {_count(report.unexplained)} unexplained neuron-steps of {_count(report.neuron_steps)}."]
+    if layer.first is not None:
+        lines.append(f"They part first in {layer.name}, {place(layer.first, report.labels)}.")
+    for i, cause in enumerate(layer.causes):
+        lead = "Likely cause" if i == 0 else "Also"
+        lines.append(f"{lead}: {cause.kind}: {cause.text}")
+    others = [other.name for other in report.layers if other.unexplained and other is not layer]
+    if others:
+        lines.append(f"Unexplained in {', '.join(others)} too.")
+    return "\n".join(lines)
+
+
+def place(spot: Divergence, labels: tuple[str, str]) -> str:
+    """Where and how the sides part, in words."""
+    a, b = labels
+    index = ", ".join(map(str, spot.neuron))
+    where = f"at step {spot.step}, sample {spot.sample}, neuron ({index})"
+    if abs(spot.current[0] - spot.current[1]) > spot.current_bound:
+        what = f"current {spot.current[0]:.7g} ({a}) against {spot.current[1]:.7g} ({b})"
+        bound = f"rounding accounts for {spot.current_bound:.1e}"
+    else:
+        left, right = ("unknown" if m is None else f"{m:.7g}" for m in spot.mem)
+        what = f"membrane {left} ({a}) against {right} ({b})"
+        bound = f"rounding accounts for {spot.bound:.1e}"
+    if spot.spk[0] != spot.spk[1]:
+        what += f", spike {spot.spk[0]:g} against {spot.spk[1]:g}"
+    limit = "" if spot.threshold is None else f"threshold {spot.threshold:.7g}, "
+    return f"{where}: {what} ({limit}{bound})"
+
+
+def _row(layer: LayerReport) -> tuple[str, ...]:
+    return (
+        layer.name,
+        layer.kind,
+        "x".join(map(str, layer.shape)),
+        _count(layer.end_to_end.spike_mismatches),
+        _gap(layer.end_to_end.max_mem_gap),
+        _count(layer.layerwise.spike_mismatches),
+        _count(layer.explained),
+        _count(layer.unexplained),
+        _gap(layer.layerwise.max_mem_gap),
+        layer.status if layer.cause is None else f"{layer.status}: {layer.cause.kind}",
+    )
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Columns as wide as their entries; a heading may run into the empty one beside it."""
+    body = rows[1:]
+    widths = [max(len(row[i]) for row in body) for i in range(len(rows[0]))]
+    lines = ["  ".join(c.ljust(w) if i in _LEFT else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths))) for r in body]
+    offsets = [sum(widths[:i]) + 2 * i for i in range(len(widths))]
+    head = ""
+    for i, cell in enumerate(rows[0]):
+        if cell:
+            head = head.ljust(offsets[i]) + cell
+    rule = "-" * max(map(len, (head, *lines)))
+    return [head.rstrip(), lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:]), rule]
+
+
+def _count(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
+def _gap(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1e}" if value else "0"

@@ -1,0 +1,241 @@
+"""torch's stateless layers as NIR nodes, and NIR nodes as torch layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import nn
+
+from snnax.errors import ConversionError
+from snnax.interop.nodes import metadata
+from snnax.interop.nodes.conv import pads_of, settle_types, sizes, text
+from snnax.interop.nodes.extension import Extension
+from snnax.interop.nodes.registry import Site
+from snnax.interop.snntorch.neurons import array
+
+POOLS = ("AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d")
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+class Reshape(nn.Module):
+    """Another shape for each sample."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Reshape ``[B, ...]``."""
+        return x.reshape(x.shape[0], *self.shape)
+
+
+class ScaleBy(nn.Module):
+    """``scale * x``, elementwise."""
+
+    def __init__(self, scale: Any, learn: bool) -> None:
+        super().__init__()
+        value = torch.as_tensor(scale)
+        if learn:
+            self.scale = nn.Parameter(value)
+        else:
+            self.register_buffer("scale", value, persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scale ``[B, ...]``."""
+        return x * self.scale
+
+
+def node_from_layer(module: nn.Module, site: Site) -> nir.NIRNode | None:
+    """The NIR node of a torch layer; ``None`` for ``Identity``, which leaves no trace.
+
+    Raises:
+        ConversionError: for layers and arguments without an exact equal.
+    """
+    kind = type(module).__name__
+    if isinstance(module, nn.Identity):
+        return None
+    if isinstance(module, DROPOUTS):
+        return Extension("Dropout", options={"p": module.p}, shape_in=site.shape_in, shape_out=site.shape_in)
+    if type(module) is nn.Linear:
+        if module.bias is None:
+            return nir.Linear(weight=array(module.weight))
+        return nir.Affine(weight=array(module.weight), bias=array(module.bias))
+    if type(module) in (nn.Conv1d, nn.Conv2d):
+        return _conv(module, site)
+    if kind in POOLS or type(module) in (nn.LPPool1d, nn.LPPool2d):
+        return _pool(module, site)
+    if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
+        return _norm(module, site)
+    if isinstance(module, nn.Flatten | nn.Unflatten) or kind == "Reshape":
+        return _shape(module, site)
+    raise ConversionError(
+        site.name, f"{type(module).__module__}.{kind} has no equal in snnax",
+        "Convertible are Linear, Conv1d, Conv2d, Avg/Max/LPPool(1), BatchNorm, Flatten, Unflatten, Dropout, Identity and "
+        "snnTorch's Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic. Write the layer by hand in snnax.Graph.",
+    )  # fmt: skip
+
+
+def _conv(module: Any, site: Site) -> nir.NIRNode:
+    if module.padding_mode != "zeros":
+        raise ConversionError(site.name, f"padding_mode={module.padding_mode!r}", "Only zeros can be converted.")
+    weight = array(module.weight)
+    bias = np.zeros(len(weight), weight.dtype) if module.bias is None else array(module.bias)
+    given = {k: getattr(module, k) for k in ("stride", "padding", "dilation", "groups")}
+    shape = site.shape_in[1:]
+    node: nir.NIRNode
+    if weight.ndim == 3:
+        single = {k: v if isinstance(v, str | int) else int(v[0]) for k, v in given.items()}
+        node = nir.Conv1d(input_shape=shape[0], weight=weight, bias=bias, **single)
+    else:
+        node = nir.Conv2d(input_shape=shape, weight=weight, bias=bias, **given)
+    settle_types(node, site)
+    return metadata.write(node, {"bias": module.bias is not None})
+
+
+def _pool(module: Any, site: Site) -> nir.NIRNode:
+    kind = type(module).__name__
+    rank = int(kind[-2])
+    if module.ceil_mode:
+        raise ConversionError(site.name, "ceil_mode=True", "Pad the input so that windows fit, with ceil_mode=False.")
+    padding = sizes(getattr(module, "padding", 0), rank)
+    if kind.startswith("Max") and (any(d != 1 for d in sizes(module.dilation, rank)) or module.return_indices):
+        raise ConversionError(site.name, "dilation or return_indices", "Only plain max pooling can be converted.")
+    if kind.startswith("Avg"):
+        counted = getattr(module, "count_include_pad", True) or not any(padding)
+        if not counted or getattr(module, "divisor_override", None) is not None:
+            raise ConversionError(
+                site.name, "count_include_pad=False or divisor_override", "Averages count the padding, torch's default."
+            )
+    if kind.startswith("LP"):
+        if module.norm_type != 1:
+            raise ConversionError(site.name, f"norm_type={module.norm_type}", "LPPool is sum pooling with norm_type=1 only.")
+        kind = f"SumPool{rank}d"
+    stride = module.kernel_size if module.stride is None else module.stride
+    options = {
+        "kernel_size": list(sizes(module.kernel_size, rank)),
+        "stride": list(sizes(stride, rank)),
+        "padding": list(padding),
+    }
+    native = {"AvgPool2d": nir.AvgPool2d, "SumPool2d": nir.SumPool2d}.get(kind)
+    if native is None:
+        return Extension(kind, options=options, shape_in=site.shape_in, shape_out=site.shape_out)
+    node = native(**{k: np.array(v) for k, v in options.items()})
+    node.input_type = {"input": np.array(site.shape_in)}
+    node.output_type = {"output": np.array(site.shape_out)}
+    return node
+
+
+def _norm(module: Any, site: Site) -> nir.NIRNode:
+    if module.running_mean is None:
+        raise ConversionError(
+            site.name, "track_running_stats=False: it normalises by each batch", "Train it with running statistics."
+        )
+    names = ("weight", "bias", "running_mean", "running_var")
+    arrays = {k: array(getattr(module, k)) for k in names if getattr(module, k) is not None}
+    momentum = 0.1 if module.momentum is None else module.momentum
+    options = {"eps": module.eps, "momentum": momentum}
+    return Extension("BatchNorm", arrays, options, site.shape_in, site.shape_out)
+
+
+def _shape(module: Any, site: Site) -> nir.NIRNode:
+    if isinstance(module, nn.Flatten) and site.shape_out is not None and len(site.shape_out) == 1:
+        return nir.Flatten(input_type={"input": np.array(site.shape_in)}, start_dim=0, end_dim=-1)
+    shape = list(site.shape_out or module.shape)
+    return Extension("Reshape", options={"shape": shape}, shape_in=site.shape_in, shape_out=tuple(shape))
+
+
+def layer_from_node(node: Any, site: Site) -> nn.Module:
+    """The torch layer of a NIR node.
+
+    Raises:
+        ConversionError: for nodes that torch has no layer for.
+    """
+    key = node.op if isinstance(node, Extension) else type(node).__name__
+    if key not in _LAYERS:
+        raise ConversionError(site.name, f"{key} has no torch layer here", f"Convertible are {', '.join(sorted(_LAYERS))}.")
+    return _LAYERS[key](node, site)
+
+
+def _tensor(value: Any) -> torch.Tensor:
+    return torch.tensor(np.asarray(value))
+
+
+def _linear_layer(node: Any, site: Site) -> nn.Module:
+    weight = _tensor(node.weight)
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=isinstance(node, nir.Affine), dtype=weight.dtype)
+    layer.weight = nn.Parameter(weight)
+    if isinstance(node, nir.Affine):
+        layer.bias = nn.Parameter(_tensor(node.bias))
+    return layer
+
+
+def _conv_layer(node: Any, site: Site) -> nn.Module:
+    weight = _tensor(node.weight)
+    rank, groups = weight.ndim - 2, int(node.groups)
+    kind = nn.Conv1d if rank == 1 else nn.Conv2d
+    padding = text(node.padding) or sizes(node.padding, rank)
+    stride, dilation = sizes(node.stride, rank), sizes(node.dilation, rank)
+    pads_of(node.padding, tuple(weight.shape[2:]), dilation, stride, site.name)
+    use_bias = metadata.read(node, site.name).get("bias", True) or bool(np.any(node.bias))
+    layer = kind(
+        weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), stride, padding, dilation, groups, use_bias,
+        dtype=weight.dtype,
+    )  # fmt: skip
+    layer.weight = nn.Parameter(weight)
+    if use_bias:
+        layer.bias = nn.Parameter(_tensor(node.bias))
+    return layer
+
+
+def _pool_layer(node: Any, site: Site) -> nn.Module:
+    given = node.options if isinstance(node, Extension) else vars(node)
+    kind = node.op if isinstance(node, Extension) else type(node).__name__
+    rank = int(kind[-2])
+    kernel, stride, padding = (sizes(given[k], rank) for k in ("kernel_size", "stride", "padding"))
+    if not kind.startswith("Sum"):
+        return getattr(nn, kind)(kernel[0] if rank == 1 else kernel, stride[0] if rank == 1 else stride, padding)
+    if any(padding):
+        raise ConversionError(site.name, "sum pooling with padding", "torch's LPPool has none; pad the input before it.")
+    return nn.LPPool1d(1, kernel[0], stride[0]) if rank == 1 else nn.LPPool2d(1, kernel, stride)  # type: ignore[arg-type]
+
+
+def _norm_layer(node: Extension, site: Site) -> nn.Module:
+    arrays = {k: _tensor(v) for k, v in node.arrays.items()}
+    kind = nn.BatchNorm2d if len(site.shape_in) == 3 else nn.BatchNorm1d
+    mean = arrays["running_mean"]
+    layer = kind(len(mean), node.options["eps"], node.options["momentum"], "weight" in arrays, dtype=mean.dtype)
+    for key, value in arrays.items():
+        setattr(layer, key, nn.Parameter(value) if key in ("weight", "bias") else value)
+    return layer
+
+
+def _flatten_layer(node: nir.Flatten, site: Site) -> nn.Module:
+    rank = len(site.shape_in)
+    start, end = int(node.start_dim) % rank, int(node.end_dim) % rank
+    return nn.Flatten(start + 1, end + 1)
+
+
+def _scale_layer(node: nir.Scale, site: Site) -> nn.Module:
+    content = metadata.read(node, site.name)
+    scale = np.asarray(node.scale)
+    factor = content.get("factor")
+    one = factor is not None and np.allclose(scale, factor)
+    return ScaleBy(torch.tensor(factor) if one else _tensor(scale), bool(content.get("learn", False)))
+
+
+_LAYERS: dict[str, Callable[[Any, Site], nn.Module]] = {
+    "Affine": _linear_layer,
+    "Linear": _linear_layer,
+    "Conv1d": _conv_layer,
+    "Conv2d": _conv_layer,
+    **dict.fromkeys((*POOLS, "SumPool1d", "SumPool2d"), _pool_layer),
+    "BatchNorm": _norm_layer,
+    "Dropout": lambda node, site: nn.Dropout(node.options["p"]),
+    "Flatten": _flatten_layer,
+    "Reshape": lambda node, site: Reshape(tuple(node.options["shape"])),
+    "Scale": _scale_layer,
+}

@@ -1,0 +1,248 @@
+"""One time step cut out of a recorded call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from torch import nn
+
+from snnax.errors import ConversionError
+from snnax.interop.snntorch.chains import Chains
+from snnax.interop.snntorch.layouts import Layout, Layouts
+from snnax.interop.snntorch.records import Op, Value
+from snnax.interop.snntorch.step_graph import INPUT, Source, StepNode
+
+_LOOP = "Let each step read x[t] and the states of the step before, and nothing else of another step."
+
+
+@dataclass
+class Step:
+    """Nodes and outputs of one step.
+
+    Attributes:
+        nodes: in order of execution.
+        outputs: what is returned.
+        names: node name of each neuron call.
+        chains: chain number of each neuron node.
+    """
+
+    nodes: list[StepNode]
+    outputs: tuple[Source, ...]
+    names: dict[Op, str]
+    chains: dict[str, int]
+
+
+@dataclass
+class Loop:
+    """A recorded loop over time, ready to be cut.
+
+    Attributes:
+        live: operations that matter, in order of execution.
+        layouts: their layouts.
+        chains: neuron calls by step.
+        outputs: what was returned: values, or lists of one value per step.
+        num_steps: length of the loop.
+        modules: the user's modules by path.
+    """
+
+    live: list[Op]
+    layouts: Layouts
+    chains: Chains
+    outputs: list[Any]
+    num_steps: int
+    modules: dict[str, nn.Module]
+
+
+def build_step(loop: Loop, t: int) -> Step:
+    """The graph of step ``t``.
+
+    Raises:
+        ConversionError: the step reads another step.
+    """
+    builder = _Builder(loop, t)
+    wanted = [builder.at_step(v[t] if isinstance(v, list) else v) for v in loop.outputs]
+    needed = builder.reach([v.op for v in wanted] + loop.chains.calls_at(t))
+    for op in loop.live:
+        if op in needed:
+            builder.emit(op)
+    return Step(builder.nodes, tuple(map(builder.source, wanted)), builder.names, builder.chain_numbers)
+
+
+def difference(first: Step, other: Step, t: int) -> tuple[str, str, str] | None:
+    """Node, problem and remedy if step ``t`` is not the same as step 0."""
+    for a, b in zip(first.nodes, other.nodes, strict=False):
+        if _key(a) != _key(b):
+            return b.name, f"step {t} uses {_describe(b)} where step 0 uses {_describe(a)}", _LOOP
+        if a.inputs != b.inputs:
+            return b.name, f"its input is {_list(b.inputs)} in step {t} and {_list(a.inputs)} in step 0", _LOOP
+    if len(first.nodes) != len(other.nodes):
+        longer, step = (first, 0) if len(first.nodes) > len(other.nodes) else (other, t)
+        extra = longer.nodes[min(len(first.nodes), len(other.nodes))]
+        return extra.name, f"step {step} uses {_describe(extra)}, step {t - step} does not", _LOOP
+    if first.chains != other.chains:
+        name = next(n for n in first.chains if first.chains[n] != other.chains.get(n))
+        return name, f"step {t} continues from the states of another layer than step 0", _LOOP
+    if first.outputs != other.outputs:
+        return first.nodes[-1].name, f"step {t} returns {_list(other.outputs)}, step 0 {_list(first.outputs)}", _LOOP
+    return None
+
+
+def _key(node: StepNode) -> tuple[Any, ...]:
+    """What must be the same in all steps, wiring apart."""
+    module = node.module
+    tensors = () if module is None else tuple(id(p) for p in (*module.parameters(), *module.buffers()))
+    return node.name, node.op, node.shape, node.factor, repr(module), tensors
+
+
+def _describe(node: StepNode) -> str:
+    return f"{node.name!r}" + (f" ({node.factor:g})" if node.factor is not None else "")
+
+
+def _list(sources: tuple[Source, ...]) -> str:
+    return ", ".join(s.node if s.port == "out" else f"{s.node}.{s.port}" for s in sources)
+
+
+class _Builder:
+    """Collects the nodes of one step."""
+
+    def __init__(self, loop: Loop, t: int) -> None:
+        self.nodes: list[StepNode] = []
+        self.names: dict[Op, str] = {}
+        self.chain_numbers: dict[str, int] = {}
+        self._layouts = loop.layouts
+        self._chains = loop.chains
+        self._t = t
+        self._num_steps = loop.num_steps
+        self._modules = loop.modules
+        self._sources: dict[tuple[Op, str], Source] = {}
+        self._taken = {INPUT, *loop.modules}
+        self._first_use: dict[int, str] = {}
+
+    def at_step(self, value: Value) -> Value:
+        """What ``value`` is at this step: follows indexing, stacking and reshapes that only move time."""
+        while True:
+            op = value.op
+            if op.kind in ("index", "slice"):
+                if op.position != self._t and self._layouts.of(op.inputs[0].op) != Layout.CHUNK:
+                    raise ConversionError(op.where, f"step {self._t} reads entry {op.position} of time", _LOOP)
+                value = op.inputs[0]
+            elif op.kind in ("stack", "cat"):
+                value = self._item(op)
+            elif op.kind == "transpose" or self._moves_time_only(op):
+                value = op.inputs[0]
+            else:
+                return value
+
+    def _item(self, op: Op) -> Value:
+        """The entry of a stack, or of a cat that grew step by step, that belongs to this step."""
+        items: list[Value] = []
+        todo = list(op.inputs)
+        while todo:
+            part = todo.pop(0)
+            if self._layouts.of(part.op) != Layout.TIME_FIRST:
+                items.append(part)
+            elif part.op.kind in ("stack", "cat"):
+                todo = list(part.op.inputs) + todo
+            else:
+                raise ConversionError(op.where, f"{op.name} extends a whole sequence", _LOOP)
+        if len(items) != self._num_steps:
+            raise ConversionError(
+                op.where, f"{op.name} joins {len(items)} tensors, and the loop over time has {self._num_steps}", _LOOP
+            )
+        return items[self._t]
+
+    def _moves_time_only(self, op: Op) -> bool:
+        """True for a reshape that leaves each sample of each step as it is."""
+        if op.kind != "reshape":
+            return False
+        same = self._layouts.sample_shape(op.inputs[0].op) == self._layouts.sample_shape(op)
+        return same and op.module is None
+
+    def reach(self, ops: list[Op]) -> set[Op]:
+        """Operations of this step on which ``ops`` depend; states are not followed into the step before."""
+        seen: set[Op] = set()
+        todo = list(ops)
+        while todo:
+            op = todo.pop()
+            if op in seen:
+                continue
+            if op.kind == "neuron" and self._chains.step_of(op) != self._t:
+                raise ConversionError(
+                    op.name,
+                    f"step {self._t} uses its output of step {self._chains.step_of(op)}: feedback, or a sum over time",
+                    "Use snn.RLeaky or snn.RSynaptic for feedback; return the per-step outputs and sum them outside.",
+                )
+            seen.add(op)
+            todo += [self.at_step(v).op for v in op.inputs]
+        return seen
+
+    def source(self, value: Value) -> Source:
+        """Where the value comes from, in names of this step."""
+        if value.op.kind == "state":
+            raise ConversionError(
+                value.op.where,
+                f"its {value.op.name} is used before the neuron runs in this step",
+                "Use the state that the neuron returns.",
+            )
+        return Source(INPUT) if value.op.kind == "arg" else self._sources[value.op, value.port]
+
+    def emit(self, op: Op) -> None:
+        """Add the node, or nodes, of one operation."""
+        if op.kind in ("arg", "state"):
+            return
+        inputs = tuple(self.source(self.at_step(v)) for v in op.inputs)
+        shape = self._layouts.sample_shape(op)
+        if op.kind == "neuron":
+            name = self._add(op.name, self._modules[op.name], inputs, shape)
+            self.names[op] = name
+            self.chain_numbers[name] = self._chains.chain_of(op)
+            for port in ("spk", *op.states):
+                self._sources[op, port] = Source(name, port)
+        elif op.kind == "reshape":
+            self._sources[op, "out"] = self._reshape(op, inputs, shape)
+        elif op.kind in ("add", "scale"):
+            name = self._numbered(op.kind)
+            self.nodes.append(StepNode(name, None, op.kind, inputs, shape, op.factor))
+            self._sources[op, "out"] = Source(name)
+        else:
+            functional = op.hint == "functional"
+            name = self._numbered(op.name) if functional else op.name
+            name = self._add(name, op.module if functional else self._modules[op.name], inputs, shape)
+            self._sources[op, "out"] = Source(name)
+
+    def _reshape(self, op: Op, inputs: tuple[Source, ...], shape: tuple[int, ...]) -> Source:
+        """The user's Flatten if it flattens each sample; otherwise Flatten, Unflatten, or both."""
+        before = self._layouts.sample_shape(op.inputs[0].op)
+        if op.module is not None and self._layouts.of(op.inputs[0].op).lead == 1:
+            return Source(self._add(op.name, self._modules[op.name], inputs, shape))
+        if before == shape:
+            return inputs[0]
+        if len(before) != 1:
+            name = self._add(self._numbered("flatten"), nn.Flatten(1), inputs, (prod(shape),))
+            inputs = (Source(name),)
+        if len(shape) != 1:
+            name = self._add(self._numbered("unflatten"), nn.Unflatten(1, shape), inputs, shape)
+        return Source(name)
+
+    def _numbered(self, kind: str) -> str:
+        """A free name for a functional operation."""
+        number = 1
+        while f"{kind}_{number}" in self._taken:
+            number += 1
+        self._taken.add(f"{kind}_{number}")
+        return f"{kind}_{number}"
+
+    def _add(
+        self, name: str, module: nn.Module | None, inputs: tuple[Source, ...], shape: tuple[int, ...]
+    ) -> str:
+        """Append a module node under a name of its own."""
+        base, use = name, 1
+        used = {node.name for node in self.nodes}
+        while name in used:
+            use += 1
+            name = f"{base}#{use}"
+        first = self._first_use.setdefault(id(module), name)
+        self.nodes.append(StepNode(name, module, "module", inputs, shape, None, first if first != name else None))
+        return name

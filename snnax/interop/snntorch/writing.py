@@ -1,0 +1,191 @@
+"""``to_snntorch``: a flax model, by way of NIR, as a torch network of snnTorch neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import nir
+import torch
+from torch import nn
+
+from snnax.errors import ConversionError, ShapeError
+from snnax.interop.exporting import to_nir
+from snnax.interop.importing import Import
+from snnax.interop.nodes.spec import STATES, NeuronSpec
+from snnax.interop.snntorch.layers import layer_from_node
+from snnax.interop.snntorch.neurons import neuron_from_spec
+from snnax.layers import State
+from snnax.network.containers import Graph
+from snnax.network.topology import INPUT, OUTPUT, Plan
+
+
+def to_snntorch(
+    model: Any, variables: Mapping[str, Any], sample: Any = None, *, into: nn.Module | None = None
+) -> nn.Module:
+    """Turn a flax model into a torch network of one time step, in evaluation mode.
+
+    A chain becomes a ``torch.nn.Sequential``; anything else a module that keeps the names of the nodes, so
+    that its ``state_dict`` has the keys of the network that was ported.
+
+    Args:
+        model: a ``Sequential`` or ``Graph``.
+        variables: its variables.
+        sample: one step's input ``[B, ...]``, for models that do not know their ``input_shape``.
+        into: a network with the same layers, as the one that was ported: it gets the weights and is returned.
+
+    Returns:
+        A network whose neurons keep their own state (``init_hidden=True``); reset it with
+        ``snntorch.utils.reset`` or each neuron's ``reset_mem()``.
+
+    Raises:
+        ConversionError: for what torch or snnTorch has no equal of.
+        ShapeError: if ``into`` has other layers or shapes; it is then left as it was.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
+        >>> from snnax import interop
+        >>> net = snn.Sequential([nn.Dense(2), snn.Leaky(beta=0.9, init_hidden=True, output=True)])
+        >>> x = jnp.ones((1, 3))
+        >>> [type(m).__name__ for m in interop.to_snntorch(net, net.init(jax.random.key(0), x), x)]
+        ['Linear', 'Leaky']
+    """
+    made = network_of(to_nir(model, variables, sample, dropout="keep")).eval()
+    return made if into is None else _load(made, into)
+
+
+def network_of(graph: nir.NIRGraph, dt: float | None = None) -> nn.Module:
+    """The torch network of a NIR graph."""
+    source = Import(graph, dt)
+    plan = source.model.plan()
+    if plan.delayed:
+        raise ConversionError(
+            plan.delayed[0], "a cycle over several nodes has no snnTorch form",
+            "snnTorch feeds spikes back inside RLeaky and RSynaptic only.",
+        )  # fmt: skip
+    parts = _parts(source)
+    chain = _as_chain(parts, plan, source.model.outputs)
+    return chain if chain is not None else PortedNetwork(parts, plan, source.model.outputs)
+
+
+def _parts(source: Import) -> dict[str, nn.Module | State]:
+    """A torch layer, or a marker that reads a state, for each node of the imported model."""
+    parts: dict[str, nn.Module | State] = {}
+    for name, module in source.model.members().items():
+        if isinstance(module, State):
+            parts[name] = module
+        elif name in source.specs:
+            parts[name] = neuron_from_spec(name, _with_output(source.specs[name], name, source.model))
+        elif name in source.shared:
+            parts[name] = parts[source.shared[name]]
+        else:
+            parts[name] = layer_from_node(source.nodes[name], source.sites[name])
+    return parts
+
+
+def _with_output(spec: NeuronSpec, name: str, model: Graph) -> NeuronSpec:
+    """In a chain the last neuron returns its states if the model does; elsewhere where they are read."""
+    if model.outputs is None:
+        return spec
+    ports = {port for node, port in model.outputs if node == name}
+    read = any(isinstance(m, State) and (name, n) in model.edges for n, m in model.members().items())
+    return spec.with_options(output=bool(ports - {"out"}) or read)
+
+
+def _as_chain(parts: Mapping[str, Any], plan: Plan, outputs: Any) -> nn.Sequential | None:
+    """``nn.Sequential``, if the network is one and returns what that would."""
+    previous = INPUT
+    for name in plan.order:
+        if plan.sources[name] != ((previous, False),) or "." in name or not isinstance(parts[name], nn.Module):
+            return None
+        previous = name
+    if plan.sources[OUTPUT] != ((previous, False),) or len({id(p) for p in parts.values()}) != len(parts):
+        return None
+    last = parts[previous]
+    middle = [p for n, p in parts.items() if n != previous]
+    if any(getattr(p, "output", False) for p in middle):
+        return None
+    if outputs is not None:
+        whole = [(previous, "out")]
+        if getattr(last, "output", False):
+            whole += [(previous, s) for s in _state_names(last)]
+        if [tuple(pair) for pair in outputs] != whole:
+            return None
+    chain = nn.Sequential()
+    for name in plan.order:
+        chain.add_module(name, parts[name])
+    return chain
+
+
+def _state_names(module: Any) -> tuple[str, ...]:
+    return STATES.get(type(module).__name__, ())
+
+
+class PortedNetwork(nn.Module):
+    """One time step of a ported network; its modules have the names that they had."""
+
+    def __init__(self, parts: Mapping[str, Any], plan: Plan, outputs: Any) -> None:
+        super().__init__()
+        self._plan = plan
+        self._outputs = None if outputs is None else tuple(tuple(pair) for pair in outputs)
+        self._states = {n: part.state for n, part in parts.items() if isinstance(part, State)}
+        self._paths = {n: n for n in parts if n not in self._states}
+        known: dict[int, str] = {}
+        for name in self._paths:
+            if id(parts[name]) in known:
+                self._paths[name] = known[id(parts[name])]
+                continue
+            known[id(parts[name])] = name
+            home: nn.Module = self
+            *above, leaf = name.split(".")
+            for step in above:
+                if step not in home._modules:
+                    home.add_module(step, nn.Module())
+                home = home.get_submodule(step)
+            home.add_module(leaf, parts[name])
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """One step on ``[B, ...]``."""
+        values: dict[str, Any] = {INPUT: x}
+        for name in self._plan.order:
+            sources = [s for s, _ in self._plan.sources[name]]
+            if name in self._states:
+                values[name] = self._port(sources[0], self._states[name], values)
+                continue
+            total = self._port(sources[0], "out", values)
+            for source in sources[1:]:
+                total = total + self._port(source, "out", values)
+            values[name] = self.get_submodule(self._paths[name])(total)
+        if self._outputs is None:
+            ends = [s for s, _ in self._plan.sources[OUTPUT]]
+            if len(ends) == 1:
+                return values[ends[0]]
+            return sum((self._port(e, "out", values) for e in ends[1:]), start=self._port(ends[0], "out", values))
+        found = tuple(self._port(node, port, values) for node, port in self._outputs)
+        return found[0] if len(found) == 1 else found
+
+    def _port(self, name: str, port: str, values: Mapping[str, Any]) -> torch.Tensor:
+        value = values[name]
+        if not isinstance(value, tuple):
+            return value
+        if port == "out":
+            return value[0]
+        return value[1 + _state_names(self.get_submodule(self._paths[name])).index(port)]
+
+
+def _load(made: nn.Module, into: nn.Module) -> nn.Module:
+    """Weights of ``made`` into ``into``, all of them or none."""
+    new = {k: v for k, v in made.state_dict().items() if not k.endswith("num_batches_tracked")}
+    old = into.state_dict()
+    missing = sorted(set(old) - set(new) - {k for k in old if k.endswith("num_batches_tracked")})
+    unknown = sorted(set(new) - set(old))
+    shapes = [k for k in new if k in old and new[k].numel() != old[k].numel()]
+    if missing or unknown or shapes:
+        raise ShapeError(
+            f"into= is not the network that was ported: it lacks {unknown}, has {missing} besides, and differs in shape "
+            f"at {shapes}. Pass the network given to from_snntorch, or leave into= out."
+        )
+    with torch.no_grad():
+        for key, value in new.items():
+            old[key].copy_(value.reshape(old[key].shape))
+    return into
