@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from snnax.layers import SumPool2d as SumPool2d
     from snnax.network import Graph as Graph
     from snnax.network import Sequential as Sequential
-    from snnax.network import unroll as unroll
+    from snnax.network.unroll import unroll as unroll
     from snnax.neurons import Alpha as Alpha
     from snnax.neurons import Lapicque as Lapicque
     from snnax.neurons import Leaky as Leaky

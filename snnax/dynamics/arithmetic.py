@@ -38,5 +38,5 @@ def log(x: Constant) -> Constant:
 
 
 def pinned(x: Constant) -> jax.Array:
-    """``x``, hidden from the compiler, which otherwise folds ``(a * c) * d`` into ``a * (c * d)``."""
+    """``x``, hidden from the compiler, which else rewrites ``(a * b) * c`` or ``a / (b / c)`` and rounds anew."""
     return lax.optimization_barrier(jnp.asarray(x))

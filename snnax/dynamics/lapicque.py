@@ -51,8 +51,9 @@ def step(
     """
     (mem,) = state
     flag = reset_flag(mem, rule)
+    resistance, capacitance, time_step = pinned(resistance), pinned(capacitance), pinned(time_step)
     product = resistance * capacitance
-    current = x * pinned(resistance) * pinned(1 / product) * pinned(time_step)
+    current = x * resistance * pinned(1 / product) * time_step
     charged = discharge(current + mem * (1 - time_step / product), flag, rule)
     mem, spk = fire(charged, flag, rule)
     return (mem,), spk

@@ -114,7 +114,7 @@ def lapicque_arguments(form: str) -> Arguments:
     table: dict[str, Arguments] = {
         "scalar": (built, built, {}),
         "array": ({**built, "R": array["R"], "C": array["C"]}, built, {"R": array["R"], "C": array["C"]}),
-        "beta": ({"beta": 0.6, "threshold": 0.4}, {"beta": 0.6, "threshold": 0.4}, {}),
+        "beta": (*({"beta": 0.62, "threshold": 0.4},) * 2, {}),
         "beta-R": (*({"beta": 0.8, "R": 2.5, "time_step": 2, "threshold": 0.2},) * 2, {}),
         "beta-C": (*({"beta": 0.8, "C": 1.5, "time_step": 0.9, "threshold": 0.5},) * 2, {}),
         "beta-array": ({"beta": decay, "threshold": 0.3}, {"beta": 0.9, "threshold": 0.3}, derived),
@@ -157,7 +157,7 @@ def quantizers(name: str | None) -> tuple[Any, Any]:
         return grid, grid
     from snntorch.functional import quant
 
-    theirs = quant.state_quant(num_bits=4, threshold=1.0, upper_limit=0.5)
+    theirs = quant.state_quant(num_bits=2, threshold=1.0, upper_limit=0.5)
     held = dict(zip(theirs.__code__.co_freevars, theirs.__closure__, strict=True))
     return NearestLevel(tuple(held["levels"].cell_contents.tolist())), theirs
 

@@ -22,13 +22,6 @@ Array = np.ndarray
 _POOLS = {nir.SumPool2d: "SumPool2d", nir.AvgPool2d: "AvgPool2d"}
 
 
-class Shuffle(nir.NIRNode):
-    """Not of NIR: takes the features of ``[N, K]`` in another order, for trying out orders of axes."""
-
-    def __init__(self, index: Array) -> None:
-        self.index = index
-
-
 def apply(node: nir.NIRNode, x: Array) -> Array:
     """Output of a stateless node for ``x`` ``[N, ...]``, in the dtype of ``x``.
 
@@ -45,8 +38,6 @@ def apply(node: nir.NIRNode, x: Array) -> Array:
         return x.reshape(*x.shape[:start], -1, *x.shape[end + 1 :])
     if isinstance(node, nir.Scale):
         return x * np.asarray(node.scale, x.dtype)
-    if isinstance(node, Shuffle):
-        return x.reshape(len(x), -1)[:, node.index].reshape(x.shape)
     if isinstance(node, nir.Output):
         return x
     kind = node.op if isinstance(node, Extension) else _POOLS.get(type(node), type(node).__name__)

@@ -1,0 +1,129 @@
+"""Single steps of single neurons out of a recording: which equation they obey.
+
+Each step is judged from the recorded state before it, so that a wrong step does not spoil the ones after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnax.interop.compare import stepping
+from snnax.interop.compare.rounding import smallest_normal, step_bounds, unit_roundoff
+from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.trace import NodeTrace
+
+Array = np.ndarray
+SLACK = 4.0
+"""A step may miss its equation by this many times its rounding bound."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Recorded steps of some neurons, ``[T, P]`` each.
+
+    Attributes:
+        before: states before each step.
+        after: states after it.
+        current: input current.
+        spk: spikes.
+        feedback: recurrent current of the reference, if there is one.
+        feedback_bound: its rounding bound.
+        neurons: index of each of the P neurons in the flattened layer.
+        shape: shape of the layer.
+    """
+
+    before: dict[str, Array]
+    after: dict[str, Array]
+    current: Array
+    spk: Array
+    feedback: Array | None
+    feedback_bound: Array
+    neurons: Array
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, trace: NodeTrace, picked: Array, dtype: np.dtype, feedback: Array | None = None, feedback_bound: Array | float = 0.0
+    ) -> Steps:
+        """The steps of the neurons ``picked`` ``[P, 2]``: sample and flat index of each."""
+
+        def take(values: Array) -> Array:
+            flat = values.reshape(len(values), values.shape[1], -1)
+            return flat[:, picked[:, 0], picked[:, 1]]
+
+        shape = trace.spk.shape
+        bound = take(np.broadcast_to(feedback_bound, shape))
+        return cls(
+            before={k: take(v).astype(dtype) for k, v in stepping.before(trace.states).items()},
+            after={k: take(v).astype(dtype) for k, v in trace.states.items()},
+            current=take(trace.input).astype(dtype),
+            spk=take(trace.spk).astype(np.float64),
+            feedback=None if feedback is None else take(feedback).astype(dtype),
+            feedback_bound=bound,
+            neurons=picked[:, 1],
+            shape=shape[2:],
+        )
+
+    def local(self, spec: NeuronSpec) -> NeuronSpec:
+        """``spec`` with per-neuron numbers picked for these neurons ``[P]``."""
+        values = {}
+        for name, value in spec.values.items():
+            value = np.asarray(value)
+            values[name] = value if value.ndim == 0 else np.broadcast_to(value, self.shape).reshape(-1)[self.neurons]
+        return spec.with_values(**values)
+
+    def move(self, spec: NeuronSpec) -> stepping.Move:
+        """All steps again under ``spec``, which is local to these neurons."""
+        return stepping.step(spec, self.before, self.current, self.feedback)
+
+    def violations(self, spec: NeuronSpec) -> Array:
+        """Steps that ``spec`` cannot have made: a state off by more than rounding, or a spike too many or few."""
+        move = self.move(spec)
+        bounds = self.bounds(spec)
+        level = _half_level(spec)
+        wrong = np.zeros(self.spk.shape, bool)
+        for name, state in move.states.items():
+            wrong |= ~(np.abs(state.astype(np.float64) - self.after[name]) <= SLACK * bounds[name] + level)
+        threshold = np.asarray(spec.values["threshold"], np.float64)
+        clear = np.abs(move.charged.astype(np.float64) - threshold) > SLACK * bounds["mem"] + level
+        missed = (move.spk != 0) != (self.spk != 0)
+        uneven = (move.spk != 0) & (self.spk != 0) & (np.abs(move.spk - self.spk) > 1e-5 * np.abs(self.spk))
+        if spec.inhibition:
+            return wrong
+        return wrong | (missed & clear) | uneven
+
+    def bounds(self, spec: NeuronSpec) -> dict[str, Array]:
+        """Rounding error of one step on one side."""
+        dtype = self.current.dtype
+        sizes = {name: np.abs(state.astype(np.float64)) for name, state in self.before.items()}
+        size = np.abs(self.current.astype(np.float64))
+        if self.feedback is not None:
+            size = size + np.abs(self.feedback)
+        zero = dict.fromkeys(sizes, np.zeros_like(size))
+        u = 2 * unit_roundoff(dtype)
+        rule = stepping.recursion(spec)
+        found = step_bounds(rule, u, zero, sizes, self.feedback_bound, size)
+        return {name: bound + 4 * smallest_normal(dtype) for name, bound in found.items()}
+
+    @property
+    def free(self) -> Array:
+        """Steps without any reset, on either kind of delay: no spike now, none in the step before."""
+        late = np.concatenate([np.zeros_like(self.spk[:1]), self.spk[:-1]])
+        return (self.spk == 0) & (late == 0)
+
+
+def _half_level(spec: NeuronSpec) -> float:
+    """How far a quantizer moves a state."""
+    if spec.quantizer is None or len(spec.quantizer) < 2:
+        return 0.0
+    return float(np.diff(np.sort(spec.quantizer)).max()) * 0.5 * (1 + 1e-6)
+
+
+def pick(mask: Array, limit: int = 2048) -> Array:
+    """Sample and flat index ``[P, 2]`` of the neurons with an entry in ``mask`` ``[T, B, ...]``, earliest first."""
+    flat = mask.reshape(len(mask), mask.shape[1], -1)
+    first = np.where(flat.any(0), flat.argmax(0), len(flat))
+    order = np.argsort(first, axis=None, kind="stable")[: min(limit, int((first < len(flat)).sum()))]
+    return np.stack(np.unravel_index(order, first.shape), -1)

@@ -1,0 +1,111 @@
+"""``crossvalidate``: whatever the two sides are, compare them spike for spike."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+import nir
+import numpy as np
+
+from snnax.errors import ArgumentError, MissingDependencyError, ShapeError
+from snnax.interop.compare import Report, compare
+from snnax.interop.flax_side import FlaxSide
+from snnax.interop.importing import from_nir
+from snnax.interop.trace import Side
+
+
+def crossvalidate(
+    a: Any,
+    b: Any,
+    x: Any,
+    *,
+    num_steps: int | None = None,
+    channels_first: bool = True,
+    dt: float | None = None,
+    gradients: bool = False,
+) -> Report:
+    """Run two networks on the same input and say whether they compute the same spikes, layer by layer.
+
+    Every neuron layer is compared *end to end* and *layer by layer*: in the second run each layer of ``b`` gets
+    the spikes that ``a`` recorded, so that one flip cannot cascade. A spike that differs is explained by
+    rounding only if both membranes are within a bound of the threshold that follows from the floating-point
+    errors of the sums in front of it; anything else is unexplained, and comes with its likely cause.
+
+    Args:
+        a: the reference: a torch module with snnTorch neurons, ``(model, variables)``, or a NIR graph or path.
+        b: the other side, of any of these kinds.
+        x: input ``[T, B, ...]``, float32 or float64, which decides the precision of both runs; with
+            ``num_steps`` one frame ``[B, ...]``.
+        num_steps: T, for one frame that is shown at every step.
+        channels_first: images in ``x`` are ``C, H, W``; flax models written for channels-last get them so.
+        dt: time step for NIR graphs that do not say theirs.
+        gradients: also compare the gradients of the summed outputs with respect to every weight.
+
+    Returns:
+        A :class:`Report`: ``report.agree``, ``report.unexplained``, ``report.layers``, ``print(report)``,
+        ``report.plot(path)``, ``report.to_dict()``.
+
+    Raises:
+        ArgumentError: for a side of another kind.
+        ShapeError: if ``x`` does not fit, or the layers of the sides do not pair up.
+        ConversionError: if a torch module cannot be traced.
+
+    Example:
+        >>> import torch, snntorch, numpy as np
+        >>> from snnax import interop
+        >>> net = torch.nn.Sequential(torch.nn.Linear(3, 2), snntorch.Leaky(beta=0.9, init_hidden=True))
+        >>> x = np.random.default_rng(0).random((25, 4, 3), np.float32)
+        >>> model, variables = interop.from_snntorch(net, x[0])
+        >>> interop.crossvalidate(net, (model, variables), x).agree
+        True
+    """
+    x = _input(x, num_steps)
+    first = _side(a, x, "a", channels_first, dt)
+    second = _side(b, x, "b", channels_first, dt)
+    if first.label == second.label:
+        first.label, second.label = f"{first.label} a", f"{second.label} b"
+    return compare(first, second, x, gradients=gradients)
+
+
+def _input(x: Any, num_steps: int | None) -> np.ndarray:
+    if hasattr(x, "detach"):
+        x = x.detach().cpu().numpy()
+    x = np.asarray(x)
+    if x.dtype not in (np.float32, np.float64):
+        x = x.astype(np.float32)
+    if not np.isfinite(x).all():
+        raise ArgumentError("x holds NaN or infinity; a comparison needs finite input.")
+    if num_steps is not None:
+        if num_steps < 1:
+            raise ArgumentError(f"num_steps={num_steps}; expected a number of steps >= 1.")
+        x = np.broadcast_to(x, (num_steps, *x.shape)).copy()
+    if x.ndim < 3 or 0 in x.shape:
+        raise ShapeError(
+            f"x has shape {x.shape}; expected [T, B, ...] with at least one step and sample. For one frame [B, ...] pass "
+            "num_steps=T."
+        )
+    return x
+
+
+def _side(given: Any, x: np.ndarray, which: str, channels_first: bool, dt: float | None) -> Side:
+    if isinstance(given, tuple) and len(given) == 2:
+        return FlaxSide(*given, channels_first=channels_first)
+    if isinstance(given, nir.NIRGraph | str | PathLike):
+        return FlaxSide(*from_nir(given, dt), label="NIR")
+    if any(base.__module__.startswith("torch.") for base in type(given).__mro__):
+        return _torch_side(given, x)
+    if all(hasattr(given, name) for name in ("run", "replay", "graph", "label")):
+        return given  # type: ignore[no-any-return]
+    raise ArgumentError(
+        f"side {which} is a {type(given).__name__}; expected a torch module, (model, variables), a nir.NIRGraph, or the "
+        "path of a .nir file."
+    )
+
+
+def _torch_side(net: Any, x: np.ndarray) -> Side:
+    try:
+        from snnax.interop.snntorch.side import torch_side
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(error.name or "torch", "torch", "cross-validating a torch network") from error
+    return torch_side(net, x)

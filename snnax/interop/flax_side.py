@@ -1,0 +1,164 @@
+"""A flax model as one side of a cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import nir
+import numpy as np
+
+from snnax.errors import ArgumentError
+from snnax.interop import conventions
+from snnax.interop.exporting import node_name, to_nir
+from snnax.interop.nodes.flax_neurons import spec_from_module
+from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.trace import NodeTrace, Trace
+from snnax.network.containers import Container, Graph
+from snnax.network.schedule import branch, owners
+from snnax.network.unroll import unroll
+
+
+class FlaxSide:
+    """Runs ``(model, variables)`` and records every neuron layer.
+
+    Args:
+        model: any linen module whose neurons use ``init_hidden=True``.
+        variables: its variables; a stored ``hidden`` state is left out, a run starts from zero.
+        label: name in reports.
+        channels_first: images in ``x`` are in torch's layout. A ``Graph`` with ``channels_first`` takes them so,
+            any other model gets them channels-last.
+    """
+
+    def __init__(
+        self, model: nn.Module, variables: Mapping[str, Any], label: str = "snnax", *, channels_first: bool = True
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise ArgumentError(
+                f"expected (model, variables) with a linen module, got a {type(model).__name__} as model."
+            )
+        self.label = label
+        self.model = model
+        self.variables = {c: v for c, v in variables.items() if c != "hidden"}
+        self.convert = channels_first and not (isinstance(model, Graph) and model.channels_first)
+        self.turn = channels_first
+        self._found = dict(_neurons(model, self.variables))
+        self._sample: np.ndarray | None = None
+
+    def run(self, x: np.ndarray) -> Trace:
+        """All steps of ``x`` ``[T, B, ...]`` from zero."""
+        return self._run(x, {})
+
+    def replay(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
+        """The same, while neurons emit the spikes in ``forced``."""
+        return self._run(x, forced)
+
+    def graph(self) -> nir.NIRGraph:
+        """The model's NIR graph."""
+        return to_nir(self.model, self.variables, self._sample)
+
+    def spec(self, name: str) -> NeuronSpec | None:
+        """Parameters of one neuron layer, if the model is made of containers."""
+        for path, (module, variables) in self._found.items():
+            if _name(path) == name:
+                return spec_from_module(name, module, variables)  # type: ignore[arg-type]
+        return None
+
+    def gradients(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Gradients of the summed outputs by torch's parameter names and in torch's layout."""
+        with _precision(x):
+            inputs = jnp.asarray(conventions.traces_last(x) if self.convert else x)
+            variables = _cast(self.variables, inputs.dtype)
+            fixed = {c: v for c, v in variables.items() if c != "params"}
+
+            def loss(params: Any) -> jax.Array:
+                outputs, _ = unroll(self.model, {**fixed, "params": params}, inputs)
+                return sum((jnp.sum(y) for y in jax.tree.leaves(outputs)), start=jnp.zeros((), inputs.dtype))
+
+            found = jax.grad(loss)(variables.get("params", {}))
+            return _torch_gradients(jax.tree.map(np.asarray, found))
+
+    def _run(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
+        x = np.asarray(x)
+        self._sample = x[0] if not self.convert else conventions.traces_last(x)[0]
+        with _precision(x):
+            inputs = jnp.asarray(conventions.traces_last(x) if self.convert else x)
+            paths = {_name(path): path for path in self._paths(inputs)}
+            force = {paths[n]: jnp.asarray(self._turned(s, False)) for n, s in forced.items() if n in paths}
+            variables = _cast(self.variables, inputs.dtype)
+            outputs, _, recorded = unroll(self.model, variables, inputs, record=True, force=force)
+            outputs = tuple(np.asarray(y) for y in jax.tree.leaves(outputs))
+            nodes = {_name(path): self._trace(path, values) for path, values in self._ordered(recorded)}
+        if self.convert:
+            outputs = tuple(conventions.traces_first(y) for y in outputs)
+        return Trace(nodes, outputs)
+
+    def _paths(self, inputs: jax.Array) -> list[str]:
+        if self._found:
+            return list(self._found)
+        recorded = jax.eval_shape(lambda v, x: unroll(self.model, v, x, record=True)[2], self.variables, inputs[:1])
+        return list(recorded)
+
+    def _ordered(self, recorded: dict[str, Any]) -> list[tuple[str, Any]]:
+        names = [n for n in self._found if n in recorded] or list(recorded)
+        return [(name, recorded[name]) for name in names]
+
+    def _trace(self, path: str, values: Mapping[str, Any]) -> NodeTrace:
+        arrays = {k: self._turned(np.asarray(v), True) for k, v in values.items()}
+        kind = type(self._found[path][0]).__name__ if path in self._found else "neuron"
+        states = {k: v for k, v in arrays.items() if k not in ("input", "spk")}
+        return NodeTrace(_name(path), kind, arrays["input"], arrays["spk"], states)
+
+    def _turned(self, array: np.ndarray, first: bool) -> np.ndarray:
+        """Recordings are channels-last inside; torch's layout outside."""
+        if not self.turn:
+            return np.asarray(array)
+        return conventions.traces_first(array) if first else conventions.traces_last(array)
+
+
+def _name(path: str) -> str:
+    return ".".join(node_name(part) for part in path.split("/"))
+
+
+def _neurons(model: nn.Module, variables: Mapping[str, Any], prefix: str = "") -> Any:
+    """Neurons of nested containers in execution order: ``path, (module, variables)``."""
+    if not isinstance(model, Container):
+        return
+    members, owner = model.members(), owners(model)
+    for name in model.plan().order:
+        module, own = members[name], branch(variables, owner[name])
+        if isinstance(module, Container):
+            yield from _neurons(module, own, f"{prefix}{name}/")
+        elif hasattr(module, "state_names"):
+            yield f"{prefix}{name}", (module, own)
+
+
+def _precision(x: np.ndarray) -> Any:
+    return jax.enable_x64(np.asarray(x).dtype == np.float64)
+
+
+def _cast(variables: Mapping[str, Any], dtype: Any) -> Any:
+    """Floating arrays in the dtype of the input."""
+
+    def cast(value: Any) -> Any:
+        return jnp.asarray(value, dtype) if jnp.issubdtype(jnp.asarray(value).dtype, jnp.floating) else value
+
+    return jax.tree.map(cast, dict(variables))
+
+
+def _torch_gradients(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """``{"fc": {"kernel"}}`` as ``{"fc.weight"}``, transposed as the weight is."""
+    found: dict[str, np.ndarray] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found.update(_torch_gradients(value, f"{prefix}{node_name(key)}."))
+        elif key == "kernel":
+            found[f"{prefix}weight"] = conventions.kernel_to_torch(value)
+        elif key == "scale":
+            found[f"{prefix}weight"] = value
+        else:
+            found[f"{prefix}{key}"] = conventions.per_neuron_first(value)
+    return found

@@ -1,0 +1,112 @@
+"""What is in a NIR file, in words and numbers."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from snnax.interop.files import read_nir
+from snnax.interop.graph import parameters
+from snnax.interop.importing import Import
+from snnax.interop.nodes.extension import PREFIX, Extension
+from snnax.layers import State
+
+
+def describe(path: str | PathLike[str], dt: float | None = None) -> dict[str, Any]:
+    """Contents of a ``.nir`` file and what snnax makes of them, as JSON values.
+
+    Args:
+        path: the file.
+        dt: time step in seconds; ``None``: what the file says, else 1e-4.
+
+    Returns:
+        ``version``, ``dt``, ``nodes`` (name, type, shapes, parameters, what it becomes), ``edges``, ``parameters``
+        (their number).
+
+    Raises:
+        NIRFileError: if the file cannot be read.
+        ConversionError: if snnax cannot import it; the message names the node.
+    """
+    graph = read_nir(path)
+    found = Import(graph, dt)
+    numbers = sum(v.size for node in found.flat.nodes.values() for k, v in parameters(node) if k in ("weight", "bias"))
+    return {
+        "file": str(path),
+        "version": _version(Path(path)),
+        "dt": found.dt,
+        "dt_source": "given" if dt is not None else "file" if "dt" in found.flat.content else "default",
+        "input": list(found.shapes["input"]),
+        "nodes": [_node(found, name) for name in found.model.plan().order],
+        "edges": [list(edge) for edge in graph.edges],
+        "weights": int(numbers),
+    }
+
+
+def _version(path: Path) -> str:
+    with h5py.File(path, "r") as file:
+        value = file["version"][()] if "version" in file else b"unknown"
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _node(found: Import, name: str) -> dict[str, Any]:
+    site = found.sites[name]
+    entry: dict[str, Any] = {"name": name, "shape": list(site.shape_out or ())}
+    module = found.model.members()[name]
+    if name in found.specs:
+        spec = found.specs[name]
+        values = {k: _summary(v) for k, v in spec.values.items()}
+        entry.update(type=_type(found, name), becomes=spec.kind, **values)
+        entry.update(reset_mechanism=spec.reset_mechanism, reset_delay=spec.reset_delay)
+        if spec.recurrent:
+            entry["recurrent"] = {k: list(v.shape) for k, v in spec.recurrent.items()}
+        return entry
+    node = found.nodes[name]
+    kind = f"{PREFIX}{node.op}" if isinstance(node, Extension) else type(node).__name__
+    entry.update(type=kind, becomes="State" if isinstance(module, State) else type(module).__name__)
+    entry.update({k: list(v.shape) for k, v in parameters(node) if k in ("weight", "bias", "scale")})
+    return entry
+
+
+def _type(found: Import, name: str) -> str:
+    node = next(node for given, node in found.flat.nodes.items() if found.names.get(given) == name)
+    return f"{PREFIX}{node.op}" if isinstance(node, Extension) else type(node).__name__
+
+
+def _summary(value: Any) -> Any:
+    value = np.asarray(value)
+    if value.size == 1 or (value == value.ravel()[0]).all():
+        return round(float(value.ravel()[0]), 9)
+    return {"shape": list(value.shape), "min": float(value.min()), "max": float(value.max())}
+
+
+def table(content: dict[str, Any]) -> str:
+    """The description as text."""
+    rows = [("node", "NIR type", "becomes", "shape", "parameters")]
+    for node in content["nodes"]:
+        known = ("name", "type", "becomes", "shape")
+        rest = ", ".join(f"{k} {_text(v)}" for k, v in node.items() if k not in known)
+        shape = " x ".join(str(n) for n in node["shape"])
+        rows.append((node["name"], node["type"], node["becomes"], shape, rest))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]).rstrip() for row in rows]
+    head = [
+        f"{content['file']}  (NIR {content['version']}, dt = {content['dt']:g} s from {content['dt_source']}, "
+        f"input {' x '.join(str(n) for n in content['input'])}, {content['weights']} weights)",
+        "",
+    ]
+    edges = "edges: " + ", ".join(f"{s} -> {t}" for s, t in content["edges"])
+    return "\n".join([*head, *lines, "", edges])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict) and "min" in value:
+        return f"{value['min']:.4g}..{value['max']:.4g}"
+    if isinstance(value, list):
+        return "x".join(str(v) for v in value)
+    if isinstance(value, dict):
+        return " ".join(f"{k} {_text(v)}" for k, v in value.items())
+    return str(value)

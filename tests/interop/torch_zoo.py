@@ -1,0 +1,289 @@
+"""Networks as snnTorch's users write them, for every test that ports one.
+
+``CASES`` holds for each its name, a function that builds it in evaluation mode, and what one call of it
+takes. Weights are seeded and inputs strong enough that every neuron layer spikes. ``sequence(case, T)`` is
+an input for all steps, as a cross-validation takes it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import snntorch as snn
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+T, B = 6, 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network: how to build it, and a sample of one call."""
+
+    name: str
+    make: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    mode: str = "step"
+
+    def build(self) -> nn.Module:
+        """The network, in evaluation mode, the same at each call."""
+        torch.manual_seed(zlib.crc32(self.name.encode()) % 2**31)
+        net = self.make()
+        with torch.no_grad():
+            for module in net.modules():
+                if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                    module.running_mean.uniform_(-0.3, 0.3)
+                    module.running_var.uniform_(0.5, 1.5)
+                    module.weight.uniform_(0.5, 2.0)
+                    module.bias.uniform_(-0.2, 0.4)
+        return net.eval()
+
+    @property
+    def sample(self) -> np.ndarray:
+        """What one call takes."""
+        x = self.sequence(T)
+        return x if self.mode == "sequence" else x[0]
+
+    def sequence(self, steps: int, batch: int = B, seed: int = 0) -> np.ndarray:
+        """Input of all steps, ``[T, B, ...]``; the same frame throughout if the network wants that."""
+        rng = np.random.default_rng(seed)
+        frames = 1 if self.mode == "constant" else steps
+        x = rng.uniform(0.0, 3.0, (frames, batch, *self.shape)).astype(np.float32)
+        return np.repeat(x, steps // frames, axis=0)
+
+
+def hidden_sequential() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(7, 9),
+        snn.Leaky(beta=0.8, init_hidden=True),
+        nn.Linear(9, 4),
+        snn.Leaky(beta=0.9, init_hidden=True, output=True),
+    )
+
+
+def conv_sequential() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 5, 3, padding=1),
+        nn.MaxPool2d(2),
+        snn.Leaky(beta=0.5, init_hidden=True),
+        nn.Conv2d(5, 4, 3, stride=2, groups=1, bias=False),
+        snn.Leaky(beta=0.6, threshold=0.5, init_hidden=True),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+        snn.Leaky(beta=0.5, init_hidden=True, output=True),
+    )
+
+
+def normed_sequential() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 5, 3, groups=1),
+        nn.BatchNorm2d(5),
+        snn.Leaky(beta=0.7, init_hidden=True),
+        nn.AvgPool2d(2),
+        nn.Dropout(0.3),
+        nn.Flatten(),
+        nn.Linear(20, 6),
+        nn.BatchNorm1d(6),
+        snn.Synaptic(alpha=0.4, beta=0.8, init_hidden=True),
+        nn.Identity(),
+        nn.Linear(6, 3),
+        snn.Leaky(beta=0.9, reset_mechanism="none", init_hidden=True, output=True),
+    )
+
+
+def sum_pooled() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, dilation=2),
+        snn.Leaky(beta=0.6, init_hidden=True),
+        nn.LPPool2d(1, 2),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+        snn.Leaky(beta=0.5, reset_mechanism="zero", init_hidden=True),
+    )
+
+
+def conv1d_sequential() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv1d(2, 4, 3, padding="same"),
+        nn.AvgPool1d(2),
+        snn.Leaky(beta=0.8, init_hidden=True),
+        nn.Conv1d(4, 3, 2, stride=2),
+        nn.MaxPool1d(2),
+        snn.Leaky(beta=0.8, init_hidden=True),
+        nn.Flatten(),
+        nn.Linear(3, 2),
+        snn.Leaky(beta=0.8, init_hidden=True),
+    )
+
+
+def every_neuron() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(7, 6),
+        snn.RLeaky(beta=0.8, linear_features=6, init_hidden=True),
+        nn.Linear(6, 6),
+        snn.RSynaptic(alpha=0.5, beta=0.8, all_to_all=False, V=0.4, init_hidden=True),
+        nn.Linear(6, 6),
+        snn.Synaptic(alpha=0.7, beta=0.6, init_hidden=True),
+        nn.Linear(6, 6),
+        snn.Alpha(alpha=0.9, beta=0.7, threshold=0.3, init_hidden=True),
+        nn.Linear(6, 6),
+        snn.Lapicque(R=2.0, C=1.5, time_step=1, threshold=0.5, init_hidden=True),
+        nn.Linear(6, 3),
+        snn.Leaky(beta=0.9, init_hidden=True, output=True),
+    )
+
+
+def recurrent_conv() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3),
+        snn.RLeaky(beta=0.7, conv2d_channels=3, kernel_size=3, init_hidden=True),
+        nn.Flatten(),
+        nn.Linear(108, 4),
+        snn.RLeaky(beta=0.7, all_to_all=False, V=torch.tensor([0.3, -0.4, 0.1, 0.2]), init_hidden=True, output=True),
+    )
+
+
+class Block(nn.Module):
+    """A residual block around spikes."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(n, n)
+        self.lif = snn.Leaky(beta=0.8, init_hidden=True)
+
+    def forward(self, x):
+        return self.lif(self.fc(x)) + x
+
+
+def nested() -> nn.Module:
+    return nn.Sequential(
+        nn.Sequential(nn.Linear(7, 6), snn.Leaky(beta=0.7, init_hidden=True)),
+        nn.Sequential(Block(6), nn.Sequential(Block(6))),
+        nn.Sequential(nn.Linear(6, 3), snn.Leaky(beta=0.9, init_hidden=True, output=True)),
+    )
+
+
+class ConstantFrame(nn.Module):
+    """Tutorial 5: explicit states, a loop that shows one frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(7, 9)
+        self.lif1 = snn.Leaky(beta=0.95)
+        self.fc2 = nn.Linear(9, 4)
+        self.lif2 = snn.Leaky(beta=0.95)
+
+    def forward(self, x):
+        mem1 = self.lif1.init_leaky()
+        mem2 = self.lif2.init_leaky()
+        spk2_rec = []
+        mem2_rec = []
+        for _ in range(T):
+            cur1 = self.fc1(x)
+            spk1, mem1 = self.lif1(cur1, mem1)
+            cur2 = self.fc2(spk1)
+            spk2, mem2 = self.lif2(cur2, mem2)
+            spk2_rec.append(spk2)
+            mem2_rec.append(mem2)
+        return torch.stack(spk2_rec, dim=0), torch.stack(mem2_rec, dim=0)
+
+
+class TutorialConv(nn.Module):
+    """Tutorial 6: functional pooling and a view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 5, 3)
+        self.lif1 = snn.Leaky(beta=0.5)
+        self.conv2 = nn.Conv2d(5, 6, 2)
+        self.lif2 = snn.Leaky(beta=0.5, threshold=0.7)
+        self.fc1 = nn.Linear(6, 4)
+        self.lif3 = snn.Leaky(beta=0.5)
+
+    def forward(self, x):
+        mem1 = self.lif1.reset_mem()
+        mem2 = self.lif2.reset_mem()
+        mem3 = self.lif3.reset_mem()
+        spk3_rec, mem3_rec = [], []
+        batch_size = x.size(0)
+        for _ in range(T):
+            spk1, mem1 = self.lif1(F.max_pool2d(self.conv1(x), 2), mem1)
+            cur2 = F.avg_pool2d(self.conv2(spk1), 2)
+            spk2, mem2 = self.lif2(cur2, mem2)
+            spk3, mem3 = self.lif3(self.fc1(spk2.view(batch_size, -1)), mem3)
+            spk3_rec.append(spk3)
+            mem3_rec.append(mem3)
+        return torch.stack(spk3_rec), torch.stack(mem3_rec)
+
+
+class Sequence(nn.Module):
+    """A loop over a sequence; ``style`` says how time is taken from it."""
+
+    def __init__(self, style: str) -> None:
+        super().__init__()
+        self.style = style
+        self.fc1 = nn.Linear(7, 6)
+        self.lif1 = snn.Leaky(beta=0.9, learn_beta=True)
+        self.fc2 = nn.Linear(6, 4)
+        self.lif2 = snn.Leaky(beta=0.8, init_hidden=True)
+
+    def steps(self, x):
+        if self.style == "unbind":
+            return x.unbind(0)
+        if self.style == "split":
+            return [frame.squeeze(0) for frame in x.split(1)]
+        if self.style == "slice":
+            return [x[t : t + 1].squeeze(0) for t in range(len(x))]
+        if self.style == "batch_first":
+            return [x[:, t] for t in range(x.shape[1])]
+        if self.style == "transposed":
+            return list(x.transpose(0, 1))
+        if self.style == "ellipsis":
+            return [x[t, ...] for t in range(x.size(0))]
+        if self.style == "iterate":
+            return x
+        return [x[t] for t in range(x.size(0))]
+
+    def forward(self, x):
+        snn.utils.reset(self)
+        mem1 = self.lif1.reset_mem()
+        spikes = []
+        for step, frame in enumerate(self.steps(x)):
+            spk1, mem1 = self.lif1(self.fc1(frame), mem1)
+            spk2 = self.lif2(self.fc2(spk1))
+            if self.style == "split":
+                spikes = spk2[None] if step == 0 else torch.cat((spikes, spk2[None]))
+            else:
+                spikes.append(spk2)
+        if self.style == "iterate":
+            return spikes
+        if self.style in ("batch_first", "transposed"):
+            return torch.stack(spikes, dim=1)
+        return spikes if self.style == "split" else torch.stack(spikes)
+
+
+class Preallocated(nn.Module):
+    """Results written into a tensor made before the loop, layers on the whole sequence outside of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3)
+        self.fc = nn.Linear(48, 5)
+        self.lif = snn.Leaky(beta=0.9)
+        self.readout = nn.Linear(5, 2)
+
+    def forward(self, x):
+        steps, batch = x.shape[:2]
+        y = F.avg_pool2d(self.conv(x.flatten(0, 1)), 2, stride=1, padding=1)
+        y = self.fc(F.max_pool2d(y, 2)[:, :, :4, :4].flatten(1) if False else F.max_pool2d(y, 2, stride=1).flatten(1)[:, :48] if False else y.flatten(1))
+        y = y.view(steps, batch, -1)
+        out = torch.zeros(steps, batch, 5)
+        mem = self.lif.reset_mem()
+        for t in range(steps):
+            out[t], mem = self.lif(y[t], mem)
+        return self.readout(out)
