@@ -1,4 +1,4 @@
-"""Spiking networks written as in snnTorch, as Flax modules on JAX, and the proof that the spikes are the same.
+"""Spiking networks in snnTorch's way, as Flax modules on JAX, and the proof that the spikes are the same.
 
 Everything that a user needs is here under a flat name, loaded when it is first used:
 

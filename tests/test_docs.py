@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import snnax
-from snnax import errors, interop
+from snnax import cli, errors, interop
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -159,6 +159,17 @@ def test_the_pipeline_runs_the_commands_of_the_readme(mark, command):
         ["bash", "-c", f"{function}\nreadme nothing"], cwd=ROOT, capture_output=True, check=False
     )
     assert absent.returncode != 0
+
+
+def test_every_command_and_option_is_documented():
+    page = (DOCS / "command_line.rst").read_text()
+    commands = next(a.choices for a in cli._parser()._actions if a.choices)
+    assert len(commands) >= 3
+    for name, parser in commands.items():
+        assert f"snnax {name}" in page
+        assert [
+            o for a in parser._actions for o in a.option_strings if o.startswith("--") and o not in page
+        ] == []
 
 
 def test_there_is_a_tutorial():

@@ -3,6 +3,7 @@
 import ast
 import configparser
 import importlib
+import os
 import pkgutil
 import re
 import shutil
@@ -144,7 +145,9 @@ def test_parts_are_public_in_full(part, less):
 
 def contracts(folder):
     linter = Path(sys.executable).parent / "lint-imports"
-    return subprocess.run([linter, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False)
+    wide = {**os.environ, "COLUMNS": "200"}
+    command = [linter, "--no-cache", "--no-logo"]
+    return subprocess.run(command, cwd=folder, env=wide, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture

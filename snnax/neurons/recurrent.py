@@ -100,10 +100,11 @@ class Recurrent(nn.Module):
 
     @nn.nowrap
     def _weight(self, name: str, shape: tuple[int, ...], like: jax.Array) -> jax.Array:
-        def start(*_: Any) -> jax.Array:
+        def start(key: jax.Array | None = None) -> jax.Array:
             bound = 1 / math.sqrt(self.features * math.prod(self.kernel_size))
             dtype = jnp.promote_types(like.dtype, jnp.float32)
-            return jax.random.uniform(self.make_rng("params"), shape, dtype, -bound, bound)
+            key = self.make_rng("params") if key is None else key
+            return jax.random.uniform(key, shape, dtype, -bound, bound)
 
         if self.learn:
             return self.param(name, start).astype(like.dtype)

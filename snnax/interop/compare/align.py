@@ -53,7 +53,9 @@ def check_shapes(a: NodeTrace, b: NodeTrace, labels: tuple[str, str]) -> None:
 
 def renamed(trace: Trace, names: dict[str, str]) -> Trace:
     """``trace`` of side b under the names, and in the order, of side a."""
-    return Trace({name: replace(trace.nodes[other], name=name) for name, other in names.items()}, trace.outputs)
+    return Trace(
+        {name: replace(trace.nodes[other], name=name) for name, other in names.items()}, trace.outputs
+    )
 
 
 def check_length(trace: Trace, x: np.ndarray, label: str) -> None:
@@ -65,7 +67,9 @@ def check_length(trace: Trace, x: np.ndarray, label: str) -> None:
     """
     if not trace.nodes:
         raise ConversionError(
-            label, "it has no neuron layer, so there are no spikes to compare", "Pass a network with spiking neurons."
+            label,
+            "it has no neuron layer, so there are no spikes to compare",
+            "Pass a network with spiking neurons.",
         )
     for name, node in trace.nodes.items():
         if len(node.spk) != len(x):

@@ -49,7 +49,9 @@ class Bounds:
         magnitudes: what a side computed itself: ``M`` and ``K`` of each layer.
     """
 
-    def __init__(self, a: Trace, b: Trace, stages: Stages | None, magnitudes: Magnitudes | None = None) -> None:
+    def __init__(
+        self, a: Trace, b: Trace, stages: Stages | None, magnitudes: Magnitudes | None = None
+    ) -> None:
         self._a, self._b, self._stages = a, b, stages
         self._magnitudes = magnitudes or {}
 
@@ -114,5 +116,7 @@ class Bounds:
         except (ConversionError, ValueError, IndexError):
             pass
         width = float(np.prod(spk.shape[2:]))
-        largest = np.abs(np.nan_to_num(node.states.get("mem", node.input).astype(np.float64))).max(initial=0.0)
+        largest = np.abs(np.nan_to_num(node.states.get("mem", node.input).astype(np.float64))).max(
+            initial=0.0
+        )
         return None, current_bound(np.full((), largest * np.sqrt(width)), width, us)

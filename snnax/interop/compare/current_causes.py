@@ -81,7 +81,9 @@ def current_causes(case: CurrentCase) -> tuple[Cause, ...]:
         side = b if not np.isfinite(case.b).all() else a
         values = case.b if side == b else case.a
         step = int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(1))[0])
-        return (Cause("unknown", f"the current of {side} into {case.layer} is not finite from step {step} on."),)
+        return (
+            Cause("unknown", f"the current of {side} into {case.layer} is not finite from step {step} on."),
+        )
     for hypothesis in (_shifted, _missing_bias, _scaled, _kernel, _axis_order, _rewired, _offset):
         cause = hypothesis(case)
         if cause is not None:
@@ -100,7 +102,9 @@ def _shifted(case: CurrentCase) -> Cause | None:
         gap = np.abs(late[n:] - early[:-n]).max()
         if gap <= case.tolerance and np.abs(case.a - case.b).max() > 2 * case.tolerance:
             word = "late" if shift > 0 else "early"
-            return Cause("delay", f"the current of {case.layer} in {b} is that of {a}, {n} step{'s' * (n > 1)} {word}.")
+            return Cause(
+                "delay", f"the current of {case.layer} in {b} is that of {a}, {n} step{'s' * (n > 1)} {word}."
+            )
     return None
 
 
@@ -113,7 +117,9 @@ def _missing_bias(case: CurrentCase) -> Cause | None:
         twin = axes.edited(node, bias=np.zeros_like(np.asarray(bias)))
         if case.meets(case.predict(case.stages, Edit({name: twin}))):
             a, b = case.found.labels
-            return Cause("bias", f"{b} leaves out the bias of {name}, which is up to {np.abs(bias).max():.4g} in {a}.")
+            return Cause(
+                "bias", f"{b} leaves out the bias of {name}, which is up to {np.abs(bias).max():.4g} in {a}."
+            )
     return None
 
 
@@ -136,7 +142,11 @@ def _offset(case: CurrentCase) -> Cause | None:
 def _scaled(case: CurrentCase) -> Cause | None:
     """b's current is a multiple of a's, as a whole or apart from the bias."""
     a, b = case.found.labels
-    silent = {n: axes.edited(node, bias=np.zeros_like(np.asarray(node.bias))) for n, node in _nodes(case) if _has_bias(node)}
+    silent = {
+        n: axes.edited(node, bias=np.zeros_like(np.asarray(node.bias)))
+        for n, node in _nodes(case)
+        if _has_bias(node)
+    }
     parts = [("", np.zeros_like(case.a))]
     linear = case.predict(case.stages, Edit(silent)) if silent else None
     if linear is not None:
@@ -146,8 +156,13 @@ def _scaled(case: CurrentCase) -> Cause | None:
         power = float((left * left).sum())
         factor = float((left * right).sum()) / power if power else 1.0
         wide = max(1.0, abs(factor)) * case.tolerance
-        if abs(factor - 1) > 1e-6 and np.abs(factor * left - right).max() <= wide < np.abs(case.a - case.b).max() / 2:
-            return Cause("gain", f"the current of {case.layer} in {b}{words} is {factor:.6g} times that of {a}.")
+        if (
+            abs(factor - 1) > 1e-6
+            and np.abs(factor * left - right).max() <= wide < np.abs(case.a - case.b).max() / 2
+        ):
+            return Cause(
+                "gain", f"the current of {case.layer} in {b}{words} is {factor:.6g} times that of {a}."
+            )
     return None
 
 
@@ -156,7 +171,9 @@ def _kernel(case: CurrentCase) -> Cause | None:
     for name, node in _nodes(case):
         for words, weight in axes.turned(node):
             if case.meets(case.predict(case.stages, Edit({name: axes.edited(node, weight=weight)}))):
-                return Cause("transposed kernel", f"{case.found.labels[1]} uses the weights of {name} {words}.")
+                return Cause(
+                    "transposed kernel", f"{case.found.labels[1]} uses the weights of {name} {words}."
+                )
     return None
 
 
@@ -165,15 +182,22 @@ def _axis_order(case: CurrentCase) -> Cause | None:
     a, b = case.found.labels
     for name, words, places in axes.flattenings(case.stages, case.layer):
         if case.meets(_reread(case, name, places)):
-            return Cause("axis order", f"{b} reads the features of {name} in the order {words}, {a} in C, H, W.")
+            return Cause(
+                "axis order", f"{b} reads the features of {name} in the order {words}, {a} in C, H, W."
+            )
     for name, node in _nodes(case):
         other = _twin(case, name)
         weight = axes.with_permuted_columns(node, other)
-        if weight is not None and case.meets(case.predict(case.stages, Edit({name: axes.edited(node, weight=weight)}))):
+        if weight is not None and case.meets(
+            case.predict(case.stages, Edit({name: axes.edited(node, weight=weight)}))
+        ):
             return Cause("axis order", f"{b} has the input features of {name} in another order than {a}.")
     for words, prediction in axes.reordered(case.a):
         if case.meets(prediction):
-            return Cause("axis order", f"the current of {case.layer} in {b} is that of {a} with its axes in the order {words}.")
+            return Cause(
+                "axis order",
+                f"the current of {case.layer} in {b} is that of {a} with its axes in the order {words}.",
+            )
     return None
 
 
@@ -208,7 +232,10 @@ def _rewirings(stages: Stages, layer: str) -> Iterator[tuple[str, Edit]]:
     for source in stages.sources(layer):
         for other in names:
             if other != source:
-                yield f"is fed in {{b}} by {other} where {{a}} feeds it by {source}", Edit(sources={source: other})
+                yield (
+                    f"is fed in {{b}} by {other} where {{a}} feeds it by {source}",
+                    Edit(sources={source: other}),
+                )
     for edge in stages.edges(layer):
         yield f"lacks in {{b}} what comes from {edge[0]} in {{a}}", Edit(without=frozenset([edge]))
 
@@ -257,7 +284,9 @@ def _linear_in_spikes(case: CurrentCase) -> Cause | None:
         spikes = case.stages.current(case.layer, case.samples, Edit({name: identity}))
     except (ConversionError, ValueError, IndexError):
         return None
-    rows = np.concatenate([spikes.reshape(-1, spikes.shape[-1]), np.ones((spikes.shape[0] * spikes.shape[1], 1))], 1)
+    rows = np.concatenate(
+        [spikes.reshape(-1, spikes.shape[-1]), np.ones((spikes.shape[0] * spikes.shape[1], 1))], 1
+    )
     if len(rows) < 2 * rows.shape[1]:
         return None
     target = case.b.reshape(len(rows), -1)
@@ -291,5 +320,3 @@ def _twin(case: CurrentCase, name: str) -> Any:
 
 def _has_bias(node: Any) -> bool:
     return getattr(node, "bias", None) is not None
-
-

@@ -142,7 +142,12 @@ class Judged:
                 None if horizon is None else horizon[samples],
             )  # fmt: skip
             parts.append((judge(layer), bound.current))
-            gaps.append((_largest_gap(left.states.get("mem"), right.states.get("mem")), _largest_gap(left.input, right.input)))
+            gaps.append(
+                (
+                    _largest_gap(left.states.get("mem"), right.states.get("mem")),
+                    _largest_gap(left.input, right.input),
+                )
+            )
 
         def joined(of: Any) -> Array:
             return np.concatenate([of(part) for part in parts], 1)

@@ -21,7 +21,9 @@ def tolerance(dtypes: tuple[np.dtype, np.dtype]) -> float:
     return float(np.clip(TOLERANCE * u / 2.0**-24, 1e-10, 0.1))
 
 
-def compare_gradients(a: Side, b: Side, x: np.ndarray, dtypes: tuple[np.dtype, np.dtype]) -> tuple[GradientReport, ...]:
+def compare_gradients(
+    a: Side, b: Side, x: np.ndarray, dtypes: tuple[np.dtype, np.dtype]
+) -> tuple[GradientReport, ...]:
     """Largest difference of each weight's gradient, relative to the largest entry of a's.
 
     Raises:

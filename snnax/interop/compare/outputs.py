@@ -22,7 +22,9 @@ def compare_outputs(found: Evidence) -> tuple[list[LayerReport], list[str]]:
     ours, theirs = found.a.outputs, found.b.outputs
     if len(ours) != len(theirs):
         a, b = found.labels
-        return [], [f"{a} returns {len(ours)} arrays and {b} {len(theirs)}; they are not compared beyond their neurons"]
+        return [], [
+            f"{a} returns {len(ours)} arrays and {b} {len(theirs)}; they are not compared beyond their neurons"
+        ]
     reports = []
     for i, (left, right) in enumerate(zip(ours, theirs, strict=True)):
         ports = _ports(found.a, left)
@@ -50,13 +52,25 @@ def _miswired(found: Evidence, i: int, ports: set[Port]) -> LayerReport:
     a, b = found.labels
     left, right = found.a.outputs[i], found.b.outputs[i]
     theirs = _ports(found.b, right) if left.shape == right.shape else set()
-    say = [" and ".join(f"{n}.{p}" for n, p in sorted(ps)) or "none of its recorded signals" for ps in (ports, theirs)]
+    say = [
+        " and ".join(f"{n}.{p}" for n, p in sorted(ps)) or "none of its recorded signals"
+        for ps in (ports, theirs)
+    ]
     text = f"output {i} of {a} is {say[0]}, that of {b} is {say[1]}."
     if left.shape != right.shape:
         text = f"output {i} has shape {left.shape} in {a} and {right.shape} in {b}."
     none = Numbers(0, None, 0.0, None)
     return LayerReport(
-        _name(found, i), "output", left.shape[2:], left.size, none, none, 0, left.size, None, (Cause("wiring", text),)
+        _name(found, i),
+        "output",
+        left.shape[2:],
+        left.size,
+        none,
+        none,
+        0,
+        left.size,
+        None,
+        (Cause("wiring", text),),
     )
 
 

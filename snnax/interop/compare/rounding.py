@@ -123,11 +123,15 @@ def step_bounds(
         drive = now["syn"] if now is not None and "syn" in now else bounds["syn"]
         drive = np.minimum(drive, bounds["syn"])
         slack = sizes["syn"] + slack
-    bounds["mem"] = np.abs(rule.decay) * gaps["mem"] + drive + ROUNDINGS * u * (sizes["mem"] + slack + threshold)
+    bounds["mem"] = (
+        np.abs(rule.decay) * gaps["mem"] + drive + ROUNDINGS * u * (sizes["mem"] + slack + threshold)
+    )
     return bounds
 
 
-def _alpha_bounds(rule: Recursion, u: float, gaps: Gaps, sizes: Gaps, gap: Array, size: Array) -> dict[str, Array]:
+def _alpha_bounds(
+    rule: Recursion, u: float, gaps: Gaps, sizes: Gaps, gap: Array, size: Array
+) -> dict[str, Array]:
     """Alpha: two traces of opposite sign, and a membrane that is ``scale`` times their sum."""
     threshold, scale = np.abs(rule.threshold), np.abs(rule.scale)
     roundings = ROUNDINGS + np.abs(rule.scale_roundings)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from snnax.errors import ArgumentError
-from snnax.interop.compare.causes import Finding, diagnose, settle
+from snnax.interop.compare.causes import diagnose
 from snnax.interop.compare.evidence import Evidence, Judged
 from snnax.interop.compare.gradients import compare_gradients
 from snnax.interop.compare.outputs import compare_outputs
 from snnax.interop.compare.report import Cause, LayerReport, Picture, Report
+from snnax.interop.compare.wording import Finding, settle
 from snnax.interop.trace import NodeTrace, Side
 
 Array = np.ndarray
@@ -38,10 +39,18 @@ def compare(a: Side, b: Side, x: Array, *, gradients: bool = False) -> Report:
     """
     x = np.asarray(x)
     if x.ndim < 2 or 0 in x.shape:
-        raise ArgumentError(f"x has shape {x.shape}; expected [T, B, ...] with at least one step and one sample.")
+        raise ArgumentError(
+            f"x has shape {x.shape}; expected [T, B, ...] with at least one step and one sample."
+        )
+    with np.errstate(invalid="ignore", over="ignore"):
+        return _compare(a, b, x, gradients)
+
+
+def _compare(a: Side, b: Side, x: Array, gradients: bool) -> Report:
     found = Evidence.collect(a, b, x)
     forced = {name: Judged.of(found, name, found.replay, None) for name in found.a.nodes}
-    causes = settle({n: diagnose(found, n, judged) for n, judged in forced.items() if judged.unexplained.any()}, found)
+    findings = {n: diagnose(found, n, judged) for n, judged in forced.items() if judged.unexplained.any()}
+    causes = settle(findings, found.labels)
     horizons = _horizons(found)
     layers = [
         _layer(found, name, judged, Judged.of(found, name, found.b, horizons[name]), causes.get(name, ()))
@@ -70,14 +79,19 @@ def _horizons(found: Evidence) -> dict[str, Array]:
     steps, order = len(found.x), list(found.a.nodes)
     first: dict[str, Array] = {}
     for name in order:
-        differ = (found.a.nodes[name].spk != found.b.nodes[name].spk).reshape(steps, found.x.shape[1], -1).any(-1)
+        differ = (
+            (found.a.nodes[name].spk != found.b.nodes[name].spk).reshape(steps, found.x.shape[1], -1).any(-1)
+        )
         first[name] = np.where(differ.any(0), differ.argmax(0), steps)
     return {
-        name: np.minimum.reduce([first[o] + (order.index(o) >= order.index(name)) for o in order]) for name in order
+        name: np.minimum.reduce([first[o] + (order.index(o) >= order.index(name)) for o in order])
+        for name in order
     }
 
 
-def _layer(found: Evidence, name: str, forced: Judged, free: Judged, findings: tuple[Finding, ...]) -> LayerReport:
+def _layer(
+    found: Evidence, name: str, forced: Judged, free: Judged, findings: tuple[Finding, ...]
+) -> LayerReport:
     """One layer's entry; what parts end to end only is wiring, since the layer itself does as it should."""
     a, b = found.a.nodes[name], found.replay.nodes[name]
     judged, other = (forced, found.replay) if forced.unexplained.any() else (free, found.b)
@@ -116,7 +130,9 @@ def _notes(found: Evidence, name: str, a: NodeTrace, b: NodeTrace, judged: Judge
         if "mem" not in trace.states:
             notes.append(f"{label} recorded no membrane, so only spikes are compared")
     if judged.bound_source == "estimate":
-        notes.append("the weights in front of it are not known; its rounding bound is estimated from its currents")
+        notes.append(
+            "the weights in front of it are not known; its rounding bound is estimated from its currents"
+        )
     if found.specs[name][0] is None:
         notes.append(f"the neuron's parameters are not known on the side of {found.labels[0]}")
     return notes

@@ -72,7 +72,9 @@ class Stages:
         self.trace, self.other, self.x = trace, other, np.asarray(x)
         self.layers = {node: name for name in trace.nodes if (node := node_of(self.flat, name)) is not None}
         self.order = {node: list(trace.nodes).index(name) for node, name in self.layers.items()}
-        self.reads_states = any(isinstance(n, Extension) and n.op == "State" for n in self.flat.nodes.values())
+        self.reads_states = any(
+            isinstance(n, Extension) and n.op == "State" for n in self.flat.nodes.values()
+        )
         self._before: dict[str, list[str]] = {}
         for source, target in self.flat.edges:
             self._before.setdefault(target, []).append(source)
@@ -85,7 +87,9 @@ class Stages:
         """
         node = node_of(self.flat, layer) or (layer if layer in self.flat.outputs else None)
         if node is None:
-            raise ConversionError(layer, "the graph has no node of this name", "Its rounding error is estimated.")
+            raise ConversionError(
+                layer, "the graph has no node of this name", "Its rounding error is estimated."
+            )
         return node
 
     def sources(self, layer: str) -> tuple[str, ...]:
@@ -119,7 +123,13 @@ class Stages:
         return sum(stateless.terms(self.flat.nodes[name]) for name in nodes) + sums
 
     def current(
-        self, layer: str, samples: Any = slice(None), edit: Edit | None = None, *, mode: Mode = "value", dtype: Any = np.float64
+        self,
+        layer: str,
+        samples: Any = slice(None),
+        edit: Edit | None = None,
+        *,
+        mode: Mode = "value",
+        dtype: Any = np.float64,
     ) -> Array:
         """Current of a layer, or what enters an output, ``[T, b, ...]``, computed from the recording.
 
@@ -154,7 +164,9 @@ class Stages:
         if name in walk.memo:
             known = walk.memo[name]
             if known is None:
-                raise ConversionError(name, "it is part of a loop without a neuron", "Its error is estimated.")
+                raise ConversionError(
+                    name, "it is part of a loop without a neuron", "Its error is estimated."
+                )
             return known
         if name != walk.goal and (name in self.order or not self._before.get(name)):
             return self._recorded(walk.edit.sources.get(name, name), walk)
@@ -195,7 +207,9 @@ class Stages:
             spk = mine.spk[:, walk.samples]
             return np.zeros_like(spk) if walk.mode == "gap" else spk
         if state not in mine.states:
-            raise ConversionError(layer, f"its {state!r} was not recorded", "Its rounding error is estimated.")
+            raise ConversionError(
+                layer, f"its {state!r} was not recorded", "Its rounding error is estimated."
+            )
         values = mine.states[state][:, walk.samples]
         if walk.mode != "gap" or self.other is None or state not in self.other.nodes[layer].states:
             return values

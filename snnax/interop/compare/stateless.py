@@ -56,7 +56,9 @@ def absolute(node: nir.NIRNode, *, bias: bool = True) -> nir.NIRNode:
             arrays["running_mean"] = -arrays["running_mean"]
         constants = [] if bias else [k for k in ("running_mean", "bias") if k in arrays]
         return edited(node, arrays={**arrays, **{k: np.zeros_like(arrays[k]) for k in constants}})
-    given = {k: np.asarray(v) for k in ("weight", "bias", "scale") if (v := getattr(node, k, None)) is not None}
+    given = {
+        k: np.asarray(v) for k in ("weight", "bias", "scale") if (v := getattr(node, k, None)) is not None
+    }
     changed = {k: np.abs(v) if bias or k != "bias" else np.zeros_like(v) for k, v in given.items()}
     return edited(node, **changed)
 
@@ -122,7 +124,9 @@ def _conv(node: Any, x: Array) -> Array:
 
 
 _REDUCE: dict[str, Any] = {
-    f"{kind}Pool{rank}d": ufunc for kind, ufunc in (("Sum", np.add), ("Avg", np.add), ("Max", np.maximum)) for rank in (1, 2)
+    f"{kind}Pool{rank}d": ufunc
+    for kind, ufunc in (("Sum", np.add), ("Avg", np.add), ("Max", np.maximum))
+    for rank in (1, 2)
 }
 
 

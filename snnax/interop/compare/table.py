@@ -17,12 +17,16 @@ _LEFT = (0, 1, 9)
 def text(report: Report) -> str:
     """Title, table, gradients, notes and verdict."""
     a, b = report.labels
-    title = f"{a} against {b}: {report.steps} steps, {_count(report.neuron_steps)} neuron-steps, {report.dtype}"
+    title = (
+        f"{a} against {b}: {report.steps} steps, {_count(report.neuron_steps)} neuron-steps, {report.dtype}"
+    )
     lines = [title, *_aligned([*_HEAD, *(_row(layer) for layer in report.layers)])]
     for gradient in report.gradients:
         judged = "" if report.gradients_judged else " (not judged)"
         agree = "agrees" if gradient.agree else "differs"
-        lines.append(f"gradient {gradient.name}: {agree}{judged}, relative difference {gradient.relative:.1e}")
+        lines.append(
+            f"gradient {gradient.name}: {agree}{judged}, relative difference {gradient.relative:.1e}"
+        )
     lines += [f"note: {note}" for note in notes(report)]
     return "\n".join([*lines, report.verdict])
 
@@ -51,7 +55,9 @@ def verdict(report: Report) -> str:
             f"DISAGREE: the spikes agree, the gradients do not; that of {worst.name} differs by {worst.relative:.1e} "
             "relative. Likely cause: another surrogate gradient, or a detached state."
         )
-    lines = [f"DISAGREE: {_count(report.unexplained)} unexplained neuron-steps of {_count(report.neuron_steps)}."]
+    lines = [
+        f"DISAGREE: {_count(report.unexplained)} unexplained neuron-steps of {_count(report.neuron_steps)}."
+    ]
     if layer.first is not None:
         lines.append(f"They part first in {layer.name}, {place(layer.first, report.labels)}.")
     for i, cause in enumerate(layer.causes):
@@ -100,7 +106,10 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     """Columns as wide as their entries; a heading may run into the empty one beside it."""
     body = rows[1:]
     widths = [max(len(row[i]) for row in body) for i in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) if i in _LEFT else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths))) for r in body]
+    lines = [
+        "  ".join(c.ljust(w) if i in _LEFT else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths)))
+        for r in body
+    ]
     offsets = [sum(widths[:i]) + 2 * i for i in range(len(widths))]
     head = ""
     for i, cell in enumerate(rows[0]):

@@ -5,7 +5,7 @@ Each step is judged from the recorded state before it, so that a wrong step does
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,7 +45,12 @@ class Steps:
 
     @classmethod
     def of(
-        cls, trace: NodeTrace, picked: Array, dtype: np.dtype, feedback: Array | None = None, feedback_bound: Array | float = 0.0
+        cls,
+        trace: NodeTrace,
+        picked: Array,
+        dtype: np.dtype,
+        feedback: Array | None = None,
+        feedback_bound: Array | float = 0.0,
     ) -> Steps:
         """The steps of the neurons ``picked`` ``[P, 2]``: sample and flat index of each."""
 
@@ -71,12 +76,22 @@ class Steps:
         values = {}
         for name, value in spec.values.items():
             value = np.asarray(value)
-            values[name] = value if value.ndim == 0 else np.broadcast_to(value, self.shape).reshape(-1)[self.neurons]
+            values[name] = (
+                value if value.ndim == 0 else np.broadcast_to(value, self.shape).reshape(-1)[self.neurons]
+            )
         return spec.with_values(**values)
 
     def move(self, spec: NeuronSpec) -> stepping.Move:
         """All steps again under ``spec``, which is local to these neurons."""
         return stepping.step(spec, self.before, self.current, self.feedback)
+
+    def scaled(self, gain: float) -> Steps:
+        """The same steps as if the neurons took their input times ``gain``."""
+        return replace(self, current=(self.current * gain).astype(self.current.dtype))
+
+    def with_feedback(self, feedback: Array) -> Steps:
+        """The same steps under another recurrent current ``[T, P]``."""
+        return replace(self, feedback=feedback.astype(self.current.dtype))
 
     def violations(self, spec: NeuronSpec) -> Array:
         """Steps that ``spec`` cannot have made: a state off by more than rounding, or a spike too many or few."""
@@ -108,10 +123,14 @@ class Steps:
         return {name: bound + 4 * smallest_normal(dtype) for name, bound in found.items()}
 
     @property
+    def late(self) -> Array:
+        """Spikes of the step before."""
+        return np.concatenate([np.zeros_like(self.spk[:1]), self.spk[:-1]])
+
+    @property
     def free(self) -> Array:
         """Steps without any reset, on either kind of delay: no spike now, none in the step before."""
-        late = np.concatenate([np.zeros_like(self.spk[:1]), self.spk[:-1]])
-        return (self.spk == 0) & (late == 0)
+        return (self.spk == 0) & (self.late == 0)
 
 
 def _half_level(spec: NeuronSpec) -> float:

@@ -85,7 +85,9 @@ def judge(layer: Layer) -> Verdict:
         size = size + np.abs(layer.feedback)
     gap = np.minimum(np.where(bad_current, layer.bound, current_gap), layer.bound) + layer.feedback_bound
     tiny = 4 * max(smallest_normal(t) for t in types)
-    bounds = _bounds(layer, a, b, rule, u, np.where(np.isfinite(gap), gap, 0), np.where(np.isfinite(size), size, 0))
+    bounds = _bounds(
+        layer, a, b, rule, u, np.where(np.isfinite(gap), gap, 0), np.where(np.isfinite(size), size, 0)
+    )
     bounds = {name: bound + tiny for name, bound in bounds.items()}
 
     states = _States.of(layer, a, b, bounds)
@@ -144,14 +146,18 @@ class _Wide:
         return cls(current, spk, states, finite)
 
 
-def _bounds(layer: Layer, a: _Wide, b: _Wide, rule: Recursion, u: float, gap: Array, size: Array) -> dict[str, Array]:
+def _bounds(
+    layer: Layer, a: _Wide, b: _Wide, rule: Recursion, u: float, gap: Array, size: Array
+) -> dict[str, Array]:
     """Bound of each state after each step; from the recorded states before it where both sides have them."""
     names = layer.spec.states if layer.spec is not None else tuple(a.states) or ("mem",)
     if all(name in a.states and name in b.states for name in names):
         now = {name: _tame(np.abs(a.states[name] - b.states[name])) for name in names}
         sizes = {name: _tame(np.maximum(np.abs(a.states[name]), np.abs(b.states[name]))) for name in names}
         return step_bounds(rule, u, stepping.before(now), stepping.before(sizes), gap, size, now)
-    known = {name: np.abs(_tame(side.states[name])) for side in (b, a) for name in names if name in side.states}
+    known = {
+        name: np.abs(_tame(side.states[name])) for side in (b, a) for name in names if name in side.states
+    }
     return accumulated(rule, u, names, known, gap, size)
 
 
@@ -201,7 +207,9 @@ class _States:
             limits = [_threshold(layer.spec, float_type(t)) for t in (layer.a, layer.b)]
             crossing = (a.states["mem"] > limits[0]) != (b.states["mem"] > limits[1])
             if not delayed:
-                stored = [np.abs(w.states["mem"] - t) <= bounds["mem"] for w, t in zip((a, b), limits, strict=True)]
+                stored = [
+                    np.abs(w.states["mem"] - t) <= bounds["mem"] for w, t in zip((a, b), limits, strict=True)
+                ]
                 near = np.where(crossing & ~spiked, stored[0] & stored[1], near)
         return cls(bad, near, crossing, rounded, tie)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def reshape(rec: Recorder, call: Call) -> bool:
-    """flatten, view, squeeze..."""
+    """Flatten, view, squeeze..."""
     given = call.bind("input", "a", "b")
     if call.result.dtype != given["input"].dtype:
         return False
@@ -50,11 +50,18 @@ def transpose(rec: Recorder, call: Call) -> bool:
 
 
 def getitem(rec: Recorder, call: Call) -> bool:
-    """x[t], x[t, ...], x[:, t], x[t:t+1]."""
+    """``x[t]``, ``x[t, ...]``, ``x[:, t]``, ``x[t:t+1]``, ``x[None]``."""
     x, key = call.args
     keys = list(key) if isinstance(key, tuple) else [key]
-    if any(k is None or isinstance(k, bool | list | Tensor) for k in keys):
+    if any(isinstance(k, bool | list | Tensor) for k in keys):
         return False
+    if None in keys:
+        if any(k is not None and k is not Ellipsis and k != slice(None) for k in keys):
+            return False
+        hint = "unsqueeze" if keys[0] is None else ""
+        value = rec.signal(x, "")
+        rec.ledger.emit(call.result, "reshape", "reshape", rec.where, inputs=(value,), hint=hint)
+        return True
     if Ellipsis in keys:
         at = keys.index(Ellipsis)
         keys[at : at + 1] = [slice(None)] * (x.ndim - len(keys) + 1)
@@ -76,7 +83,7 @@ def getitem(rec: Recorder, call: Call) -> bool:
 
 
 def select(rec: Recorder, call: Call) -> bool:
-    """x.select(0, t)."""
+    """``x.select(0, t)``."""
     given = call.bind("input", "dim", "index")
     axis = given["dim"] % given["input"].ndim
     _take(rec, call.result, given["input"], axis, given["index"])
@@ -93,7 +100,7 @@ def unbind(rec: Recorder, call: Call) -> bool:
 
 
 def split(rec: Recorder, call: Call) -> bool:
-    """split and chunk into single steps."""
+    """Split and chunk into single steps."""
     given = call.bind("input", "size", "dim")
     axis = given.get("dim", 0) % given["input"].ndim
     if len(call.result) != given["input"].shape[axis]:
@@ -121,7 +128,7 @@ def _take(
 
 
 def join(rec: Recorder, call: Call) -> bool:
-    """stack and cat of per-step results along time."""
+    """Stack and cat of per-step results along time."""
     given = call.bind("tensors", "dim")
     tensors = list(given["tensors"])
     kind: Literal["stack", "cat"] = "stack" if call.name == "stack" else "cat"
@@ -136,7 +143,7 @@ def join(rec: Recorder, call: Call) -> bool:
 
 
 def setitem(rec: Recorder, call: Call) -> None:
-    """rec[t] = spk, which builds a stack in a tensor that was made before the loop."""
+    """``rec[t] = spk``, which builds a stack in a tensor that was made before the loop."""
     target, key, part = call.args
     key = key[0] if isinstance(key, tuple) and len(key) == 1 else key
     old = rec.ledger.find(target)

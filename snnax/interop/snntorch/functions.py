@@ -71,6 +71,14 @@ def _run(rec: Recorder, name: str, func: Callable[..., Any], args: Any, kwargs: 
     try:
         return func(*args, **kwargs)
     except (RuntimeError, IndexError, ValueError) as error:
+        values = [rec.ledger.find(t) for t in tensors_in((args, kwargs)) if not t.numel()]
+        for value in values:
+            if value is not None and value.op.kind == "arg":
+                raise ConversionError(
+                    rec.where,
+                    f"its forward uses the argument {value.op.name!r} as a signal, and the sample does not hold it",
+                    "Pass sample=(x, ...) with all positional arguments.",
+                ) from error
         given = ", ".join(str(tuple(t.shape)) for t in tensors_in((args, kwargs)))
         raise ShapeError(
             f"{name} in the forward of {rec.where!r} was given tensors of shape {given}, on which torch fails: "

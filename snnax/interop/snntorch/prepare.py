@@ -145,7 +145,7 @@ def reset_states(neurons: dict[str, nn.Module], dtype: torch.dtype) -> None:
 
 
 @contextmanager
-def own_instances(neurons: dict[str, nn.Module]) -> Iterator[None]:
+def _own_instances(neurons: dict[str, nn.Module]) -> Iterator[None]:
     """Let snnTorch's global list of neurons hold only ``neurons`` for a while.
 
     ``utils.reset(self)`` inside a ``forward`` goes through that list: it must reach the copy that runs,
@@ -162,6 +162,20 @@ def own_instances(neurons: dict[str, nn.Module]) -> Iterator[None]:
             setattr(holder, "instances", instances)
 
 
-def _subclasses(cls: type) -> list[type]:
+@contextmanager
+def isolated(neurons: dict[str, nn.Module], dtype: torch.dtype) -> Iterator[None]:
+    """Run a copy of a network: no gradients, tensors made by ``forward`` in ``dtype``, no trace left behind."""
+    before = torch.get_default_dtype()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), _own_instances(neurons):
+        torch.set_default_dtype(dtype)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
+
+
+def _subclasses(cls: type) -> Iterator[type]:
     """``cls`` and all classes derived from it."""
-    return [cls, *(c for sub in cls.__subclasses__() for c in _subclasses(sub))]
+    yield cls
+    for derived in cls.__subclasses__():
+        yield from _subclasses(derived)

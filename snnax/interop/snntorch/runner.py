@@ -13,8 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from snnax.errors import ArgumentError, ShapeError, SnnaxError
-from snnax.interop.snntorch.prepare import check_mode, copy_net, neuron_kind, neurons_of, own_instances
-from snnax.interop.snntorch.prepare import reset_states, unwrap
+from snnax.interop.snntorch.prepare import (
+    check_mode,
+    copy_net,
+    isolated,
+    neuron_kind,
+    neurons_of,
+    reset_states,
+    unwrap,
+)
 from snnax.interop.snntorch.step_graph import STATE_NAMES, StepGraph, StepNode
 from snnax.interop.trace import NodeTrace, Trace
 
@@ -87,7 +94,7 @@ class TorchSide:
             uses = [node for node in nodes.values() if node.module is module]
             if uses:
                 _tap(module, uses, num_steps, path in self._step.blocked, frames.dtype)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), own_instances(neurons):
+        with isolated(neurons, frames.dtype):
             outputs = self._call(twin, frames, num_steps)
         return Trace({name: node.trace(num_steps) for name, node in nodes.items()}, outputs)
 

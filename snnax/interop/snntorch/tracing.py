@@ -17,8 +17,15 @@ from torch import Tensor, nn
 
 from snnax.errors import ConversionError, SnnaxError
 from snnax.interop.snntorch.folding import Recording, fold
-from snnax.interop.snntorch.prepare import check_finite, check_mode, copy_net, neurons_of, own_instances
-from snnax.interop.snntorch.prepare import reset_states, unwrap
+from snnax.interop.snntorch.prepare import (
+    check_finite,
+    check_mode,
+    copy_net,
+    isolated,
+    neurons_of,
+    reset_states,
+    unwrap,
+)
 from snnax.interop.snntorch.recorder import Recorder
 from snnax.interop.snntorch.step_graph import StepGraph
 
@@ -73,6 +80,7 @@ class _Call:
 
     args: list[Any]
     names: list[str]
+    dtype: torch.dtype
     probes: set[int] = field(default_factory=set)
     optional: set[int] = field(default_factory=set)
 
@@ -90,7 +98,8 @@ class _Call:
             for p in inspect.signature(net.forward).parameters.values()
             if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
         ]
-        call = cls(args, [p.name for p in parameters] + [f"argument {i}" for i in range(len(args))])
+        extra = [f"argument {i}" for i in range(len(parameters), len(args))]
+        call = cls(args, [p.name for p in parameters] + extra, dtype)
         given = len(args)
         for position, parameter in enumerate(parameters):
             if position < given:
@@ -111,7 +120,7 @@ class _Call:
     def without(self, positions: set[int]) -> _Call:
         """The same call with None in place of some probes."""
         args = [None if i in positions else a for i, a in enumerate(self.args)]
-        return _Call(args, self.names, self.probes - positions)
+        return _Call(args, self.names, self.dtype, self.probes - positions)
 
 
 def _is_array(thing: Any) -> bool:
@@ -130,15 +139,14 @@ def _record(net: nn.Module, call: _Call) -> Recording:
     """Run a copy of ``net`` under a recorder."""
     twin = copy_net(net)
     neurons = neurons_of(twin)
-    tensors = [a for a in call.args if isinstance(a, Tensor)]
-    reset_states(neurons, tensors[0].dtype if tensors else torch.float32)
+    reset_states(neurons, call.dtype)
     recorder = Recorder(type(net).__name__, _owned(net, twin))
     args = [a.clone() if isinstance(a, Tensor) else a for a in call.args]
     for position, value in enumerate(args):
         if isinstance(value, Tensor):
             recorder.ledger.emit(value, "arg", call.names[position], type(net).__name__, position=position)
     recorder.attach(twin)
-    result = _run(twin, args, recorder, neurons)
+    result = _run(twin, args, recorder, neurons, call.dtype)
     return Recording(
         ops=recorder.ledger.ops,
         result=_values(result, recorder),
@@ -150,9 +158,11 @@ def _record(net: nn.Module, call: _Call) -> Recording:
     )
 
 
-def _run(twin: nn.Module, args: list[Any], recorder: Recorder, neurons: dict[str, nn.Module]) -> Any:
+def _run(
+    twin: nn.Module, args: list[Any], recorder: Recorder, neurons: dict[str, nn.Module], dtype: torch.dtype
+) -> Any:
     """Call the copy; what ``forward`` itself raises is reported with the sample that made it."""
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), own_instances(neurons):
+    with isolated(neurons, dtype):
         try:
             with recorder:
                 return twin(*args)

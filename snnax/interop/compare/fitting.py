@@ -1,0 +1,165 @@
+"""Parameters of a neuron, read back from recorded steps by least squares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnax.interop.compare.transitions import Steps
+from snnax.interop.nodes.spec import NeuronSpec
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A neuron, local to some recorded ones, and a factor on its input current."""
+
+    spec: NeuronSpec
+    gain: float = 1.0
+
+    def violations(self, steps: Steps) -> int:
+        """How many recorded steps it cannot have made."""
+        return int((steps if self.gain == 1.0 else steps.scaled(self.gain)).violations(self.spec).sum())
+
+
+def fitted(spec: NeuronSpec, steps: Steps, *, each: bool) -> Guess:
+    """The parameters with which a neuron of the structure of ``spec`` comes closest to the recorded steps.
+
+    Args:
+        spec: kind, reset mechanism and delay; its numbers are replaced where the recording tells others.
+        steps: what was recorded.
+        each: decays and thresholds for each neuron, instead of one for all.
+    """
+    values, gain = _decays(spec, steps, each)
+    guess = Guess(spec.with_values(**values), gain)
+    return Guess(guess.spec.with_values(**_firing(guess, steps, each)), gain)
+
+
+def _decays(spec: NeuronSpec, steps: Steps, each: bool) -> tuple[dict[str, Array], float]:
+    """Decay of each state, and the gain, from steps without a reset."""
+    free = steps.free if spec.reset_mechanism != "none" else np.ones(steps.spk.shape, bool)
+    before, after = (
+        {k: v.astype(np.float64) for k, v in states.items()} for states in (steps.before, steps.after)
+    )
+    x = steps.current.astype(np.float64)
+    extra = 0.0 if steps.feedback is None else steps.feedback.astype(np.float64)
+    if spec.kind == "Alpha":
+        alpha = _slope(before["syn_exc"], after["syn_exc"] - x, free, each)
+        beta = _slope(before["syn_inh"], after["syn_inh"] + x, free, each)
+        return _known(spec, alpha=alpha, beta=beta), 1.0
+    if spec.kind in ("Synaptic", "RSynaptic"):
+        every = np.ones(free.shape, bool)
+        gain = _gain(before["syn"], x, after["syn"] - extra, every)
+        alpha = _slope(before["syn"], after["syn"] - extra - gain * x, every, each)
+        beta = _slope(before["mem"], after["mem"] - after["syn"], free, each)
+        return _known(spec, alpha=alpha, beta=beta), gain
+    gain = _gain(before["mem"], x, after["mem"] - extra, free)
+    beta = _slope(before["mem"], after["mem"] - extra - gain * x, free, each)
+    if spec.kind != "Lapicque":
+        return _known(spec, beta=beta), gain
+    step = np.asarray(spec.values["time_step"], np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        capacity = step / gain
+        resistance = step / ((1 - beta) * capacity)
+    return _known(spec, R=resistance, C=np.broadcast_to(capacity, resistance.shape)), 1.0
+
+
+def _known(spec: NeuronSpec, **values: Array) -> dict[str, Array]:
+    """Fitted values, with the reference's where the recording told none."""
+    return {k: np.where(np.isfinite(v), v, np.asarray(spec.values[k], np.float64)) for k, v in values.items()}
+
+
+def _slope(x: Array, y: Array, rows: Array, each: bool) -> Array:
+    """``k`` in ``y = k x``, for all neurons or for each ``[P]``; NaN where nothing tells."""
+    weight = np.where(rows, x, 0.0)
+    axis = 0 if each else None
+    power, product = (weight * x).sum(axis), (weight * y).sum(axis)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(product / np.where(power > 0, power, np.nan))
+
+
+def _gain(state: Array, x: Array, y: Array, rows: Array) -> float:
+    """``g`` in ``y = k * state + g x`` with a ``k`` for each neuron; 1 where the recording cannot tell it."""
+    s, x, y = (np.where(rows, v, 0.0) for v in (state, x, y))
+    power = (s * s).sum(0)
+    power = np.where(power > 0, power, 1.0)
+    rest_x, rest_y = x - s * ((s * x).sum(0) / power), y - s * ((s * y).sum(0) / power)
+    size = float((rest_x * rest_x).sum())
+    if size <= 1e-9 * float((x * x).sum()) or size == 0:
+        return 1.0
+    gain = float((rest_x * rest_y).sum()) / size
+    return 1.0 if abs(gain - 1) < 1e-5 or not np.isfinite(gain) or gain == 0 else gain
+
+
+def _firing(guess: Guess, steps: Steps, each: bool) -> dict[str, Array]:
+    """Threshold, from what a reset takes away and from where spikes begin; and the height of a spike."""
+    spec, found = guess.spec, {}
+    fired = steps.spk != 0
+    heights = steps.spk[fired]
+    if heights.size and "graded_spikes_factor" in spec.values:
+        found["graded_spikes_factor"] = np.asarray(np.median(heights))
+    threshold = np.asarray(spec.values["threshold"], np.float64)
+    amount = (
+        _amount(guess, steps, each)
+        if spec.reset_mechanism == "subtract" and spec.kind != "Alpha"
+        else threshold * np.nan
+    )
+    trial = spec.with_values(threshold=np.where(np.isfinite(amount), amount, threshold))
+    scaled = steps.scaled(guess.gain) if guess.gain != 1.0 else steps
+    charged = (
+        scaled.move(trial).charged.astype(np.float64)
+        if not spec.reset_delay
+        else steps.after["mem"].astype(np.float64)
+    )
+    axis = 0 if each else None
+    low = np.where(fired, -np.inf, charged).max(axis)
+    high = np.where(fired, charged, np.inf).min(axis)
+    slack = 1e-5 * np.maximum(np.abs(threshold), 1e-30)
+
+    def fits(value: Array) -> Array:
+        return (value >= low - slack) & (value <= high + slack)
+
+    between = np.vectorize(simplest, otypes=[float])(low, high)
+    found["threshold"] = np.where(fits(amount), amount, np.where(fits(threshold), threshold, between))
+    return found
+
+
+def _amount(guess: Guess, steps: Steps, each: bool) -> Array:
+    """What a reset takes off the membrane: median over the steps with one reset."""
+    spec = guess.spec.with_options(reset_mechanism="none", reset_delay=True)
+    scaled = steps.scaled(guess.gain) if guess.gain != 1.0 else steps
+    gap = scaled.move(spec).states["mem"].astype(np.float64) - steps.after["mem"].astype(np.float64)
+    rows = (steps.late != 0) if guess.spec.reset_delay else (steps.spk != 0) & (steps.late == 0)
+    if not rows.any():
+        return np.asarray(np.nan)
+    if not each:
+        return np.asarray(np.median(gap[rows]))
+    picked = np.where(rows, gap, np.nan)
+    some = rows.any(0)
+    medians = np.full(gap.shape[1], np.nan)
+    medians[some] = np.nanmedian(picked[:, some], 0)
+    return medians
+
+
+def simplest(low: float, high: float) -> float:
+    """The number with the fewest digits in ``[low, high)``.
+
+    Example:
+        >>> simplest(1.2374, 1.2612)
+        1.25
+        >>> simplest(0.97, 1.04)
+        1.0
+    """
+    if not np.isfinite(low) and not np.isfinite(high):
+        return np.nan
+    if not np.isfinite(low) or not np.isfinite(high) or low >= high:
+        return float(low if np.isfinite(low) else high)
+    for digits in range(9):
+        for unit in (1.0, 0.5, 0.25):
+            grid = unit * 10.0**-digits
+            value = np.ceil(low / grid) * grid
+            if low <= value < high:
+                return float(round(value, digits + 2))
+    return float((low + high) / 2)

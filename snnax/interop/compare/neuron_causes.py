@@ -1,0 +1,255 @@
+"""Why a neuron behaves differently although it gets the same current: other equations tried on its recorded steps.
+
+The cause is the change to a's neuron, as small as possible, under which every recorded step of ``b`` is what the equations of
+:mod:`snnax.dynamics` make of the recorded state before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnax.errors import ConversionError
+from snnax.interop.compare.evidence import Evidence, Judged, cut
+from snnax.interop.compare.fitting import Guess, fitted
+from snnax.interop.compare.report import Cause
+from snnax.interop.compare.stages import recurrent_current, recurrent_nodes
+from snnax.interop.compare.stateless import edited
+from snnax.interop.compare.transitions import Steps, pick
+from snnax.interop.compare.verdict import float_type
+from snnax.interop.compare.wording import Finding, say_guess, tie_text
+from snnax.interop.nodes.spec import NeuronSpec
+
+Array = np.ndarray
+SAMPLES = 8
+"""How many samples are looked at."""
+
+
+@dataclass(frozen=True)
+class NeuronCase:
+    """A layer whose neurons part.
+
+    Attributes:
+        layer: its name.
+        labels: names of the sides.
+        spec: the neuron of the reference, local to the neurons looked at.
+        other: what b's graph says, if anything.
+        steps: recorded steps of b's neurons.
+        reference: the same of a's.
+        feedbacks: recurrent currents ``[T, P]`` that a defect would make of the recorded spikes, each with its words.
+    """
+
+    layer: str
+    labels: tuple[str, str]
+    spec: NeuronSpec
+    other: NeuronSpec | None
+    steps: Steps
+    reference: Steps
+    feedbacks: tuple[tuple[str, Array], ...]
+
+
+def case_of(found: Evidence, name: str, judged: Judged) -> NeuronCase | None:
+    """Steps of the neurons that part earliest; ``None`` where states or the neuron's parameters are not known."""
+    spec, other = found.specs[name]
+    a, b = found.a.nodes[name], found.replay.nodes[name]
+    if spec is None or not set(spec.states) <= set(a.states) & set(b.states):
+        return None
+    picked = pick(judged.unexplained)
+    samples = np.unique(picked[:, 0])[:SAMPLES]
+    picked = picked[np.isin(picked[:, 0], samples)]
+    picked[:, 0] = np.searchsorted(samples, picked[:, 0])
+    a, b = cut(a, samples), cut(b, samples)
+    feedback, bound = _feedback(found, name, samples)
+    steps = Steps.of(b, picked, float_type(b), feedback, bound)
+    reference = Steps.of(a, picked, float_type(a), feedback, bound)
+    local = None if other is None else steps.local(other)
+    alternatives = tuple(
+        (words, _take(values, picked)) for words, values in _other_feedbacks(found, name, a.spk)
+    )
+    return NeuronCase(name, found.labels, steps.local(spec), local, steps, reference, alternatives)
+
+
+def neuron_causes(case: NeuronCase) -> tuple[Finding, ...]:
+    """The smallest change to a's neuron that makes it b's; empty if b's neuron is a's."""
+    findings: list[Finding] = []
+    spec = case.spec
+    tie = _tie(case)
+    if tie is not None:
+        findings.append(Finding(Cause("threshold comparison", tie)))
+        spec = _at_or_above(spec, case.steps.current.dtype)
+    if not Guess(spec).violations(case.steps):
+        return tuple(findings)
+    reference = spec if tie is None else case.spec
+    trusted = not Guess(reference).violations(case.reference)
+    recurrent = _recurrent(case)
+    if recurrent is not None:
+        return (*findings, Finding(recurrent))
+    if _only_first_step(case, spec):
+        return (*findings, Finding(_initial_state(case)))
+    late = _late_spikes(case)
+    if late is not None:
+        return (*findings, Finding(late))
+    for guess in _guesses(case, spec):
+        if not guess.violations(case.steps):
+            smallest = _reduced(guess, spec, case.steps)
+            return (*findings, *say_guess(case.layer, case.labels, spec, smallest))
+    findings += _best(case, spec, trusted)
+    return tuple(findings)
+
+
+def _guesses(case: NeuronCase, spec: NeuronSpec) -> Iterator[Guess]:
+    """Neurons to try: one other choice, what b's graph says, other numbers, then both."""
+    structures = [
+        spec.with_options(reset_mechanism=mechanism, reset_delay=delay)
+        for mechanism in ("subtract", "zero", "none")
+        for delay in (True, False)
+    ]
+    structures.sort(
+        key=lambda s: (s.reset_mechanism != spec.reset_mechanism) + (s.reset_delay != spec.reset_delay)
+    )
+    for other in structures[1:]:
+        yield Guess(other)
+    if case.other is not None and case.other.kind == spec.kind:
+        yield Guess(case.other)
+    for other in structures:
+        for each in (False, True):
+            yield fitted(other, case.steps, each=each)
+
+
+def _reduced(guess: Guess, spec: NeuronSpec, steps: Steps) -> Guess:
+    """``guess`` with everything put back to ``spec`` that the recording does not need."""
+    if guess.gain != 1.0 and not Guess(guess.spec).violations(steps):
+        guess = Guess(guess.spec)
+    for option in ("reset_mechanism", "reset_delay"):
+        trial = Guess(guess.spec.with_options(**{option: getattr(spec, option)}), guess.gain)
+        guess = guess if trial.violations(steps) else trial
+    for name in guess.spec.values:
+        if name in spec.values:
+            trial = Guess(guess.spec.with_values(**{name: spec.values[name]}), guess.gain)
+            guess = guess if trial.violations(steps) else trial
+    return guess
+
+
+def _best(case: NeuronCase, spec: NeuronSpec, trusted: bool) -> list[Finding]:
+    """The guess that leaves the fewest steps open, if it explains most of them; else that nothing does."""
+    a, b = case.labels
+    if not trusted:
+        text = f"what {a} recorded at {case.layer} is not what its own parameters make of it; its graph or spec is wrong."
+        return [Finding(Cause("unknown", text, certain=False))]
+    before = Guess(spec).violations(case.steps)
+    best = min(_guesses(case, spec), key=lambda guess: guess.violations(case.steps))
+    if best.violations(case.steps) < before / 10:
+        return [
+            Finding(Cause(f.cause.kind, f.cause.text, certain=False), f.decays)
+            for f in say_guess(case.layer, case.labels, spec, best)
+        ]
+    text = f"{b}'s {case.layer} takes {before} steps that no reset, decay, threshold or gain makes of its state and current."
+    return [Finding(Cause("unknown", text, certain=False))]
+
+
+def _at_or_above(spec: NeuronSpec, dtype: np.dtype) -> NeuronSpec:
+    """A neuron that also fires at its threshold: one whose threshold is the number below it."""
+    threshold = np.asarray(spec.values["threshold"]).astype(dtype)
+    return spec.with_values(threshold=np.nextafter(threshold, np.asarray(-np.inf, dtype)))
+
+
+def _tie(case: NeuronCase) -> str | None:
+    """Words for the side that fires with its membrane at the threshold, if one does and the other does not."""
+    fires = []
+    for steps in (case.reference, case.steps):
+        dtype = steps.current.dtype
+        charged = steps.after["mem"] if case.spec.reset_delay else steps.move(case.spec).charged
+        level = charged.astype(dtype) == np.asarray(case.spec.values["threshold"]).astype(dtype)
+        fires.append(bool(level.any()) and bool((steps.spk[level] != 0).all()))
+    return tie_text(case.labels, fires[0]) if fires[0] != fires[1] else None
+
+
+def _only_first_step(case: NeuronCase, spec: NeuronSpec) -> bool:
+    wrong = case.steps.violations(spec)
+    return len(wrong) > 1 and not wrong[1:].any()
+
+
+def _initial_state(case: NeuronCase) -> Cause:
+    a, b = case.labels
+    move = case.steps.move(case.spec)
+    gaps = {
+        name: float(np.abs(case.steps.after[name][0] - state[0]).max()) for name, state in move.states.items()
+    }
+    name = max(gaps, key=lambda key: gaps[key])
+    return Cause(
+        "initial state",
+        f"{b}'s {case.layer} starts from another state than zero ({name} is off by up to {gaps[name]:.4g} after the first "
+        f"step) and then does what {a}'s does; reset its hidden state before the run.",
+    )
+
+
+def _late_spikes(case: NeuronCase) -> Cause | None:
+    """b emits the spike of each step one step later."""
+    steps, dtype = case.steps, case.steps.current.dtype
+    limit = np.asarray(case.spec.values["threshold"]).astype(dtype)
+    above = (steps.after["mem"] > limit).astype(np.float64)
+    late = bool((np.sign(np.abs(steps.spk[1:])) == above[:-1]).all()) and not steps.spk[0].any()
+    if not late or not case.spec.reset_delay or np.array_equal(above, np.sign(np.abs(steps.spk))):
+        return None
+    a, b = case.labels
+    return Cause(
+        "delay",
+        f"{b}'s {case.layer} emits its spikes one step after its membrane crosses the threshold, {a}'s at once.",
+    )
+
+
+def _recurrent(case: NeuronCase) -> Cause | None:
+    """Another recurrent current under which b's steps are those of a's neuron."""
+    for words, feedback in case.feedbacks:
+        steps = case.steps.with_feedback(feedback)
+        if not Guess(case.spec).violations(steps):
+            kind = "recurrent bias" if "bias" in words else "weights"
+            return Cause(kind, words)
+    return None
+
+
+def _take(values: Array, picked: Array) -> Array:
+    return values.reshape(len(values), values.shape[1], -1)[:, picked[:, 0], picked[:, 1]]
+
+
+def _feedback(found: Evidence, name: str, samples: Array) -> tuple[Array | None, Array | float]:
+    low, high = int(samples.min()), int(samples.max()) + 1
+    bound = found.bounds.of(name, slice(low, high), found.specs[name][0])
+    shape = found.a.nodes[name].spk[:, low:high].shape
+    feedback = None if bound.feedback is None else bound.feedback[:, samples - low]
+    return feedback, np.broadcast_to(bound.feedback_bound, shape)[:, samples - low]
+
+
+def _other_feedbacks(found: Evidence, name: str, spk: Array) -> Iterator[tuple[str, Array]]:
+    """Recurrent currents that a defect would make of the recorded spikes, and what to call it."""
+    a, b = found.labels
+    nodes = recurrent_nodes(found.stages, name, found.specs[name][0])
+    if len(nodes) != 1:
+        return
+    try:
+        given = recurrent_current(nodes, spk)
+        bias = getattr(nodes[0], "bias", None)
+        weight = np.asarray(getattr(nodes[0], "weight", np.zeros(0)))
+        if bias is not None and np.any(bias):
+            silent = recurrent_current([edited(nodes[0], bias=np.zeros_like(bias))], spk)
+            yield f"{b} leaves out the recurrent bias of {name}, which {a} adds at each step.", silent
+            first = np.concatenate([silent[:1], given[1:]])
+            yield (
+                f"{b} leaves out the recurrent bias of {name} at the first step, {a} adds it at each.",
+                first,
+            )
+        if weight.ndim == 2:
+            twin = edited(nodes[0], weight=weight.T)
+            yield (
+                f"{b} uses the recurrent weights of {name} with inputs and outputs swapped.",
+                recurrent_current([twin], spk),
+            )
+        yield f"{b} leaves out the recurrent weights of {name}.", np.zeros_like(given)
+        yield (
+            f"{b} feeds the spikes of {name} back a step later than {a}.",
+            np.concatenate([given[:1], given[:-1]]),
+        )
+    except (ConversionError, ValueError, IndexError):
+        return
