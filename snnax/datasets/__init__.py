@@ -2,8 +2,8 @@
 
 Example:
     >>> from snnax import datasets
-    >>> images, labels = datasets.digits("test")  # doctest: +SKIP
-    >>> images.shape  # doctest: +SKIP
+    >>> images, labels = datasets.digits("test")
+    >>> images.shape
     (360, 1, 8, 8)
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
@@ -10,11 +12,11 @@ from snnax.errors import ArgumentError, MissingDependencyError
 FOLDS = 5
 
 
-def digits(split: str = "train", dtype: DTypeLike = np.float32) -> tuple[NDArray, NDArray[np.int64]]:
+def digits(split: str = "train", dtype: DTypeLike = np.float32) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The 1797 handwritten digits that come with scikit-learn, in a fixed split.
 
-    Sorted by label, every fifth digit is held out: 360 for testing, 35 to 37 of each class, and the other 1437
-    for training. The 13 people who wrote them are in both sets.
+    Sorted by label, every fifth digit is held out: 360 for testing, 35 to 37 of each class, and the other
+    1437 for training. The 13 people who wrote them are in both sets.
 
     Args:
         split: ``"train"`` or ``"test"``.
@@ -29,8 +31,8 @@ def digits(split: str = "train", dtype: DTypeLike = np.float32) -> tuple[NDArray
         MissingDependencyError: scikit-learn is not installed.
 
     Example:
-        >>> images, labels = digits("test")  # doctest: +SKIP
-        >>> images.shape, labels.shape, float(images.max())  # doctest: +SKIP
+        >>> images, labels = digits("test")
+        >>> images.shape, labels.shape, float(images.max())
         ((360, 1, 8, 8), (360,), 1.0)
 
     Source: E. Alpaydin, C. Kaynak (1998), Optical recognition of handwritten digits, UCI Machine Learning

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import snntorch as snn
@@ -149,7 +150,9 @@ def recurrent_conv() -> nn.Module:
         snn.RLeaky(beta=0.7, conv2d_channels=3, kernel_size=3, init_hidden=True),
         nn.Flatten(),
         nn.Linear(108, 4),
-        snn.RLeaky(beta=0.7, all_to_all=False, V=torch.tensor([0.3, -0.4, 0.1, 0.2]), init_hidden=True, output=True),
+        snn.RLeaky(
+            beta=0.7, all_to_all=False, V=torch.tensor([0.3, -0.4, 0.1, 0.2]), init_hidden=True, output=True
+        ),
     )
 
 
@@ -454,7 +457,9 @@ class Functional(nn.Module):
     def forward(self, x):
         x = F.conv2d(x, self.weight, self.bias, stride=2, padding=1)
         norm = self.norm
-        x = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, self.training, eps=norm.eps)
+        x = F.batch_norm(
+            x, norm.running_mean, norm.running_var, norm.weight, norm.bias, self.training, eps=norm.eps
+        )
         x = self.lif1(x)
         self.count = self.count + x.sum()
         x = F.dropout(F.lp_pool2d(x, 1, 2), 0.5, self.training)
@@ -504,6 +509,34 @@ class WithSteps(nn.Module):
             spk, mem = self.lif(self.fc(x), mem)
             rec.append(spk)
         return torch.stack(rec)
+
+
+class Net(nn.Module):
+    """A network whose ``forward`` is given as a function of the network and its input."""
+
+    def __init__(self, forward: Any, *, init_hidden: bool = False, **layers: nn.Module) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.lif1, self.lif2 = (snn.Leaky(beta=0.9, init_hidden=init_hidden) for _ in range(2))
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+        self.body = forward
+
+    def forward(self, x):
+        return self.body(self, x)
+
+
+def loop(step: Any, steps: int = 5) -> Any:
+    """A forward that runs ``step(net, x, mem, t) -> spk, mem`` on one frame, and stacks the spikes."""
+
+    def forward(net, x):
+        mem, spikes = net.lif1.reset_mem(), []
+        for t in range(steps):
+            spk, mem = step(net, x, mem, t)
+            spikes.append(spk)
+        return torch.stack(spikes)
+
+    return forward
 
 
 _STYLES = ("index", "iterate", "unbind", "split", "slice", "ellipsis")

@@ -8,7 +8,7 @@ from snnax.interop.compare.current_causes import CurrentCase, current_causes
 from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.neuron_causes import case_of, neuron_causes
 from snnax.interop.compare.report import Cause
-from snnax.interop.compare.wording import Finding, say
+from snnax.interop.compare.wording import Finding, Wording
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray
@@ -64,11 +64,14 @@ def _by_graph(found: Evidence, name: str) -> list[Finding]:
     if left is None or right is None:
         return []
     a, b = found.labels
+    shape = found.a.nodes[name].spk.shape[2:]
     kinds = {"beta": "beta", "alpha": "alpha", "threshold": "threshold", "graded_spikes_factor": "gain"}
     for key, kind in kinds.items():
         u, v = left.values.get(key), right.values.get(key)
         if u is not None and v is not None and not np.allclose(u, v, rtol=1e-6, atol=0):
-            return [Finding(Cause(kind, f"{b} has {key} {say(v)} where {a} has {say(u)}.", certain=False))]
+            u, v = (np.broadcast_to(w, shape).ravel() for w in (u, v))
+            words = Wording(found.labels, name, np.arange(u.size), shape)
+            return [Finding(Cause(kind, words.compared(f"has {key}", u, v), certain=False))]
     for option in ("reset_mechanism", "reset_delay"):
         u, v = getattr(left, option), getattr(right, option)
         if u != v:

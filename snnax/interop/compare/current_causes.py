@@ -289,11 +289,11 @@ def _linear_in_spikes(case: CurrentCase) -> Cause | None:
     )
     if len(rows) < 2 * rows.shape[1]:
         return None
-    target = case.b.reshape(len(rows), -1)
+    target = (case.b - case.a).reshape(len(rows), -1)
     weights, *_ = np.linalg.lstsq(rows, target, rcond=None)
     if np.abs(rows @ weights - target).max() > 2 * case.tolerance:
         return None
-    differ = np.abs(weights[:-1].T - np.asarray(node.weight))
+    differ = np.abs(weights[:-1])
     return Cause(
         "weights",
         f"{case.found.labels[1]} multiplies the spikes into {case.layer} by other weights than {name} has in "

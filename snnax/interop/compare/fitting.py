@@ -32,38 +32,43 @@ def fitted(spec: NeuronSpec, steps: Steps, *, each: bool) -> Guess:
         steps: what was recorded.
         each: decays and thresholds for each neuron, instead of one for all.
     """
-    values, gain = _decays(spec, steps, each)
+    _, groups = np.unique(steps.neurons, return_inverse=True)
+    groups = groups if each else np.zeros_like(groups)
+    values, gain = _decays(spec, steps, groups)
     guess = Guess(spec.with_values(**values), gain)
-    return Guess(guess.spec.with_values(**_firing(guess, steps, each)), gain)
+    return Guess(guess.spec.with_values(**_firing(guess, steps, groups)), gain)
 
 
-def _decays(spec: NeuronSpec, steps: Steps, each: bool) -> tuple[dict[str, Array], float]:
+def _decays(spec: NeuronSpec, steps: Steps, groups: Array) -> tuple[dict[str, Array], float]:
     """Decay of each state, and the gain, from steps without a reset."""
-    free = steps.free if spec.reset_mechanism != "none" else np.ones(steps.spk.shape, bool)
-    before, after = (
-        {k: v.astype(np.float64) for k, v in states.items()} for states in (steps.before, steps.after)
-    )
+    before, after = ({k: v.astype(np.float64) for k, v in s.items()} for s in (steps.before, steps.after))
+    every = np.ones(steps.spk.shape, bool)
+    free = every if spec.reset_mechanism == "none" else steps.free
     x = steps.current.astype(np.float64)
     extra = 0.0 if steps.feedback is None else steps.feedback.astype(np.float64)
     if spec.kind == "Alpha":
-        alpha = _slope(before["syn_exc"], after["syn_exc"] - x, free, each)
-        beta = _slope(before["syn_inh"], after["syn_inh"] + x, free, each)
+        alpha = _slope(before["syn_exc"], after["syn_exc"] - x, free, groups)
+        beta = _slope(before["syn_inh"], after["syn_inh"] + x, free, groups)
         return _known(spec, alpha=alpha, beta=beta), 1.0
-    if spec.kind in ("Synaptic", "RSynaptic"):
-        every = np.ones(free.shape, bool)
-        gain = _gain(before["syn"], x, after["syn"] - extra, every)
-        alpha = _slope(before["syn"], after["syn"] - extra - gain * x, every, each)
-        beta = _slope(before["mem"], after["mem"] - after["syn"], free, each)
+    second = spec.kind in ("Synaptic", "RSynaptic")
+    state, rows = ("syn", every) if second else ("mem", free)
+    gain = _gain(before[state], x, after[state] - extra, rows)
+    drive = after["syn"] if second else gain * x + extra
+    beta = _slope(before["mem"], after["mem"] - drive, free, groups)
+    if spec.reset_mechanism == "subtract":
+        taken = (steps.late if spec.reset_delay else steps.spk) != 0
+        whole = after["mem"] - drive + taken * np.asarray(spec.values["threshold"], np.float64)
+        beta = np.where(np.isfinite(beta), beta, _slope(before["mem"], whole, every, groups))
+    if second:
+        alpha = _slope(before["syn"], after["syn"] - extra - gain * x, every, groups)
         return _known(spec, alpha=alpha, beta=beta), gain
-    gain = _gain(before["mem"], x, after["mem"] - extra, free)
-    beta = _slope(before["mem"], after["mem"] - extra - gain * x, free, each)
     if spec.kind != "Lapicque":
         return _known(spec, beta=beta), gain
     step = np.asarray(spec.values["time_step"], np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        capacity = step / gain
+        capacity = step / gain + np.zeros_like(beta)
         resistance = step / ((1 - beta) * capacity)
-    return _known(spec, R=resistance, C=np.broadcast_to(capacity, resistance.shape)), 1.0
+    return _known(spec, R=resistance, C=capacity), 1.0
 
 
 def _known(spec: NeuronSpec, **values: Array) -> dict[str, Array]:
@@ -71,13 +76,12 @@ def _known(spec: NeuronSpec, **values: Array) -> dict[str, Array]:
     return {k: np.where(np.isfinite(v), v, np.asarray(spec.values[k], np.float64)) for k, v in values.items()}
 
 
-def _slope(x: Array, y: Array, rows: Array, each: bool) -> Array:
-    """``k`` in ``y = k x``, for all neurons or for each ``[P]``; NaN where nothing tells."""
+def _slope(x: Array, y: Array, rows: Array, groups: Array) -> Array:
+    """``k`` in ``y = k x`` for each group of neurons, at each neuron ``[P]``; NaN where nothing tells."""
     weight = np.where(rows, x, 0.0)
-    axis = 0 if each else None
-    power, product = (weight * x).sum(axis), (weight * y).sum(axis)
+    power, product = (np.bincount(groups, (weight * v).sum(0)) for v in (x, y))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(product / np.where(power > 0, power, np.nan))
+        return np.asarray(product / np.where(power > 0, power, np.nan))[groups]
 
 
 def _gain(state: Array, x: Array, y: Array, rows: Array) -> float:
@@ -93,54 +97,45 @@ def _gain(state: Array, x: Array, y: Array, rows: Array) -> float:
     return 1.0 if abs(gain - 1) < 1e-5 or not np.isfinite(gain) or gain == 0 else gain
 
 
-def _firing(guess: Guess, steps: Steps, each: bool) -> dict[str, Array]:
+def _firing(guess: Guess, steps: Steps, groups: Array) -> dict[str, Array]:
     """Threshold, from what a reset takes away and from where spikes begin; and the height of a spike."""
     spec, found = guess.spec, {}
     fired = steps.spk != 0
     heights = steps.spk[fired]
     if heights.size and "graded_spikes_factor" in spec.values:
         found["graded_spikes_factor"] = np.asarray(np.median(heights))
-    threshold = np.asarray(spec.values["threshold"], np.float64)
-    amount = (
-        _amount(guess, steps, each)
-        if spec.reset_mechanism == "subtract" and spec.kind != "Alpha"
-        else threshold * np.nan
-    )
-    trial = spec.with_values(threshold=np.where(np.isfinite(amount), amount, threshold))
-    scaled = steps.scaled(guess.gain) if guess.gain != 1.0 else steps
-    charged = (
-        scaled.move(trial).charged.astype(np.float64)
-        if not spec.reset_delay
-        else steps.after["mem"].astype(np.float64)
-    )
-    axis = 0 if each else None
-    low = np.where(fired, -np.inf, charged).max(axis)
-    high = np.where(fired, charged, np.inf).min(axis)
+    threshold = np.broadcast_to(np.asarray(spec.values["threshold"], np.float64), groups.shape)
+    amount = np.full(groups.shape, np.nan)
+    if spec.reset_mechanism == "subtract" and spec.kind != "Alpha":
+        amount = _amount(guess, steps, groups)
+    charged = steps.after["mem"].astype(np.float64)
+    if not spec.reset_delay:
+        trial = spec.with_values(threshold=np.where(np.isfinite(amount), amount, threshold))
+        charged = steps.scaled(guess.gain).move(trial).charged.astype(np.float64)
+    low, high = np.full(groups.max() + 1, -np.inf), np.full(groups.max() + 1, np.inf)
+    np.maximum.at(low, groups, np.where(fired, -np.inf, charged).max(0))
+    np.minimum.at(high, groups, np.where(fired, charged, np.inf).min(0))
+    between = np.array([simplest(*ends) for ends in zip(low, high, strict=True)])[groups]
     slack = 1e-5 * np.maximum(np.abs(threshold), 1e-30)
 
     def fits(value: Array) -> Array:
-        return (value >= low - slack) & (value <= high + slack)
+        return (value >= low[groups] - slack) & (value <= high[groups] + slack)
 
-    between = np.vectorize(simplest, otypes=[float])(low, high)
     found["threshold"] = np.where(fits(amount), amount, np.where(fits(threshold), threshold, between))
     return found
 
 
-def _amount(guess: Guess, steps: Steps, each: bool) -> Array:
-    """What a reset takes off the membrane: median over the steps with one reset."""
+def _amount(guess: Guess, steps: Steps, groups: Array) -> Array:
+    """What a reset takes off the membrane: median over the steps with one reset, at each neuron ``[P]``."""
     spec = guess.spec.with_options(reset_mechanism="none", reset_delay=True)
-    scaled = steps.scaled(guess.gain) if guess.gain != 1.0 else steps
-    gap = scaled.move(spec).states["mem"].astype(np.float64) - steps.after["mem"].astype(np.float64)
+    after = steps.after["mem"].astype(np.float64)
+    gap = steps.scaled(guess.gain).move(spec).states["mem"].astype(np.float64) - after
     rows = (steps.late != 0) if guess.spec.reset_delay else (steps.spk != 0) & (steps.late == 0)
-    if not rows.any():
-        return np.asarray(np.nan)
-    if not each:
-        return np.asarray(np.median(gap[rows]))
-    picked = np.where(rows, gap, np.nan)
-    some = rows.any(0)
-    medians = np.full(gap.shape[1], np.nan)
-    medians[some] = np.nanmedian(picked[:, some], 0)
-    return medians
+    medians = np.full(groups.max() + 1, np.nan)
+    for group in np.unique(groups):
+        values = gap[rows & (groups == group)]
+        medians[group] = np.median(values) if values.size else np.nan
+    return medians[groups]
 
 
 def simplest(low: float, high: float) -> float:

@@ -19,7 +19,7 @@ from snnax.interop.compare.stages import recurrent_current, recurrent_nodes
 from snnax.interop.compare.stateless import edited
 from snnax.interop.compare.transitions import Steps, pick
 from snnax.interop.compare.verdict import float_type
-from snnax.interop.compare.wording import Finding, say_guess, tie_text
+from snnax.interop.compare.wording import Finding, Wording, tie_text
 from snnax.interop.nodes.spec import NeuronSpec
 
 Array = np.ndarray
@@ -48,6 +48,11 @@ class NeuronCase:
     steps: Steps
     reference: Steps
     feedbacks: tuple[tuple[str, Array], ...]
+
+    @property
+    def wording(self) -> Wording:
+        """How to speak about its neurons."""
+        return Wording(self.labels, self.layer, self.steps.neurons, self.steps.shape)
 
 
 def case_of(found: Evidence, name: str, judged: Judged) -> NeuronCase | None:
@@ -94,7 +99,7 @@ def neuron_causes(case: NeuronCase) -> tuple[Finding, ...]:
     for guess in _guesses(case, spec):
         if not guess.violations(case.steps):
             smallest = _reduced(guess, spec, case.steps)
-            return (*findings, *say_guess(case.layer, case.labels, spec, smallest))
+            return (*findings, *case.wording.findings(spec, smallest))
     findings += _best(case, spec, trusted)
     return tuple(findings)
 
@@ -143,7 +148,7 @@ def _best(case: NeuronCase, spec: NeuronSpec, trusted: bool) -> list[Finding]:
     if best.violations(case.steps) < before / 10:
         return [
             Finding(Cause(f.cause.kind, f.cause.text, certain=False), f.decays)
-            for f in say_guess(case.layer, case.labels, spec, best)
+            for f in case.wording.findings(spec, best)
         ]
     text = f"{b}'s {case.layer} takes {before} steps that no reset, decay, threshold or gain makes of its state and current."
     return [Finding(Cause("unknown", text, certain=False))]

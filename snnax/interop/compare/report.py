@@ -97,6 +97,8 @@ class LayerReport:
         first: first unexplained difference.
         causes: likely causes, the first one first.
         bound_source: ``"weights"`` or ``"estimate"``: what the bound of the currents was computed from.
+        spikes: how many spikes ``a`` emitted.
+        follows: whether it does as it should, but differs end to end after another layer that does not.
         notes: what could not be compared.
     """
 
@@ -111,6 +113,8 @@ class LayerReport:
     first: Divergence | None = None
     causes: tuple[Cause, ...] = ()
     bound_source: str = "weights"
+    spikes: int = 0
+    follows: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -120,9 +124,13 @@ class LayerReport:
 
     @property
     def status(self) -> str:
-        """``"equal"`` (no spike differs), ``"rounding"`` (all that differ are explained) or ``"unexplained"``."""
+        """``"equal"``: no spike differs; ``"rounding"``: all that differ are explained; ``"unexplained"``; or
+        ``"follows"``: the layer itself is right, and differs end to end because of another that is not.
+        """
         if self.unexplained:
             return "unexplained"
+        if self.follows:
+            return "follows"
         return "rounding" if self.explained or self.end_to_end.spike_mismatches else "equal"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from snnax.errors import ArgumentError
@@ -57,6 +59,8 @@ def _compare(a: Side, b: Side, x: Array, gradients: bool) -> Report:
         for name, judged in forced.items()
     ]
     outputs, notes = compare_outputs(found)
+    if any(layer.unexplained for layer in layers):
+        layers = [replace(n, follows=not n.unexplained and n.end_to_end.spike_mismatches > 0) for n in layers]
     layers += outputs
     flips = sum(layer.end_to_end.spike_mismatches for layer in layers)
     pairs = compare_gradients(a, b, x, found.types) if gradients else ()
@@ -110,6 +114,7 @@ def _layer(
         first=judged.divergence(found, name, other, judged.unexplained),
         causes=causes,
         bound_source=forced.bound_source,
+        spikes=int(np.count_nonzero(a.spk)),
         notes=tuple(_notes(found, name, a, b, forced)),
     )
 

@@ -8,10 +8,20 @@ if TYPE_CHECKING:
     from snnax.interop.compare.report import Divergence, LayerReport, Report
 
 _HEAD = (
-    ("layer", "kind", "neurons", "end to end", "", "layer by layer", "", "", "", "verdict"),
-    ("", "", "", "spikes", "membrane", "spikes", "rounding", "unexplained", "membrane", ""),
+    "layer",
+    "kind",
+    "neurons",
+    "spikes",
+    "differ",
+    "membrane",
+    "differ",
+    "rounding",
+    "unexplained",
+    "membrane",
+    "verdict",
 )
-_LEFT = (0, 1, 9)
+_GROUPS = ((4, 6, "end to end"), (6, 10, "layer by layer"))
+_LEFT = (0, 1, 10)
 
 
 def text(report: Report) -> str:
@@ -20,7 +30,7 @@ def text(report: Report) -> str:
     title = (
         f"{a} against {b}: {report.steps} steps, {_count(report.neuron_steps)} neuron-steps, {report.dtype}"
     )
-    lines = [title, *_aligned([*_HEAD, *(_row(layer) for layer in report.layers)])]
+    lines = [title, *_aligned([_HEAD, *(_row(layer) for layer in report.layers)])]
     for gradient in report.gradients:
         judged = "" if report.gradients_judged else " (not judged)"
         agree = "agrees" if gradient.agree else "differs"
@@ -92,6 +102,7 @@ def _row(layer: LayerReport) -> tuple[str, ...]:
         layer.name,
         layer.kind,
         "x".join(map(str, layer.shape)),
+        _count(layer.spikes),
         _count(layer.end_to_end.spike_mismatches),
         _gap(layer.end_to_end.max_mem_gap),
         _count(layer.layerwise.spike_mismatches),
@@ -103,20 +114,19 @@ def _row(layer: LayerReport) -> tuple[str, ...]:
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Columns as wide as their entries; a heading may run into the empty one beside it."""
-    body = rows[1:]
-    widths = [max(len(row[i]) for row in body) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(c.ljust(w) if i in _LEFT else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths)))
-        for r in body
-    ]
-    offsets = [sum(widths[:i]) + 2 * i for i in range(len(widths))]
+    """Columns as wide as their entries under one heading, groups of columns under another."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        padded = [c.ljust(w) if i in _LEFT else c.rjust(w) for i, (c, w) in enumerate(cells)]
+        lines.append("  ".join(padded).rstrip())
     head = ""
-    for i, cell in enumerate(rows[0]):
-        if cell:
-            head = head.ljust(offsets[i]) + cell
-    rule = "-" * max(map(len, (head, *lines)))
-    return [head.rstrip(), lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:]), rule]
+    for begin, end, words in _GROUPS:
+        width = sum(widths[begin:end]) + 2 * (end - begin - 1)
+        head = head.ljust(sum(widths[:begin]) + 2 * begin) + f" {words} ".center(width, "-")
+    rule = "-" * max(map(len, lines))
+    return [head, lines[0], rule, *lines[1:], rule]
 
 
 def _count(number: int) -> str:

@@ -87,7 +87,7 @@ class Steps:
 
     def scaled(self, gain: float) -> Steps:
         """The same steps as if the neurons took their input times ``gain``."""
-        return replace(self, current=(self.current * gain).astype(self.current.dtype))
+        return self if gain == 1.0 else replace(self, current=(self.current * gain).astype(self.current.dtype))
 
     def with_feedback(self, feedback: Array) -> Steps:
         """The same steps under another recurrent current ``[T, P]``."""

@@ -64,14 +64,14 @@ class Chains:
             if len(chain) < num_steps:
                 raise ConversionError(
                     first.name,
-                    f"it continues from its own state for {len(chain)} of {num_steps} steps only, so its state is "
-                    "reset or replaced inside the loop over time",
+                    f"it continues from its own state for {len(chain)} of {num_steps} steps only, so its "
+                    "state is reset or replaced inside the loop over time",
                     _OWN,
                 )
             if not looped and None in first.states.values():
                 raise ConversionError(
                     first.name,
-                    "its state is set to zero inside forward, which runs one step, so each step forgets the one before",
+                    "forward sets its state to zero and runs one step, so that each call forgets the last",
                     "Take the state as an argument of forward and return the new one, build the neuron with "
                     "init_hidden=True, or loop over time inside forward and return torch.stack(spk_rec).",
                 )
@@ -79,14 +79,16 @@ class Chains:
     def shared_state(self, num_steps: int = 1) -> ConversionError:
         """The error for a state that is advanced more than once in a step."""
         name = max(self._chains, key=len)[0].name
-        return ConversionError(name, f"{self.longest} calls in {num_steps} steps advance the same state", _OWN)
+        times = f"{self.longest} times in {num_steps} {'step' if num_steps == 1 else 'steps'}"
+        return ConversionError(name, f"its state is advanced {times}: two layers share it", _OWN)
 
     def blocked(self, num_steps: int) -> frozenset[str]:
         """Modules with several layers, of which one runs all steps before the next starts."""
         found = set()
         for name in {chain[0].name for chain in self._chains}:
             chains = [c for c in self._chains if c[0].name == name]
-            order = [self.chain_of(op) for op in sorted((op for c in chains for op in c), key=lambda op: op.index)]
+            calls = sorted((op for chain in chains for op in chain), key=lambda op: op.index)
+            order = [self.chain_of(op) for op in calls]
             numbers = sorted(set(order))
             blocks = [n for n in numbers for _ in range(num_steps)]
             if len(chains) > 1 and order != numbers * num_steps:
@@ -98,22 +100,24 @@ class Chains:
 
 def _previous(op: Op) -> Op | None:
     """The call whose states ``op`` continues from; None for an initial state."""
-    before = {port: value for port, value in op.states.items() if value is not None and value.op.kind == "neuron"}
+    calls = []
     for port, value in op.states.items():
         if value is None or value.op.kind == "arg":
             continue
-        if value.op.kind not in ("neuron", "state"):
+        source = value.op
+        if source.kind not in ("neuron", "state"):
             raise ConversionError(
                 op.name,
-                f"its {port} was changed between two steps, by {value.op.name} in the forward of {value.op.where!r}",
+                f"its {port} was changed between two steps, by {source.name} in forward of {source.where!r}",
                 "Hand the state on as the neuron returned it.",
             )
-        if value.op.module is not op.module or value.port != port and value.op.kind == "neuron":
-            whose = (value.port, value.op.name) if value.op.kind == "neuron" else (value.op.name, value.op.where)
-            raise ConversionError(op.name, f"the {port} it is given is the {whose[0]} of {whose[1]!r}", _OWN)
-    if not before:
+        state, owner = (value.port, source.name) if source.kind == "neuron" else (source.name, source.where)
+        if source.module is not op.module or state != port:
+            raise ConversionError(op.name, f"the {port} it is given is the {state} of {owner!r}", _OWN)
+        if source.kind == "neuron":
+            calls.append(source)
+    if not calls:
         return None
-    calls = {value.op for value in before.values()}
-    if len(calls) > 1 or len(before) < len(op.states):
+    if len(set(calls)) > 1 or len(calls) < len(op.states):
         raise ConversionError(op.name, f"its states {', '.join(op.states)} come from different steps", _OWN)
-    return calls.pop()
+    return calls[0]

@@ -1,4 +1,4 @@
-"""The demo's network: a convolutional spiking network as snnTorch's users write them, with trained weights."""
+"""The demo's network: a convolutional spiking network as snnTorch's users write them, with its weights."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def digits_network(weights: bool = True) -> nn.Sequential:
 
     Two convolutions and two dense layers, each followed by Leaky neurons: with batch normalisation before and
     pooling after the spikes in the first stage, pooling before them in the second; a learned decay for each
-    neuron, another threshold and two surrogates on the way, so that a port has something to prove. Show it the
-    same ``[B, 1, 8, 8]`` images for 25 steps; the class with most spikes wins. Call ``snntorch.utils.reset``
-    before each batch.
+    neuron, another threshold and two surrogates on the way, so that a port has something to prove. Show it
+    the same ``[B, 1, 8, 8]`` images for 25 steps; the class with most spikes wins. Call
+    ``snntorch.utils.reset`` before each batch.
 
     Args:
-        weights: load the weights that ``benchmarks/train_digits.py`` trained and shipped with this package, and
-            return the network in evaluation mode; else a fresh network in training mode.
+        weights: load the weights that ``benchmarks/train_digits.py`` trained, which come with this package,
+            and return the network in evaluation mode; else a fresh network in training mode.
 
     Returns:
         The network; each call is one step and returns ``(spk, mem)``, ``[B, 10]`` each.
 
     Example:
         >>> import torch
-        >>> net = digits_network()  # doctest: +SKIP
-        >>> spk, mem = net(torch.rand(5, 1, 8, 8))  # doctest: +SKIP
-        >>> spk.shape  # doctest: +SKIP
+        >>> net = digits_network()
+        >>> spk, mem = net(torch.rand(5, 1, 8, 8))
+        >>> spk.shape
         torch.Size([5, 10])
     """
     sharp = surrogate.fast_sigmoid(slope=10)

@@ -19,6 +19,7 @@ from snnax.interop.snntorch.records import Op, Value
 from snnax.interop.snntorch.step_graph import Source, StepGraph
 from snnax.interop.snntorch.steps import Loop, Step, build_step, difference
 
+_Threads = tuple[tuple[int, Source], ...]
 _STACK = "Collect one output per step: spk_rec.append(spk), then return torch.stack(spk_rec)."
 
 
@@ -80,7 +81,7 @@ def fold(recording: Recording) -> StepGraph:
     shape = sample.shape[layout.lead :]
     if not shape:
         raise ShapeError(
-            f"the sample of {recording.label} has shape {sample.shape}, in which nothing is left for features. "
+            f"the sample of {recording.label} has shape {sample.shape}, where nothing is left for features. "
             "Pass one step as [B, ...], or a sequence as [T, B, ...]: x[None] adds a batch of one."
         )
     states, new = _threaded(recording, chains, step, looped)
@@ -119,6 +120,12 @@ def _no_record(recording: Recording, loop: Loop, layout: Layout) -> ConversionEr
         f"its forward loops over {loop.num_steps} steps and returns only the last one, or a sum over time",
         _STACK,
     )
+    if layout != Layout.STEP and loop.num_steps == 1:
+        return ConversionError(
+            recording.label,
+            "its forward takes one entry of an axis of the sample, and runs one step",
+            "Only time may be indexed, in a loop that returns every step; select channels elsewhere.",
+        )
     if layout != Layout.STEP:
         return last
     try:
@@ -160,18 +167,18 @@ def _input(recording: Recording, live: list[Op]) -> Value:
     used = {op for op in live if op.kind == "arg"}
     for op in sorted(used, key=lambda op: op.position):
         if op.position in recording.probes or op.position in states:
+            also = "as a neuron's state" if op.position in states else "and the sample does not hold it"
             raise ConversionError(
                 recording.label,
-                f"its forward uses the argument {op.name!r} as a signal"
-                + (" and as a neuron's state" if op.position in states else ", and the sample does not hold it"),
-                "Pass sample=(x, ...) with all positional arguments, and use a neuron's state only for that neuron.",
+                f"its forward uses the argument {op.name!r} as a signal, {also}",
+                "Pass sample=(x, ...) with all positional arguments; feed states to their neurons only.",
             )
     if len(used) != 1:
         names = ", ".join(sorted(op.name for op in used)) or "none"
         raise ConversionError(
             recording.label,
             f"its forward must use exactly one argument as its input, and uses {names}",
-            "Join the inputs into one tensor and split it with layers, or pass the sample that the network reads.",
+            "Join several inputs into one tensor and split it with layers.",
         )
     op = used.pop()
     return Value(op, "out", op.shape)
@@ -199,7 +206,9 @@ def _find_layout(recording: Recording, live: list[Op], sample: Value) -> tuple[L
             raise error from None
 
 
-def _outputs(recording: Recording, layouts: Layouts, num_steps: int) -> tuple[list[Any], list[int | None], bool]:
+def _outputs(
+    recording: Recording, layouts: Layouts, num_steps: int
+) -> tuple[list[Any], list[int | None], bool]:
     """What is returned per step: values, or lists of values over time, and the axis of time in each.
 
     The axis is None for a list over time and -1 for a tensor of one step.
@@ -219,7 +228,7 @@ def _outputs(recording: Recording, layouts: Layouts, num_steps: int) -> tuple[li
         for value in _flat(part):
             found = layouts.of(value.op)
             if found not in (Layout.STEP, Layout.TIME_FIRST, Layout.BATCH_FIRST):
-                raise ConversionError(recording.label, f"it returns a tensor laid out as {found.value}", _STACK)
+                raise ConversionError(recording.label, f"it returns a tensor {found.value}", _STACK)
             outputs.append(value)
             axes.append({Layout.STEP: -1, Layout.TIME_FIRST: 0}.get(found, 1))
     return outputs, axes, single
@@ -230,9 +239,7 @@ def _is_record(values: list[Any], layouts: Layouts) -> bool:
     return all(isinstance(v, Value) and layouts.of(v.op) == Layout.STEP for v in values)
 
 
-def _threaded(
-    recording: Recording, chains: Chains, step: Step, looped: bool
-) -> tuple[tuple[tuple[int, Source], ...], tuple[tuple[int, Source], ...]]:
+def _threaded(recording: Recording, chains: Chains, step: Step, looped: bool) -> tuple[_Threads, _Threads]:
     """Arguments that are states, and where the new states are returned."""
     states = []
     for first in chains.starts:
@@ -244,13 +251,13 @@ def _threaded(
     new = []
     for position, source in states:
         if positions.count(position) > 1:
-            raise ConversionError(
-                source.node, f"argument {recording.names[position]!r} is the state of two layers", "Pass one for each."
-            )
+            problem = f"argument {recording.names[position]!r} is the state of two layers"
+            raise ConversionError(source.node, problem, "Pass one for each.")
         if looped:
             start = recording.args[position]
             if isinstance(start, Tensor) and bool((start != 0).any()):
-                raise ConversionError(source.node, f"its initial {source.port} is not zero", "Pass zeros or None.")
+                problem = f"its initial {source.port} is not zero"
+                raise ConversionError(source.node, problem, "Pass zeros or None.")
         elif source not in step.outputs:
             raise ConversionError(
                 source.node,
@@ -262,7 +269,7 @@ def _threaded(
     return tuple(states), tuple(new)
 
 
-def _arguments(recording: Recording, position: int, states: tuple[tuple[int, Source], ...]) -> tuple[Any, ...]:
+def _arguments(recording: Recording, position: int, states: _Threads) -> tuple[Any, ...]:
     """Positional arguments for another call, with None for the input and the states."""
     variable = {position, *(p for p, _ in states)}
     return tuple(None if i in variable else a for i, a in enumerate(recording.args))

@@ -12,19 +12,23 @@ if TYPE_CHECKING:
     from snnax.interop.snntorch.recorder import Recorder
 
 _OUTSIDE = "Return the per-step outputs, as torch.stack(spk_rec), and reduce them outside the network."
-_FRAME = "Call the layers on the same frame in each step of the loop."
+_FRAME = "Encode the input before the network, or call the layers on the same frame in each step."
 _REMEDIES = {
     "sum": _OUTSIDE,
     "mean": _OUTSIDE,
     "cat": "Give each branch its own nn.Linear and add the results.",
     "matmul": "Use nn.Linear.",
+    "linear": "Use parameters of the network as they are: F.linear(x, self.weight, self.bias).",
+    "conv1d": "Use parameters of the network as they are: F.conv1d(x, self.weight, self.bias).",
+    "conv2d": "Use parameters of the network as they are: F.conv2d(x, self.weight, self.bias).",
+    "getitem": "Only time may be indexed, x[t] of x[T, B, ...]; select channels outside the network.",
     "bernoulli": "Encode the input before the network: net(spikegen.rate(x, num_steps)).",
     "repeat": _FRAME,
     "expand": _FRAME,
 }
 _REMEDY = (
-    "Between layers, forward may add and subtract signals, scale them by numbers, flatten and reshape, pool, and "
-    "index time; move anything else outside the network."
+    "Between layers, forward may add and subtract signals, scale them by numbers, flatten and reshape, "
+    "pool, and index time; move anything else outside the network."
 )
 
 
@@ -59,7 +63,7 @@ def tensors_in(thing: Any) -> Iterator[Tensor]:
 def unsupported(rec: Recorder, call: Call, problem: str = "", remedy: str = "") -> bool:
     """Remember a call that has no equal in a graph of layers; it is refused if anything depends on it."""
     inputs = tuple(v for v in map(rec.ledger.find, tensors_in((call.args, call.kwargs))) if v)
-    problem = problem or f"its forward applies {call.name} to a signal, which has no equal in a graph of layers"
+    problem = problem or f"its forward applies {call.name} in a way that has no equal in a graph of layers"
     remedy = remedy or _REMEDIES.get(call.name, _REMEDY)
     for tensor in tensors_in(call.result):
         rec.ledger.emit(

@@ -68,8 +68,9 @@ def _share(rec: Recorder, module: nn.Module, given: dict[str, Any], names: tuple
         if name in module._buffers:
             module._buffers[name] = own
         else:
-            fixed = own is None or isinstance(own, nn.Parameter)
-            module._parameters[name] = own if fixed else nn.Parameter(own, requires_grad=False)  # type: ignore[assignment]
+            if own is not None and not isinstance(own, nn.Parameter):
+                own = nn.Parameter(own, requires_grad=False)
+            module._parameters[name] = own
     return True
 
 
@@ -85,14 +86,12 @@ def conv(rec: Recorder, call: Call) -> bool:
     """F.conv1d and F.conv2d with parameters of the network."""
     given = call.bind("input", "weight", "bias", "stride", "padding", "dilation", "groups")
     weight = given["weight"]
-    cls = nn.Conv1d if call.name == "conv1d" else nn.Conv2d
+    cls: Any = nn.Conv1d if call.name == "conv1d" else nn.Conv2d
     if given["input"].ndim != weight.ndim:
         return False
     options = {k: given[k] for k in ("stride", "padding", "dilation", "groups") if k in given}
-    size = tuple(weight.shape[2:])
-    module = cls(
-        weight.shape[1] * options.get("groups", 1), weight.shape[0], size, device="meta", **options
-    )  # type: ignore[arg-type]
+    channels = weight.shape[1] * options.get("groups", 1)
+    module = cls(channels, weight.shape[0], tuple(weight.shape[2:]), device="meta", **options)
     return _share(rec, module, given, ("weight", "bias")) and _emit(rec, call, module, given["input"])
 
 

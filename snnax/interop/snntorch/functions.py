@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Recorder", Call], bool]
 
-_READS = frozenset(
-    "__bool__ __int__ __float__ __index__ __complex__ __array__ __contains__ item tolist numpy nonzero is_nonzero "
-    "equal allclose".split()
-)
-_SHAPE_ONLY = frozenset(
-    "zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty new_full "
-    "new_tensor".split()
-)
+_READS = {
+    "__bool__", "__int__", "__float__", "__index__", "__complex__", "__array__", "__contains__",
+    "item", "tolist", "numpy", "nonzero", "is_nonzero", "equal", "allclose",
+}  # fmt: skip
+_SHAPE_ONLY = {
+    "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like",
+    "new_zeros", "new_ones", "new_empty", "new_full", "new_tensor",
+}  # fmt: skip
 
 
 def handle(rec: Recorder, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -43,7 +43,7 @@ def handle(rec: Recorder, func: Callable[..., Any], args: tuple[Any, ...], kwarg
     if raw in _READS:
         raise ConversionError(
             rec.where,
-            f"its forward reads the value of a signal with {raw}, so what it computes may depend on the data",
+            f"its forward reads the value of a signal with {raw}, so that it may depend on the data",
             "Take control flow and .item() out of forward.",
         )
     result = _run(rec, raw, func, args, kwargs)
@@ -76,7 +76,7 @@ def _run(rec: Recorder, name: str, func: Callable[..., Any], args: Any, kwargs: 
             if value is not None and value.op.kind == "arg":
                 raise ConversionError(
                     rec.where,
-                    f"its forward uses the argument {value.op.name!r} as a signal, and the sample does not hold it",
+                    f"its forward uses the argument {value.op.name!r}, which the sample does not hold",
                     "Pass sample=(x, ...) with all positional arguments.",
                 ) from error
         given = ", ".join(str(tuple(t.shape)) for t in tensors_in((args, kwargs)))
@@ -102,7 +102,7 @@ def _scaled(rec: Recorder, value: Value, factor: float) -> Value:
 
 
 def _add(rec: Recorder, call: Call) -> bool:
-    """a + b, a - b, with alpha; adding the number 0, as ``sum(list)`` does, changes nothing."""
+    """``a + b``, ``a - b``, with alpha; adding the number 0, as ``sum(list)`` does, changes nothing."""
     given = call.bind("input", "other")
     a, b = given["input"], given["other"]
     if call.name.startswith("r"):
@@ -117,7 +117,7 @@ def _add(rec: Recorder, call: Call) -> bool:
         problem = "its forward adds a number to a signal"
         return unsupported(rec, call, problem, "Put it into the bias of the layer before.")
     if a.shape != b.shape:
-        problem = f"its forward adds tensors of shapes {tuple(a.shape)} and {tuple(b.shape)}, one of them broadcast"
+        problem = f"its forward adds shapes {tuple(a.shape)} and {tuple(b.shape)}, one of them broadcast"
         remedy = "Make both branches the same shape; a layer's bias gives a constant per channel."
         return unsupported(rec, call, problem, remedy)
     left, right = (rec.signal(t, f"a term of {call.name}") for t in (a, b))
@@ -138,7 +138,8 @@ def _scale(rec: Recorder, call: Call) -> bool:
         problem = f"its forward combines two tensors with {call.name}"
         remedy = "Scale by a Python number, or put the factors into the weights of a layer."
         return unsupported(rec, call, problem, remedy)
-    rec.ledger.bind(call.result, _scaled(rec, rec.signal(a, "a factor"), 1.0 / float(b) if divide else float(b)))
+    factor = 1.0 / float(b) if divide else float(b)
+    rec.ledger.bind(call.result, _scaled(rec, rec.signal(a, "a factor"), factor))
     return True
 
 
@@ -147,22 +148,27 @@ def _negate(rec: Recorder, call: Call) -> bool:
     return True
 
 
-_FAMILIES: dict[str, Handler] = {
-    "add radd sub rsub subtract": _add,
-    "mul rmul multiply div truediv divide true_divide": _scale,
-    "neg negative": _negate,
-    "contiguous clone detach to type type_as float double half cpu cuda data requires_grad alias positive": same,
-    "flatten view reshape view_as reshape_as unflatten squeeze unsqueeze ravel": shapes.reshape,
-    "transpose permute swapaxes swapdims": shapes.transpose,
+_SAME = (
+    "contiguous", "clone", "detach", "positive", "data", "requires_grad", "alias",
+    "to", "type", "type_as", "float", "double", "half", "cpu", "cuda",
+)  # fmt: skip
+HANDLERS: dict[str, Handler] = {
+    **dict.fromkeys(("add", "radd", "sub", "rsub", "subtract"), _add),
+    **dict.fromkeys(("mul", "rmul", "multiply", "div", "truediv", "divide", "true_divide"), _scale),
+    **dict.fromkeys(("neg", "negative"), _negate),
+    **dict.fromkeys(_SAME, same),
+    **dict.fromkeys(("flatten", "ravel", "unflatten", "view", "view_as"), shapes.reshape),
+    **dict.fromkeys(("reshape", "reshape_as", "squeeze", "unsqueeze"), shapes.reshape),
+    **dict.fromkeys(("transpose", "permute", "swapaxes", "swapdims"), shapes.transpose),
+    **dict.fromkeys(("split", "chunk"), shapes.split),
+    **dict.fromkeys(("stack", "cat", "concat", "concatenate"), shapes.join),
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "alpha_dropout"), layers.dropout),
+    **dict.fromkeys(("feature_dropout", "feature_alpha_dropout"), layers.dropout),
+    **dict.fromkeys(("conv1d", "conv2d"), layers.conv),
+    **dict.fromkeys(layers.POOLS, layers.pool),
     "getitem": shapes.getitem,
     "select": shapes.select,
     "unbind": shapes.unbind,
-    "split chunk": shapes.split,
-    "stack cat concat concatenate": shapes.join,
-    "dropout dropout1d dropout2d alpha_dropout feature_dropout feature_alpha_dropout": layers.dropout,
     "linear": layers.linear,
-    "conv1d conv2d": layers.conv,
     "batch_norm": layers.batch_norm,
-    " ".join(layers.POOLS): layers.pool,
 }
-HANDLERS: dict[str, Handler] = {name: handler for names, handler in _FAMILIES.items() for name in names.split()}

@@ -11,7 +11,7 @@ from enum import Enum
 
 from torch import nn
 
-from snnax.errors import ConversionError
+from snnax.errors import ConversionError, ShapeError
 from snnax.interop.snntorch.records import Op
 
 _REMEDY = "Call the layers inside the loop, on one step x[t] of shape [B, ...]."
@@ -34,8 +34,13 @@ class Layout(Enum):
         return 1 if self in (Layout.STEP, Layout.MERGED, Layout.MERGED_BATCH) else 2
 
 
-_MERGE = {Layout.TIME_FIRST: Layout.MERGED, Layout.BATCH_FIRST: Layout.MERGED_BATCH, Layout.CHUNK: Layout.STEP}
+_MERGE = {
+    Layout.TIME_FIRST: Layout.MERGED,
+    Layout.BATCH_FIRST: Layout.MERGED_BATCH,
+    Layout.CHUNK: Layout.STEP,
+}
 _SPLIT = {Layout.MERGED: Layout.TIME_FIRST, Layout.MERGED_BATCH: Layout.BATCH_FIRST}
+_TIME_AXES = {(Layout.TIME_FIRST, 0), (Layout.BATCH_FIRST, 1), (Layout.CHUNK, 0)}
 _SWAP = {Layout.TIME_FIRST: Layout.BATCH_FIRST, Layout.BATCH_FIRST: Layout.TIME_FIRST}
 
 
@@ -86,9 +91,8 @@ class Layouts:
             return self._picked(op, first)
         if op.kind == "transpose":
             if first not in _SWAP:
-                raise ConversionError(
-                    op.where, f"{op.name} moves the batch axis of a tensor laid out as {first.value}", _BATCH_REMEDY
-                )
+                problem = f"{op.name} moves the batch axis of a tensor laid out as {first.value}"
+                raise ConversionError(op.where, problem, _BATCH_REMEDY)
             return _SWAP[first]
         if op.kind == "reshape":
             return self._reshaped(op, first)
@@ -97,7 +101,14 @@ class Layouts:
         return first
 
     def _check_layer(self, op: Op, layout: Layout) -> None:
-        """A layer on all steps at once must do the same to each."""
+        """A layer on all steps at once must do the same to each, and samples of a Linear are vectors."""
+        x = op.inputs[0].shape
+        if isinstance(op.module, nn.Linear) and len(x) > layout.lead + 1:
+            raise ShapeError(
+                f"{op.name!r} (Linear) was given an input of shape {x}, where each sample has shape "
+                f"{x[layout.lead :]}. It expects (B, {op.module.in_features}). Pass one step of a sequence, "
+                "sample[0], if forward does not loop over time; flatten images with x.flatten(1)."
+            )
         elementwise = isinstance(op.module, nn.Linear | nn.Dropout)
         if layout.lead == 2 and not elementwise:
             raise ConversionError(
@@ -122,14 +133,13 @@ class Layouts:
         )
 
     def _picked(self, op: Op, layout: Layout) -> Layout:
-        whole = Layout.STEP if op.kind == "index" else Layout.CHUNK
-        if (layout, op.axis) == (Layout.TIME_FIRST, 0) or (layout, op.axis, op.kind) == (Layout.CHUNK, 0, "index"):
-            return whole
-        if (layout, op.axis, op.kind) == (Layout.BATCH_FIRST, 1, "index"):
+        if op.kind == "index" and (layout, op.axis) in _TIME_AXES:
             return Layout.STEP
+        if op.kind == "slice" and (layout, op.axis) == (Layout.TIME_FIRST, 0):
+            return Layout.CHUNK
         raise ConversionError(
             op.where,
-            f"its forward takes entry {op.position} of axis {op.axis} of a tensor laid out as {layout.value}",
+            f"its forward takes entry {op.position} of axis {op.axis} of a tensor {layout.value}",
             "Only time may be indexed, x[t] of x[T, B, ...]; select inputs or channels outside the network.",
         )
 
@@ -154,6 +164,6 @@ class Layouts:
                 return layout
         raise ConversionError(
             op.where,
-            f"its forward reshapes {before}, laid out as {layout.value}, to {after}, which mixes samples or steps",
+            f"its forward reshapes {before}, which is {layout.value}, to {after}; this mixes samples or steps",
             _BATCH_REMEDY,
         )

@@ -19,7 +19,7 @@ _UPDATES = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
 
 def array(tensor: Any) -> np.ndarray:
     """A tensor as a NumPy array of its own memory, so that later training does not change it."""
-    return np.array(torch.as_tensor(tensor).detach().cpu())
+    return np.array(torch.as_tensor(tensor).detach().cpu().numpy())
 
 
 def spec_from_torch(name: str, module: nn.Module, output: bool) -> NeuronSpec:

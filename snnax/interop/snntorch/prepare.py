@@ -58,7 +58,7 @@ def check_neuron(name: str, module: nn.Module) -> None:
         if changed:
             raise ConversionError(
                 name,
-                f"class {cls.__name__} overrides {changed[0]} of snntorch.{kind}, so its step is not {kind}'s",
+                f"class {cls.__name__} overrides {changed[0]} of snntorch.{kind}, so its step is another",
                 f"Use snntorch.{kind} itself, with the surrounding computation in the network's forward.",
             )
 
@@ -75,13 +75,13 @@ def check_mode(net: nn.Module) -> None:
         if module.training and (dropout or isinstance(module, _BatchNorm)):
             raise TrainingModeError(
                 name,
-                f"{type(module).__name__} is in training mode, where its output is random or depends on the batch",
+                f"{type(module).__name__} is in training mode, where it depends on chance or on the batch",
                 "Call net.eval() first.",
             )
         if isinstance(module, _BatchNorm) and module.running_mean is None:
             raise ConversionError(
                 name,
-                f"{type(module).__name__} keeps no running statistics, so one sample's output depends on the batch",
+                f"{type(module).__name__} keeps no running statistics, so that it depends on the batch",
                 "Build it with track_running_stats=True and train it so.",
             )
 
@@ -98,7 +98,7 @@ def check_finite(net: nn.Module) -> None:
             if bad:
                 raise ConversionError(
                     name or type(net).__name__,
-                    f"{key} holds {bad} values that are NaN or infinite, of {tensor.numel()}",
+                    f"{bad} of the {tensor.numel()} values of {key} are NaN or infinite",
                     "Restore a checkpoint from before training diverged, or set a large finite value.",
                 )
 
@@ -151,20 +151,20 @@ def _own_instances(neurons: dict[str, nn.Module]) -> Iterator[None]:
     ``utils.reset(self)`` inside a ``forward`` goes through that list: it must reach the copy that runs,
     and leave the user's networks alone.
     """
-    holders = [c for c in _subclasses(snntorch.SpikingNeuron) if "instances" in vars(c)]
+    holders: list[Any] = [c for c in _subclasses(snntorch.SpikingNeuron) if "instances" in vars(c)]
     saved = [(holder, vars(holder)["instances"]) for holder in holders]
     try:
         for holder in holders:
-            setattr(holder, "instances", list(neurons.values()))
+            holder.instances = list(neurons.values())
         yield
     finally:
         for holder, instances in saved:
-            setattr(holder, "instances", instances)
+            holder.instances = instances
 
 
 @contextmanager
 def isolated(neurons: dict[str, nn.Module], dtype: torch.dtype) -> Iterator[None]:
-    """Run a copy of a network: no gradients, tensors made by ``forward`` in ``dtype``, no trace left behind."""
+    """Run a copy of a network: no gradients, new tensors in ``dtype``, global state put back afterwards."""
     before = torch.get_default_dtype()
     with torch.no_grad(), torch.random.fork_rng(devices=[]), _own_instances(neurons):
         torch.set_default_dtype(dtype)
@@ -177,5 +177,6 @@ def isolated(neurons: dict[str, nn.Module], dtype: torch.dtype) -> Iterator[None
 def _subclasses(cls: type) -> Iterator[type]:
     """``cls`` and all classes derived from it."""
     yield cls
-    for derived in cls.__subclasses__():
-        yield from _subclasses(derived)
+    derived: list[type] = cls.__subclasses__()
+    for sub in derived:
+        yield from _subclasses(sub)

@@ -96,8 +96,8 @@ class Recorder(TorchFunctionMode):
                 "unsupported",
                 reader,
                 where,
-                problem=f"{reader} is a tensor that is not computed from the sample in a way that can be followed: "
-                "a parameter, a constant, a custom autograd function, or feedback from the step before",
+                problem=f"{reader} is a tensor that is not computed from the sample in a way that can be "
+                "followed: a parameter, a constant, a custom function, or feedback from the step before",
                 remedy="Use layers (nn.Linear has a bias, snn.RLeaky has feedback), and keep the rest "
                 "outside the network.",
             ),
@@ -169,14 +169,14 @@ class Recorder(TorchFunctionMode):
                 raise ConversionError(
                     name,
                     f"its initial {state} is not zero",
-                    "Start from zero: reset_mem() or no state at all; put a constant offset into the layer before it.",
+                    "Start from zero: reset_mem() or no state at all.",
                 )
             return None
         if value.op.kind == "neuron" and tensor.shape != current.shape:
             raise ConversionError(
                 name,
-                f"its {state} has shape {tuple(tensor.shape)} and its input {tuple(current.shape)}, for which "
-                "snnTorch silently puts zeros",
+                f"its {state} has shape {tuple(tensor.shape)} and its input {tuple(current.shape)}, so that "
+                "snnTorch replaces it by zeros",
                 "Give each layer its own state.",
             )
         return value

@@ -71,14 +71,16 @@ class TorchSide:
         return self._execute(x, {})
 
     def replay(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
-        """Run ``x`` while each neuron in ``forced`` emits the given spikes ``[T, B, ...]`` instead of its own.
+        """Run ``x`` while each neuron in ``forced`` emits the spikes given there, ``[T, B, ...]``.
 
         The trace holds what each neuron would have done.
         """
         known = [node.name for node in self._neuron_nodes()]
         for name in forced:
             if name not in known:
-                raise ArgumentError(f"forced spikes for {name!r}, which is no neuron of the network: {known}.")
+                raise ArgumentError(
+                    f"forced spikes for {name!r}, which is no neuron of the network: {known}."
+                )
         return self._execute(x, forced)
 
     def _execute(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
@@ -104,7 +106,8 @@ class TorchSide:
         rank = len(step.input_shape) + 1
         constant = step.mode == "constant"
         expected = f"x of shape [T, B, {', '.join(map(str, step.input_shape))}]"
-        if x.ndim not in ((rank, rank + 1) if constant else (rank + 1,)) or x.shape[1 - rank :] != step.input_shape:
+        ranks = (rank, rank + 1) if constant else (rank + 1,)
+        if x.ndim not in ranks or x.shape[x.ndim - len(step.input_shape) :] != step.input_shape:
             raise ShapeError(f"{self.label} was given x of shape {x.shape}; expected {expected}.")
         if not np.issubdtype(x.dtype, np.floating):
             x = x.astype(np.float32)
@@ -157,8 +160,8 @@ class TorchSide:
             whole = torch.stack(part) if isinstance(part, list) else part.transpose(0, axis or 0)
             if len(whole) != num_steps:
                 raise ShapeError(
-                    f"{self.label} returned {len(whole)} steps for the {num_steps} of x, so its loop has a fixed "
-                    "length. Pass as many steps as the loop has, or loop over range(x.size(0))."
+                    f"{self.label} returned {len(whole)} steps for the {num_steps} of x, so its loop has a "
+                    "fixed length. Pass as many steps as the loop has, or loop over range(x.size(0))."
                 )
             stacked.append(_array(whole))
         return tuple(stacked)
@@ -192,11 +195,12 @@ class _Node:
         """The finished record."""
         if len(self.spikes) != num_steps:
             raise ShapeError(
-                f"{self.name!r} ran {len(self.spikes)} steps, and x has {num_steps}: the loop in forward has a fixed "
-                "length. Pass as many steps as the loop has."
+                f"{self.name!r} ran {len(self.spikes)} steps, and x has {num_steps}: the loop in forward has "
+                "a fixed length. Pass as many steps as the loop has."
             )
+        kind, inputs, spikes = neuron_kind(self.module), np.stack(self.inputs), np.stack(self.spikes)
         states = {state: np.stack(values) for state, values in self.states.items()}
-        return NodeTrace(self.name, neuron_kind(self.module), np.stack(self.inputs), np.stack(self.spikes), states)
+        return NodeTrace(self.name, kind, inputs, spikes, states)
 
 
 def _tap(module: nn.Module, uses: list[_Node], num_steps: int, blocked: bool, dtype: torch.dtype) -> None:
@@ -210,8 +214,8 @@ def _tap(module: nn.Module, uses: list[_Node], num_steps: int, blocked: bool, dt
     def tapped(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         number, calls = calls, calls + 1
-        node, t = (uses[number // num_steps], number) if blocked else (uses[number % len(uses)], number // len(uses))
-        t %= num_steps
+        use, t = divmod(number, num_steps) if blocked else reversed(divmod(number, len(uses)))
+        node, t = uses[use % len(uses)], t % num_steps
         node.inputs.append(_array(signature.bind(module, *args, **kwargs).arguments["input_"]))
         result = forward(*args, **kwargs)
         spk = result[0] if isinstance(result, tuple) else result

@@ -76,7 +76,11 @@ def difference(first: Step, other: Step, t: int) -> tuple[str, str, str] | None:
         if _key(a) != _key(b):
             return b.name, f"step {t} uses {_describe(b)} where step 0 uses {_describe(a)}", _LOOP
         if a.inputs != b.inputs:
-            return b.name, f"its input is {_list(b.inputs)} in step {t} and {_list(a.inputs)} in step 0", _LOOP
+            return (
+                b.name,
+                f"its input is {_list(b.inputs)} in step {t} and {_list(a.inputs)} in step 0",
+                _LOOP,
+            )
     if len(first.nodes) != len(other.nodes):
         longer, step = (first, 0) if len(first.nodes) > len(other.nodes) else (other, t)
         extra = longer.nodes[min(len(first.nodes), len(other.nodes))]
@@ -85,7 +89,8 @@ def difference(first: Step, other: Step, t: int) -> tuple[str, str, str] | None:
         name = next(n for n in first.chains if first.chains[n] != other.chains.get(n))
         return name, f"step {t} continues from the states of another layer than step 0", _LOOP
     if first.outputs != other.outputs:
-        return first.nodes[-1].name, f"step {t} returns {_list(other.outputs)}, step 0 {_list(first.outputs)}", _LOOP
+        problem = f"step {t} returns {_list(other.outputs)}, step 0 {_list(first.outputs)}"
+        return first.nodes[-1].name, problem, _LOOP
     return None
 
 
@@ -126,7 +131,9 @@ class _Builder:
             op = value.op
             if op.kind in ("index", "slice"):
                 if op.position != self._t and self._layouts.of(op.inputs[0].op) != Layout.CHUNK:
-                    raise ConversionError(op.where, f"step {self._t} reads entry {op.position} of time", _LOOP)
+                    raise ConversionError(
+                        op.where, f"step {self._t} reads entry {op.position} of time", _LOOP
+                    )
                 value = op.inputs[0]
             elif op.kind in ("stack", "cat"):
                 value = self._item(op)
@@ -148,9 +155,10 @@ class _Builder:
             else:
                 raise ConversionError(op.where, f"{op.name} extends a whole sequence", _LOOP)
         if len(items) != self._num_steps:
-            raise ConversionError(
-                op.where, f"{op.name} joins {len(items)} tensors, and the loop over time has {self._num_steps}", _LOOP
+            problem = (
+                f"{op.name} joins {len(items)} tensors, and the loop over time has {self._num_steps} steps"
             )
+            raise ConversionError(op.where, problem, _LOOP)
         return items[self._t]
 
     def _moves_time_only(self, op: Op) -> bool:
@@ -171,8 +179,8 @@ class _Builder:
             if op.kind == "neuron" and self._chains.step_of(op) != self._t:
                 raise ConversionError(
                     op.name,
-                    f"step {self._t} uses its output of step {self._chains.step_of(op)}: feedback, or a sum over time",
-                    "Use snn.RLeaky or snn.RSynaptic for feedback; return the per-step outputs and sum them outside.",
+                    f"step {self._t} uses what it returned in step {self._chains.step_of(op)}",
+                    "Use snn.RLeaky or snn.RSynaptic for feedback, and sum over time outside the network.",
                 )
             seen.add(op)
             todo += [self.at_step(v).op for v in op.inputs]
@@ -244,5 +252,7 @@ class _Builder:
             use += 1
             name = f"{base}#{use}"
         first = self._first_use.setdefault(id(module), name)
-        self.nodes.append(StepNode(name, module, "module", inputs, shape, None, first if first != name else None))
+        self.nodes.append(
+            StepNode(name, module, "module", inputs, shape, None, first if first != name else None)
+        )
         return name

@@ -87,7 +87,7 @@ class _Call:
     @classmethod
     def of(cls, net: nn.Module, sample: Any) -> _Call:
         """Lay out ``sample`` as positional arguments and add a probe for each state left out."""
-        args = list(sample) if isinstance(sample, tuple) else [sample]
+        args = list(sample) if isinstance(sample, tuple | list) else [sample]
         dtype, device = next(
             ((p.dtype, p.device) for p in net.parameters() if p.is_floating_point()),
             (torch.float32, torch.device("cpu")),
@@ -124,15 +124,16 @@ class _Call:
 
 
 def _is_array(thing: Any) -> bool:
-    """True for what can be made a tensor: torch, NumPy and JAX arrays, lists of numbers."""
-    return isinstance(thing, Tensor | np.ndarray | list) or hasattr(thing, "__array__")
+    """True for what can be made a tensor: torch, NumPy and JAX arrays."""
+    return isinstance(thing, Tensor) or hasattr(thing, "__array__")
 
 
 def _tensor(thing: Any) -> Tensor:
     """A tensor of its own with the values of ``thing``."""
     if isinstance(thing, Tensor):
         return thing.detach().clone()
-    return torch.from_numpy(np.array(thing))
+    array = np.array(thing)
+    return torch.from_numpy(array if array.dtype.kind in "fiub" else array.astype(np.float32))
 
 
 def _record(net: nn.Module, call: _Call) -> Recording:
@@ -172,7 +173,7 @@ def _run(
             shapes = ", ".join(str(tuple(a.shape)) if isinstance(a, Tensor) else repr(a) for a in args)
             raise ConversionError(
                 recorder.where,
-                f"its forward raised {type(error).__name__}: {error}; the network was called with ({shapes})",
+                f"its forward raised {type(error).__name__}: {error}; the net was called with ({shapes})",
                 "Pass a sample for which net(sample) runs; sample=(x, ...) for more positional arguments.",
             ) from error
 
