@@ -6,12 +6,15 @@ Arrays are channels-last, ``[B, H, W, C]`` or ``[B, L, C]``, as everywhere in Fl
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from snnax.errors import ArgumentError, ShapeError
@@ -35,9 +38,12 @@ Size = int | Sequence[int]
 
 def as_tuple(value: Size, rank: int, what: str) -> tuple[int, ...]:
     """``3`` -> ``(3, 3)``; checks the length of a sequence."""
-    sizes = (int(value),) * rank if isinstance(value, int) else tuple(int(v) for v in value)
+    try:
+        sizes = tuple(operator.index(v) for v in (value if np.ndim(value) else [value] * rank))
+    except (TypeError, ValueError):
+        sizes = ()
     if len(sizes) != rank:
-        raise ArgumentError(f"{what}={value!r} has {len(sizes)} entries; expected an int or {rank} entries.")
+        raise ArgumentError(f"{what}={value!r}; expected an int or {rank} of them, as {what}={(2,) * rank}.")
     return sizes
 
 
@@ -55,29 +61,43 @@ class _Pool(nn.Module):
         stride = self.kernel_size if self.stride is None else self.stride
         self.stride = as_tuple(stride, self.rank, "stride")
         self.padding = as_tuple(self.padding, self.rank, "padding")
+        kind = type(self).__name__
+        for name, value in (("kernel_size", self.kernel_size), ("stride", self.stride)):
+            if min(value) < 1:
+                raise ArgumentError(f"{kind}({name}={value}); expected sizes >= 1.")
         for size, pad in zip(self.kernel_size, self.padding, strict=True):
-            if 2 * pad > size:
-                raise ArgumentError(f"padding={pad} is more than half of kernel_size={size}.")
+            if not 0 <= 2 * pad <= size:
+                raise ArgumentError(
+                    f"{kind}(padding={pad}) with kernel_size={size}; expected 0 to {size // 2}, half the kernel size."
+                )
         super().__post_init__()
 
     def _reduce(self, x: jax.Array, start: Any, operation: Any) -> jax.Array:
         if x.ndim != self.rank + 2:
             axes = "[B, L, C]" if self.rank == 1 else "[B, H, W, C]"
             raise ShapeError(f"{type(self).__name__} got shape {x.shape}; expected {axes}, channels last.")
-        pads = [(0, 0), *((p, p) for p in _sizes(self.padding)), (0, 0)]
-        window = (1, *_sizes(self.kernel_size), 1)
-        strides = (1, *_sizes(self.stride), 1)
-        return lax.reduce_window(x, start, operation, window, strides, pads)
+        kernel, stride, padding = (_sizes(v) for v in (self.kernel_size, self.stride, self.padding))
+        if any(n + 2 * p < k for n, p, k in zip(x.shape[1:-1], padding, kernel, strict=True)):
+            raise ShapeError(
+                f"{type(self).__name__} got shape {x.shape}, smaller than its kernel_size={kernel} with "
+                f"padding={padding}. Take a smaller kernel, or more padding."
+            )
+        pads = [(0, 0), *((p, p) for p in padding), (0, 0)]
+        return lax.reduce_window(x, start, operation, (1, *kernel, 1), (1, *stride, 1), pads)
 
     def _window_size(self) -> int:
-        count = 1
-        for size in _sizes(self.kernel_size):
-            count *= size
-        return count
+        return math.prod(_sizes(self.kernel_size))
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
     return tuple(value)
+
+
+def _lowest(dtype: Any) -> Any:
+    """What no value of ``dtype`` is below."""
+    if jnp.issubdtype(dtype, jnp.floating):
+        return -jnp.inf
+    return False if dtype == bool else jnp.iinfo(dtype).min
 
 
 class MaxPool2d(_Pool):
@@ -96,7 +116,7 @@ class MaxPool2d(_Pool):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Pool ``[B, H, W, C]``."""
-        return self._reduce(x, -jnp.inf, lax.max)
+        return self._reduce(x, _lowest(x.dtype), lax.max)
 
 
 class AvgPool2d(_Pool):
@@ -171,7 +191,7 @@ class Flatten(nn.Module):
         """Flatten ``[B, ...]`` to ``[B, N]``."""
         if self.channels_first and x.ndim > 2:
             x = jnp.moveaxis(x, -1, 1)
-        return x.reshape(x.shape[0], -1)
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 class Reshape(nn.Module):
@@ -179,6 +199,11 @@ class Reshape(nn.Module):
 
     Args:
         shape: shape of one sample, without the batch, channels first: ``(C, H, W)``, ``(C, L)`` or ``(N,)``.
+            One entry may be -1, for what is left.
+
+    Raises:
+        ArgumentError: at construction, for a bad ``shape``.
+        ShapeError: if a sample has another number of elements.
 
     Example:
         >>> import jax.numpy as jnp, snnax as snn
@@ -189,14 +214,24 @@ class Reshape(nn.Module):
     shape: Sequence[int]
 
     def __post_init__(self) -> None:
-        self.shape = tuple(int(s) for s in self.shape)
+        shape = as_tuple(self.shape, np.size(self.shape), "shape")
+        if not shape or any(s < 1 for s in shape if s != -1) or shape.count(-1) > 1:
+            raise ArgumentError(f"Reshape(shape={self.shape!r}); expected sizes >= 1, one of them perhaps -1.")
+        self.shape = shape
         super().__post_init__()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Reshape ``[B, ...]`` to ``[B, *shape]``, kept channels-last."""
-        y = jnp.moveaxis(x, -1, 1).reshape(x.shape[0], *self.shape)
-        return jnp.moveaxis(y, 1, -1)
+        elements = math.prod(x.shape[1:])
+        known = math.prod(s for s in self.shape if s != -1)
+        shape = tuple(elements // known if s == -1 else s for s in self.shape)
+        if x.ndim < 2 or math.prod(shape) != elements:
+            raise ShapeError(
+                f"Reshape({self.shape}) got shape {x.shape}; expected [B, ...] with {known} elements per sample"
+                f"{' or a multiple' if -1 in self.shape else ''}."
+            )
+        return jnp.moveaxis(jnp.moveaxis(x, -1, 1).reshape(x.shape[0], *shape), 1, -1)
 
 
 class Scale(nn.Module):
@@ -205,6 +240,10 @@ class Scale(nn.Module):
     Args:
         scale: a number, or an array of the shape of one sample, channels last.
         learn_scale: train it (collection ``params``) instead of keeping it fixed (``buffers``).
+
+    Raises:
+        ArgumentError: at construction, if ``scale`` is no number or array.
+        ShapeError: if it does not broadcast to one sample.
 
     Example:
         >>> import jax.numpy as jnp, snnax as snn
@@ -216,20 +255,36 @@ class Scale(nn.Module):
     learn_scale: bool = False
 
     def __post_init__(self) -> None:
-        self.scale = FrozenArray.wrap(self.scale)
+        self.scale = FrozenArray.wrap(self.scale, "Scale(scale=...)")
         super().__post_init__()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Scale ``[B, ...]``."""
+        """Scale ``[B, ...]``; integers become float32."""
+        dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype(jnp.float32)
+
+        def start(*_: Any) -> jax.Array:
+            return jnp.asarray(self.scale, jnp.promote_types(dtype, jnp.float32))
+
+        value: Any = self.scale
         if self.learn_scale:
-            scale = self.param("scale", lambda _: jnp.asarray(self.scale))
-        elif isinstance(self.scale, FrozenArray):
-            scale = self.variable("buffers", "scale", lambda: jnp.asarray(self.scale)).value
-        else:
-            scale = self.scale
-        scale = jnp.asarray(scale, x.dtype)
-        return x * (jnp.expand_dims(scale, tuple(range(x.ndim - scale.ndim))) if scale.ndim else scale)
+            value = self.param("scale", start)
+        elif self.has_variable("buffers", "scale"):
+            value = self.get_variable("buffers", "scale")
+        elif isinstance(value, FrozenArray) and self.is_initializing():
+            value = self.variable("buffers", "scale", start).value
+        return x.astype(dtype) * _for_sample(jnp.asarray(value, dtype), x)
+
+
+def _for_sample(scale: jax.Array, x: jax.Array) -> jax.Array:
+    """``scale`` with the axes of ``x``."""
+    pairs = zip(scale.shape[::-1], x.shape[::-1], strict=False)
+    if scale.ndim and (scale.ndim >= max(x.ndim, 2) or any(s not in (1, n) for s, n in pairs)):
+        raise ShapeError(
+            f"Scale: scale has shape {scale.shape}, the input {x.shape}. Expected one number, or an array that "
+            f"broadcasts from the right to one sample, as {x.shape[-1:]}."
+        )
+    return scale.reshape((1,) * (x.ndim - scale.ndim) + scale.shape) if scale.ndim else scale
 
 
 class State(nn.Module):

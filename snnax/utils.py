@@ -45,31 +45,38 @@ def training(net: nn.Module) -> nn.Module:
         >>> snn.utils.training(snn.Sequential([nn.Dropout(0.5, deterministic=True)])).layers[0].deterministic
         False
     """
-    return _switched(net, True)
+    return _switched(net, True, {})
 
 
 def evaluating(net: nn.Module) -> nn.Module:
     """A copy of ``net`` with dropout off and running averages in use (torch's ``eval()``)."""
-    return _switched(net, False)
+    return _switched(net, False, {})
 
 
-def _switched(module: Any, train: bool) -> Any:
+def _switched(value: Any, train: bool, done: dict[Any, nn.Module]) -> Any:
+    """``value`` with its modules switched; a module that is in it twice stays one module."""
+    if isinstance(value, nn.Module):
+        if value._id not in done:
+            done[value._id] = _switched_module(value, train, done)
+        return done[value._id]
+    if isinstance(value, tuple | list):
+        return tuple(_switched(item, train, done) for item in value)
+    if isinstance(value, Mapping):
+        return {key: _switched(item, train, done) for key, item in value.items()}
+    return value
+
+
+def _switched_module(module: nn.Module, train: bool, done: dict[Any, nn.Module]) -> nn.Module:
     if isinstance(module, nn.Dropout):
         return module.clone(deterministic=not train)
     if isinstance(module, nn.BatchNorm):
         return module.clone(use_running_average=not train)
-    if isinstance(module, nn.Module):
-        fields = {
-            name: _switched(getattr(module, name), train)
-            for name in module.__dataclass_fields__
-            if name not in ("parent", "name") and _holds_modules(getattr(module, name))
-        }
-        return module.clone(**fields) if fields else module
-    if isinstance(module, tuple | list):
-        return tuple(_switched(item, train) for item in module)
-    if isinstance(module, Mapping):
-        return {key: _switched(item, train) for key, item in module.items()}
-    return module
+    fields = {
+        name: _switched(getattr(module, name), train, done)
+        for name in module.__dataclass_fields__
+        if name not in ("parent", "name") and _holds_modules(getattr(module, name))
+    }
+    return module.clone(**fields) if fields else module
 
 
 def _holds_modules(value: Any) -> bool:

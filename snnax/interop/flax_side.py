@@ -17,9 +17,10 @@ from snnax.interop.exporting import node_name, to_nir
 from snnax.interop.nodes.flax_neurons import spec_from_module
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Trace
-from snnax.network.containers import Container, Graph
+from snnax.network.containers import Container, Graph, Sequential
 from snnax.network.schedule import branch, owners
 from snnax.network.unroll import unroll
+from snnax.surrogate import Surrogate
 
 
 class FlaxSide:
@@ -58,13 +59,13 @@ class FlaxSide:
 
     def graph(self) -> nir.NIRGraph:
         """The model's NIR graph."""
-        return to_nir(self.model, self.variables, self._sample)
+        return to_nir(_nameable(self.model), self.variables, self._sample)
 
     def spec(self, name: str) -> NeuronSpec | None:
         """Parameters of one neuron layer, if the model is made of containers."""
         for path, (module, variables) in self._found.items():
             if _name(path) == name:
-                return spec_from_module(name, module, variables)  # type: ignore[arg-type]
+                return spec_from_module(name, _nameable(module), variables)
         return None
 
     def gradients(self, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -134,6 +135,18 @@ def _neurons(model: nn.Module, variables: Mapping[str, Any], prefix: str = "") -
             yield from _neurons(module, own, f"{prefix}{name}/")
         elif hasattr(module, "state_names"):
             yield f"{prefix}{name}", (module, own)
+
+
+def _nameable(module: Any) -> Any:
+    """The module with the default surrogate where a neuron has a function of the user's own: only gradients differ."""
+    if isinstance(module, Graph):
+        return module.clone(nodes={n: _nameable(m) for n, m in module.members().items()})
+    if isinstance(module, Sequential):
+        return module.clone(layers=[_nameable(m) for m in module.layers])
+    function = getattr(module, "spike_grad", None)
+    if function is not None and (not isinstance(function, Surrogate) or function.name == "custom_surrogate"):
+        return module.clone(spike_grad=None)
+    return module
 
 
 def _precision(x: np.ndarray) -> Any:

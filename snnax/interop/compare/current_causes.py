@@ -6,7 +6,7 @@ meets what ``b`` recorded to within a few times the rounding bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any

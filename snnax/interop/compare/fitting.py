@@ -39,6 +39,35 @@ def fitted(spec: NeuronSpec, steps: Steps, *, each: bool) -> Guess:
     return Guess(guess.spec.with_values(**_firing(guess, steps, groups)), gain)
 
 
+def structures(spec: NeuronSpec) -> list[NeuronSpec]:
+    """``spec`` with each reset mechanism and delay; itself first, then those with one change."""
+    found = [
+        spec.with_options(reset_mechanism=mechanism, reset_delay=delay)
+        for mechanism in ("subtract", "zero", "none")
+        for delay in (True, False)
+    ]
+    return sorted(
+        found,
+        key=lambda s: (s.reset_mechanism != spec.reset_mechanism) + (s.reset_delay != spec.reset_delay),
+    )
+
+
+def inferred(steps: Steps) -> NeuronSpec | None:
+    """The Leaky or Synaptic neuron, local to the recorded ones, that made every recorded step, if one did."""
+    kinds = {("mem",): "Leaky", ("mem", "syn"): "Synaptic"}
+    kind = kinds.get(tuple(sorted(steps.after)))
+    if kind is None:
+        return None
+    values = dict.fromkeys(("beta", "threshold", "graded_spikes_factor"), np.asarray(1.0))
+    base = NeuronSpec(kind, {**values, "alpha": np.asarray(1.0)})
+    for structure in structures(base):
+        for each in (False, True):
+            guess = fitted(structure, steps, each=each)
+            if guess.gain == 1.0 and not guess.violations(steps):
+                return guess.spec
+    return None
+
+
 def _decays(spec: NeuronSpec, steps: Steps, groups: Array) -> tuple[dict[str, Array], float]:
     """Decay of each state, and the gain, from steps without a reset."""
     before, after = ({k: v.astype(np.float64) for k, v in s.items()} for s in (steps.before, steps.after))

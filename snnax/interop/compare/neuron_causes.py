@@ -11,13 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnax.errors import ConversionError
+from snnax.interop.compare import recurrent_causes as recurrent
 from snnax.interop.compare.evidence import Evidence, Judged, cut
-from snnax.interop.compare.fitting import Guess, fitted
+from snnax.interop.compare.fitting import Guess, fitted, inferred, structures
 from snnax.interop.compare.report import Cause
-from snnax.interop.compare.stages import recurrent_current, recurrent_nodes
-from snnax.interop.compare.stateless import edited
-from snnax.interop.compare.transitions import Steps, pick
+from snnax.interop.compare.transitions import Steps, pick, take
 from snnax.interop.compare.verdict import float_type
 from snnax.interop.compare.wording import Finding, Wording, tie_text
 from snnax.interop.nodes.spec import NeuronSpec
@@ -38,7 +36,7 @@ class NeuronCase:
         other: what b's graph says, if anything.
         steps: recorded steps of b's neurons.
         reference: the same of a's.
-        feedbacks: recurrent currents ``[T, P]`` that a defect would make of the recorded spikes, each with its words.
+        feedbacks: recurrent currents ``[T, P]`` that a defect would make of the recorded spikes, each with its cause.
     """
 
     layer: str
@@ -47,7 +45,7 @@ class NeuronCase:
     other: NeuronSpec | None
     steps: Steps
     reference: Steps
-    feedbacks: tuple[tuple[str, Array], ...]
+    feedbacks: tuple[tuple[Cause, Array], ...]
 
     @property
     def wording(self) -> Wording:
@@ -59,21 +57,23 @@ def case_of(found: Evidence, name: str, judged: Judged) -> NeuronCase | None:
     """Steps of the neurons that part earliest; ``None`` where states or the neuron's parameters are not known."""
     spec, other = found.specs[name]
     a, b = found.a.nodes[name], found.replay.nodes[name]
-    if spec is None or not set(spec.states) <= set(a.states) & set(b.states):
+    states = set(a.states) & set(b.states)
+    if not (set(spec.states) <= states if spec is not None else "mem" in states):
         return None
     picked = pick(judged.unexplained)
     samples = np.unique(picked[:, 0])[:SAMPLES]
     picked = picked[np.isin(picked[:, 0], samples)]
     picked[:, 0] = np.searchsorted(samples, picked[:, 0])
     a, b = cut(a, samples), cut(b, samples)
-    feedback, bound = _feedback(found, name, samples)
+    feedback, bound = recurrent.feedback_of(found, name, samples)
     steps = Steps.of(b, picked, float_type(b), feedback, bound)
     reference = Steps.of(a, picked, float_type(a), feedback, bound)
-    local = None if other is None else steps.local(other)
-    alternatives = tuple(
-        (words, _take(values, picked)) for words, values in _other_feedbacks(found, name, a.spk)
-    )
-    return NeuronCase(name, found.labels, steps.local(spec), local, steps, reference, alternatives)
+    local = inferred(reference) if spec is None else steps.local(spec)
+    if local is None:
+        return None
+    alternatives = [(cause, take(values, picked)) for cause, values in recurrent.alternatives(found, name, a.spk)]
+    theirs = None if other is None else steps.local(other)
+    return NeuronCase(name, found.labels, local, theirs, steps, reference, tuple(alternatives))
 
 
 def neuron_causes(case: NeuronCase) -> tuple[Finding, ...]:
@@ -88,9 +88,9 @@ def neuron_causes(case: NeuronCase) -> tuple[Finding, ...]:
         return tuple(findings)
     reference = spec if tie is None else case.spec
     trusted = not Guess(reference).violations(case.reference)
-    recurrent = _recurrent(case)
-    if recurrent is not None:
-        return (*findings, Finding(recurrent))
+    for cause, feedback in case.feedbacks:
+        if not Guess(spec).violations(case.steps.with_feedback(feedback)):
+            return (*findings, Finding(cause))
     if _only_first_step(case, spec):
         return (*findings, Finding(_initial_state(case)))
     late = _late_spikes(case)
@@ -106,19 +106,12 @@ def neuron_causes(case: NeuronCase) -> tuple[Finding, ...]:
 
 def _guesses(case: NeuronCase, spec: NeuronSpec) -> Iterator[Guess]:
     """Neurons to try: one other choice, what b's graph says, other numbers, then both."""
-    structures = [
-        spec.with_options(reset_mechanism=mechanism, reset_delay=delay)
-        for mechanism in ("subtract", "zero", "none")
-        for delay in (True, False)
-    ]
-    structures.sort(
-        key=lambda s: (s.reset_mechanism != spec.reset_mechanism) + (s.reset_delay != spec.reset_delay)
-    )
-    for other in structures[1:]:
+    others = structures(spec)
+    for other in others[1:]:
         yield Guess(other)
     if case.other is not None and case.other.kind == spec.kind:
         yield Guess(case.other)
-    for other in structures:
+    for other in others:
         for each in (False, True):
             yield fitted(other, case.steps, each=each)
 
@@ -143,6 +136,9 @@ def _best(case: NeuronCase, spec: NeuronSpec, trusted: bool) -> list[Finding]:
     if not trusted:
         text = f"what {a} recorded at {case.layer} is not what its own parameters make of it; its graph or spec is wrong."
         return [Finding(Cause("unknown", text, certain=False))]
+    if case.feedbacks and not (case.steps.violations(spec) & ~case.steps.fed_back).any():
+        text = f"the recurrent weights of {case.layer} differ: {b}'s steps are {a}'s wherever no spike is fed back."
+        return [Finding(Cause("weights", text, certain=False))]
     before = Guess(spec).violations(case.steps)
     best = min(_guesses(case, spec), key=lambda guess: guess.violations(case.steps))
     if best.violations(case.steps) < before / 10:
@@ -203,58 +199,3 @@ def _late_spikes(case: NeuronCase) -> Cause | None:
         "delay",
         f"{b}'s {case.layer} emits its spikes one step after its membrane crosses the threshold, {a}'s at once.",
     )
-
-
-def _recurrent(case: NeuronCase) -> Cause | None:
-    """Another recurrent current under which b's steps are those of a's neuron."""
-    for words, feedback in case.feedbacks:
-        steps = case.steps.with_feedback(feedback)
-        if not Guess(case.spec).violations(steps):
-            kind = "recurrent bias" if "bias" in words else "weights"
-            return Cause(kind, words)
-    return None
-
-
-def _take(values: Array, picked: Array) -> Array:
-    return values.reshape(len(values), values.shape[1], -1)[:, picked[:, 0], picked[:, 1]]
-
-
-def _feedback(found: Evidence, name: str, samples: Array) -> tuple[Array | None, Array | float]:
-    low, high = int(samples.min()), int(samples.max()) + 1
-    bound = found.bounds.of(name, slice(low, high), found.specs[name][0])
-    shape = found.a.nodes[name].spk[:, low:high].shape
-    feedback = None if bound.feedback is None else bound.feedback[:, samples - low]
-    return feedback, np.broadcast_to(bound.feedback_bound, shape)[:, samples - low]
-
-
-def _other_feedbacks(found: Evidence, name: str, spk: Array) -> Iterator[tuple[str, Array]]:
-    """Recurrent currents that a defect would make of the recorded spikes, and what to call it."""
-    a, b = found.labels
-    nodes = recurrent_nodes(found.stages, name, found.specs[name][0])
-    if len(nodes) != 1:
-        return
-    try:
-        given = recurrent_current(nodes, spk)
-        bias = getattr(nodes[0], "bias", None)
-        weight = np.asarray(getattr(nodes[0], "weight", np.zeros(0)))
-        if bias is not None and np.any(bias):
-            silent = recurrent_current([edited(nodes[0], bias=np.zeros_like(bias))], spk)
-            yield f"{b} leaves out the recurrent bias of {name}, which {a} adds at each step.", silent
-            first = np.concatenate([silent[:1], given[1:]])
-            yield (
-                f"{b} leaves out the recurrent bias of {name} at the first step, {a} adds it at each.",
-                first,
-            )
-        if weight.ndim == 2:
-            twin = edited(nodes[0], weight=weight.T)
-            yield (
-                f"{b} uses the recurrent weights of {name} with inputs and outputs swapped.",
-                recurrent_current([twin], spk),
-            )
-        yield f"{b} leaves out the recurrent weights of {name}.", np.zeros_like(given)
-        yield (
-            f"{b} feeds the spikes of {name} back a step later than {a}.",
-            np.concatenate([given[:1], given[:-1]]),
-        )
-    except (ConversionError, ValueError, IndexError):
-        return

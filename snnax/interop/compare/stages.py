@@ -16,7 +16,7 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.compare import stateless
-from snnax.interop.graph import FlatGraph, flatten
+from snnax.interop.graph import FlatGraph, flatten, loops
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import Trace
@@ -228,6 +228,13 @@ def recurrent_nodes(stages: Stages | None, layer: str, spec: NeuronSpec | None) 
         return [nir.Conv2d(None, weight, 1, tuple(k // 2 for k in weight.shape[2:]), 1, 1, bias)]
     node = None if stages is None else node_of(stages.flat, layer)
     return [] if stages is None or node is None else [stages.flat.nodes[loop] for loop in stages.loops(node)]
+
+
+def looped_nodes(graph: FlatGraph | None, layer: str) -> list[nir.NIRNode]:
+    """The node of a layer's recurrent weights in a graph, as a list; empty without recurrence."""
+    node = None if graph is None else node_of(graph, layer)
+    partner = None if graph is None or node is None else loops(graph).get(node)
+    return [] if graph is None or partner is None else [graph.nodes[partner]]
 
 
 def recurrent_current(nodes: list[nir.NIRNode], spk: Array, *, magnitude: bool = False) -> Array:

@@ -54,18 +54,18 @@ class Steps:
     ) -> Steps:
         """The steps of the neurons ``picked`` ``[P, 2]``: sample and flat index of each."""
 
-        def take(values: Array) -> Array:
-            flat = values.reshape(len(values), values.shape[1], -1)
-            return flat[:, picked[:, 0], picked[:, 1]]
+
+        def of_picked(values: Array) -> Array:
+            return take(values, picked)
 
         shape = trace.spk.shape
-        bound = take(np.broadcast_to(feedback_bound, shape))
+        bound = of_picked(np.broadcast_to(feedback_bound, shape))
         return cls(
-            before={k: take(v).astype(dtype) for k, v in stepping.before(trace.states).items()},
-            after={k: take(v).astype(dtype) for k, v in trace.states.items()},
-            current=take(trace.input).astype(dtype),
-            spk=take(trace.spk).astype(np.float64),
-            feedback=None if feedback is None else take(feedback).astype(dtype),
+            before={k: of_picked(v).astype(dtype) for k, v in stepping.before(trace.states).items()},
+            after={k: of_picked(v).astype(dtype) for k, v in trace.states.items()},
+            current=of_picked(trace.input).astype(dtype),
+            spk=of_picked(trace.spk).astype(np.float64),
+            feedback=None if feedback is None else of_picked(feedback).astype(dtype),
             feedback_bound=bound,
             neurons=picked[:, 1],
             shape=shape[2:],
@@ -123,6 +123,13 @@ class Steps:
         return {name: bound + 4 * smallest_normal(dtype) for name, bound in found.items()}
 
     @property
+    def fed_back(self) -> Array:
+        """Steps whose recurrent current is not that of a silent layer."""
+        if self.feedback is None:
+            return np.zeros(self.spk.shape, bool)
+        return self.feedback != self.feedback[:1]
+
+    @property
     def late(self) -> Array:
         """Spikes of the step before."""
         return np.concatenate([np.zeros_like(self.spk[:1]), self.spk[:-1]])
@@ -138,6 +145,11 @@ def _half_level(spec: NeuronSpec) -> float:
     if spec.quantizer is None or len(spec.quantizer) < 2:
         return 0.0
     return float(np.diff(np.sort(spec.quantizer)).max()) * 0.5 * (1 + 1e-6)
+
+
+def take(values: Array, picked: Array) -> Array:
+    """Entries ``[T, P]`` of ``[T, B, ...]`` at the samples and flat indices ``picked`` ``[P, 2]``."""
+    return values.reshape(len(values), values.shape[1], -1)[:, picked[:, 0], picked[:, 1]]
 
 
 def pick(mask: Array, limit: int = 2048) -> Array:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import snntorch
+import torch
 from torch import nn
 
 from snnax.errors import SnnaxError
@@ -30,3 +32,20 @@ def trace_on(net: nn.Module, x: np.ndarray) -> StepGraph:
     except SnnaxError:
         return trace(net, x[0])
     return whole if whole.mode == "sequence" else trace(net, x[0])
+
+
+def simulate(net: nn.Module, frames: np.ndarray, num_steps: int) -> np.ndarray:
+    """Output spikes ``[T, B, N]`` of a network with ``init_hidden`` neurons that sees ``frames`` at every step.
+
+    snnTorch's own loop, nothing recorded; the states are reset before.
+    """
+    for module in net.modules():
+        if isinstance(module, snntorch.SpikingNeuron):
+            module.reset_mem()
+    x = torch.as_tensor(frames)
+    rows = []
+    with torch.no_grad():
+        for _ in range(num_steps):
+            out = net(x)
+            rows.append(out[0] if isinstance(out, tuple) else out)
+    return torch.stack(rows).numpy()

@@ -1,0 +1,272 @@
+"""The picture of a cross-validation: two runs laid over each other, and where they part."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snnax.errors import ArgumentError
+from snnax.spikeplot import canvas
+from snnax.spikeplot.canvas import BLUE, INK, ORANGE, PALE, Values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 5.8
+RASTER = 2.4
+DIFFERENCE = 0.9
+SHOWN = 256
+LONG_RUN = 150
+
+
+@dataclass(frozen=True)
+class LayerPicture:
+    """One layer of a network in two runs, one sample.
+
+    Attributes:
+        name: name of the layer.
+        spk_a: spikes of the first run, ``[T, N]`` of NumPy, JAX or torch.
+        spk_b: spikes of the second run.
+        mem_a: membranes of the first run, ``[T, N]``; ``None`` if they were not recorded.
+        mem_b: membranes of the second run.
+        first: ``(step, neuron)`` where the runs part; found in the spikes if not given.
+        status: a few words for the title, ``"agree"``.
+    """
+
+    name: str
+    spk_a: Any
+    spk_b: Any
+    mem_a: Any = None
+    mem_b: Any = None
+    first: tuple[int, int] | None = None
+    status: str = ""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A :class:`LayerPicture`, read and counted."""
+
+    name: str
+    status: str
+    a: Values
+    b: Values
+    difference: Values | None
+    first: tuple[int, int] | None
+
+    @property
+    def differ(self) -> NDArray[np.bool_]:
+        return self.a != self.b
+
+    @property
+    def both(self) -> NDArray[np.bool_]:
+        return (self.a != 0) & ~self.differ
+
+    @property
+    def only_a(self) -> NDArray[np.bool_]:
+        return (self.a != 0) & self.differ
+
+    @property
+    def only_b(self) -> NDArray[np.bool_]:
+        return (self.b != 0) & self.differ
+
+
+def crossvalidation(
+    layers: Sequence[LayerPicture],
+    labels: tuple[str, str] = ("snnTorch", "snnax"),
+    fig: Figure | None = None,
+    max_neurons: int = SHOWN,
+) -> Figure:
+    """Two runs of a network laid over each other, layer by layer.
+
+    For each layer a raster, in which spikes of both runs are grey ticks, and spikes of only one are
+    triangles, upwards for the first run, downwards for the second; under it the largest membrane
+    difference of each step. A dashed line and a ring mark where the runs part. Spikes of another height in
+    each run (graded spikes) count as different and get both triangles.
+
+    Args:
+        layers: what to show, in the order of the network.
+        labels: names of the two runs.
+        fig: figure to draw into; a new one without it. It gets a constrained layout if it has none.
+        max_neurons: of a larger layer this many rows are drawn: the ones that differ, and an even choice of
+            the others. The axis says so; all counts are of the whole layer.
+
+    Returns:
+        The figure; ``.savefig("picture.png")`` writes it.
+
+    Raises:
+        ArgumentError: no layers, or ``max_neurons`` is below 1.
+        ShapeError: arrays of one layer have different shapes, or are not ``[T, N]``.
+        MissingDependencyError: matplotlib is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> spk = np.eye(6)
+        >>> figure = crossvalidation([LayerPicture("lif", spk, spk, spk / 2, spk / 2, status="agree")])
+        >>> print(figure.axes[0].get_title(loc="left"))
+        lif: agree
+        all 6 spikes the same
+    """
+    if not layers:
+        raise ArgumentError("crossvalidation got no layers to show; pass at least one LayerPicture.")
+    if max_neurons < 1:
+        raise ArgumentError(f"max_neurons is {max_neurons}; pass at least 1, or leave it out for {SHOWN}.")
+    found = [_read(layer) for layer in layers]
+    columns = 1 if len(found) == 1 or max(len(layer.a) for layer in found) > LONG_RUN else 2
+    rows = math.ceil(len(found) / columns)
+    if fig is None:
+        width = WIDTH * (columns if len(found) > 1 else 1.4)
+        fig = canvas.new_figure(width, rows * (RASTER + DIFFERENCE + 0.8) + 0.5)
+    elif fig.get_layout_engine() is None:
+        fig.get_figure(root=True).set_layout_engine("constrained")
+    outer = fig.add_gridspec(rows, columns)
+    for index, layer in enumerate(found):
+        inner = outer[divmod(index, columns)].subgridspec(
+            2, 1, height_ratios=[RASTER, DIFFERENCE], hspace=0.04
+        )
+        above = fig.add_subplot(inner[0])
+        below = fig.add_subplot(inner[1], sharex=above)
+        _raster(above, layer, max_neurons)
+        _difference(below, layer)
+        _mark(above, below, layer)
+    _legend(fig, found, labels)
+    return fig
+
+
+def _read(picture: LayerPicture) -> _Layer:
+    name = picture.name
+    arrays = {"spk_a": canvas.matrix(picture.spk_a, "spk_a"), "spk_b": canvas.matrix(picture.spk_b, "spk_b")}
+    difference = None
+    if picture.mem_a is not None and picture.mem_b is not None:
+        arrays |= {
+            "mem_a": canvas.matrix(picture.mem_a, "mem_a"),
+            "mem_b": canvas.matrix(picture.mem_b, "mem_b"),
+        }
+        canvas.same_shape(**{f"{name}: {key}": value for key, value in arrays.items()})
+        with np.errstate(invalid="ignore"):
+            difference = np.abs(arrays["mem_a"] - arrays["mem_b"]).max(axis=1, initial=0)
+    canvas.same_shape(**{f"{name}: {key}": value for key, value in arrays.items()})
+    a, b = arrays["spk_a"], arrays["spk_b"]
+    first = picture.first
+    if first is None and (a != b).any():
+        step, neuron = np.unravel_index(int((a != b).argmax()), a.shape)
+        first = int(step), int(neuron)
+    return _Layer(name, picture.status, a, b, difference, first)
+
+
+def _rows(layer: _Layer, most: int) -> NDArray[np.intp]:
+    """Neurons to draw: where the runs part, those that differ, and an even choice of the others."""
+    size = layer.a.shape[1]
+    if size <= most:
+        return np.arange(size)
+    wanted = np.flatnonzero(layer.differ.any(axis=0))
+    if layer.first is not None:
+        wanted = np.union1d(wanted, [layer.first[1]])
+        keep = np.abs(wanted - layer.first[1]).argsort(kind="stable")[:most]
+        wanted = wanted[keep]
+    others = np.setdiff1d(np.arange(size), wanted)
+    even = others[np.linspace(0, len(others) - 1, most - len(wanted)).round().astype(int)]
+    return np.union1d(wanted, even)
+
+
+def _raster(ax: Axes, layer: _Layer, most: int) -> None:
+    steps, size = layer.a.shape
+    rows = _rows(layer, most)
+    row = float(np.clip(0.85 * 72 * RASTER / max(len(rows), 1), 1.5, 13))
+    tick = float(np.clip(0.3 * 72 * WIDTH / max(steps, 1), 0.6, 2.0))
+    triangle = float(np.clip(row, 5.5, 8)) ** 2
+    styles: tuple[tuple[NDArray[np.bool_], dict[str, Any]], ...] = (
+        (layer.both, {"marker": "|", "s": row**2, "color": PALE, "linewidths": tick, "zorder": 2}),
+        (layer.only_a, {"marker": "^", "s": triangle, "color": BLUE, "linewidths": 0, "zorder": 3}),
+        (layer.only_b, {"marker": "v", "s": triangle, "color": ORANGE, "linewidths": 0, "zorder": 4}),
+    )
+    for spikes, style in styles:
+        time, index = np.nonzero(spikes[:, rows])
+        ax.scatter(time, rows[index], **style)
+    ax.set(xlim=(-0.7, steps - 0.3), ylim=(-0.03 * size - 0.5, 1.03 * size - 0.5))
+    ax.set_ylabel("neuron" if len(rows) == size else f"neuron ({len(rows)} of {size} shown)")
+    ax.yaxis.set_major_locator(canvas.module("ticker").MaxNLocator(5, integer=True))
+    ax.set_title(_title(layer), loc="left", fontsize=10)
+    canvas.tidy(ax)
+    ax.tick_params(labelbottom=False)
+
+
+def _title(layer: _Layer) -> str:
+    heading = f"{layer.name}: {layer.status}" if layer.status else layer.name
+    lines = textwrap.wrap(heading, 70) or [""]
+    count = int(layer.differ.sum())
+    if count and layer.first is not None:
+        step, neuron = layer.first
+        lines.append(f"{count:,} of {layer.a.size:,} differ; they part at step {step}, neuron {neuron}")
+    elif layer.first is not None:
+        step, neuron = layer.first
+        lines.append(
+            f"all spikes the same end to end; layer by layer they part at step {step}, neuron {neuron}"
+        )
+    else:
+        lines.append(f"all {int(layer.both.sum()):,} spikes the same")
+    return "\n".join(lines)
+
+
+def _difference(ax: Axes, layer: _Layer) -> None:
+    canvas.tidy(ax)
+    ax.set(xlabel="time step", ylabel="max |Δ mem|")
+    steps = len(layer.a)
+    if layer.difference is None or not layer.difference.any():
+        ax.set_yticks([])
+        ax.text(
+            0.5,
+            0.5,
+            "membranes not recorded" if layer.difference is None else "0: membranes equal to the last bit",
+            transform=ax.transAxes,
+            ha="center",
+            va="center",
+            color=INK,
+            fontsize=9,
+        )
+        return
+    finite = np.isfinite(layer.difference)
+    positive = layer.difference[finite & (layer.difference > 0)]
+    low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
+    bottom, top = low / 10, high * 10 ** (0.5 * math.log10(high / low) + 1)
+    values = np.where(finite, layer.difference, top)
+    ax.set_yscale("log")
+    ax.stairs(
+        np.maximum(values, bottom), np.arange(steps + 1) - 0.5, baseline=bottom, fill=True, color=INK, lw=0
+    )
+    ax.set_ylim(bottom, top)
+    ticker = canvas.module("ticker")
+    ax.yaxis.set_major_locator(ticker.LogLocator(numticks=4))
+    ax.yaxis.set_minor_locator(ticker.NullLocator())
+    text = f"largest {high:.2g}" if finite.all() else f"not finite from step {int((~finite).argmax())}"
+    ax.text(0.01, 0.97, text, transform=ax.transAxes, ha="left", va="top", fontsize=9, color=INK)
+
+
+def _mark(above: Axes, below: Axes, layer: _Layer) -> None:
+    """The dashed line and the ring where the runs part."""
+    if layer.first is None:
+        return
+    step, neuron = layer.first
+    for ax in (above, below):
+        ax.axvline(step, color="black", ls=(0, (4, 3)), lw=1, zorder=1)
+    above.scatter([step], [neuron], s=170, facecolors="none", edgecolors="black", linewidths=1.3, zorder=5)
+
+
+def _legend(fig: Figure, layers: Sequence[_Layer], labels: tuple[str, str]) -> None:
+    line = canvas.module("lines").Line2D
+    counts = [sum(int(getattr(x, kind).sum()) for x in layers) for kind in ("both", "only_a", "only_b")]
+    entries = [
+        line([], [], ls="", marker="|", ms=10, mew=2, color=PALE, label=f"both ({counts[0]:,})"),
+        line([], [], ls="", marker="^", ms=8, color=BLUE, label=f"only {labels[0]} ({counts[1]:,})"),
+        line([], [], ls="", marker="v", ms=8, color=ORANGE, label=f"only {labels[1]} ({counts[2]:,})"),
+    ]
+    if any(layer.first is not None for layer in layers):
+        ring = {"marker": "o", "ms": 11, "mfc": "none", "mec": "black", "color": "black"}
+        entries.append(line([], [], ls=(0, (4, 3)), lw=1, label="where they part", **ring))
+    fig.legend(handles=entries, loc="outside upper center", ncols=len(entries), frameon=False)

@@ -1,0 +1,173 @@
+"""Pictures of one run: a raster, membrane traces, one neuron close up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snnax.errors import ArgumentError, ShapeError
+from snnax.spikeplot import canvas
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
+    """Spikes as dots: time to the right, neurons upwards.
+
+    Args:
+        data: spikes ``[T, N]`` or ``[T]`` of NumPy, JAX or torch; whatever is not 0 is a spike.
+        ax: axes to draw into; a new figure without them.
+        **scatter: passed on to ``Axes.scatter``, as ``s=1.5, c="black"``.
+
+    Returns:
+        The axes; ``.figure`` is their figure.
+
+    Raises:
+        ShapeError: ``data`` is neither ``[T, N]`` nor ``[T]``.
+        MissingDependencyError: matplotlib is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> ax = raster(np.eye(5), s=20)
+        >>> ax.get_xlabel(), ax.get_ylabel()
+        ('time step', 'neuron')
+
+    As snnTorch's, which needs ``ax``, returns nothing and leaves the axes without labels.
+    """
+    spikes = canvas.matrix(data, "data")
+    ax = canvas.axes(ax, 7, 3.5)
+    time, neuron = np.nonzero(spikes)
+    style: dict[str, Any] = {"s": 12, "linewidths": 0}
+    if not scatter.keys() & {"c", "color", "facecolor", "facecolors"}:
+        style["color"] = canvas.INK
+    ax.scatter(time, neuron, **style | scatter)
+    ax.set(xlabel="time step", ylabel="neuron", xlim=(-0.5, len(spikes) - 0.5))
+    ax.set_ylim(-0.5, spikes.shape[1] - 0.5)
+    ax.yaxis.set_major_locator(canvas.module("ticker").MaxNLocator(integer=True))
+    return canvas.tidy(ax)
+
+
+def traces(
+    data: Any,
+    spk: Any = None,
+    dim: tuple[int, int] = (3, 3),
+    spk_height: float = 5,
+    titles: Sequence[str] | None = None,
+    fig: Figure | None = None,
+) -> Figure:
+    """Membranes of several neurons, one small panel each, with the spikes riding on them.
+
+    Args:
+        data: membranes or currents ``[T, N]`` of NumPy, JAX or torch.
+        spk: spikes ``[T, N]``, drawn as a bar of ``spk_height`` on the membrane.
+        dim: rows and columns of panels; the first ``rows * columns`` neurons are shown.
+        spk_height: height of a spike, in units of ``data``.
+        titles: title of each panel; without them, the number of the neuron.
+        fig: figure to draw into; a new one without it.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ShapeError: ``data`` or ``spk`` is not ``[T, N]``, or their shapes differ.
+        ArgumentError: ``titles`` are fewer than the panels.
+        MissingDependencyError: matplotlib is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> figure = traces(np.zeros((20, 4)), dim=(2, 2))
+        >>> len(figure.axes)
+        4
+
+    As snnTorch's, which draws into pyplot's current figure and adds ``spk_height`` to the line itself.
+    """
+    mem = canvas.matrix(data, "data")
+    spikes = None if spk is None else canvas.matrix(spk, "spk")
+    if spikes is not None:
+        canvas.same_shape(data=mem, spk=spikes)
+    rows, columns = dim
+    shown = min(rows * columns, mem.shape[1])
+    if titles is not None and len(titles) < shown:
+        raise ArgumentError(f"titles has {len(titles)} entries for {shown} panels; pass one for each panel.")
+    fig = canvas.new_figure(2.6 * columns, 1.6 * rows + 0.4) if fig is None else fig
+    panels = np.ravel(fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False))
+    for neuron, ax in enumerate(panels):
+        if neuron >= shown:
+            ax.set_axis_off()
+            continue
+        ax.plot(mem[:, neuron], color=canvas.BLUE, lw=1.2)
+        if spikes is not None:
+            (at,) = np.nonzero(spikes[:, neuron])
+            base = mem[at, neuron]
+            ax.vlines(at, base, base + spk_height, color=canvas.ORANGE, lw=1.2)
+        ax.set_title(titles[neuron] if titles is not None else f"neuron {neuron}", fontsize=9)
+        canvas.tidy(ax)
+    fig.supxlabel("time step", fontsize=10)
+    return fig
+
+
+def panel(
+    cur: Any, mem: Any, spk: Any = None, threshold: float | None = 1.0, fig: Figure | None = None
+) -> Figure:
+    """One neuron close up: current, membrane with its threshold, spikes, on one time axis.
+
+    Args:
+        cur: input current ``[T]`` or ``[T, 1]`` of NumPy, JAX or torch.
+        mem: membrane, likewise.
+        spk: spikes, likewise; without them two panels are drawn.
+        threshold: drawn as a dashed line through the membrane; ``None`` for none.
+        fig: figure to draw into; a new one without it.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ShapeError: an argument holds more than one neuron, or their lengths differ.
+        MissingDependencyError: matplotlib is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> figure = panel(np.ones(5), np.arange(5.0), np.array([0, 0, 1, 1, 1]), threshold=1.5)
+        >>> [ax.get_ylabel() for ax in figure.axes]
+        ['current', 'membrane', 'spikes']
+    """
+    series = {"cur": canvas.matrix(cur, "cur"), "mem": canvas.matrix(mem, "mem")}
+    if spk is not None:
+        series["spk"] = canvas.matrix(spk, "spk")
+    canvas.same_shape(**series)
+    if series["cur"].shape[1] != 1:
+        raise ShapeError(
+            f"panel shows one neuron, [T]; cur has shape {series['cur'].shape}. "
+            f"Pass cur[:, n], mem[:, n], spk[:, n]."
+        )
+    heights = [1, 1.6, 0.45][: len(series)]
+    fig = canvas.new_figure(7, 1.6 * sum(heights)) if fig is None else fig
+    shown = fig.subplots(len(series), 1, sharex=True, height_ratios=heights)
+    shown[0].plot(series["cur"], color=canvas.GREEN, lw=1.5)
+    shown[0].set_ylabel("current")
+    shown[1].plot(series["mem"], color=canvas.BLUE, lw=1.5)
+    shown[1].set_ylabel("membrane")
+    if threshold is not None:
+        shown[1].axhline(threshold, ls="--", lw=1, color=canvas.PALE)
+        shown[1].annotate(
+            "threshold",
+            (1, threshold),
+            (-2, 2),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            fontsize=9,
+            color=canvas.PALE,
+        )
+    if spk is not None:
+        shown[2].eventplot(np.nonzero(series["spk"][:, 0])[0], color=canvas.INK, linelengths=0.8, lw=1.8)
+        shown[2].set(ylabel="spikes", yticks=[], ylim=(0.5, 1.5))
+    for ax in shown:
+        canvas.tidy(ax)
+    shown[-1].set_xlabel("time step")
+    fig.align_ylabels()
+    return fig
