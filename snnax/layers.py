@@ -216,7 +216,9 @@ class Reshape(nn.Module):
     def __post_init__(self) -> None:
         shape = as_tuple(self.shape, np.size(self.shape), "shape")
         if not shape or any(s < 1 for s in shape if s != -1) or shape.count(-1) > 1:
-            raise ArgumentError(f"Reshape(shape={self.shape!r}); expected sizes >= 1, one of them perhaps -1.")
+            raise ArgumentError(
+                f"Reshape(shape={self.shape!r}); expected sizes >= 1, one of them perhaps -1."
+            )
         self.shape = shape
         super().__post_init__()
 

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from snnax.errors import ArgumentError, GraphError
+from snnax.errors import ArgumentError, GraphError, StateError
 from snnax.layers import State
 from snnax.network.topology import INPUT, OUTPUT, Plan, chain, plan
 from snnax.neurons import SpikingNeuron
@@ -22,10 +22,10 @@ Call = Callable[[str, nn.Module, jax.Array], Any]
 def read_port(name: str, module: nn.Module, raw: Any, port: str) -> jax.Array:
     """One of the things that a node returned: ``"out"`` (its spikes) or a state by name."""
     if not isinstance(raw, tuple):
-        if port != "out":
+        if port not in ("out", "spk"):
             raise GraphError(f"{name!r} returns no {port!r}: build its neuron with output=True.")
         return raw
-    if port == "out":
+    if port in ("out", "spk"):
         return raw[0]
     states = getattr(module, "state_names", ())
     if port not in states:
@@ -56,7 +56,7 @@ class Container(nn.Module):
         members = self.members()
         if len(entries) == 1:
             return values[entries[0][0]]
-        return _total([read_port(s, members[s], values[s], "out") for s, _ in entries])
+        return total([read_port(s, members.get(s, self), values[s], "out") for s, _ in entries])
 
     def evaluate(self, x: jax.Array, call: Call, previous: Mapping[str, jax.Array]) -> dict[str, Any]:
         """Call every node in order; returns what each returned. ``x`` has been through :meth:`enter`."""
@@ -74,7 +74,7 @@ class Container(nn.Module):
                 previous[s] if late else read_port(s, members.get(s, module), values[s], "out")
                 for s, late in sources
             ]
-            values[name] = call(name, module, _total(parts))
+            values[name] = call(name, module, total(parts))
         return values
 
     @nn.compact
@@ -93,6 +93,7 @@ class Container(nn.Module):
         previous = {name: self.get_variable("hidden", f"{name}_previous") for name in delayed}
         if any(value is None for value in previous.values()):
             previous = self._first_feedback(x)
+        self._check_feedback(previous, x)
         values = self.evaluate(x, call, previous)
         members = self.members()
         for name in delayed:
@@ -102,6 +103,20 @@ class Container(nn.Module):
             if self.is_mutable_collection("hidden"):
                 self.put_variable("hidden", f"{name}_previous", now)
         return self.leave(values)
+
+    def _check_feedback(self, previous: Mapping[str, jax.Array], x: jax.Array) -> None:
+        if previous and not self.is_mutable_collection("hidden") and not self.is_initializing():
+            raise StateError(
+                f"the feedback from {list(previous)} is kept from step to step, but the collection 'hidden' is "
+                "not mutable in this call. Call apply(variables, x, mutable=['hidden']) and carry the result on."
+            )
+        for name, value in previous.items():
+            if value.shape[:1] != x.shape[:1]:
+                raise StateError(
+                    f"the stored feedback of {name!r} has shape {value.shape}, the input {x.shape}. For another "
+                    "batch size start without it: leave the collection 'hidden' out of the variables "
+                    "(snnax.utils.reset(variables), for a new sequence of the same batch size, keeps its shape)."
+                )
 
     def _first_feedback(self, x: jax.Array) -> dict[str, jax.Array]:
         """Zeros of the shape of each delayed node's output, found by shape inference round the cycle."""
@@ -134,6 +149,7 @@ class Sequential(Container):
 
     Raises:
         ArgumentError: if a layer is not a module, or a neuron takes explicit states.
+        GraphError: if a ``State`` does not follow a neuron.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -151,7 +167,8 @@ class Sequential(Container):
 
     def __post_init__(self) -> None:
         self.layers = tuple(self.layers)
-        check_members({f"layers_{i}": layer for i, layer in enumerate(self.layers)})
+        check_members(self.members())
+        check_wiring(self.members(), self.plan(), None)
         super().__post_init__()
 
     def members(self) -> dict[str, nn.Module]:
@@ -180,7 +197,8 @@ class Graph(Container):
         input_shape: shape of one sample as the caller passes it, without batch; converters need it.
 
     Raises:
-        GraphError: unknown, doubled or missing edges, unreachable nodes.
+        GraphError: unknown, doubled or missing nodes or edges, unreachable nodes, names that variables cannot
+            have, a ``State`` that not exactly one neuron feeds.
         ArgumentError: if a neuron takes explicit states.
 
     Example:
@@ -203,14 +221,16 @@ class Graph(Container):
     input_shape: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        self.nodes = tuple(dict(self.nodes).items())
+        pairs = self.nodes.items() if isinstance(self.nodes, Mapping) else self.nodes
+        self.nodes = tuple((str(name), module) for name, module in pairs)
+        check_names([name for name, _ in self.nodes])
         self.edges = tuple((str(s), str(t)) for s, t in self.edges)
         if self.outputs is not None:
             self.outputs = tuple((str(n), str(p)) for n, p in self.outputs)
         if self.input_shape is not None:
             self.input_shape = tuple(int(s) for s in self.input_shape)
-        check_members(dict(self.nodes))
-        plan(tuple(self.members()), tuple(self.edges))
+        check_members(self.members())
+        check_wiring(self.members(), self.plan(), self.outputs)
         super().__post_init__()
 
     def members(self) -> dict[str, nn.Module]:
@@ -240,13 +260,20 @@ class Graph(Container):
         return jnp.moveaxis(y, -1, 1) if self.channels_first and y.ndim > 2 else y
 
 
-def _total(parts: Sequence[jax.Array]) -> jax.Array:
-    total = parts[0]
+def total(parts: Sequence[jax.Array]) -> jax.Array:
+    """The sum of what meets at one node, in this order.
+
+    Raises:
+        GraphError: if their shapes differ.
+    """
+    result = parts[0]
     for part in parts[1:]:
-        if part.shape != total.shape:
-            raise GraphError(f"signals of shapes {total.shape} and {part.shape} meet at one node; they must be equal.")
-        total = total + part
-    return total
+        if part.shape != result.shape:
+            raise GraphError(
+                f"signals of shapes {result.shape} and {part.shape} meet at one node; they must be equal."
+            )
+        result = result + part
+    return result
 
 
 def check_members(members: Mapping[str, Any]) -> None:
@@ -266,3 +293,44 @@ def check_members(members: Mapping[str, Any]) -> None:
                 f"{name!r}: {type(module).__name__} takes explicit states. Inside a network it must keep its "
                 f"own: {type(module).__name__}(..., init_hidden=True)."
             )
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names that cannot be keys of variables.
+
+    Raises:
+        GraphError: for a name that is given twice, empty, ``"params"``, or has a slash.
+    """
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise GraphError(f"several nodes are called {doubled}; give each node a name of its own.")
+    if unfit := [name for name in names if not name or "/" in name or name == "params"]:
+        raise GraphError(
+            f"{unfit} cannot be node names: a name is a key in params and hidden, and paths are joined with '/'. "
+            "Choose names without '/', other than 'params'."
+        )
+
+
+def check_wiring(
+    members: Mapping[str, nn.Module], order: Plan, outputs: Sequence[tuple[str, str]] | None
+) -> None:
+    """Refuse outputs and ``State`` nodes that have nothing to read, and names that feedback needs.
+
+    Raises:
+        GraphError: names the node and what to do.
+    """
+    if outputs is not None and (not outputs or any(name not in members for name, _ in outputs)):
+        raise GraphError(
+            f"outputs={list(outputs)}; expected (node, port) pairs, or None for what is connected to "
+            f"{OUTPUT!r}. The nodes are {sorted(members)}."
+        )
+    for name, module in members.items():
+        sources = order.sources[name]
+        if isinstance(module, State) and (len(sources) != 1 or sources[0][1] or sources[0][0] == INPUT):
+            raise GraphError(
+                f"{name!r}: State({module.state!r}) reads one neuron of the same step, but is fed by "
+                f"{[source for source, _ in sources]}. Give it one edge, from a neuron with output=True."
+            )
+    if taken := [name for name in order.delayed if f"{name}_previous" in members]:
+        raise GraphError(
+            f"{taken[0]!r} closes a cycle, so its output is kept as '{taken[0]}_previous': rename that node."
+        )

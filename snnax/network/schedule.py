@@ -9,31 +9,39 @@ depend on the chunk size.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from snnax import layers
-from snnax.network.containers import Container
+from snnax.errors import ShapeError
+from snnax.network.containers import Container, read_port, total
 from snnax.network.topology import INPUT
 
 Tree = dict[str, Any]
 
-_MERGEABLE: tuple[type[nn.Module], ...] = (
-    nn.Dense,
-    nn.Conv,
-    nn.LayerNorm,
-    layers.AvgPool2d,
-    layers.Flatten,
-    layers.MaxPool2d,
-    layers.Reshape,
-    layers.Scale,
-    layers.SumPool2d,
+# By exact type: a subclass may do anything.
+_MERGEABLE: frozenset[type[nn.Module]] = frozenset(
+    {
+        nn.Dense,
+        nn.Conv,
+        layers.AvgPool1d,
+        layers.AvgPool2d,
+        layers.Flatten,
+        layers.MaxPool1d,
+        layers.MaxPool2d,
+        layers.Reshape,
+        layers.Scale,
+        layers.State,
+        layers.SumPool1d,
+        layers.SumPool2d,
+    }
 )
 
 
@@ -56,18 +64,64 @@ class Settings:
         if not self.rngs:
             return self
         tag = zlib.crc32(name.encode())
-        return Settings(self.carried, self.stacked, {k: jax.random.fold_in(v, tag) for k, v in self.rngs.items()})
+        return Settings(
+            self.carried, self.stacked, {k: jax.random.fold_in(v, tag) for k, v in self.rngs.items()}
+        )
 
 
 def is_stateless(module: nn.Module) -> bool:
     """True if a step's result depends on that step's input alone, so that steps can be merged into one batch."""
     if isinstance(module, Container):
-        return not module.plan().delayed and all(is_stateless(m) for m in module.members().values())
-    if isinstance(module, nn.BatchNorm):
+        return is_layered(module) and all(is_stateless(m) for m in module.members().values())
+    kind = type(module)
+    if kind is nn.BatchNorm:
         return module.use_running_average is True
-    if isinstance(module, nn.Dropout):
+    if kind is nn.Dropout:
         return module.deterministic is True or module.rate == 0.0
-    return isinstance(module, _MERGEABLE + (layers.State,)) or getattr(module, "time_independent", False) is True
+    if kind is nn.LayerNorm:
+        return module.reduction_axes in (-1, (-1,))
+    return kind in _MERGEABLE or getattr(module, "time_independent", False) is True
+
+
+def is_layered(module: nn.Module) -> bool:
+    """True for a chain or graph whose nodes can each run over all steps before the next one does.
+
+    Feedback forbids that, and so does a layer with memory that is used at two places, which takes turns. A
+    module that is shared across the borders of containers has its variables in another branch.
+    """
+    if not isinstance(module, Container) or type(module).__call__ is not Container.__call__:
+        return False
+    if module.plan().delayed:
+        return False
+    seen: set[Any] = set()
+    owner = owners(module)
+    for name, member in module.members().items():
+        parts = {part._id for part in instances(member)}
+        if not is_stateless(member) if owner[name] != name else parts & seen:
+            return False
+        seen |= parts
+    return True
+
+
+def instances(value: Any) -> Iterator[nn.Module]:
+    """Every module in the fields of ``value``, itself first, each as often as it is there."""
+    if isinstance(value, nn.Module):
+        yield value
+        for name in value.__dataclass_fields__:
+            if name not in ("parent", "name"):
+                yield from instances(getattr(value, name, None))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from instances(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from instances(item)
+
+
+def sharing(net: nn.Module) -> tuple[int, ...]:
+    """Which modules of ``net`` are one and the same; ``==`` between modules does not see that."""
+    numbers: dict[Any, int] = {}
+    return tuple(numbers.setdefault(module._id, len(numbers)) for module in instances(net))
 
 
 def has_convolution(module: nn.Module) -> bool:
@@ -105,22 +159,50 @@ def run_chunk(
         What the module returned at each step, stacked, and its updated collections (carried: after the
         last step; stacked: ``[C, ...]``).
     """
+    if is_layered(module):
+        return run_container(module, variables, x, forced, start, settings, {})
     if is_stateless(module):
         return merged(module, variables, x), {}
-    if isinstance(module, Container) and not module.plan().delayed:
-        return run_container(module, variables, x, forced, start, settings, {})
     return scan_steps(module, variables, x, forced, start, settings)
 
 
 def merged(module: nn.Module, variables: Tree, x: jax.Array) -> Any:
-    """A layer without memory on ``[C, B, ...]``, as one batch of C*B."""
+    """A layer without memory on ``[C, B, ...]``, as one batch of C*B.
+
+    Raises:
+        ShapeError: if ``x`` has no batch axis, which a flax layer would not notice.
+    """
+    check_axes(module, x[0])
     steps, batch = x.shape[:2]
     y = module.apply(variables, x.reshape(steps * batch, *x.shape[2:]))
     return jax.tree.map(lambda v: v.reshape(steps, batch, *v.shape[1:]), y)
 
 
+def check_axes(module: nn.Module, x: Any) -> None:
+    """Refuse one step's input that has no batch axis.
+
+    Raises:
+        ShapeError: says which shape ``unroll`` takes.
+    """
+    if not isinstance(module, nn.Dense | nn.Conv | nn.LayerNorm | nn.BatchNorm):
+        return
+    spatial = np.size(module.kernel_size) if isinstance(module, nn.Conv) else 0
+    if x.ndim < spatial + 2:
+        raise ShapeError(
+            f"{type(module).__name__} {module.name or ''} got shape {x.shape} at each step; expected "
+            f"[B, {'..., ' if spatial else ''}features]. unroll takes x as [T, B, ...], time first and batch second; "
+            "for an input that is constant in time pass one frame [B, ...] and num_steps=T."
+        )
+
+
 def run_container(
-    module: Container, variables: Tree, x: jax.Array, forced: Tree, start: Any, settings: Settings, constants: Tree
+    module: Container,
+    variables: Tree,
+    x: jax.Array,
+    forced: Tree,
+    start: Any,
+    settings: Settings,
+    constants: Tree,
 ) -> tuple[Any, Tree]:
     """A chunk of a chain or graph without feedback, node by node; ``constants`` are nodes already known."""
     updates: Tree = {}
@@ -139,7 +221,7 @@ def run_container(
 
     owner = owners(module)
     values = module.evaluate(jax.vmap(module.enter)(x), call, {})
-    return jax.vmap(module.leave)({k: v for k, v in values.items() if k != INPUT}), updates
+    return jax.vmap(module.leave)(values), updates
 
 
 def owners(module: Container) -> dict[str, str]:
@@ -151,7 +233,7 @@ def owners(module: Container) -> dict[str, str]:
 def hoisted(module: nn.Module, variables: Tree, x: jax.Array) -> Tree:
     """Results of the layers that see only a constant input ``x[B, ...]``: they need one run, not T."""
     known: Tree = {}
-    if not isinstance(module, Container) or module.plan().delayed:
+    if not isinstance(module, Container) or not is_layered(module):
         return known
     members, owner = module.members(), owners(module)
     entered = module.enter(x)
@@ -161,14 +243,11 @@ def hoisted(module: nn.Module, variables: Tree, x: jax.Array) -> Tree:
             continue
         if isinstance(members[name], layers.State):
             continue
-        value = sum((entered if s == INPUT else known[s] for s, _ in sources[1:]), start=_first(sources, entered, known))
+        parts = [entered if s == INPUT else read_port(s, members[s], known[s], "out") for s, _ in sources]
+        value = total(parts)
+        check_axes(members[name], value)
         known[name] = members[name].apply(branch(variables, owner[name]), value)
     return known
-
-
-def _first(sources: Any, entered: jax.Array, known: Tree) -> jax.Array:
-    name = sources[0][0]
-    return entered if name == INPUT else known[name]
 
 
 def _repeat(value: jax.Array, steps: int) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,8 +16,16 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from snnax.errors import ArgumentError, ShapeError
-from snnax.network.containers import Container
-from snnax.network.schedule import Settings, Tree, has_convolution, hoisted, run_chunk, run_container
+from snnax.network.schedule import (
+    Settings,
+    Tree,
+    has_convolution,
+    hoisted,
+    is_layered,
+    run_chunk,
+    run_container,
+    sharing,
+)
 
 __all__ = ["initial_hidden", "unroll"]
 
@@ -59,9 +68,10 @@ def unroll(
         ``{path: {"input": ..., "spk": ..., "mem": ...}}``, each ``[T, B, ...]``.
 
     Raises:
-        ShapeError: if ``x`` has no time axis, or ``num_steps`` does not fit.
+        ShapeError: if ``x`` lacks an axis that a layer needs, or spikes in ``force`` do not fit their neuron.
         StateError: if the stored hidden state belongs to another batch size.
-        ArgumentError: for a bad ``chunk``, or names in ``record`` / ``force`` that no neuron has.
+        ArgumentError: for a bad ``chunk``, ``num_steps``, ``mutable`` or ``rngs``, or names in ``record`` /
+            ``force`` that no neuron has.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -75,43 +85,65 @@ def unroll(
     Compared with snnTorch: replaces ``for step in range(num_steps)`` with its lists of spikes and
     ``torch.stack``, and ``utils.reset``: pass ``variables`` without ``hidden`` and it starts from zero.
     """
-    names = (mutable,) if isinstance(mutable, str) else tuple(mutable)
+    names = _collections(mutable)
     x = jnp.asarray(x)
     constant = num_steps is not None
     steps = _count_steps(x, num_steps)
-    plain = unfreeze(dict(variables)) if not isinstance(variables, dict) else variables
+    plain = unfreeze(dict(variables))
+    keys = _keys(rngs)
     size = _chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1])
-    static = (net, names, bool(record), size, steps, constant)
-    forced = unflatten_dict({(*k.split("/"), "spk"): jnp.asarray(v) for k, v in (force or {}).items()})
+    static = (net, names, bool(record), size, steps, constant, sharing(net))
+    given = {name: jnp.asarray(value) for name, value in (force or {}).items()}
+    if given:
+        _check_force(net, plain, x if constant else x[0], keys, names, steps, given)
+    forced = unflatten_dict({(*_path(name), "spk"): value for name, value in given.items()})
     try:
         hash(net)
         run = _compiled
     except TypeError:
         run = _run
-    y, updates, recorded = run(static, plain, x, dict(rngs or {}), forced)
-    if force:
-        _check_names(net, plain, x[0] if not constant else x, rngs, force)
+    y, updates, recorded = run(static, plain, x, keys, forced)
     if not record:
         return y, updates
     return y, updates, _select(recorded, record)
 
 
-def initial_hidden(net: nn.Module, variables: Mapping[str, Any], x: jax.Array, rngs: Any = None) -> Tree:
-    """The hidden state before the first step: zeros of the shapes that one step on ``x[B, ...]`` needs."""
+def initial_hidden(
+    net: nn.Module,
+    variables: Mapping[str, Any],
+    x: jax.Array,
+    rngs: Mapping[str, jax.Array] | None = None,
+    mutable: Sequence[str] = (),
+) -> Tree:
+    """The hidden state before the first step on ``x[B, ...]``: what ``variables`` hold of it, else zeros.
 
-    def once(v: Any, frame: jax.Array) -> Any:
-        return net.apply(v, frame, mutable=["hidden"], rngs=rngs)[1]
+    In the dtypes that it has after that step, which are those that it keeps.
+    """
 
-    without = {c: v for c, v in variables.items() if c != "hidden"}
-    shapes = jax.eval_shape(once, without, x)
-    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), unfreeze(shapes).get("hidden", {}))
+    def once(hidden: Tree) -> Tree:
+        given = {**variables, **({"hidden": hidden} if hidden else {})}
+        return unfreeze(net.apply(given, x, mutable=["hidden", *mutable], rngs=dict(rngs or {}))[1]).get(
+            "hidden", {}
+        )
+
+    hidden = variables.get("hidden") or {}
+    while True:
+        after = jax.eval_shape(once, hidden)
+        known = flatten_dict(hidden)
+        values = {
+            path: jnp.asarray(known[path], s.dtype) if path in known else jnp.zeros(s.shape, s.dtype)
+            for path, s in flatten_dict(after).items()
+        }
+        settled = all(p in known and jnp.asarray(known[p]).dtype == v.dtype for p, v in values.items())
+        hidden = unflatten_dict(values)
+        if settled:
+            return hidden
 
 
 def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> tuple[Any, Tree, Tree]:
-    net, mutable, record, size, steps, constant = static
+    net, mutable, record, size, steps, constant, _ = static
     frame = x if constant else x[0]
-    if not variables.get("hidden"):
-        variables = {**variables, "hidden": initial_hidden(net, variables, frame, rngs)}
+    variables = {**variables, "hidden": initial_hidden(net, variables, frame, rngs, mutable)}
     carried = tuple(dict.fromkeys(["hidden", *(c for c in mutable if c in variables)]))
     stacked = (*(c for c in mutable if c not in variables), *(["record"] if record else []))
     settings = Settings(carried, stacked, rngs)
@@ -123,7 +155,7 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
         if constant:
             x_c = jnp.broadcast_to(x, (length, *x.shape))
         given = {**fixed, **carry}
-        if isinstance(net, Container) and not net.plan().delayed:
+        if is_layered(net):
             y, new = run_container(net, given, x_c, forced_c, start, settings, constants)
         else:
             y, new = run_chunk(net, given, x_c, forced_c, start, settings)
@@ -162,6 +194,38 @@ def _merge(old: Any, new: Any) -> Any:
     return {**old, **{k: _merge(old[k], v) if k in old else v for k, v in new.items()}}
 
 
+def _collections(mutable: Any) -> tuple[str, ...]:
+    names = (mutable,) if isinstance(mutable, str) else mutable
+    if not isinstance(names, Sequence | set | frozenset) or not all(isinstance(name, str) for name in names):
+        raise ArgumentError(
+            f"mutable={mutable!r}; expected names of collections, as mutable=['batch_stats']. 'hidden' is always "
+            "updated."
+        )
+    return tuple(names)
+
+
+def _keys(rngs: Any) -> dict[str, jax.Array]:
+    if rngs is not None and not isinstance(rngs, Mapping):
+        raise ArgumentError(
+            f"rngs={rngs!r}; expected keys by name, as rngs={{'dropout': jax.random.key(0)}}."
+        )
+    return dict(rngs or {})
+
+
+def _path(name: str) -> tuple[str, ...]:
+    return tuple(name.split("/")) if name else ()
+
+
+def _whole(what: str, value: Any, other: str = "") -> int:
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ArgumentError(f"{what}={value!r}; expected {other}a whole number of steps >= 1.")
+    return number
+
+
 def _count_steps(x: jax.Array, num_steps: int | None) -> int:
     if num_steps is None:
         if x.ndim < 2 or x.shape[0] == 0:
@@ -170,21 +234,17 @@ def _count_steps(x: jax.Array, num_steps: int | None) -> int:
                 "time pass one frame [B, ...] and num_steps=T."
             )
         return x.shape[0]
-    if num_steps < 1:
-        raise ArgumentError(f"num_steps={num_steps}; expected a number of steps >= 1.")
     if x.ndim < 1:
         raise ShapeError(f"x has shape {x.shape}; with num_steps it must be one frame [B, ...].")
-    return int(num_steps)
+    return _whole("num_steps", num_steps)
 
 
 def _chunk_size(net: nn.Module, chunk: int | str, steps: int, batch: int) -> int:
-    if chunk == "auto":
+    if isinstance(chunk, str) and chunk == "auto":
         if has_convolution(net):
             return steps
         return max(1, min(steps, _ROWS_IN_CACHE // max(batch, 1)))
-    if isinstance(chunk, str) or int(chunk) != chunk or chunk < 1:
-        raise ArgumentError(f"chunk={chunk!r}; expected 'auto' or a number of steps >= 1.")
-    return min(int(chunk), steps)
+    return min(_whole("chunk", chunk, "'auto' or "), steps)
 
 
 def _select(recorded: Tree, record: bool | Sequence[str]) -> dict[str, Tree]:
@@ -200,8 +260,30 @@ def _select(recorded: Tree, record: bool | Sequence[str]) -> dict[str, Tree]:
     return {name: flat[name] for name in wanted}
 
 
-def _check_names(net: nn.Module, variables: Tree, x: jax.Array, rngs: Any, force: Mapping[str, Any]) -> None:
-    hidden = initial_hidden(net, variables, x, rngs)
-    known = {"/".join(path[:-1]) for path in flatten_dict(hidden)}
+def _check_force(
+    net: nn.Module,
+    variables: Tree,
+    x: jax.Array,
+    rngs: Mapping[str, jax.Array],
+    mutable: Sequence[str],
+    steps: int,
+    force: Mapping[str, jax.Array],
+) -> None:
+    """Refuse names that no neuron has, and spikes of another shape than the neuron's."""
+
+    def once(given: Tree) -> Any:
+        return net.apply(given, x, mutable=["hidden", "record", *mutable], rngs=dict(rngs))[1].get(
+            "record", {}
+        )
+
+    without = {c: v for c, v in variables.items() if c != "hidden"}
+    recorded = flatten_dict(unfreeze(jax.eval_shape(once, without)))
+    known = {"/".join(path[:-1]): spikes.shape for path, spikes in recorded.items() if path[-1] == "spk"}
     if missing := [name for name in force if name not in known]:
         raise ArgumentError(f"force={missing} names no neuron; the neurons are {sorted(known)}.")
+    for name, spikes in force.items():
+        if spikes.shape != (steps, *known[name]):
+            raise ShapeError(
+                f"force[{name!r}] has shape {spikes.shape}; expected [T, B, ...] = {(steps, *known[name])}, "
+                "the spikes that the neuron emits at each step."
+            )

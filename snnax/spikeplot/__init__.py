@@ -1,8 +1,8 @@
 """Pictures of spikes and membranes, with matplotlib.
 
-Each function takes NumPy, JAX or torch arrays with time first, draws into the ``ax`` or ``fig`` that it is given or into a
-new figure, and returns it. None of them shows anything: in a notebook the returned figure is displayed, in a
-script call ``figure.savefig("picture.png")``.
+Each function takes NumPy, JAX or torch arrays with time first, draws into the ``ax`` or ``fig`` that it is
+given or into a new figure, and returns it. None of them shows anything: a script calls
+``figure.savefig("picture.png")``, a notebook displays a figure after ``%matplotlib inline``.
 
 Example:
     >>> import numpy as np
@@ -11,7 +11,8 @@ Example:
     >>> ax.figure.savefig("raster.png")  # doctest: +SKIP
 """
 
-from snnax.spikeplot.crossvalidation import LayerPicture, crossvalidation
+from snnax.spikeplot.crossvalidation import crossvalidation
+from snnax.spikeplot.layers import LayerPicture
 from snnax.spikeplot.neurons import panel, raster, traces
 
 __all__ = ["LayerPicture", "crossvalidation", "panel", "raster", "traces"]

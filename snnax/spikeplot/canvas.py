@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#404040"
-PALE = "#8c8c8c"
+PALE = "#757575"
 # Okabe and Ito's palette, which people of any colour vision tell apart.
 BLUE = "#0072B2"
 ORANGE = "#D55E00"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +11,8 @@ from numpy.typing import NDArray
 
 from snnax.errors import ArgumentError
 from snnax.spikeplot import canvas
-from snnax.spikeplot.canvas import BLUE, INK, ORANGE, PALE, Values
+from snnax.spikeplot.canvas import BLUE, INK, ORANGE, PALE
+from snnax.spikeplot.layers import Layer, LayerPicture, read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,60 +20,9 @@ if TYPE_CHECKING:
 
 WIDTH = 5.8
 RASTER = 2.4
-DIFFERENCE = 0.9
+DIFFERENCE = 1.0
 SHOWN = 256
 LONG_RUN = 150
-
-
-@dataclass(frozen=True)
-class LayerPicture:
-    """One layer of a network in two runs, one sample.
-
-    Attributes:
-        name: name of the layer.
-        spk_a: spikes of the first run, ``[T, N]`` of NumPy, JAX or torch.
-        spk_b: spikes of the second run.
-        mem_a: membranes of the first run, ``[T, N]``; ``None`` if they were not recorded.
-        mem_b: membranes of the second run.
-        first: ``(step, neuron)`` where the runs part; found in the spikes if not given.
-        status: a few words for the title, ``"agree"``.
-    """
-
-    name: str
-    spk_a: Any
-    spk_b: Any
-    mem_a: Any = None
-    mem_b: Any = None
-    first: tuple[int, int] | None = None
-    status: str = ""
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A :class:`LayerPicture`, read and counted."""
-
-    name: str
-    status: str
-    a: Values
-    b: Values
-    difference: Values | None
-    first: tuple[int, int] | None
-
-    @property
-    def differ(self) -> NDArray[np.bool_]:
-        return self.a != self.b
-
-    @property
-    def both(self) -> NDArray[np.bool_]:
-        return (self.a != 0) & ~self.differ
-
-    @property
-    def only_a(self) -> NDArray[np.bool_]:
-        return (self.a != 0) & self.differ
-
-    @property
-    def only_b(self) -> NDArray[np.bool_]:
-        return (self.b != 0) & self.differ
 
 
 def crossvalidation(
@@ -117,12 +65,13 @@ def crossvalidation(
         raise ArgumentError("crossvalidation got no layers to show; pass at least one LayerPicture.")
     if max_neurons < 1:
         raise ArgumentError(f"max_neurons is {max_neurons}; pass at least 1, or leave it out for {SHOWN}.")
-    found = [_read(layer) for layer in layers]
+    found = [read(layer) for layer in layers]
     columns = 1 if len(found) == 1 or max(len(layer.a) for layer in found) > LONG_RUN else 2
     rows = math.ceil(len(found) / columns)
     if fig is None:
-        width = WIDTH * (columns if len(found) > 1 else 1.4)
-        fig = canvas.new_figure(width, rows * (RASTER + DIFFERENCE + 0.8) + 0.5)
+        fig = canvas.new_figure(
+            WIDTH * (2 if columns == 2 else 1.5), rows * (RASTER + DIFFERENCE + 0.8) + 0.5
+        )
     elif fig.get_layout_engine() is None:
         fig.get_figure(root=True).set_layout_engine("constrained")
     outer = fig.add_gridspec(rows, columns)
@@ -139,47 +88,11 @@ def crossvalidation(
     return fig
 
 
-def _read(picture: LayerPicture) -> _Layer:
-    name = picture.name
-    arrays = {"spk_a": canvas.matrix(picture.spk_a, "spk_a"), "spk_b": canvas.matrix(picture.spk_b, "spk_b")}
-    difference = None
-    if picture.mem_a is not None and picture.mem_b is not None:
-        arrays |= {
-            "mem_a": canvas.matrix(picture.mem_a, "mem_a"),
-            "mem_b": canvas.matrix(picture.mem_b, "mem_b"),
-        }
-        canvas.same_shape(**{f"{name}: {key}": value for key, value in arrays.items()})
-        with np.errstate(invalid="ignore"):
-            difference = np.abs(arrays["mem_a"] - arrays["mem_b"]).max(axis=1, initial=0)
-    canvas.same_shape(**{f"{name}: {key}": value for key, value in arrays.items()})
-    a, b = arrays["spk_a"], arrays["spk_b"]
-    first = picture.first
-    if first is None and (a != b).any():
-        step, neuron = np.unravel_index(int((a != b).argmax()), a.shape)
-        first = int(step), int(neuron)
-    return _Layer(name, picture.status, a, b, difference, first)
-
-
-def _rows(layer: _Layer, most: int) -> NDArray[np.intp]:
-    """Neurons to draw: where the runs part, those that differ, and an even choice of the others."""
-    size = layer.a.shape[1]
-    if size <= most:
-        return np.arange(size)
-    wanted = np.flatnonzero(layer.differ.any(axis=0))
-    if layer.first is not None:
-        wanted = np.union1d(wanted, [layer.first[1]])
-        keep = np.abs(wanted - layer.first[1]).argsort(kind="stable")[:most]
-        wanted = wanted[keep]
-    others = np.setdiff1d(np.arange(size), wanted)
-    even = others[np.linspace(0, len(others) - 1, most - len(wanted)).round().astype(int)]
-    return np.union1d(wanted, even)
-
-
-def _raster(ax: Axes, layer: _Layer, most: int) -> None:
+def _raster(ax: Axes, layer: Layer, most: int) -> None:
     steps, size = layer.a.shape
-    rows = _rows(layer, most)
-    row = float(np.clip(0.85 * 72 * RASTER / max(len(rows), 1), 1.5, 13))
-    tick = float(np.clip(0.3 * 72 * WIDTH / max(steps, 1), 0.6, 2.0))
+    rows = layer.rows(most)
+    row = float(np.clip(0.85 * 72 * RASTER / max(len(rows), 1), 2, 13))
+    tick = float(np.clip(0.3 * 72 * WIDTH / max(steps, 1), 0.6, 2.5))
     triangle = float(np.clip(row, 5.5, 8)) ** 2
     styles: tuple[tuple[NDArray[np.bool_], dict[str, Any]], ...] = (
         (layer.both, {"marker": "|", "s": row**2, "color": PALE, "linewidths": tick, "zorder": 2}),
@@ -192,31 +105,15 @@ def _raster(ax: Axes, layer: _Layer, most: int) -> None:
     ax.set(xlim=(-0.7, steps - 0.3), ylim=(-0.03 * size - 0.5, 1.03 * size - 0.5))
     ax.set_ylabel("neuron" if len(rows) == size else f"neuron ({len(rows)} of {size} shown)")
     ax.yaxis.set_major_locator(canvas.module("ticker").MaxNLocator(5, integer=True))
-    ax.set_title(_title(layer), loc="left", fontsize=10)
+    ax.set_title(layer.title, loc="left", fontsize=10)
     canvas.tidy(ax)
     ax.tick_params(labelbottom=False)
 
 
-def _title(layer: _Layer) -> str:
-    heading = f"{layer.name}: {layer.status}" if layer.status else layer.name
-    lines = textwrap.wrap(heading, 70) or [""]
-    count = int(layer.differ.sum())
-    if count and layer.first is not None:
-        step, neuron = layer.first
-        lines.append(f"{count:,} of {layer.a.size:,} differ; they part at step {step}, neuron {neuron}")
-    elif layer.first is not None:
-        step, neuron = layer.first
-        lines.append(
-            f"all spikes the same end to end; layer by layer they part at step {step}, neuron {neuron}"
-        )
-    else:
-        lines.append(f"all {int(layer.both.sum()):,} spikes the same")
-    return "\n".join(lines)
-
-
-def _difference(ax: Axes, layer: _Layer) -> None:
+def _difference(ax: Axes, layer: Layer) -> None:
     canvas.tidy(ax)
-    ax.set(xlabel="time step", ylabel="max |Δ mem|")
+    ax.set_xlabel("time step")
+    ax.set_ylabel("max |Δ mem|", fontsize=9)
     steps = len(layer.a)
     if layer.difference is None or not layer.difference.any():
         ax.set_yticks([])
@@ -234,7 +131,7 @@ def _difference(ax: Axes, layer: _Layer) -> None:
     finite = np.isfinite(layer.difference)
     positive = layer.difference[finite & (layer.difference > 0)]
     low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
-    bottom, top = low / 10, high * 10 ** (0.5 * math.log10(high / low) + 1)
+    bottom, top = low / 10, high * 10 ** (0.4 * math.log10(high / low) + 0.5)
     values = np.where(finite, layer.difference, top)
     ax.set_yscale("log")
     ax.stairs(
@@ -248,7 +145,7 @@ def _difference(ax: Axes, layer: _Layer) -> None:
     ax.text(0.01, 0.97, text, transform=ax.transAxes, ha="left", va="top", fontsize=9, color=INK)
 
 
-def _mark(above: Axes, below: Axes, layer: _Layer) -> None:
+def _mark(above: Axes, below: Axes, layer: Layer) -> None:
     """The dashed line and the ring where the runs part."""
     if layer.first is None:
         return
@@ -258,7 +155,7 @@ def _mark(above: Axes, below: Axes, layer: _Layer) -> None:
     above.scatter([step], [neuron], s=170, facecolors="none", edgecolors="black", linewidths=1.3, zorder=5)
 
 
-def _legend(fig: Figure, layers: Sequence[_Layer], labels: tuple[str, str]) -> None:
+def _legend(fig: Figure, layers: Sequence[Layer], labels: tuple[str, str]) -> None:
     line = canvas.module("lines").Line2D
     counts = [sum(int(getattr(x, kind).sum()) for x in layers) for kind in ("both", "only_a", "only_b")]
     entries = [

@@ -156,10 +156,10 @@ def panel(
         shown[1].annotate(
             "threshold",
             (1, threshold),
-            (-2, 2),
+            (4, 0),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
-            ha="right",
+            va="center",
             fontsize=9,
             color=canvas.PALE,
         )

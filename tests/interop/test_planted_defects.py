@@ -68,7 +68,9 @@ DYNAMICS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "change"), DYNAMICS, ids=[f"{k}-{v}" for k, c in DYNAMICS for v in c.values()])
+@pytest.mark.parametrize(
+    ("kind", "change"), DYNAMICS, ids=[f"{k}-{v}" for k, c in DYNAMICS for v in c.values()]
+)
 def test_wrong_neuron(kind, change):
     net, x = _dense(), _input(30, 4, 6)
     model, variables = interop.from_snntorch(net, x[0])
@@ -148,7 +150,10 @@ def test_report_names_the_first_place_where_they_part():
     at = (first.step, first.sample, *first.neuron)
     assert first.mem == pytest.approx((float(theirs["1"]["mem"][at]), float(ours["1"]["mem"][at])), rel=1e-6)
     parted = np.asarray(ours["1"]["mem"] != theirs["1"]["mem"])
-    assert not parted[: first.step].any() or np.abs(ours["1"]["mem"] - theirs["1"]["mem"])[: first.step].max() < 1e-5
+    assert (
+        not parted[: first.step].any()
+        or np.abs(ours["1"]["mem"] - theirs["1"]["mem"])[: first.step].max() < 1e-5
+    )
 
 
 def test_surrogate_shape_does_not_matter_for_spikes():

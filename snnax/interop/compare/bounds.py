@@ -12,7 +12,7 @@ from snnax.errors import ConversionError
 from snnax.interop.compare import stateless
 from snnax.interop.compare.rounding import current_bound, smallest_normal, unit_roundoff
 from snnax.interop.compare.stages import Stages, recurrent_current, recurrent_nodes
-from snnax.interop.compare.verdict import float_type
+from snnax.interop.compare.verdict import coarsest_type
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import Trace
 
@@ -58,7 +58,7 @@ class Bounds:
     def of(self, name: str, samples: slice, spec: NeuronSpec | None) -> Bound:
         """Bound of one layer for some samples."""
         a, b = self._a.nodes[name], self._b.nodes[name]
-        types = float_type(a), float_type(b)
+        types = coarsest_type(a), coarsest_type(b)
         us = unit_roundoff(types[0]), unit_roundoff(types[1])
         tiny = max(smallest_normal(t) for t in types)
         size = np.abs(a.input[:, samples].astype(np.float64))

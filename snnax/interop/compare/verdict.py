@@ -67,9 +67,16 @@ class Verdict:
 
 
 def float_type(trace: NodeTrace) -> np.dtype:
-    """Precision that a layer computes in: that of its membrane, else of its current."""
+    """Precision of a layer's states: that of its membrane, else of its current."""
     array = trace.states.get("mem", trace.input)
     return array.dtype if array.dtype.kind not in "biu" else np.dtype(np.float32)
+
+
+def coarsest_type(trace: NodeTrace) -> np.dtype:
+    """The least precise type that a layer's currents went through."""
+    current = trace.input.dtype
+    types = [float_type(trace), *([current] if current.kind not in "biu" else [])]
+    return max(types, key=unit_roundoff)
 
 
 def judge(layer: Layer) -> Verdict:

@@ -59,6 +59,12 @@ class Chains:
         """Refuse layers that do not run once in each step, and states that one call forgets."""
         for chain in self._chains:
             first = chain[0]
+            if len(chain) > num_steps and len(chain) % num_steps:
+                raise ConversionError(
+                    first.name,
+                    f"it runs {len(chain)} steps, and forward returns {num_steps}",
+                    "Return the output of every step: torch.stack(spk_rec).",
+                )
             if len(chain) > num_steps:
                 raise self.shared_state(num_steps)
             if len(chain) < num_steps:

@@ -7,6 +7,7 @@ depends on it, so that statistics kept on the side do no harm.
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -81,16 +82,16 @@ def _run(rec: Recorder, name: str, func: Callable[..., Any], args: Any, kwargs: 
                 ) from error
         given = ", ".join(str(tuple(t.shape)) for t in tensors_in((args, kwargs)))
         raise ShapeError(
-            f"{name} in the forward of {rec.where!r} was given tensors of shape {given}, on which torch fails: "
+            f"{name} in forward of {rec.where!r} was given tensors of shape {given}, on which torch fails: "
             f"{error}. Pass a sample of the shape that the network was trained on, with its batch axis."
         ) from error
 
 
 def _is_number(rec: Recorder, thing: Any) -> bool:
-    """True for Python numbers and for constant 0-d tensors that are no parameter of the network."""
+    """True for numbers, and for 0-d tensors that the network holds and does not train."""
     if isinstance(thing, Tensor):
-        return thing.ndim == 0 and rec.ledger.find(thing) is None and id(thing) not in rec.owned
-    return isinstance(thing, int | float)
+        return thing.ndim == 0 and id(thing) in rec.constants
+    return isinstance(thing, Real)
 
 
 def _scaled(rec: Recorder, value: Value, factor: float) -> Value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.overrides import TorchFunctionMode
 
 from snnax.errors import ArgumentError, ConversionError, TrainingModeError
 from snnax.interop.snntorch.step_graph import STATE_NAMES
@@ -111,7 +112,7 @@ def copy_net(net: nn.Module) -> nn.Module:
     """
     memo: dict[int, Any] = {}
     for module in net.modules():
-        for tensor in _tensors([vars(module)]):
+        for tensor in tensors_of(module):
             if not tensor.is_leaf:
                 memo[id(tensor)] = tensor.detach().clone()
     try:
@@ -124,8 +125,12 @@ def copy_net(net: nn.Module) -> nn.Module:
         ) from error
 
 
+def tensors_of(module: nn.Module) -> Iterator[Tensor]:
+    """All tensors that a module itself holds: parameters, buffers, attributes, also in containers."""
+    return _tensors([vars(module)])
+
+
 def _tensors(things: list[Any]) -> Iterator[Tensor]:
-    """All tensors in nested lists, tuples and dicts."""
     for thing in things:
         if isinstance(thing, Tensor):
             yield thing
@@ -164,14 +169,33 @@ def _own_instances(neurons: dict[str, nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def isolated(neurons: dict[str, nn.Module], dtype: torch.dtype) -> Iterator[None]:
-    """Run a copy of a network: no gradients, new tensors in ``dtype``, global state put back afterwards."""
+    """Run a copy of a network: no gradients, all in ``dtype``, global state put back afterwards."""
     before = torch.get_default_dtype()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), _own_instances(neurons):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), _own_instances(neurons), _Precision(dtype):
         torch.set_default_dtype(dtype)
         try:
             yield
         finally:
             torch.set_default_dtype(before)
+
+
+class _Precision(TorchFunctionMode):
+    """Casts to another type where float32 is asked for: snnTorch's spikes are ``(x > 0).float()``."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if self._dtype == torch.float32:
+            return func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") == "float":
+            return args[0].to(self._dtype)
+        args = tuple(self._dtype if a is torch.float32 else a for a in args)
+        kwargs = {k: self._dtype if v is torch.float32 else v for k, v in (kwargs or {}).items()}
+        return func(*args, **kwargs)
 
 
 def _subclasses(cls: type) -> Iterator[type]:

@@ -42,10 +42,12 @@ class Recorder(TorchFunctionMode):
     Args:
         label: what to call the outermost module.
         owned: from the id of each parameter and buffer of the running copy to the user's own.
+        constants: ids of the tensors of the copy that are no parameters.
     """
 
-    def __init__(self, label: str, owned: dict[int, Tensor]) -> None:
+    def __init__(self, label: str, owned: dict[int, Tensor], constants: set[int]) -> None:
         super().__init__()
+        self.constants = constants
         self.ledger = Ledger()
         self.owned = owned
         self._path = [label]

@@ -95,7 +95,7 @@ class TorchSide:
         for path, module in neurons.items():
             uses = [node for node in nodes.values() if node.module is module]
             if uses:
-                _tap(module, uses, num_steps, path in self._step.blocked, frames.dtype)
+                _tap(module, uses, num_steps, path in self._step.blocked)
         with isolated(neurons, frames.dtype):
             outputs = self._call(twin, frames, num_steps)
         return Trace({name: node.trace(num_steps) for name, node in nodes.items()}, outputs)
@@ -203,10 +203,10 @@ class _Node:
         return NodeTrace(self.name, kind, inputs, spikes, states)
 
 
-def _tap(module: nn.Module, uses: list[_Node], num_steps: int, blocked: bool, dtype: torch.dtype) -> None:
+def _tap(module: nn.Module, uses: list[_Node], num_steps: int, blocked: bool) -> None:
     """Let ``module``, part of a copy, write each call into the node that it belongs to."""
     parts: Any = module
-    forward, surrogate, calls = parts.forward, parts.spike_grad, 0
+    forward, calls = parts.forward, 0
     names = [s for s in STATE_NAMES[neuron_kind(module)] if s != "spk"]
     feeds_back = "spk" in STATE_NAMES[neuron_kind(module)]
     signature = inspect.signature(type(module).forward)
@@ -224,10 +224,10 @@ def _tap(module: nn.Module, uses: list[_Node], num_steps: int, blocked: bool, dt
             node.states.setdefault(state, []).append(_array(getattr(module, state)))
         if node.forced is None:
             return result
-        if node.forced[t].shape != spk.shape:
+        expected = (num_steps, *spk.shape)
+        if node.forced.shape != expected:
             raise ShapeError(
-                f"forced spikes of {node.name!r} have shape {tuple(node.forced.shape)}; "
-                f"expected {(num_steps, *spk.shape)}."
+                f"forced spikes of {node.name!r} have shape {tuple(node.forced.shape)}; expected {expected}."
             )
         spk = node.forced[t].clone()
         if feeds_back:
@@ -235,7 +235,6 @@ def _tap(module: nn.Module, uses: list[_Node], num_steps: int, blocked: bool, dt
         return (spk, *result[1:]) if isinstance(result, tuple) else spk
 
     vars(module)["forward"] = tapped
-    vars(module)["spike_grad"] = lambda x: surrogate(x).to(dtype)
 
 
 def _flat(tree: Any) -> list[Tensor]:

@@ -24,6 +24,7 @@ from snnax.interop.snntorch.prepare import (
     isolated,
     neurons_of,
     reset_states,
+    tensors_of,
     unwrap,
 )
 from snnax.interop.snntorch.recorder import Recorder
@@ -141,7 +142,8 @@ def _record(net: nn.Module, call: _Call) -> Recording:
     twin = copy_net(net)
     neurons = neurons_of(twin)
     reset_states(neurons, call.dtype)
-    recorder = Recorder(type(net).__name__, _owned(net, twin))
+    constants = {id(t) for m in twin.modules() for t in tensors_of(m) if not isinstance(t, nn.Parameter)}
+    recorder = Recorder(type(net).__name__, _owned(net, twin), constants)
     args = [a.clone() if isinstance(a, Tensor) else a for a in call.args]
     for position, value in enumerate(args):
         if isinstance(value, Tensor):
