@@ -39,7 +39,8 @@ Size = int | Sequence[int]
 def as_tuple(value: Size, rank: int, what: str) -> tuple[int, ...]:
     """``3`` -> ``(3, 3)``; checks the length of a sequence."""
     try:
-        sizes = tuple(operator.index(v) for v in (value if np.ndim(value) else [value] * rank))
+        entries: Any = value if np.ndim(value) else [value] * rank
+        sizes = tuple(operator.index(entry) for entry in entries)
     except (TypeError, ValueError):
         sizes = ()
     if len(sizes) != rank:
@@ -68,7 +69,8 @@ class _Pool(nn.Module):
         for size, pad in zip(self.kernel_size, self.padding, strict=True):
             if not 0 <= 2 * pad <= size:
                 raise ArgumentError(
-                    f"{kind}(padding={pad}) with kernel_size={size}; expected 0 to {size // 2}, half the kernel size."
+                    f"{kind}(padding={pad}) with kernel_size={size}; expected 0 to {size // 2}, half the "
+                    "kernel size."
                 )
         super().__post_init__()
 
@@ -97,7 +99,7 @@ def _lowest(dtype: Any) -> Any:
     """What no value of ``dtype`` is below."""
     if jnp.issubdtype(dtype, jnp.floating):
         return -jnp.inf
-    return False if dtype == bool else jnp.iinfo(dtype).min
+    return jnp.iinfo(dtype).min if jnp.issubdtype(dtype, jnp.integer) else False
 
 
 class MaxPool2d(_Pool):
@@ -230,8 +232,8 @@ class Reshape(nn.Module):
         shape = tuple(elements // known if s == -1 else s for s in self.shape)
         if x.ndim < 2 or math.prod(shape) != elements:
             raise ShapeError(
-                f"Reshape({self.shape}) got shape {x.shape}; expected [B, ...] with {known} elements per sample"
-                f"{' or a multiple' if -1 in self.shape else ''}."
+                f"Reshape({self.shape}) got shape {x.shape}; expected [B, ...] with "
+                f"{'a multiple of ' if -1 in self.shape else ''}{known} elements per sample."
             )
         return jnp.moveaxis(jnp.moveaxis(x, -1, 1).reshape(x.shape[0], *shape), 1, -1)
 
@@ -283,14 +285,14 @@ def _for_sample(scale: jax.Array, x: jax.Array) -> jax.Array:
     pairs = zip(scale.shape[::-1], x.shape[::-1], strict=False)
     if scale.ndim and (scale.ndim >= max(x.ndim, 2) or any(s not in (1, n) for s, n in pairs)):
         raise ShapeError(
-            f"Scale: scale has shape {scale.shape}, the input {x.shape}. Expected one number, or an array that "
-            f"broadcasts from the right to one sample, as {x.shape[-1:]}."
+            f"Scale: scale has shape {scale.shape}, the input {x.shape}. Expected one number, or an array "
+            f"that broadcasts from the right to one sample, as {x.shape[-1:]}."
         )
     return scale.reshape((1,) * (x.ndim - scale.ndim) + scale.shape) if scale.ndim else scale
 
 
 class State(nn.Module):
-    """In a :class:`~snnax.Graph`: passes on a state of the neuron before it, as the membrane, instead of its spikes.
+    """In a :class:`~snnax.Graph`: passes on a state of the neuron before it instead of its spikes.
 
     Args:
         state: ``"mem"``, ``"syn"``: a state of the neuron that feeds this node.

@@ -36,7 +36,7 @@ def reset(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def training(net: nn.Module) -> nn.Module:
-    """A copy of ``net`` whose dropout draws and whose batch normalisation uses the batch (torch's ``train()``).
+    """A copy of ``net`` whose dropout draws and whose batch norm uses the batch (torch's ``train()``).
 
     Pass ``rngs={"dropout": key}`` and ``mutable=["batch_stats"]`` to ``unroll`` or ``apply`` with it.
 

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from snnax.errors import ArgumentError, GraphError, StateError
+from snnax.errors import ArgumentError, GraphError, ShapeError, StateError
 from snnax.layers import State
 from snnax.network.topology import INPUT, OUTPUT, Plan, chain, plan
 from snnax.neurons import SpikingNeuron
@@ -90,7 +90,7 @@ class Container(nn.Module):
 
         x = self.enter(x)
         delayed = self.plan().delayed
-        previous = {name: self.get_variable("hidden", f"{name}_previous") for name in delayed}
+        previous: dict[str, Any] = {name: self.get_variable("hidden", f"{name}_previous") for name in delayed}
         if any(value is None for value in previous.values()):
             previous = self._first_feedback(x)
         self._check_feedback(previous, x)
@@ -107,15 +107,17 @@ class Container(nn.Module):
     def _check_feedback(self, previous: Mapping[str, jax.Array], x: jax.Array) -> None:
         if previous and not self.is_mutable_collection("hidden") and not self.is_initializing():
             raise StateError(
-                f"the feedback from {list(previous)} is kept from step to step, but the collection 'hidden' is "
-                "not mutable in this call. Call apply(variables, x, mutable=['hidden']) and carry the result on."
+                f"the feedback from {list(previous)} is kept from step to step, but the collection 'hidden' "
+                "is not mutable in this call. Call apply(variables, x, mutable=['hidden']) and carry the "
+                "result on."
             )
         for name, value in previous.items():
             if value.shape[:1] != x.shape[:1]:
                 raise StateError(
-                    f"the stored feedback of {name!r} has shape {value.shape}, the input {x.shape}. For another "
-                    "batch size start without it: leave the collection 'hidden' out of the variables "
-                    "(snnax.utils.reset(variables), for a new sequence of the same batch size, keeps its shape)."
+                    f"the stored feedback of {name!r} has shape {value.shape}, the input {x.shape}. For "
+                    "another batch size start without it: leave the collection 'hidden' out of the variables "
+                    "(snnax.utils.reset(variables), for a new sequence of the same batch size, keeps its "
+                    "shape)."
                 )
 
     def _first_feedback(self, x: jax.Array) -> dict[str, jax.Array]:
@@ -132,8 +134,7 @@ class Container(nn.Module):
             if isinstance(module, State | SpikingNeuron):
                 shapes[name] = known
             else:
-                key = jax.random.key(0)
-                out = jax.eval_shape(lambda v, m=module: m.init_with_output(key, v)[0], known)
+                out = jax.eval_shape(lambda v, m=module: m.init_with_output(jax.random.key(0), v)[0], known)
                 shapes[name] = out[0] if isinstance(out, tuple) else out
         return {name: jnp.zeros(shapes[name].shape, shapes[name].dtype) for name in delayed}
 
@@ -242,7 +243,10 @@ class Graph(Container):
         return plan(tuple(self.members()), tuple(self.edges))
 
     def enter(self, x: jax.Array) -> jax.Array:
-        """To channels-last, if the caller's images are channels-first."""
+        """Check the input's shape; to channels-last, if the caller's images are channels-first."""
+        if self.input_shape is not None and x.shape[1:] != self.input_shape:
+            sizes = ", ".join(str(n) for n in self.input_shape)
+            raise ShapeError(f"the network got one step's input of shape {x.shape}; expected [B, {sizes}].")
         return jnp.moveaxis(x, 1, -1) if self.channels_first and x.ndim > 2 else x
 
     def leave(self, values: Mapping[str, Any]) -> Any:
@@ -305,8 +309,8 @@ def check_names(names: Sequence[str]) -> None:
         raise GraphError(f"several nodes are called {doubled}; give each node a name of its own.")
     if unfit := [name for name in names if not name or "/" in name or name == "params"]:
         raise GraphError(
-            f"{unfit} cannot be node names: a name is a key in params and hidden, and paths are joined with '/'. "
-            "Choose names without '/', other than 'params'."
+            f"{unfit} cannot be node names: a name is a key in params and hidden, and paths are joined "
+            "with '/'. Choose names without '/', other than 'params'."
         )
 
 

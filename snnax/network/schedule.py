@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import flax.linen as nn
 import jax
@@ -70,7 +70,7 @@ class Settings:
 
 
 def is_stateless(module: nn.Module) -> bool:
-    """True if a step's result depends on that step's input alone, so that steps can be merged into one batch."""
+    """True if a step's result depends on that step's input alone: steps can be merged into one batch."""
     if isinstance(module, Container):
         return is_layered(module) and all(is_stateless(m) for m in module.members().values())
     kind = type(module)
@@ -83,7 +83,7 @@ def is_stateless(module: nn.Module) -> bool:
     return kind in _MERGEABLE or getattr(module, "time_independent", False) is True
 
 
-def is_layered(module: nn.Module) -> bool:
+def is_layered(module: nn.Module) -> TypeGuard[Container]:
     """True for a chain or graph whose nodes can each run over all steps before the next one does.
 
     Feedback forbids that, and so does a layer with memory that is used at two places, which takes turns. A
@@ -189,9 +189,9 @@ def check_axes(module: nn.Module, x: Any) -> None:
     spatial = np.size(module.kernel_size) if isinstance(module, nn.Conv) else 0
     if x.ndim < spatial + 2:
         raise ShapeError(
-            f"{type(module).__name__} {module.name or ''} got shape {x.shape} at each step; expected "
-            f"[B, {'..., ' if spatial else ''}features]. unroll takes x as [T, B, ...], time first and batch second; "
-            "for an input that is constant in time pass one frame [B, ...] and num_steps=T."
+            f"{type(module).__name__} got shape {x.shape} at each step; expected "
+            f"[B, {'..., ' if spatial else ''}features]. unroll takes x as [T, B, ...], time first and batch "
+            "second; for an input that is constant in time pass one frame [B, ...] and num_steps=T."
         )
 
 
@@ -225,7 +225,7 @@ def run_container(
 
 
 def owners(module: Container) -> dict[str, str]:
-    """For each node the name under which its variables are kept: that of the first node with the same module."""
+    """For each node the name under which its variables are: that of the first node with the same module."""
     first: dict[int, str] = {}
     return {name: first.setdefault(node._id, name) for name, node in module.members().items()}
 
@@ -233,7 +233,7 @@ def owners(module: Container) -> dict[str, str]:
 def hoisted(module: nn.Module, variables: Tree, x: jax.Array) -> Tree:
     """Results of the layers that see only a constant input ``x[B, ...]``: they need one run, not T."""
     known: Tree = {}
-    if not isinstance(module, Container) or not is_layered(module):
+    if not is_layered(module):
         return known
     members, owner = module.members(), owners(module)
     entered = module.enter(x)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from snnax.errors import GraphError
 
@@ -37,8 +38,7 @@ class Plan:
 
 def chain(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Edges of ``input -> names[0] -> ... -> output``."""
-    stops = [INPUT, *names, OUTPUT]
-    return tuple(zip(stops[:-1], stops[1:], strict=True))
+    return tuple(pairwise([INPUT, *names, OUTPUT]))
 
 
 def check_edges(names: Iterable[str], edges: Sequence[tuple[str, str]]) -> None:

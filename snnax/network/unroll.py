@@ -99,7 +99,7 @@ def unroll(
     forced = unflatten_dict({(*_path(name), "spk"): value for name, value in given.items()})
     try:
         hash(net)
-        run = _compiled
+        run: Any = _compiled
     except TypeError:
         run = _run
     y, updates, recorded = run(static, plain, x, keys, forced)
@@ -198,8 +198,8 @@ def _collections(mutable: Any) -> tuple[str, ...]:
     names = (mutable,) if isinstance(mutable, str) else mutable
     if not isinstance(names, Sequence | set | frozenset) or not all(isinstance(name, str) for name in names):
         raise ArgumentError(
-            f"mutable={mutable!r}; expected names of collections, as mutable=['batch_stats']. 'hidden' is always "
-            "updated."
+            f"mutable={mutable!r}; expected names of collections, as mutable=['batch_stats']. "
+            "'hidden' is always updated."
         )
     return tuple(names)
 

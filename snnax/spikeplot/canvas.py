@@ -55,8 +55,13 @@ def tidy(ax: Axes, *, time: bool = True) -> Axes:
     return ax
 
 
-def matrix(values: Any, argument: str) -> Values:
+def matrix(values: Any, argument: str, where: str = "") -> Values:
     """``values`` of NumPy, JAX or torch as float64 ``[T, N]``; ``[T]`` is one neuron.
+
+    Args:
+        values: the array.
+        argument: name of the argument that it came in, for the error.
+        where: what stands before that name in the error.
 
     Raises:
         ShapeError: it has another number of axes.
@@ -66,7 +71,7 @@ def matrix(values: Any, argument: str) -> Values:
         array = array[:, None]
     if array.ndim != 2:
         raise ShapeError(
-            f"{argument} has shape {array.shape}; a picture takes [T, N], time by neurons, of one sample. "
+            f"{where}{argument} has shape {array.shape}; a picture takes [T, N] of one sample. "
             f"Pass {argument}[:, 0].reshape(len({argument}), -1) for sample 0 of [T, B, ...]."
         )
     return array

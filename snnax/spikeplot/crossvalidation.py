@@ -93,7 +93,7 @@ def _raster(ax: Axes, layer: Layer, most: int) -> None:
     rows = layer.rows(most)
     row = float(np.clip(0.85 * 72 * RASTER / max(len(rows), 1), 2, 13))
     tick = float(np.clip(0.3 * 72 * WIDTH / max(steps, 1), 0.6, 2.5))
-    triangle = float(np.clip(row, 5.5, 8)) ** 2
+    triangle = float(np.clip(row, 7, 9)) ** 2
     styles: tuple[tuple[NDArray[np.bool_], dict[str, Any]], ...] = (
         (layer.both, {"marker": "|", "s": row**2, "color": PALE, "linewidths": tick, "zorder": 2}),
         (layer.only_a, {"marker": "^", "s": triangle, "color": BLUE, "linewidths": 0, "zorder": 3}),
@@ -142,7 +142,9 @@ def _difference(ax: Axes, layer: Layer) -> None:
     ax.yaxis.set_major_locator(ticker.LogLocator(numticks=4))
     ax.yaxis.set_minor_locator(ticker.NullLocator())
     text = f"largest {high:.2g}" if finite.all() else f"not finite from step {int((~finite).argmax())}"
-    ax.text(0.01, 0.97, text, transform=ax.transAxes, ha="left", va="top", fontsize=9, color=INK)
+    beside_the_mark = layer.first is not None and layer.first[0] < steps / 3
+    x, side = (0.99, "right") if beside_the_mark else (0.01, "left")
+    ax.text(x, 0.97, text, transform=ax.transAxes, ha=side, va="top", fontsize=9, color=INK)
 
 
 def _mark(above: Axes, below: Axes, layer: Layer) -> None:

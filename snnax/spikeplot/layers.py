@@ -91,7 +91,7 @@ class Layer:
         return "\n".join(part for line in lines for part in textwrap.wrap(line, TITLE_WIDTH))
 
     def rows(self, most: int) -> NDArray[np.intp]:
-        """At most ``most`` neurons to draw: where the runs part, those that differ, an even choice of others."""
+        """At most ``most`` neurons to draw: where the runs part, those that differ, then an even choice."""
         neurons = np.arange(self.a.shape[1])
         if len(neurons) <= most:
             return neurons
@@ -109,9 +109,8 @@ def read(picture: LayerPicture) -> Layer:
     """
     recorded = picture.mem_a is not None and picture.mem_b is not None
     names = ("spk_a", "spk_b", "mem_a", "mem_b") if recorded else ("spk_a", "spk_b")
-    arrays = {
-        f"{picture.name}: {n}": canvas.matrix(getattr(picture, n), f"{picture.name}: {n}") for n in names
-    }
+    layer = f"{picture.name}: "
+    arrays = {layer + name: canvas.matrix(getattr(picture, name), name, layer) for name in names}
     canvas.same_shape(**arrays)
     a, b, *membranes = arrays.values()
     difference = None

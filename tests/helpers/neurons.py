@@ -39,7 +39,9 @@ SMALL = {
 
 def snntorch() -> Any:
     """The installed snnTorch, or skip the test."""
-    return pytest.importorskip("snntorch", reason="the twin tests need torch and snntorch: pip install .[torch]")
+    return pytest.importorskip(
+        "snntorch", reason="the twin tests need torch and snntorch: pip install .[torch]"
+    )
 
 
 def current(shape: tuple[int, ...], seed: int = 0, dtype: Any = np.float32) -> np.ndarray:
@@ -87,7 +89,9 @@ def _named(module: SpikingNeuron, returned: tuple[jax.Array, ...]) -> dict[str, 
 def run_snnax(modules: Modules, x: np.ndarray, variables: Any = None) -> list[Traces]:
     """:func:`scan` as NumPy arrays, by default with the first one's initial weights for all of them."""
     variables = weights(modules[0], x[0, :1]) if variables is None else variables
-    return [{n: np.asarray(v) for n, v in trace.items()} for trace in scan(modules, variables, jnp.asarray(x))]
+    return [
+        {n: np.asarray(v) for n, v in trace.items()} for trace in scan(modules, variables, jnp.asarray(x))
+    ]
 
 
 def torch_neuron(kind: str, values: Mapping[str, Any] | None = None, **options: Any) -> Any:
@@ -162,9 +166,13 @@ def assert_same(ours: Traces, theirs: Traces, case: str = "", ulp: float = 0) ->
         assert ours[name].dtype == theirs[name].dtype
         if ulp:
             bound = ulp * np.spacing(np.abs(theirs[name]).max())
-            np.testing.assert_allclose(ours[name], theirs[name], rtol=0, atol=bound, err_msg=f"{case}: {name}")
+            np.testing.assert_allclose(
+                ours[name], theirs[name], rtol=0, atol=bound, err_msg=f"{case}: {name}"
+            )
         else:
-            assert np.array_equal(ours[name], theirs[name]), f"{case}: {_first_difference(name, ours, theirs)}"
+            assert np.array_equal(ours[name], theirs[name]), (
+                f"{case}: {_first_difference(name, ours, theirs)}"
+            )
 
 
 def _first_difference(name: str, ours: Traces, theirs: Traces) -> str:
@@ -172,11 +180,18 @@ def _first_difference(name: str, ours: Traces, theirs: Traces) -> str:
     return f"{name} differs first at {where}: {ours[name][where]!r}, snnTorch {theirs[name][where]!r}"
 
 
-def assert_gradients(ours: Mapping[str, Any], theirs: Mapping[str, Any], rtol: float = 1e-5) -> None:
-    """Each gradient within ``rtol`` of the largest entry of snnTorch's."""
+def assert_gradients(
+    ours: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    case: str,
+    zero: tuple[str, ...] = (),
+    rtol: float = 1e-5,
+) -> None:
+    """Each gradient within ``rtol`` of the largest entry of snnTorch's; those named in ``zero`` are zero."""
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         expected = np.asarray(value)
-        assert np.abs(expected).max() > 0, f"the gradient of {name} is zero: nothing is tested"
-        error = np.abs(np.asarray(ours[name]) - expected).max() / np.abs(expected).max()
-        assert error < rtol, f"gradient of {name}: relative difference {error:.2e}"
+        largest = np.abs(expected).max()
+        assert (largest == 0) == (name in zero), f"{case}: the largest gradient of {name} is {largest}"
+        error = np.abs(np.asarray(ours[name]) - expected).max() / (largest or 1)
+        assert error < rtol, f"{case}: gradient of {name} differs by {error:.1e} of its largest entry"

@@ -93,7 +93,9 @@ def arguments(kind: str, form: str) -> Arguments:
         scalar = {"alpha": 0.9, "beta": 0.8, "threshold": 0.6}
         array = {"alpha": values()["slow"], "beta": values()["fast"], "threshold": 0.7}
     if kind in ("RLeaky", "RSynaptic"):
-        scalar, array = ({**s, "all_to_all": False, "V": v} for s, v in ((scalar, -0.3), (array, values()["V"])))
+        scalar, array = (
+            {**s, "all_to_all": False, "V": v} for s, v in ((scalar, -0.3), (array, values()["V"]))
+        )
         scalar["learn_recurrent"] = array["learn_recurrent"] = False
     if form != "learned":
         return (scalar, scalar, {}) if form == "scalar" else (array, array, {})
@@ -144,7 +146,9 @@ def cases() -> Iterator[Any]:
                 continue
             for graded in (False, True) if kind == "Leaky" else (False,):
                 extras = (quantizer, "graded" if graded else None)
-                yield pytest.param(kind, form, quantizer, graded, id="-".join(filter(None, (kind, form, *extras))))
+                yield pytest.param(
+                    kind, form, quantizer, graded, id="-".join(filter(None, (kind, form, *extras)))
+                )
         yield pytest.param(kind, forms[0], "levels", False, id=f"{kind}-{forms[0]}-levels")
 
 
@@ -177,4 +181,6 @@ def test_spikes_and_states_are_those_of_snntorch(kind, form, quantizer, graded):
     for variant, trace in zip(runs, twin.run_snnax(modules, x), strict=True):
         options = {**theirs, **shared, **variant, "state_quant": their_quantizer}
         neuron = twin.torch_neuron(kind, attributes, **options)
-        twin.assert_same(trace, twin.run_snntorch(kind, neuron, x, variant.get("reset_delay", True)), str(variant))
+        twin.assert_same(
+            trace, twin.run_snntorch(kind, neuron, x, variant.get("reset_delay", True)), str(variant)
+        )

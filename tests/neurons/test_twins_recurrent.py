@@ -31,7 +31,9 @@ def layer(name: str, seed: int = 0) -> dict[str, np.ndarray]:
     """Kernel and bias as Flax has them, multiples of 1/64 within 1/4."""
     shapes = {"dense": (200, 200), "conv": (3, 3, 4, 4), "conv-wide": (1, 5, 4, 4)}
     rng = np.random.default_rng(seed)
-    kernel = rng.integers(-16, 17, shapes[name]) * (rng.random(shapes[name]) < (0.05 if name == "dense" else 1))
+    kernel = rng.integers(-16, 17, shapes[name]) * (
+        rng.random(shapes[name]) < (0.05 if name == "dense" else 1)
+    )
     weights = {"kernel": kernel, "bias": rng.integers(-16, 17, shapes[name][-1:])}
     return {n: (w / 64).astype(np.float32) for n, w in weights.items()}
 
@@ -65,7 +67,9 @@ def test_spikes_and_states_are_those_of_snntorch(kind, name, learn):
     )
     initial = twin.weights(modules[0], x[0, :1])
     where = "params" if learn else "buffers"
-    assert jax.tree.map(jnp.shape, initial) == {where: {"recurrent": {n: w.shape for n, w in weights.items()}}}
+    assert jax.tree.map(jnp.shape, initial) == {
+        where: {"recurrent": {n: w.shape for n, w in weights.items()}}
+    }
     traces = twin.run_snnax(modules, x, {where: {"recurrent": weights}})
     for (reset, delay), trace in zip(RESETS, traces, strict=True):
         options = {**DECAYS[kind], **LAYERS[name], "reset_mechanism": reset, "reset_delay": delay}
@@ -107,7 +111,11 @@ def test_initial_weights_are_drawn_as_torch_draws_them(name):
     ("options", "shape", "expected"),
     [
         ({"linear_features": 3}, (2, 4), r"\(2, 4\); expected \[B, ..., N\], with 3 in the last axis"),
-        ({"conv2d_channels": 3, "kernel_size": 3}, (2, 3, 8, 8), r"expected \[B, H, W, C\], channels last, with 3"),
+        (
+            {"conv2d_channels": 3, "kernel_size": 3},
+            (2, 3, 8, 8),
+            r"expected \[B, H, W, C\], channels last, with 3",
+        ),
         ({"conv2d_channels": 3, "kernel_size": 3}, (2, 3), "expected .* channels last"),
     ],
 )

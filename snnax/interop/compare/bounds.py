@@ -10,7 +10,7 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.compare import stateless
-from snnax.interop.compare.rounding import current_bound, smallest_normal, unit_roundoff
+from snnax.interop.compare.rounding import current_bound, rms_bound, smallest_normal, unit_roundoff
 from snnax.interop.compare.stages import Stages, recurrent_current, recurrent_nodes
 from snnax.interop.compare.verdict import coarsest_type
 from snnax.interop.nodes.spec import NeuronSpec
@@ -28,14 +28,26 @@ class Bound:
 
     Attributes:
         current: of the current that was recorded.
+        rms: of its root mean square over steps and samples, for each neuron; ``None`` if there is no such bound.
         feedback: the recurrent current, which is not recorded; ``None`` without recurrence.
         feedback_bound: of the recurrent current.
         source: ``"weights"``: from the weights in front of the layer; ``"estimate"``: from the currents alone.
     """
 
     current: Array
+    rms: Array | None
     feedback: Array | None
     feedback_bound: Array | float
+    source: str
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """``M``, ``K``, how often a weight comes, and where that is from."""
+
+    magnitude: Array
+    terms: float
+    repeats: float
     source: str
 
 
@@ -54,6 +66,7 @@ class Bounds:
     ) -> None:
         self._a, self._b, self._stages = a, b, stages
         self._magnitudes = magnitudes or {}
+        self._known_repeats: dict[str, float] = {}
 
     def of(self, name: str, samples: slice, spec: NeuronSpec | None) -> Bound:
         """Bound of one layer for some samples."""
@@ -62,17 +75,21 @@ class Bounds:
         us = unit_roundoff(types[0]), unit_roundoff(types[1])
         tiny = max(smallest_normal(t) for t in types)
         size = np.abs(a.input[:, samples].astype(np.float64))
-        magnitude, terms, source = self._magnitude(name, samples, size)
+        total = self._sum(name, samples, size)
         feedback, extra = self._feedback(name, samples, spec, us)
-        bound = current_bound(np.maximum(magnitude, size), terms, us, tiny * (1 + terms))
-        return Bound(bound + self._state_gap(name, samples), feedback, extra, source)
+        magnitude = np.maximum(total.magnitude, size)
+        bound = current_bound(magnitude, total.terms, us, tiny * (1 + total.terms), total.repeats)
+        independent = total.source == "weights" and self._stages is not None and not self._stages.reads_states
+        rms = rms_bound(magnitude, total.terms, us, total.repeats) if independent else None
+        return Bound(bound + self._state_gap(name, samples), rms, feedback, extra, total.source)
 
-    def _magnitude(self, name: str, samples: slice, size: Array) -> tuple[Array, float, str]:
+    def _sum(self, name: str, samples: slice, size: Array) -> _Sum:
+        """Magnitude and number of the terms of a layer's currents, from the best source there is."""
         if name in self._magnitudes:
             magnitude, terms = self._magnitudes[name]
             magnitude = np.asarray(magnitude)[:, samples]
             if magnitude.shape == size.shape:
-                return magnitude, float(np.max(terms)), "weights"
+                return _Sum(magnitude, float(np.max(terms)), self._repeats(name), "weights")
         if self._stages is not None:
             try:
                 magnitude = self._stages.current(name, samples, mode="magnitude", dtype=np.float32)
@@ -80,10 +97,19 @@ class Bounds:
             except (ConversionError, ValueError, IndexError):
                 magnitude, terms = np.zeros(0), 0
             if magnitude.shape == size.shape:
-                return magnitude.astype(np.float64), terms, "weights"
+                return _Sum(magnitude.astype(np.float64), terms, self._repeats(name), "weights")
         terms = self._terms_before(name)
         largest = size.max(initial=0.0, where=np.isfinite(size))
-        return np.full_like(size, largest * np.sqrt(terms)), terms, "estimate"
+        return _Sum(np.full_like(size, largest * np.sqrt(terms)), terms, 1.0, "estimate")
+
+    def _repeats(self, name: str) -> float:
+        if name not in self._known_repeats:
+            try:
+                known = 1.0 if self._stages is None else self._stages.repeats(name)
+            except ConversionError:
+                known = 1.0
+            self._known_repeats[name] = known
+        return self._known_repeats[name]
 
     def _state_gap(self, name: str, samples: slice) -> Array | float:
         """What differences of states, judged at their own layer, make of a current that is computed from states."""

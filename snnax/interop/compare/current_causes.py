@@ -21,7 +21,7 @@ from snnax.interop.compare.report import Cause
 from snnax.interop.compare.stages import Edit, Stages
 
 Array = np.ndarray
-SLACK = 4.0
+SLACK = 2.0
 """A prediction may miss by this many times the largest rounding bound of the layer."""
 
 

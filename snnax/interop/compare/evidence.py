@@ -138,10 +138,16 @@ class Judged:
             source = bound.source
             left, right = cut(a, samples), cut(b, samples)
             layer = Layer(
-                left, right, spec, bound.current, bound.feedback, bound.feedback_bound,
-                None if horizon is None else horizon[samples],
-            )  # fmt: skip
-            parts.append((judge(layer), bound.current))
+                left,
+                right,
+                spec,
+                bound.current,
+                rms=bound.rms,
+                feedback=bound.feedback,
+                feedback_bound=bound.feedback_bound,
+                horizon=None if horizon is None else horizon[samples],
+            )
+            parts.append(judge(layer))
             gaps.append(
                 (
                     _largest_gap(left.states.get("mem"), right.states.get("mem")),
@@ -156,9 +162,9 @@ class Judged:
         masks = ("mismatch", "explained", "unexplained", "bad_current", "at_tie")
         mem_gaps = [gap for gap, _ in gaps if gap is not None]
         return cls(
-            **{mask: joined(lambda part, mask=mask: getattr(part[0], mask)) for mask in masks},
-            mem_bound=joined(lambda part: _small(part[0].mem_bound, part[0].mismatch.shape)),
-            bound=joined(lambda part: _small(part[1], part[0].mismatch.shape)).reshape(shape),
+            **{mask: joined(lambda part, mask=mask: getattr(part, mask)) for mask in masks},
+            mem_bound=joined(lambda part: _small(part.mem_bound, part.mismatch.shape)),
+            bound=joined(lambda part: _small(part.current_bound, part.mismatch.shape)).reshape(shape),
             bound_source=source,
             max_mem_gap=max(mem_gaps) if mem_gaps else None,
             max_current_gap=max(gap or 0.0 for _, gap in gaps),

@@ -28,6 +28,12 @@ ROUNDINGS = 6.0
 """Rounding errors in one neuron step on one side: three operations, two parameters rounded on their way through
 a file or another framework, and one for a current that was recorded after a fused multiply-add."""
 
+MANY_TERMS = 64
+"""From this many terms on, a neuron's errors have to average out as well."""
+
+RMS_FACTOR = 2.0
+"""By how much the root mean square of a neuron's errors may exceed that of independent errors."""
+
 Array = np.ndarray
 Gaps = Mapping[str, Array]
 
@@ -47,8 +53,14 @@ def smallest_normal(dtype: np.dtype) -> float:
     return float(jnp.finfo(dtype).tiny)
 
 
-def growth(terms: float, u: float) -> float:
+def growth(terms: float, u: float, repeats: float = 1.0) -> float:
     """``g_K(u)``: relative error of a sum of ``terms`` products, against the sum of their absolute values.
+
+    Args:
+        terms: number of products.
+        u: unit roundoff.
+        repeats: how often the same weight comes on average. Adding the same number again rounds the same way
+            again, so that the errors of ``repeats`` terms count as one.
 
     Example:
         >>> round(growth(25, 2.0**-24) / 2.0**-24), round(growth(2500, 2.0**-24) / 2.0**-24)
@@ -57,11 +69,13 @@ def growth(terms: float, u: float) -> float:
     if terms <= 0:
         return 0.0
     certain = terms * u / (1 - terms * u) if terms * u < 1 else np.inf
-    likely = np.expm1(LAMBDA * np.sqrt(terms) * u + terms * u * u / (1 - u))
+    likely = np.expm1(LAMBDA * np.sqrt(terms * repeats) * u + terms * u * u / (1 - u))
     return float(min(certain, likely))
 
 
-def current_bound(magnitude: Array, terms: float, us: tuple[float, float], tiny: float = 0.0) -> Array:
+def current_bound(
+    magnitude: Array, terms: float, us: tuple[float, float], tiny: float = 0.0, repeats: float = 1.0
+) -> Array:
     """Largest difference of two correct computations of one current.
 
     Args:
@@ -69,8 +83,34 @@ def current_bound(magnitude: Array, terms: float, us: tuple[float, float], tiny:
         terms: ``K``, number of terms that are rounded and added, all stages in a row together.
         us: unit roundoff of each side.
         tiny: added, for what one side flushes to zero.
+        repeats: see :func:`growth`.
     """
-    return (growth(terms, us[0]) + growth(terms, us[1])) * magnitude + tiny
+    return sum(growth(terms, u, repeats) for u in us) * magnitude + tiny
+
+
+def rms_bound(
+    magnitude: Array, terms: float, us: tuple[float, float], repeats: float = 1.0
+) -> Array | None:
+    r"""Largest root mean square over steps and samples of the difference of two correct computations.
+
+    No partial sum exceeds :math:`M`, and a rounding error that is uniform in :math:`\pm u` has the variance
+    :math:`u^2/3`, so independent errors of a sum of K terms have a root mean square of at most
+    :math:`\sqrt{K/3}\,u M`. That is much less than their largest value, and shows a small error that is
+    always there, as a weight in half precision. Twice as much is granted.
+
+    Args:
+        magnitude: ``M`` of each current ``[T, b, ...]``.
+        terms: ``K``; with few terms there is no average to rely on, and the bound is ``None``.
+        us: unit roundoff of each side.
+        repeats: see :func:`growth`.
+
+    Returns:
+        One bound for each neuron ``[1, 1, ...]``, or ``None``.
+    """
+    if terms < MANY_TERMS:
+        return None
+    mean = np.sqrt((magnitude * magnitude).mean((0, 1), keepdims=True))
+    return np.asarray(RMS_FACTOR * sum(us) * np.sqrt(terms * repeats / 3) * mean)
 
 
 @dataclass(frozen=True)

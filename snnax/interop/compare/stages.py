@@ -122,6 +122,11 @@ class Stages:
         sums = sum(max(len(self.before(name)) - 1, 0) for name in [*nodes, self.goal(layer)])
         return sum(stateless.terms(self.flat.nodes[name]) for name in nodes) + sums
 
+    def repeats(self, layer: str) -> float:
+        """How often the same weight comes in one of the sums of a layer's stage, on average."""
+        nodes = (stateless.repeats(self.flat.nodes[name]) for name in self.nodes(layer))
+        return max(nodes, default=1.0)
+
     def current(
         self,
         layer: str,

@@ -19,6 +19,7 @@ from snnax.interop.nodes.conv import Pads, pads_of, sizes
 from snnax.interop.nodes.extension import Extension
 
 Array = np.ndarray
+_ROWS = 64
 _POOLS = {nir.SumPool2d: "SumPool2d", nir.AvgPool2d: "AvgPool2d"}
 
 
@@ -81,6 +82,17 @@ def terms(node: nir.NIRNode) -> int:
     if _kind(node) == "BatchNorm":
         return 8
     return 1 if isinstance(node, nir.Scale) else 0
+
+
+def repeats(node: nir.NIRNode) -> float:
+    """How often the same weight, up to its sign, comes on average in the sum for one output; at most, of some outputs."""
+    weight = getattr(node, "weight", None)
+    if weight is None:
+        return 1.0
+    rows = np.abs(np.asarray(weight)).reshape(len(weight), -1)
+    rows = np.sort(rows[:: max(len(rows) // _ROWS, 1)], 1)
+    distinct = (np.diff(rows, axis=1) > 0).sum(1) + (rows[:, 0] > 0)
+    return float((np.count_nonzero(rows, axis=1) / np.maximum(distinct, 1)).max(initial=1.0))
 
 
 def _kind(node: nir.NIRNode) -> str:

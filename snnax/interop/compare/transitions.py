@@ -15,10 +15,6 @@ from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray
-SLACK = 4.0
-"""A step may miss its equation by this many times its rounding bound."""
-
-
 @dataclass(frozen=True)
 class Steps:
     """Recorded steps of some neurons, ``[T, P]`` each.
@@ -100,9 +96,9 @@ class Steps:
         level = _half_level(spec)
         wrong = np.zeros(self.spk.shape, bool)
         for name, state in move.states.items():
-            wrong |= ~(np.abs(state.astype(np.float64) - self.after[name]) <= SLACK * bounds[name] + level)
+            wrong |= ~(np.abs(state.astype(np.float64) - self.after[name]) <= bounds[name] + level)
         threshold = np.asarray(spec.values["threshold"], np.float64)
-        clear = np.abs(move.charged.astype(np.float64) - threshold) > SLACK * bounds["mem"] + level
+        clear = np.abs(move.charged.astype(np.float64) - threshold) > bounds["mem"] + level
         missed = (move.spk != 0) != (self.spk != 0)
         uneven = (move.spk != 0) & (self.spk != 0) & (np.abs(move.spk - self.spk) > 1e-5 * np.abs(self.spk))
         if spec.inhibition:

@@ -31,6 +31,7 @@ class Layer:
         b: recording that is judged.
         spec: the neuron of the reference, if known.
         bound: largest difference of two correct computations of each current.
+        rms: largest root mean square of that difference at each neuron, or ``None``.
         feedback: recurrent current of the reference, if it has one.
         feedback_bound: largest difference of two correct computations of it.
         horizon: for each sample, the first step whose currents need not agree any more.
@@ -40,6 +41,7 @@ class Layer:
     b: NodeTrace
     spec: NeuronSpec | None
     bound: Array
+    rms: Array | None = None
     feedback: Array | None = None
     feedback_bound: Array | float = 0.0
     horizon: Array | None = None
@@ -56,6 +58,7 @@ class Verdict:
         bad_current: currents further apart than their bound.
         at_tie: first mismatches where a side fired at the threshold, neither above nor below it.
         mem_bound: bound of the membrane.
+        current_bound: bound of the current; where only the mean error gave a current away, that of the mean.
     """
 
     mismatch: Array
@@ -64,6 +67,7 @@ class Verdict:
     bad_current: Array
     at_tie: Array
     mem_bound: Array
+    current_bound: Array
 
 
 def float_type(trace: NodeTrace) -> np.dtype:
@@ -86,7 +90,12 @@ def judge(layer: Layer) -> Verdict:
     u = sum(unit_roundoff(t) for t in types)
     rule = stepping.recursion(layer.spec)
     current_gap = np.abs(a.input - b.input)
-    bad_current = ~(current_gap <= layer.bound)
+    bad_current, limit = ~(current_gap <= layer.bound), layer.bound
+    if layer.rms is not None and layer.horizon is None:
+        mean = np.sqrt((current_gap * current_gap).mean((0, 1), keepdims=True))
+        always = (mean > layer.rms) & (current_gap > layer.rms)
+        limit = np.where(always & ~bad_current, layer.rms, layer.bound)
+        bad_current |= always
     size = np.maximum(np.abs(a.input), np.abs(b.input))
     if layer.feedback is not None:
         size = size + np.abs(layer.feedback)
@@ -126,6 +135,7 @@ def judge(layer: Layer) -> Verdict:
         bad_current=bad_current,
         at_tie=at_first & states.tie,
         mem_bound=bounds["mem"],
+        current_bound=limit,
     )
 
 

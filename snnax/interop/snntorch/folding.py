@@ -7,51 +7,20 @@ same graph, which is then the answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.snntorch.chains import Chains
 from snnax.interop.snntorch.layouts import Layout, Layouts
-from snnax.interop.snntorch.records import Op, Value
+from snnax.interop.snntorch.records import Op, Recording, Value, values_in
 from snnax.interop.snntorch.step_graph import Source, StepGraph
 from snnax.interop.snntorch.steps import Loop, Step, build_step, difference
 
 _Threads = tuple[tuple[int, Source], ...]
 _STACK = "Collect one output per step: spk_rec.append(spk), then return torch.stack(spk_rec)."
-
-
-@dataclass
-class Recording:
-    """A recorded call.
-
-    Attributes:
-        ops: operations in order of execution.
-        result: what ``forward`` returned, with values for tensors.
-        args: positional arguments it was called with; ``names`` are theirs.
-        probes: positions where an empty state stands for one that the sample left out.
-        modules: the user's modules by path.
-        label: class name of the network.
-    """
-
-    ops: list[Op]
-    result: Any
-    args: list[Any]
-    names: list[str]
-    probes: set[int]
-    modules: dict[str, nn.Module]
-    label: str
-
-    def state_positions(self) -> set[int]:
-        """Positions of the arguments that are states of neurons."""
-        states = [v for op in self.ops for v in op.states.values() if v]
-        return {v.op.position for v in states if v.op.kind == "arg"}
-
-    def output_values(self) -> list[Value]:
-        """All values that were returned."""
-        return list(_flat(self.result))
 
 
 def fold(recording: Recording) -> StepGraph:
@@ -61,7 +30,7 @@ def fold(recording: Recording) -> StepGraph:
         ConversionError: the steps differ, or the call has no equal in a graph of layers.
         ShapeError: the sample has no batch axis.
     """
-    live = _live(recording)
+    live = recording.live()
     chains = Chains([op for op in recording.ops if op.kind == "neuron"])
     for op in live:
         if op.kind == "unsupported":
@@ -144,23 +113,6 @@ def _num_steps(outputs: list[Any], axes: list[int | None], chains: Chains) -> in
     return chains.longest
 
 
-def _flat(tree: Any) -> list[Value]:
-    """All values in nested lists and tuples."""
-    return [tree] if isinstance(tree, Value) else [v for part in tree for v in _flat(part)]
-
-
-def _live(recording: Recording) -> list[Op]:
-    """Operations on which an output or a neuron depends, in order of execution."""
-    todo = [v.op for v in recording.output_values()] + [op for op in recording.ops if op.kind == "neuron"]
-    seen: set[Op] = set()
-    while todo:
-        op = todo.pop()
-        if op not in seen:
-            seen.add(op)
-            todo += [v.op for v in op.inputs]
-    return [op for op in recording.ops if op in seen]
-
-
 def _input(recording: Recording, live: list[Op]) -> Value:
     """The one argument that is used as a signal."""
     states = recording.state_positions()
@@ -225,7 +177,7 @@ def _outputs(
             outputs.append(part)
             axes.append(None)
             continue
-        for value in _flat(part):
+        for value in values_in(part):
             found = layouts.of(value.op)
             if found not in (Layout.STEP, Layout.TIME_FIRST, Layout.BATCH_FIRST):
                 raise ConversionError(recording.label, f"it returns a tensor {found.value}", _STACK)

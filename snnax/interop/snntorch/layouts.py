@@ -164,6 +164,6 @@ class Layouts:
                 return layout
         raise ConversionError(
             op.where,
-            f"its forward reshapes {before}, laid out {layout.value}, to {after}; that mixes samples or steps",
+            f"its forward reshapes {before}, being {layout.value}, to {after}; that mixes samples or steps",
             _BATCH_REMEDY,
         )

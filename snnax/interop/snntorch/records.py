@@ -121,3 +121,46 @@ class Ledger:
 def _storage(tensor: Tensor) -> int:
     """Address of the memory of ``tensor``; 0 if it has none."""
     return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0
+
+
+@dataclass
+class Recording:
+    """A recorded call.
+
+    Attributes:
+        ops: operations in order of execution.
+        result: what ``forward`` returned, with values for tensors.
+        args: positional arguments it was called with; ``names`` are theirs.
+        probes: positions where an empty state stands for one that the sample left out.
+        modules: the user's modules by path.
+        label: class name of the network.
+    """
+
+    ops: list[Op]
+    result: Any
+    args: list[Any]
+    names: list[str]
+    probes: set[int]
+    modules: dict[str, nn.Module]
+    label: str
+
+    def state_positions(self) -> set[int]:
+        """Positions of the arguments that are states of neurons."""
+        states = [v for op in self.ops for v in op.states.values() if v]
+        return {v.op.position for v in states if v.op.kind == "arg"}
+
+    def live(self) -> list[Op]:
+        """Operations on which an output or a neuron depends, in order of execution."""
+        todo = [v.op for v in values_in(self.result)] + [op for op in self.ops if op.kind == "neuron"]
+        seen: set[Op] = set()
+        while todo:
+            op = todo.pop()
+            if op not in seen:
+                seen.add(op)
+                todo += [v.op for v in op.inputs]
+        return [op for op in self.ops if op in seen]
+
+
+def values_in(tree: Any) -> list[Value]:
+    """All values in nested lists and tuples."""
+    return [tree] if isinstance(tree, Value) else [v for part in tree for v in values_in(part)]

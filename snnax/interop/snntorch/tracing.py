@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError, SnnaxError
-from snnax.interop.snntorch.folding import Recording, fold
+from snnax.interop.snntorch.folding import fold
 from snnax.interop.snntorch.prepare import (
     check_finite,
     check_mode,
@@ -28,6 +28,7 @@ from snnax.interop.snntorch.prepare import (
     unwrap,
 )
 from snnax.interop.snntorch.recorder import Recorder
+from snnax.interop.snntorch.records import Recording
 from snnax.interop.snntorch.step_graph import StepGraph
 
 

@@ -1,0 +1,76 @@
+"""The command line: what it prints and the exit status it returns."""
+
+from __future__ import annotations
+
+import json
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+import snnax as snn
+from snnax import cli, interop
+
+X = np.random.default_rng(0).uniform(0, 3, (15, 2, 4)).astype(np.float32)
+
+
+def _file(folder, name, beta=0.9):
+    net = snn.Sequential([nn.Dense(6), snn.Leaky(beta, init_hidden=True)])
+    variables = net.init(jax.random.key(0), X[0])
+    interop.write_nir(folder / name, interop.to_nir(net, variables, X[0]))
+    return str(folder / name)
+
+
+@pytest.fixture
+def files(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    return _file(tmp_path, "a.nir"), _file(tmp_path, "b.nir", 0.8), str(tmp_path / "x.npy")
+
+
+def test_inspect(files, capsys):
+    assert cli.main(["inspect", files[0]]) == 0
+    out = capsys.readouterr().out
+    assert "Leaky" in out and "beta 0.9" in out and "0 -> 1" in out
+    assert cli.main(["inspect", files[0], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["nodes"][1]["becomes"] == "Leaky"
+
+
+def test_compare_agrees(files, capsys):
+    a, _, x = files
+    assert cli.main(["compare", a, a, "--input", x]) == 0
+    assert "AGREE" in capsys.readouterr().out
+
+
+def test_compare_disagrees_and_draws(files, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    a, b, x = files
+    assert cli.main(["compare", a, b, "--input", x, "--json", "--plot", str(tmp_path / "p.png")]) == 1
+    content = json.loads(capsys.readouterr().out)
+    assert content["agree"] is False and content["unexplained"] > 0
+    assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
+
+
+BAD = {
+    "no file": (["inspect", "{tmp}/none.nir"], "none.nir"),
+    "no nir file": (["inspect", "{tmp}/x.npy"], "x.npy"),
+    "no input": (["compare", "{tmp}/a.nir", "{tmp}/a.nir", "--input", "{tmp}/none.npy"], "none.npy"),
+    "no array": (["compare", "{tmp}/a.nir", "{tmp}/a.nir", "--input", "{tmp}/a.nir"], ".npy"),
+    "wrong shape": (["compare", "{tmp}/a.nir", "{tmp}/a.nir", "--input", "{tmp}/y.npy"], "shape"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_status_2_and_one_line(files, tmp_path, capsys, case):
+    np.save(tmp_path / "y.npy", X[..., :3])
+    arguments, text = BAD[case]
+    assert cli.main([a.format(tmp=tmp_path) for a in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and text in captured.err and "Traceback" not in captured.err
+
+
+def test_no_command_shows_the_commands(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([])
+    assert caught.value.code == 2
+    assert "demo" in capsys.readouterr().err
