@@ -29,12 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="snnax", description="Spiking networks in JAX, and the proof that a port computes the same spikes."
+        prog="snnax",
+        description="Spiking networks in JAX, and the proof that a port computes the same spikes.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
 
-    demo = commands.add_parser("demo", help="port a trained snnTorch network, prove it, train on, port it back")
-    demo.add_argument("--out", type=Path, default=Path(), help="folder for demo.nir and demo.png (default: here)")
+    demo = commands.add_parser(
+        "demo", help="port a trained snnTorch network, prove it, train on, port it back"
+    )
+    demo.add_argument(
+        "--out", type=Path, default=Path(), help="folder for demo.nir and demo.png (default: here)"
+    )
     demo.add_argument("--json", action="store_true", help="print the results as JSON")
     demo.set_defaults(run=_demo)
 
@@ -44,10 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--json", action="store_true")
     inspect.set_defaults(run=_inspect)
 
-    compare = commands.add_parser("compare", help="run two .nir files on the same input and compare their spikes")
+    compare = commands.add_parser(
+        "compare", help="run two .nir files on the same input and compare their spikes"
+    )
     compare.add_argument("a", type=Path)
     compare.add_argument("b", type=Path)
-    compare.add_argument("--input", type=Path, required=True, help=".npy file with x [T, B, ...], channels first")
+    compare.add_argument(
+        "--input", type=Path, required=True, help=".npy file with x [T, B, ...], channels first"
+    )
     compare.add_argument("--plot", type=Path, help="write the picture of the comparison here")
     compare.add_argument("--dt", type=float, help="time step in seconds (default: each file's, else 1e-4)")
     compare.add_argument("--json", action="store_true")

@@ -67,7 +67,9 @@ def run(out: Path, say: Say) -> dict[str, Any]:
     say(f"\n   wrote {out / 'demo.png'} and {out / 'demo.nir'}")
 
     ratio = _speed(net, model, variables, images, simulate)
-    say(f"\n4. Inference on all 360 digits: snnax takes {1 / ratio:.2f} of snnTorch's time ({ratio:.1f} times as fast).")
+    say(
+        f"\n4. Inference on all 360 digits: snnax takes {1 / ratio:.2f} of snnTorch's time ({ratio:.1f} times as fast)."
+    )
 
     say("\n5. One epoch of fine-tuning in JAX with optax, then back to snnTorch:")
     variables, loss = _fine_tune(model, variables)

@@ -18,7 +18,7 @@ def unit(decay: Constant) -> Constant:
         decay: array of any shape; NaN stays NaN.
     """
     if isinstance(decay, np.ndarray):
-        return np.clip(decay, 0, 1)
+        return np.clip(decay, 0, 1).astype(decay.dtype)
     return jnp.where(decay < 0, 0, jnp.where(decay > 1, 1, decay))
 
 

@@ -82,8 +82,8 @@ def _input(x: Any, num_steps: int | None) -> np.ndarray:
         x = np.broadcast_to(x, (num_steps, *x.shape)).copy()
     if x.ndim < 3 or 0 in x.shape:
         raise ShapeError(
-            f"x has shape {x.shape}; expected [T, B, ...] with at least one step and sample. For one frame [B, ...] pass "
-            "num_steps=T."
+            f"x has shape {x.shape}; expected [T, B, ...] with at least one step and sample. For one frame "
+            "[B, ...] pass num_steps=T."
         )
     return x
 
@@ -96,10 +96,10 @@ def _side(given: Any, x: np.ndarray, which: str, channels_first: bool, dt: float
     if any(base.__module__.startswith("torch.") for base in type(given).__mro__):
         return _torch_side(given, x)
     if all(hasattr(given, name) for name in ("run", "replay", "graph", "label")):
-        return given  # type: ignore[no-any-return]
+        return given
     raise ArgumentError(
-        f"side {which} is a {type(given).__name__}; expected a torch module, (model, variables), a nir.NIRGraph, or the "
-        "path of a .nir file."
+        f"side {which} is a {type(given).__name__}; expected a torch module, (model, variables), a "
+        "nir.NIRGraph, or the path of a .nir file."
     )
 
 
@@ -107,5 +107,7 @@ def _torch_side(net: Any, x: np.ndarray) -> Side:
     try:
         from snnax.interop.snntorch.side import torch_side
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(error.name or "torch", "torch", "cross-validating a torch network") from error
+        raise MissingDependencyError(
+            error.name or "torch", "torch", "cross-validating a torch network"
+        ) from error
     return torch_side(net, x)

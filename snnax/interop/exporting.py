@@ -101,9 +101,11 @@ def _frame(model: Container, sample: Any) -> jax.ShapeDtypeStruct:
             raise ShapeError(f"sample has shape {shape}; expected one step's input with its batch, [B, ...].")
         shape = tuple(shape[1:])
     elif getattr(model, "input_shape", None) is not None:
-        shape = tuple(model.input_shape)  # type: ignore[attr-defined]
+        shape = tuple(model.input_shape)
     else:
-        raise ArgumentError("the model does not know its input's shape; pass sample=x[0], one step's input [B, ...].")
+        raise ArgumentError(
+            "the model does not know its input's shape; pass sample=x[0], one step's input [B, ...]."
+        )
     first = isinstance(model, Graph) and model.channels_first
     return jax.ShapeDtypeStruct((1, *(conventions.shape_last(shape) if first else shape)), jnp.float32)
 
@@ -118,7 +120,9 @@ class _Exporter:
         self.permuted: dict[str, Shape] = {}
         self.ports: dict[str, tuple[nn.Module, str]] = {}
 
-    def container(self, model: Container, variables: Variables, prefix: str, entry: Any) -> list[tuple[str, Any]]:
+    def container(
+        self, model: Container, variables: Variables, prefix: str, entry: Any
+    ) -> list[tuple[str, Any]]:
         """Write a container's nodes; returns what its output is the sum of: ``(node, shape)``."""
         if prefix and isinstance(model, Graph) and (model.outputs is not None or model.channels_first):
             raise ConversionError(
@@ -141,13 +145,17 @@ class _Exporter:
             known[name] = [(path, self.leaf(path, module, own, feeds, shape, shared))]
         return [pair for source, _ in plan.sources[OUTPUT] for pair in known[source]]
 
-    def leaf(self, path: str, module: nn.Module, variables: Variables, feeds: Any, shape: Any, shared: Any) -> Any:
+    def leaf(
+        self, path: str, module: nn.Module, variables: Variables, feeds: Any, shape: Any, shared: Any
+    ) -> Any:
         """Write one layer and the edges into it; returns the shape that leaves it."""
         out = self._shape_out(path, module, variables, shape)
         site = Site(path, _sample(shape), _sample(out), self.dt)
         order = {self.permuted.get(source) for source, _ in feeds}
         if len(order) > 1:
-            raise ConversionError(path, "it adds flattened images in different orders", "Flatten all of them alike.")
+            raise ConversionError(
+                path, "it adds flattened images in different orders", "Flatten all of them alike."
+            )
         axes = order.pop()
         self.ports[path] = (module, path)
         if isinstance(module, SpikingNeuron):
@@ -159,7 +167,9 @@ class _Exporter:
         elif axes is not None:
             node = self._unpermute(path, node, module, axes)
         if shared is not None:
-            node.metadata.update(metadata.write(node, {**metadata.read(node), "shared_with": shared}).metadata)
+            node.metadata.update(
+                metadata.write(node, {**metadata.read(node), "shared_with": shared}).metadata
+            )
         self.nodes[path] = node
         self.edges += [(source, path) for source, _ in feeds]
         return out
@@ -173,7 +183,13 @@ class _Exporter:
             raise ShapeError(f"{path!r} cannot take samples of shape {shape.shape[1:]}: {error}") from error
 
     def _neuron(
-        self, path: str, module: SpikingNeuron, variables: Variables, site: Site, feeds: Any, axes: Shape | None
+        self,
+        path: str,
+        module: SpikingNeuron,
+        variables: Variables,
+        site: Site,
+        feeds: Any,
+        axes: Shape | None,
     ) -> None:
         spec = spec_from_module(path, module, variables)
         if axes is not None:
@@ -203,7 +219,9 @@ class _Exporter:
             self.permuted[path] = axes
             return node
         raise ConversionError(
-            path, f"a {type(module).__name__} follows a Flatten in H, W, C order", "Use snnax.Flatten(channels_first=True)."
+            path,
+            f"a {type(module).__name__} follows a Flatten in H, W, C order",
+            "Use snnax.Flatten(channels_first=True).",
         )
 
 
@@ -216,11 +234,21 @@ def _sample_last(shape: Any) -> Shape:
 
 
 def _finish(
-    exporter: _Exporter, model: Container, frame: Any, ends: list[tuple[str, Any]], batchnorm: str, dropout: str
+    exporter: _Exporter,
+    model: Container,
+    frame: Any,
+    ends: list[tuple[str, Any]],
+    batchnorm: str,
+    dropout: str,
 ) -> nir.NIRGraph:
     if any(name in exporter.permuted for name, _ in ends):
-        raise ConversionError(ends[0][0], "its output is in H, W, C order", "Use snnax.Flatten(channels_first=True).")
-    nodes: dict[str, nir.NIRNode] = {INPUT: nir.Input(input_type={"input": np.array(_sample(frame))}), **exporter.nodes}
+        raise ConversionError(
+            ends[0][0], "its output is in H, W, C order", "Use snnax.Flatten(channels_first=True)."
+        )
+    nodes: dict[str, nir.NIRNode] = {
+        INPUT: nir.Input(input_type={"input": np.array(_sample(frame))}),
+        **exporter.nodes,
+    }
     named = {name: exporter.ports[name][1] for name in exporter.ports}
     edges = [(named.get(s, s), t) for s, t in exporter.edges]
     edges += [(named.get(s, s), OUTPUT) for s, _ in ends]
@@ -232,18 +260,24 @@ def _finish(
     if batchnorm == "fold":
         fold_norms(graph)
     if dropout == "drop":
-        for name in [n for n, node in graph.nodes.items() if isinstance(node, Extension) and node.op == "Dropout"]:
+        for name in [
+            n for n, node in graph.nodes.items() if isinstance(node, Extension) and node.op == "Dropout"
+        ]:
             bypass(graph, name)
     return metadata.write(graph, content)
 
 
 def fold_norms(graph: nir.NIRGraph) -> None:
     """Fold each batch normalisation of the graph into the one node before it."""
-    for name in [n for n, node in graph.nodes.items() if isinstance(node, Extension) and node.op == "BatchNorm"]:
+    for name in [
+        n for n, node in graph.nodes.items() if isinstance(node, Extension) and node.op == "BatchNorm"
+    ]:
         sources = [s for s, t in graph.edges if t == name]
         if len(sources) != 1 or len([t for s, t in graph.edges if s == sources[0]]) != 1:
             raise ConversionError(
-                name, "the layer before it feeds others too, or it has several inputs", "Use batchnorm='keep'."
+                name,
+                "the layer before it feeds others too, or it has several inputs",
+                "Use batchnorm='keep'.",
             )
         source = graph.nodes[sources[0]]
         if "shared_with" in metadata.read(source):

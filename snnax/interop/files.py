@@ -16,7 +16,16 @@ import numpy as np
 from snnax.errors import NIRFileError
 from snnax.interop.nodes.extension import PREFIX, Extension
 
-_DAMAGE = (OSError, KeyError, TypeError, ValueError, RuntimeError, AssertionError, AttributeError, RecursionError)
+_DAMAGE = (
+    OSError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    AssertionError,
+    AttributeError,
+    RecursionError,
+)
 
 
 def read_nir(path: str | PathLike[str]) -> nir.NIRGraph:
@@ -50,7 +59,9 @@ def read_nir(path: str | PathLike[str]) -> nir.NIRGraph:
         raise NIRFileError(f"{path}: not a readable NIR file ({_say(error)}).") from error
     node = _restore(content, str(path), "")
     if not isinstance(node, nir.NIRGraph):
-        raise NIRFileError(f"{path}: holds a single {type(node).__name__} node; wrap it in a NIRGraph before writing.")
+        raise NIRFileError(
+            f"{path}: holds a single {type(node).__name__} node; wrap it in a NIRGraph before writing."
+        )
     return node
 
 

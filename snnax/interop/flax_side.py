@@ -35,7 +35,12 @@ class FlaxSide:
     """
 
     def __init__(
-        self, model: nn.Module, variables: Mapping[str, Any], label: str = "snnax", *, channels_first: bool = True
+        self,
+        model: nn.Module,
+        variables: Mapping[str, Any],
+        label: str = "snnax",
+        *,
+        channels_first: bool = True,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ArgumentError(
@@ -100,7 +105,9 @@ class FlaxSide:
     def _paths(self, inputs: jax.Array) -> list[str]:
         if self._found:
             return list(self._found)
-        recorded = jax.eval_shape(lambda v, x: unroll(self.model, v, x, record=True)[2], self.variables, inputs[:1])
+        recorded = jax.eval_shape(
+            lambda v, x: unroll(self.model, v, x, record=True)[2], self.variables, inputs[:1]
+        )
         return list(recorded)
 
     def _ordered(self, recorded: dict[str, Any]) -> list[tuple[str, Any]]:

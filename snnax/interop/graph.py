@@ -79,14 +79,18 @@ def flatten(graph: nir.NIRGraph) -> FlatGraph:
     for source, target in graph.edges:
         edges += [(s, t) for s in exits.get(source, [source]) for t in entries.get(target, [target])]
     if not inputs or not outputs:
-        raise NIRFileError(f"the graph has {len(inputs)} Input and {len(outputs)} Output nodes; it needs one of each.")
+        raise NIRFileError(
+            f"the graph has {len(inputs)} Input and {len(outputs)} Output nodes; it needs one of each."
+        )
     return FlatGraph(nodes, edges, inputs, outputs, metadata.read(graph, "graph"))
 
 
 def _shape(name: str, node: nir.Input) -> tuple[int, ...]:
     shape = (node.input_type or {}).get("input")
     if shape is None or not np.all(np.asarray(shape) >= 1):
-        raise NIRFileError(f"Input node {name!r} has the shape {shape}; expected positive sizes, without batch or time.")
+        raise NIRFileError(
+            f"Input node {name!r} has the shape {shape}; expected positive sizes, without batch or time."
+        )
     return tuple(int(s) for s in np.atleast_1d(shape))
 
 
@@ -101,21 +105,27 @@ def check(graph: FlatGraph) -> None:
     seen: set[Edge] = set()
     for edge in graph.edges:
         if missing := [end for end in edge if end not in known]:
-            raise GraphError(f"edge {edge} joins {missing}, which is no node of the graph; nodes are {sorted(known)}.")
+            raise GraphError(
+                f"edge {edge} joins {missing}, which is no node of the graph; nodes are {sorted(known)}."
+            )
         if edge in seen:
             raise GraphError(f"edge {edge} is given twice; NIR joins two nodes at most once.")
         seen.add(edge)
     for name, node in graph.nodes.items():
         for what, value in parameters(node):
             if not np.isfinite(value).all():
-                raise NIRFileError(f"node {name!r}: {what} holds {_worst(value)}; every parameter must be finite.")
+                raise NIRFileError(
+                    f"node {name!r}: {what} holds {_worst(value)}; every parameter must be finite."
+                )
 
 
 def parameters(node: nir.NIRNode) -> Iterable[tuple[str, np.ndarray]]:
     """The numeric arrays of a node by name."""
     given = node.arrays if isinstance(node, Extension) else vars(node)
     for what, value in given.items():
-        if what not in ("metadata", "input_type", "output_type") and not isinstance(value, str | bytes | dict):
+        if what not in ("metadata", "input_type", "output_type") and not isinstance(
+            value, str | bytes | dict
+        ):
             array = np.asarray(value)
             if np.issubdtype(array.dtype, np.number):
                 yield what, array

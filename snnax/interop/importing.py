@@ -133,7 +133,11 @@ class Import:
 
     def _edges(self) -> list[tuple[str, str]]:
         """Edges by our names, without the loops that recurrent neurons hold inside and with one output."""
-        names = {**self.names, **dict.fromkeys(self.flat.inputs, INPUT), **dict.fromkeys(self.flat.outputs, OUTPUT)}
+        names = {
+            **self.names,
+            **dict.fromkeys(self.flat.inputs, INPUT),
+            **dict.fromkeys(self.flat.outputs, OUTPUT),
+        }
         inside = {edge for pair in self.loops.items() for edge in (pair, pair[::-1])}
         found = [(names[s], names[t]) for s, t in self.flat.edges if (s, t) not in inside]
         return list(dict.fromkeys(found))
@@ -199,7 +203,9 @@ class Import:
     @staticmethod
     def _check_shape(name: str, node: Any, spec: NeuronSpec, shape: tuple[int, ...]) -> None:
         if spec.kind not in VALUES:
-            raise ConversionError(name, f"neuron class {spec.kind!r} is unknown", f"Known are {sorted(VALUES)}.")
+            raise ConversionError(
+                name, f"neuron class {spec.kind!r} is unknown", f"Known are {sorted(VALUES)}."
+            )
         own = None if isinstance(node, Extension) else tuple(node.v_threshold.shape)
         if own not in (None, (), (1,)) and own != shape:
             raise ShapeError(f"{name!r} has neurons of shape {own}, what feeds it has shape {shape}.")
@@ -218,6 +224,8 @@ class Import:
         for output in self.flat.outputs:
             sources = self.flat.sources(output)
             if len(sources) != 1:
-                raise ConversionError(output, f"{len(sources)} nodes feed one of several outputs", "Feed it from one.")
+                raise ConversionError(
+                    output, f"{len(sources)} nodes feed one of several outputs", "Feed it from one."
+                )
             pairs.append((self.names[sources[0]], "out"))
         return pairs

@@ -33,7 +33,9 @@ def describe(path: str | PathLike[str], dt: float | None = None) -> dict[str, An
     """
     graph = read_nir(path)
     found = Import(graph, dt)
-    numbers = sum(v.size for node in found.flat.nodes.values() for k, v in parameters(node) if k in ("weight", "bias"))
+    numbers = sum(
+        v.size for node in found.flat.nodes.values() for k, v in parameters(node) if k in ("weight", "bias")
+    )
     return {
         "file": str(path),
         "version": _version(Path(path)),
@@ -92,7 +94,10 @@ def table(content: dict[str, Any]) -> str:
         shape = " x ".join(str(n) for n in node["shape"])
         rows.append((node["name"], node["type"], node["becomes"], shape, rest))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]).rstrip() for row in rows]
+    lines = [
+        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]).rstrip()
+        for row in rows
+    ]
     head = [
         f"{content['file']}  (NIR {content['version']}, dt = {content['dt']:g} s from {content['dt_source']}, "
         f"input {' x '.join(str(n) for n in content['input'])}, {content['weights']} weights)",

@@ -25,11 +25,17 @@ class Case:
 RESETS = ("subtract", "zero", "none")
 
 
-def neuron(rng: np.random.Generator, shape: tuple[int, ...], output: bool = False, last: bool = False) -> nn.Module:
+def neuron(
+    rng: np.random.Generator, shape: tuple[int, ...], output: bool = False, last: bool = False
+) -> nn.Module:
     """A neuron layer of any kind and with any arguments for samples of ``shape``."""
     kinds = ["Leaky", "Synaptic", "Alpha", "Lapicque", "RLeaky", "RSynaptic"]
     kind = str(rng.choice(kinds, p=[0.35, 0.2, 0.1, 0.1, 0.15, 0.1]))
-    given: dict[str, Any] = {"init_hidden": True, "output": output, "reset_mechanism": str(rng.choice(RESETS))}
+    given: dict[str, Any] = {
+        "init_hidden": True,
+        "output": output,
+        "reset_mechanism": str(rng.choice(RESETS)),
+    }
     if rng.random() < 0.3:
         given["spike_grad"] = surrogate.fast_sigmoid(slope=10)
     given["threshold"] = _value(rng, shape, 0.5, 1.2)
@@ -65,7 +71,11 @@ def _value(rng: np.random.Generator, shape: tuple[int, ...], low: float, high: f
 
 def _recurrence(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, Any]:
     if rng.random() < 0.4 or len(shape) == 2:
-        return {"all_to_all": False, "V": _value(rng, shape, -0.5, 0.5), "learn_recurrent": bool(rng.random() < 0.5)}
+        return {
+            "all_to_all": False,
+            "V": _value(rng, shape, -0.5, 0.5),
+            "learn_recurrent": bool(rng.random() < 0.5),
+        }
     if len(shape) == 1:
         return {"linear_features": shape[0]}
     return {"conv2d_channels": shape[0], "kernel_size": 3}
@@ -114,7 +124,14 @@ def conv2d(seed: int) -> Case:
     layers: list[nn.Module] = [first]
     if rng.random() < 0.5:
         layers.append(_norm(nn.BatchNorm2d(channels), rng))
-    pool = [nn.AvgPool2d(2), nn.MaxPool2d(2), nn.LPPool2d(1, 2), nn.AvgPool2d(3, 2, 1), nn.MaxPool2d((2, 1)), nn.Identity()]
+    pool = [
+        nn.AvgPool2d(2),
+        nn.MaxPool2d(2),
+        nn.LPPool2d(1, 2),
+        nn.AvgPool2d(3, 2, 1),
+        nn.MaxPool2d((2, 1)),
+        nn.Identity(),
+    ]
     layers.append(pool[int(rng.integers(len(pool)))])
     shape = _out(layers[-1], shape)
     layers.append(neuron(rng, shape))

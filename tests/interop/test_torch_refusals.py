@@ -340,7 +340,22 @@ def other_neuron(n, x):
     return torch.stack([(n.lif1 if t < 4 else n.lif2)(n.fc1(x[t]))[0] for t in range(5)])
 
 
+def two_stacks(n, x):
+    mem, spikes, membranes = n.lif1.reset_mem(), [], []
+    for t in range(5):
+        spk, mem = n.lif1(n.fc1(x[t]), mem)
+        spikes.append(spk)
+        membranes += [mem] if t else []
+    return torch.stack(spikes), torch.stack(membranes)
+
+
 LOOPS = {
+    "layers stacked": (
+        lambda n, x: torch.stack([n.lif1(n.fc1(x))[0], n.lif2(n.fc2(x))[0]]),
+        X,
+        "'lif1'|runs 1 times|2 tensors|tuple",
+    ),
+    "uneven stacks": (two_stacks, SEQUENCE, "stack joins 4 tensors|the loop over time has 5"),
     "other layer": (
         on_frame(lambda n, x, t: n.fc2(x) if t == 3 else n.fc1(x)),
         X,

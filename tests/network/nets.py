@@ -26,11 +26,13 @@ def leaky(**options):
 
 def start(net, x, rngs=None):
     """Variables of ``net`` for frames ``x[B, ...]``, with weights in eighths and without ``hidden``."""
-    variables = net.init({"params": jax.random.key(0), **(rngs or {})}, x)
-    variables = {c: v for c, v in variables.items() if c != "hidden"}
-    leaves, tree = jax.tree.flatten(variables.get("params", {}))
-    variables["params"] = jax.tree.unflatten(tree, [eighths(v.shape, i, -4, 6) for i, v in enumerate(leaves)])
-    return variables
+    keys = {"params": jax.random.key(0), **(rngs or {})}
+    shapes = jax.eval_shape(lambda x: {c: v for c, v in net.init(keys, x).items() if c != "hidden"}, x)
+    leaves, tree = jax.tree.flatten(shapes.get("params", {}))
+    params = jax.tree.unflatten(tree, [eighths(v.shape, i, -4, 6) for i, v in enumerate(leaves)])
+    fresh = {"mean": jnp.zeros, "var": jnp.ones}
+    statistics = jax.tree.map_with_path(lambda p, v: fresh[p[-1].key](v.shape), shapes.get("batch_stats", {}))
+    return {"params": params, **({"batch_stats": statistics} if statistics else {})}
 
 
 def stepwise(net, variables, x, mutable=(), rngs=None):

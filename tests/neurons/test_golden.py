@@ -1,8 +1,8 @@
 """Frozen traces and gradients of snnTorch 1.0.0 (torch 2.13.0, CPU, float32); no torch is needed here.
 
-Provenance: printed to seven digits by runs of ``snntorch.<neuron>(**options)`` from zero states on the inputs
-below, and, for gradients, ``torch.autograd.grad`` of the sum of spikes. The helper ``run_snntorch`` of the twin
-tests makes them again.
+Provenance: printed to seven digits by runs of ``snntorch.<neuron>(**options)`` from zero states on the
+inputs below, and, for gradients, ``torch.autograd.grad`` of the sum of spikes. The helper ``run_snntorch``
+of the twin tests makes them again.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def parsed(trace: str) -> np.ndarray:
 def golden() -> dict[str, dict[str, np.ndarray]]:
     """The traces of ``golden.txt`` by their heading."""
     found: dict[str, dict[str, np.ndarray]] = {}
+    heading = ""
     for line in (Path(__file__).parent / "golden.txt").read_text().splitlines():
         if line.startswith("  "):
             state, trace = line.split(":")
@@ -72,7 +73,7 @@ def test_traces(heading):
 
 
 def test_trace_of_dense_recurrence():
-    """Weight [[.25, -.5], [.75, .1]] as torch stores it, transposed here; the bias acts from the first step on."""
+    """torch stores the weight [[.25, -.5], [.75, .1]]; the bias acts from the first step on."""
     kernel = np.array([[0.25, 0.75], [-0.5, 0.1]], np.float32)
     variables = {"params": {"recurrent": {"kernel": kernel, "bias": np.array([0.05, -0.05], np.float32)}}}
     expected = {

@@ -131,7 +131,7 @@ def lapicque_arguments(form: str) -> Arguments:
 
 
 def variants(kind: str, inhibition: tuple[bool, ...] = (False, True)) -> list[dict[str, Any]]:
-    """Reset mechanisms, with and without delay where the neuron and the mechanism have one, and inhibition."""
+    """Reset mechanisms, with and without delay where there is one, with and without inhibition."""
     resets: list[dict[str, Any]] = [{"reset_mechanism": r} for r in RESETS]
     if kind not in UNDELAYED:
         resets += [{"reset_mechanism": r, "reset_delay": False} for r in ("subtract", "zero")]

@@ -50,12 +50,12 @@ def test_float64_is_the_same_to_the_last_bit(kind, form):
 
 @pytest.mark.parametrize("kind", twin.STATES)
 def test_a_membrane_at_threshold_does_not_spike(kind):
-    """Inputs, decays and threshold are dyadic: the membrane meets the threshold exactly, thousands of times."""
+    """Inputs, decays and threshold are dyadic: membranes meet the threshold exactly, thousands of times."""
     twin.snntorch()
     dyadic = {"alpha": 0.5, "beta": 0.5, "V": 0.25, "R": 1.0, "C": 2.0, "time_step": 1.0}
     options = {n: dyadic.get(n, v) for n, v in twin.SMALL[kind].items()}
     if kind == "Alpha":
-        options |= {"alpha": 0.5, "beta": 0.25}  # gain 2 - 1e-7 or 2, by rounding; taken from torch below
+        options |= {"alpha": 0.5, "beta": 0.25}  # gain 2
     x = np.random.default_rng(0).integers(-4, 9, (50, 100, 200)).astype(np.float32) / 4
     resets = ("subtract", "zero")
     modules = tuple(getattr(twin.snn, kind)(**{**options, "reset_mechanism": r}) for r in resets)

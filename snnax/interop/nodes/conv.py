@@ -37,7 +37,9 @@ def pads_of(padding: Any, kernel: Shape, dilation: Shape, stride: Shape, name: s
         return ((0, 0),) * len(kernel)
     if word == "same":
         if any(s != 1 for s in stride):
-            raise ConversionError(name, f"padding 'same' with stride {stride}", "Give the padding in numbers.")
+            raise ConversionError(
+                name, f"padding 'same' with stride {stride}", "Give the padding in numbers."
+            )
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return tuple((t // 2, t - t // 2) for t in totals)
     if word is not None:
@@ -62,14 +64,17 @@ def build_conv(node: nir.Conv1d | nir.Conv2d, site: Site) -> Built:
     expected = (weight.shape[1] * groups,)
     if len(site.shape_in) != rank + 1 or site.shape_in[:1] != expected:
         raise ShapeError(
-            f"{site.name!r} gets samples of shape {site.shape_in}; expected ({expected[0]}, {'H, W' if rank == 2 else 'L'})."
+            f"{site.name!r} gets samples of shape {site.shape_in}; expected "
+            f"({expected[0]}, {'H, W' if rank == 2 else 'L'})."
         )
     kernel = tuple(weight.shape[2:])
     stride, dilation = sizes(node.stride, rank), sizes(node.dilation, rank)
     pads = pads_of(node.padding, kernel, dilation, stride, site.name)
     out = spatial_out(site.shape_in[1:], kernel, stride, pads, dilation)
     if any(n < 1 for n in out):
-        raise ShapeError(f"{site.name!r}: samples of shape {site.shape_in} are smaller than its kernel {kernel}.")
+        raise ShapeError(
+            f"{site.name!r}: samples of shape {site.shape_in} are smaller than its kernel {kernel}."
+        )
     params = {"kernel": jnp.asarray(kernel_from_torch(weight))}
     use_bias = metadata.read(node, site.name).get("bias", True) or bool(np.any(node.bias))
     if use_bias:
@@ -132,7 +137,9 @@ def _padding(padding: Any, kernel: Shape, dilation: Shape, stride: Shape, site: 
             ]
             pads = tuple((t // 2, t - t // 2) for t in totals)
         else:
-            raise ConversionError(site.name, f"padding {padding!r}", "NIR pads with zeros: use 'SAME', 'VALID' or numbers.")
+            raise ConversionError(
+                site.name, f"padding {padding!r}", "NIR pads with zeros: use 'SAME', 'VALID' or numbers."
+            )
     elif isinstance(padding, int):
         pads = ((padding, padding),) * rank
     else:
@@ -143,5 +150,7 @@ def _padding(padding: Any, kernel: Shape, dilation: Shape, stride: Shape, site: 
     if all(s == 1 for s in stride) and pads == pads_of("same", kernel, dilation, stride, site.name):
         return "same"
     raise ConversionError(
-        site.name, f"padding {pads} is not the same on both sides", "NIR cannot say it: pad the same on both sides."
+        site.name,
+        f"padding {pads} is not the same on both sides",
+        "NIR cannot say it: pad the same on both sides.",
     )

@@ -55,8 +55,12 @@ class Extension(nir.NIRNode):
                 "without it (BatchNorm: to_nir(..., batchnorm='fold'); MaxPool: use average or sum pooling).",
             )
         content = {"options": self.options, "shape_in": self.shape_in, "shape_out": self.shape_out}
-        return {"type": PREFIX + self.op, "content": json.dumps(content), "arrays": dict(self.arrays),
-                "metadata": self.metadata}
+        return {
+            "type": PREFIX + self.op,
+            "content": json.dumps(content),
+            "arrays": dict(self.arrays),
+            "metadata": self.metadata,
+        }
 
     @classmethod
     def from_file(cls, entry: dict[str, Any]) -> Extension:

@@ -74,7 +74,9 @@ def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variab
     """
     kind = type(module).__name__
     if kind not in VALUES:
-        raise ConversionError(name, f"{kind} cannot be converted", f"Convertible neurons are {sorted(VALUES)}.")
+        raise ConversionError(
+            name, f"{kind} cannot be converted", f"Convertible neurons are {sorted(VALUES)}."
+        )
     values, learn = {}, []
     for key in VALUES[kind]:
         stored = _stored(variables, key)
@@ -109,7 +111,9 @@ def _circuit(name: str, module: Any, variables: Variables) -> dict[str, np.ndarr
             name, "it learns beta, from which its R or C follows; snnTorch's learn_beta trains nothing",
             "Build it from the learned value: Lapicque(beta=<value>).",
         )  # fmt: skip
-    step = np.asarray(_stored(variables, "time_step") if _stored(variables, "time_step") is not None else module.time_step)
+    step = np.asarray(
+        _stored(variables, "time_step") if _stored(variables, "time_step") is not None else module.time_step
+    )
     known = {k: _stored(variables, k) for k in ("R", "C")}
     known = {k: getattr(module, k) if v is None else v for k, v in known.items()}
     values = {k: np.asarray(v) for k, v in known.items() if v is not False}
@@ -119,7 +123,9 @@ def _circuit(name: str, module: Any, variables: Variables) -> dict[str, np.ndarr
         if not values:
             values["R"] = np.ones((), np.float32)
         missing, other = ("C", "R") if "R" in values else ("R", "C")
-        values[missing] = np.asarray(complement(beta, values[other].astype(np.float32), step.astype(np.float32)))
+        values[missing] = np.asarray(
+            complement(beta, values[other].astype(np.float32), step.astype(np.float32))
+        )
     return {k: per_neuron_first(v) for k, v in values.items()}
 
 

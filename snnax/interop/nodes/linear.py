@@ -25,7 +25,9 @@ def build_dense(node: nir.Affine | nir.Linear, site: Site) -> Built:
     weight = np.asarray(node.weight)
     if weight.ndim != 2:
         raise ConversionError(
-            site.name, f"its weight has shape {weight.shape}", "Only (out, in) is supported; split the batched node."
+            site.name,
+            f"its weight has shape {weight.shape}",
+            "Only (out, in) is supported; split the batched node.",
         )
     if len(site.shape_in) != 1:
         raise ConversionError(
@@ -34,13 +36,15 @@ def build_dense(node: nir.Affine | nir.Linear, site: Site) -> Built:
         )  # fmt: skip
     if site.shape_in != weight.shape[1:]:
         raise ShapeError(
-            f"{site.name!r} gets samples of shape {site.shape_in}, its weight {weight.shape} takes ({weight.shape[1]},)."
+            f"{site.name!r} gets samples of shape {site.shape_in}, its weight takes ({weight.shape[1]},)."
         )
     params = {"kernel": jnp.asarray(kernel_from_torch(weight))}
     if isinstance(node, nir.Affine):
         bias = np.asarray(node.bias)
         if bias.shape != weight.shape[:1]:
-            raise ShapeError(f"{site.name!r} has a bias of shape {bias.shape}; its weight asks for {weight.shape[:1]}.")
+            raise ShapeError(
+                f"{site.name!r} has a bias of shape {bias.shape}; its weight asks for {weight.shape[:1]}."
+            )
         params["bias"] = jnp.asarray(bias)
     module = nn.Dense(weight.shape[0], use_bias="bias" in params)
     return Built(module, {"params": params}, weight.shape[:1])
@@ -64,7 +68,9 @@ def build_scale(node: nir.Scale, site: Site) -> Built:
     try:
         np.broadcast_to(scale, site.shape_in)
     except ValueError as error:
-        raise ShapeError(f"{site.name!r} scales by {scale.shape}, its samples have {site.shape_in}.") from error
+        raise ShapeError(
+            f"{site.name!r} scales by {scale.shape}, its samples have {site.shape_in}."
+        ) from error
     factor = content.get("factor")
     if factor is not None and np.allclose(scale, factor):
         return Built(Scale(float(factor)), {}, site.shape_in)

@@ -45,7 +45,9 @@ def read(node: nir.NIRNode, name: str = "") -> dict[str, Any]:
             "to read the node by NIR's own semantics."
         ) from error
     if not isinstance(version, int) or version > VERSION:
-        raise NIRFileError(f"node {name!r}: its metadata is of version {version}; this snnax reads up to {VERSION}.")
+        raise NIRFileError(
+            f"node {name!r}: its metadata is of version {version}; this snnax reads up to {VERSION}."
+        )
     return dict(content)
 
 

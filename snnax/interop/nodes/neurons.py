@@ -43,10 +43,8 @@ def node_from_spec(name: str, spec: NeuronSpec, shape: Shape, dt: float) -> nir.
     bare = replace(spec, recurrent={})
     if spec.kind == "Alpha":
         return _extension(bare, shape, dt)
-    if spec.kind in ("Synaptic", "RSynaptic"):
-        node = _cuba_lif(name, spec, shape, dt)
-    else:
-        node = _lif(name, spec, shape, dt)
+    write = _cuba_lif if spec.kind in ("Synaptic", "RSynaptic") else _lif
+    node = write(name, spec, shape, dt)
     return _extension(bare, shape, dt) if node is None else metadata.write_spec(node, bare, dt)
 
 
@@ -61,12 +59,18 @@ def _full(name: str, what: str, value: np.ndarray, shape: Shape, dtype: Any) -> 
         return np.broadcast_to(np.asarray(value, dtype), shape).copy()
     except ValueError as error:
         raise ConversionError(
-            name, f"{what} has shape {np.shape(value)}, the layer has neurons {shape}", "Give one value per neuron."
+            name,
+            f"{what} has shape {np.shape(value)}, the layer has neurons {shape}",
+            "Give one value per neuron.",
         ) from error
 
 
 def _dtype(spec: NeuronSpec) -> Any:
-    return np.float64 if any(np.asarray(v).dtype == np.float64 and np.ndim(v) for v in spec.values.values()) else np.float32
+    return (
+        np.float64
+        if any(np.asarray(v).dtype == np.float64 and np.ndim(v) for v in spec.values.values())
+        else np.float32
+    )
 
 
 def _lif(name: str, spec: NeuronSpec, shape: Shape, dt: float) -> nir.NIRNode | None:
@@ -121,7 +125,9 @@ def spec_from_node(name: str, node: nir.NIRNode, dt: float) -> tuple[NeuronSpec,
     known = metadata.read_spec(node, name)
     if isinstance(node, Extension):
         if known is None:
-            raise ConversionError(name, f"the extension {node.op!r} lacks its neuron's metadata", "Export it again.")
+            raise ConversionError(
+                name, f"the extension {node.op!r} lacks its neuron's metadata", "Export it again."
+            )
         return known, None
     spec, factor = _nir_semantics(name, node, dt)
     if known is None:
@@ -149,7 +155,9 @@ def _fits(spec: NeuronSpec, node: nir.NIRNode, dt: float) -> bool:
         return False
     names = ("tau", "tau_mem", "tau_syn", "r", "w_in", "v_threshold")
     return all(
-        np.allclose(getattr(node, n), getattr(expected, n), rtol=1e-5, atol=0) for n in names if hasattr(node, n)
+        np.allclose(getattr(node, n), getattr(expected, n), rtol=1e-5, atol=0)
+        for n in names
+        if hasattr(node, n)
     )
 
 

@@ -22,7 +22,9 @@ def build_norm(node: Extension, site: Site) -> Built:
     """``nn.BatchNorm`` that uses its running averages; ``utils.training`` makes it use the batch."""
     channels = site.shape_in[:1]
     if any(a.shape != channels for a in node.arrays.values()):
-        raise ShapeError(f"{site.name!r} normalises {node.arrays['running_mean'].shape} channels, its input has {channels}.")
+        raise ShapeError(
+            f"{site.name!r} normalises {node.arrays['running_mean'].shape} channels, its input has {channels}."
+        )
     arrays = {k: jnp.asarray(v) for k, v in node.arrays.items()}
     variables: Variables = {"batch_stats": {_STATS[k]: arrays[k] for k in _STATS}}
     params = {_PARAMS[k]: arrays[k] for k in _PARAMS if k in arrays}
@@ -39,7 +41,13 @@ def build_norm(node: Extension, site: Site) -> Built:
 def write_norm(module: nn.BatchNorm, variables: Variables, site: Site) -> nir.NIRNode:
     """Extension with torch's names; momentum is torch's, ``1 - flax's``."""
     arrays = {k: np.asarray(variables["batch_stats"][v]) for k, v in _STATS.items()}
-    arrays.update({k: np.asarray(variables["params"][v]) for k, v in _PARAMS.items() if v in variables.get("params", {})})
+    arrays.update(
+        {
+            k: np.asarray(variables["params"][v])
+            for k, v in _PARAMS.items()
+            if v in variables.get("params", {})
+        }
+    )
     options = {"eps": float(module.epsilon), "momentum": round(1.0 - float(module.momentum), 12)}
     return Extension("BatchNorm", arrays, options, site.shape_in, site.shape_out)
 
@@ -53,7 +61,9 @@ def build_dropout(node: Extension, site: Site) -> Built:
 @writes(nn.Dropout)
 def write_dropout(module: nn.Dropout, variables: Variables, site: Site) -> nir.NIRNode:
     """Extension: identity outside training."""
-    return Extension("Dropout", options={"p": float(module.rate)}, shape_in=site.shape_in, shape_out=site.shape_in)
+    return Extension(
+        "Dropout", options={"p": float(module.rate)}, shape_in=site.shape_in, shape_out=site.shape_in
+    )
 
 
 def fold(name: str, node: nir.NIRNode, norm: Extension) -> nir.NIRNode:

@@ -32,7 +32,9 @@ def build_pool(node: Any, site: Site) -> Built:
     pads = tuple((p, p) for p in padding)
     out = spatial_out(site.shape_in[1:], kernel, stride, pads, (1,) * kind.rank)
     if any(n < 1 for n in out):
-        raise ShapeError(f"{site.name!r}: samples of shape {site.shape_in} are smaller than its window {kernel}.")
+        raise ShapeError(
+            f"{site.name!r}: samples of shape {site.shape_in} are smaller than its window {kernel}."
+        )
     return Built(kind(kernel, stride, padding), {}, (site.shape_in[0], *out))
 
 

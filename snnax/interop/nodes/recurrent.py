@@ -66,8 +66,12 @@ def _weights(name: str, node: Any) -> dict[str, np.ndarray]:
         if "factor" in content and np.allclose(scale, content["factor"]):
             return {"V": np.asarray(content["factor"], scale.dtype)}
         if "shape" in content and np.broadcast_shapes(tuple(content["shape"]), scale.shape) == scale.shape:
-            small = scale[tuple(slice(0, 1) if n == 1 else slice(None) for n in
-                                (1,) * (scale.ndim - len(content["shape"])) + tuple(content["shape"]))]
+            small = scale[
+                tuple(
+                    slice(0, 1) if n == 1 else slice(None)
+                    for n in (1,) * (scale.ndim - len(content["shape"])) + tuple(content["shape"])
+                )
+            ]
             if (np.broadcast_to(small, scale.shape) == scale).all():
                 scale = small.reshape(content["shape"])
         return {"V": scale}
@@ -76,7 +80,9 @@ def _weights(name: str, node: Any) -> dict[str, np.ndarray]:
         return {"weight": weight, "bias": np.zeros(weight.shape[0], weight.dtype)}
     if isinstance(node, nir.Conv2d):
         half = tuple(k // 2 for k in weight.shape[2:])
-        plain = int(node.groups) == 1 and all(int(s) == 1 for s in (*np.ravel(node.stride), *np.ravel(node.dilation)))
+        plain = int(node.groups) == 1 and all(
+            int(s) == 1 for s in (*np.ravel(node.stride), *np.ravel(node.dilation))
+        )
         if not plain or not np.array_equal(np.ravel(node.padding), half):
             raise ConversionError(
                 name, "its recurrent convolution has a stride, dilation, groups or padding of its own",

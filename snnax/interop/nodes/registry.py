@@ -88,7 +88,9 @@ def build(node: nir.NIRNode, site: Site) -> Built:
     key = node.op if isinstance(node, Extension) else type(node)
     if key not in _BUILDERS:
         kind = key if isinstance(key, str) else key.__name__
-        raise ConversionError(site.name, f"snnax cannot import the NIR node {kind}", f"It imports {supported()}.")
+        raise ConversionError(
+            site.name, f"snnax cannot import the NIR node {kind}", f"It imports {supported()}."
+        )
     return _BUILDERS[key](node, site)
 
 

@@ -21,7 +21,9 @@ def build_flatten(node: nir.Flatten, site: Site) -> Built:
     start, end = int(node.start_dim), int(node.end_dim)
     start, end = start % max(rank, 1), end % max(rank, 1)
     if start > end:
-        raise ShapeError(f"{site.name!r} flattens from {node.start_dim} to {node.end_dim} of {site.shape_in}.")
+        raise ShapeError(
+            f"{site.name!r} flattens from {node.start_dim} to {node.end_dim} of {site.shape_in}."
+        )
     out: Shape = (*site.shape_in[:start], prod(site.shape_in[start : end + 1]), *site.shape_in[end + 1 :])
     if len(out) == 1:
         return Built(Flatten(channels_first=True), {}, out)
@@ -46,7 +48,12 @@ def build_reshape(node: Extension, site: Site) -> Built:
 @writes(Reshape)
 def write_reshape(module: Reshape, variables: Variables, site: Site) -> nir.NIRNode:
     """Extension: NIR has no reshape."""
-    return Extension("Reshape", options={"shape": list(module.shape)}, shape_in=site.shape_in, shape_out=tuple(module.shape))
+    return Extension(
+        "Reshape",
+        options={"shape": list(module.shape)},
+        shape_in=site.shape_in,
+        shape_out=tuple(module.shape),
+    )
 
 
 @builds("State")
@@ -58,4 +65,6 @@ def build_state(node: Extension, site: Site) -> Built:
 @writes(State)
 def write_state(module: State, variables: Variables, site: Site) -> Any:
     """Extension: NIR's edges carry a node's output only."""
-    return Extension("State", options={"state": module.state}, shape_in=site.shape_in, shape_out=site.shape_in)
+    return Extension(
+        "State", options={"state": module.state}, shape_in=site.shape_in, shape_out=site.shape_in
+    )

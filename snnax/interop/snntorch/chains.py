@@ -57,6 +57,12 @@ class Chains:
 
     def check(self, num_steps: int, looped: bool) -> None:
         """Refuse layers that do not run once in each step, and states that one call forgets."""
+        if self.longest < num_steps:
+            raise ConversionError(
+                self._chains[0][0].name,
+                f"it runs {self.longest} times, and forward returns {num_steps} tensors joined into one",
+                "Join the outputs of one layer over time only, and return several layers as a tuple.",
+            )
         for chain in self._chains:
             first = chain[0]
             if len(chain) > num_steps and len(chain) % num_steps:

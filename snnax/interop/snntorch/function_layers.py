@@ -63,7 +63,7 @@ def _share(rec: Recorder, module: nn.Module, given: dict[str, Any], names: tuple
     for name in names:
         tensor = given.get(name)
         own = None if tensor is None else rec.owned.get(id(tensor))
-        if False:
+        if tensor is not None and own is None:
             return False
         if name in module._buffers:
             module._buffers[name] = own

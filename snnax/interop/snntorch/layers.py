@@ -81,7 +81,9 @@ def node_from_layer(module: nn.Module, site: Site) -> nir.NIRNode | None:
 
 def _conv(module: Any, site: Site) -> nir.NIRNode:
     if module.padding_mode != "zeros":
-        raise ConversionError(site.name, f"padding_mode={module.padding_mode!r}", "Only zeros can be converted.")
+        raise ConversionError(
+            site.name, f"padding_mode={module.padding_mode!r}", "Only zeros can be converted."
+        )
     weight = array(module.weight)
     bias = np.zeros(len(weight), weight.dtype) if module.bias is None else array(module.bias)
     given = {k: getattr(module, k) for k in ("stride", "padding", "dilation", "groups")}
@@ -100,19 +102,31 @@ def _pool(module: Any, site: Site) -> nir.NIRNode:
     kind = type(module).__name__
     rank = int(kind[-2])
     if module.ceil_mode:
-        raise ConversionError(site.name, "ceil_mode=True", "Pad the input so that windows fit, with ceil_mode=False.")
+        raise ConversionError(
+            site.name, "ceil_mode=True", "Pad the input so that windows fit, with ceil_mode=False."
+        )
     padding = sizes(getattr(module, "padding", 0), rank)
-    if kind.startswith("Max") and (any(d != 1 for d in sizes(module.dilation, rank)) or module.return_indices):
-        raise ConversionError(site.name, "dilation or return_indices", "Only plain max pooling can be converted.")
+    if kind.startswith("Max") and (
+        any(d != 1 for d in sizes(module.dilation, rank)) or module.return_indices
+    ):
+        raise ConversionError(
+            site.name, "dilation or return_indices", "Only plain max pooling can be converted."
+        )
     if kind.startswith("Avg"):
         counted = getattr(module, "count_include_pad", True) or not any(padding)
         if not counted or getattr(module, "divisor_override", None) is not None:
             raise ConversionError(
-                site.name, "count_include_pad=False or divisor_override", "Averages count the padding, torch's default."
+                site.name,
+                "count_include_pad=False or divisor_override",
+                "Averages count the padding, torch's default.",
             )
     if kind.startswith("LP"):
         if module.norm_type != 1:
-            raise ConversionError(site.name, f"norm_type={module.norm_type}", "LPPool is sum pooling with norm_type=1 only.")
+            raise ConversionError(
+                site.name,
+                f"norm_type={module.norm_type}",
+                "Only LPPool with norm_type=1, the sum, can be converted.",
+            )
         kind = f"SumPool{rank}d"
     stride = module.kernel_size if module.stride is None else module.stride
     options = {
@@ -132,7 +146,9 @@ def _pool(module: Any, site: Site) -> nir.NIRNode:
 def _norm(module: Any, site: Site) -> nir.NIRNode:
     if module.running_mean is None:
         raise ConversionError(
-            site.name, "track_running_stats=False: it normalises by each batch", "Train it with running statistics."
+            site.name,
+            "track_running_stats=False: it normalises by each batch",
+            "Train it with running statistics.",
         )
     names = ("weight", "bias", "running_mean", "running_var")
     arrays = {k: array(getattr(module, k)) for k in names if getattr(module, k) is not None}
@@ -156,7 +172,9 @@ def layer_from_node(node: Any, site: Site) -> nn.Module:
     """
     key = node.op if isinstance(node, Extension) else type(node).__name__
     if key not in _LAYERS:
-        raise ConversionError(site.name, f"{key} has no torch layer here", f"Convertible are {', '.join(sorted(_LAYERS))}.")
+        raise ConversionError(
+            site.name, f"{key} has no torch layer here", f"Convertible are {', '.join(sorted(_LAYERS))}."
+        )
     return _LAYERS[key](node, site)
 
 
@@ -176,12 +194,12 @@ def _linear_layer(node: Any, site: Site) -> nn.Module:
 def _conv_layer(node: Any, site: Site) -> nn.Module:
     weight = _tensor(node.weight)
     rank, groups = weight.ndim - 2, int(node.groups)
-    kind = nn.Conv1d if rank == 1 else nn.Conv2d
+    kind: Any = nn.Conv1d if rank == 1 else nn.Conv2d
     padding = text(node.padding) or sizes(node.padding, rank)
     stride, dilation = sizes(node.stride, rank), sizes(node.dilation, rank)
     pads_of(node.padding, tuple(weight.shape[2:]), dilation, stride, site.name)
     use_bias = metadata.read(node, site.name).get("bias", True) or bool(np.any(node.bias))
-    layer = kind(
+    layer: Any = kind(
         weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), stride, padding, dilation, groups, use_bias,
         dtype=weight.dtype,
     )  # fmt: skip
@@ -197,17 +215,23 @@ def _pool_layer(node: Any, site: Site) -> nn.Module:
     rank = int(kind[-2])
     kernel, stride, padding = (sizes(given[k], rank) for k in ("kernel_size", "stride", "padding"))
     if not kind.startswith("Sum"):
-        return getattr(nn, kind)(kernel[0] if rank == 1 else kernel, stride[0] if rank == 1 else stride, padding)
+        return getattr(nn, kind)(
+            kernel[0] if rank == 1 else kernel, stride[0] if rank == 1 else stride, padding
+        )
     if any(padding):
-        raise ConversionError(site.name, "sum pooling with padding", "torch's LPPool has none; pad the input before it.")
-    return nn.LPPool1d(1, kernel[0], stride[0]) if rank == 1 else nn.LPPool2d(1, kernel, stride)  # type: ignore[arg-type]
+        raise ConversionError(
+            site.name, "sum pooling with padding", "torch's LPPool has none; pad the input before it."
+        )
+    return nn.LPPool1d(1, kernel[0], stride[0]) if rank == 1 else nn.LPPool2d(1, kernel, stride)
 
 
 def _norm_layer(node: Extension, site: Site) -> nn.Module:
     arrays = {k: _tensor(v) for k, v in node.arrays.items()}
     kind = nn.BatchNorm2d if len(site.shape_in) == 3 else nn.BatchNorm1d
     mean = arrays["running_mean"]
-    layer = kind(len(mean), node.options["eps"], node.options["momentum"], "weight" in arrays, dtype=mean.dtype)
+    layer = kind(
+        len(mean), node.options["eps"], node.options["momentum"], "weight" in arrays, dtype=mean.dtype
+    )
     for key, value in arrays.items():
         setattr(layer, key, nn.Parameter(value) if key in ("weight", "bias") else value)
     return layer

@@ -42,16 +42,22 @@ def spec_from_torch(name: str, module: nn.Module, output: bool) -> NeuronSpec:
             "Build it with learn_beta=False.",
         )  # fmt: skip
     recurrent = _recurrence(module)
-    if recurrent and any(p.requires_grad for p in module.recurrent.parameters()):
+    if recurrent and any(p.requires_grad for p in _loop(module).parameters()):
         learn.append("recurrent")
-    options = {k: getattr(module, k) for k in ("inhibition", "surrogate_disable", "reset_delay") if hasattr(module, k)}
+    options = {
+        k: getattr(module, k)
+        for k in ("inhibition", "surrogate_disable", "reset_delay")
+        if hasattr(module, k)
+    }
     if kind == "RSynaptic":
         # snnTorch 1.0.0 computes the same with either value; see its forward
         options["reset_delay"] = True
     options["reset_mechanism"] = _reset_mechanism(name, module)
     options["output"] = bool(output or module.output)
     surrogate = None if module.surrogate_disable else _surrogate(name, module.spike_grad)
-    return NeuronSpec(kind, values, tuple(learn), options, surrogate, recurrent, _levels(name, module.state_quant))
+    return NeuronSpec(
+        kind, values, tuple(learn), options, surrogate, recurrent, _levels(name, module.state_quant)
+    )
 
 
 def _reset_mechanism(name: str, module: Any) -> str:
@@ -64,6 +70,10 @@ def _reset_mechanism(name: str, module: Any) -> str:
             f"Build the neuron anew with reset_mechanism={given!r} or {computed!r}.",
         )  # fmt: skip
     return given
+
+
+def _loop(module: Any) -> nn.Module:
+    return module.recurrent
 
 
 def _recurrence(module: Any) -> dict[str, np.ndarray]:
@@ -84,7 +94,11 @@ def _surrogate(name: str, function: Any) -> tuple[str, dict[str, Any]]:
     """Name and arguments of a function that ``snntorch.surrogate`` made."""
     maker = getattr(function, "__qualname__", "").split(".")[0]
     known = getattr(snntorch.surrogate, maker, None)
-    if known is None or getattr(function, "__module__", "") != "snntorch.surrogate" or maker == "custom_surrogate":
+    if (
+        known is None
+        or getattr(function, "__module__", "") != "snntorch.surrogate"
+        or maker == "custom_surrogate"
+    ):
         raise ConversionError(
             name, "its spike_grad is a function of your own",
             "Only its gradient would be lost: convert with a surrogate of snntorch.surrogate and set yours on the "
@@ -100,7 +114,9 @@ def _levels(name: str, quantizer: Any) -> tuple[float, ...] | None:
     levels = _closure(quantizer).get("levels")
     if getattr(quantizer, "__module__", "") != "snntorch.functional.quant" or levels is None:
         raise ConversionError(
-            name, "its state_quant is a function of your own", "Use snntorch.functional.quant.state_quant(...)."
+            name,
+            "its state_quant is a function of your own",
+            "Use snntorch.functional.quant.state_quant(...).",
         )
     return tuple(float(v) for v in levels)
 
@@ -119,14 +135,22 @@ def neuron_from_spec(name: str, spec: NeuronSpec, *, init_hidden: bool = True) -
             arguments[key] = spec.options[key]
     for key, value in spec.values.items():
         if key in accepted:
-            arguments[key] = torch.tensor(value, dtype=torch.float64 if value.dtype == np.float64 and value.ndim else torch.float32)
+            arguments[key] = torch.tensor(
+                value, dtype=torch.float64 if value.dtype == np.float64 and value.ndim else torch.float32
+            )
     for key in spec.learn:
         if f"learn_{key}" not in accepted or (spec.kind, key) == ("Alpha", "alpha"):
-            raise ConversionError(name, f"it learns {key}, which snnTorch's {spec.kind} cannot", f"Build it with learn_{key}=False.")
+            raise ConversionError(
+                name,
+                f"it learns {key}, which snnTorch's {spec.kind} cannot",
+                f"Build it with learn_{key}=False.",
+            )
         arguments[f"learn_{key}"] = True
     if spec.kind == "RSynaptic" and not spec.reset_delay:
         raise ConversionError(
-            name, "reset_delay=False, which snnTorch 1.0.0's RSynaptic ignores or fails on", "Use reset_delay=True."
+            name,
+            "reset_delay=False, which snnTorch 1.0.0's RSynaptic ignores or fails on",
+            "Use reset_delay=True.",
         )
     if spec.surrogate is not None:
         arguments["spike_grad"] = getattr(snntorch.surrogate, spec.surrogate[0])(**_arguments(spec.surrogate))

@@ -67,7 +67,9 @@ def from_snntorch(
     return from_nir(graph_of(net, sample, dt=dt, batchnorm=batchnorm))
 
 
-def graph_of(net: nn.Module, sample: Any, *, dt: float = conventions.DT, batchnorm: str = "keep") -> nir.NIRGraph:
+def graph_of(
+    net: nn.Module, sample: Any, *, dt: float = conventions.DT, batchnorm: str = "keep"
+) -> nir.NIRGraph:
     """The NIR graph of a torch network; arguments as :func:`from_snntorch`."""
     return graph_of_step(trace(net, sample), dt=dt, batchnorm=batchnorm)
 
@@ -88,7 +90,9 @@ class _Reader:
     def __init__(self, step: StepGraph, dt: float) -> None:
         self.step = step
         self.dt = dt
-        self.nodes: dict[str, nir.NIRNode] = {INPUT: nir.Input(input_type={"input": np.array(step.input_shape)})}
+        self.nodes: dict[str, nir.NIRNode] = {
+            INPUT: nir.Input(input_type={"input": np.array(step.input_shape)})
+        }
         self.edges: list[tuple[str, str]] = []
         self.shapes: dict[str, tuple[int, ...]] = {INPUT: step.input_shape}
         self.terms: dict[Source, list[str]] = {Source(INPUT): [INPUT]}
@@ -125,7 +129,11 @@ class _Reader:
         (neuron,) = self.terms[Source(source.node)]
         name = f"{source.node}.{source.port}"
         shape = self.shapes[neuron]
-        self._put(name, Extension("State", options={"state": source.port}, shape_in=shape, shape_out=shape), [neuron])
+        self._put(
+            name,
+            Extension("State", options={"state": source.port}, shape_in=shape, shape_out=shape),
+            [neuron],
+        )
         self.terms[source] = [name]
         return [name]
 
@@ -160,7 +168,9 @@ class _Reader:
         if made is None:
             self.terms[Source(node.name)] = terms
             return
-        if made.output_type.get("output") is None or not np.array_equal(made.output_type["output"], node.shape):
+        if made.output_type.get("output") is None or not np.array_equal(
+            made.output_type["output"], node.shape
+        ):
             made.output_type = {"output": np.array(node.shape)}
         if node.shared_with is not None:
             metadata.write(made, {**metadata.read(made), "shared_with": node.shared_with})
@@ -202,7 +212,9 @@ class _Reader:
         if first[1] != "out":
             (last,) = self._read(Source(first[0], first[1]))
         if INPUT in (name for name, _ in outputs):
-            raise ConversionError(OUTPUT, "the network returns its own input", "Return what the layers compute.")
+            raise ConversionError(
+                OUTPUT, "the network returns its own input", "Return what the layers compute."
+            )
         self.edges.append((last, OUTPUT))
         self.nodes[OUTPUT] = nir.Output(output_type={"output": np.array(self.shapes[last])})
         graph = nir.NIRGraph(self.nodes, self.edges, type_check=False)

@@ -96,7 +96,11 @@ def _as_chain(parts: Mapping[str, Any], plan: Plan, outputs: Any) -> nn.Sequenti
     """``nn.Sequential``, if the network is one and returns what that would."""
     previous = INPUT
     for name in plan.order:
-        if plan.sources[name] != ((previous, False),) or "." in name or not isinstance(parts[name], nn.Module):
+        if (
+            plan.sources[name] != ((previous, False),)
+            or "." in name
+            or not isinstance(parts[name], nn.Module)
+        ):
             return None
         previous = name
     if plan.sources[OUTPUT] != ((previous, False),) or len({id(p) for p in parts.values()}) != len(parts):
@@ -160,7 +164,9 @@ class PortedNetwork(nn.Module):
             ends = [s for s, _ in self._plan.sources[OUTPUT]]
             if len(ends) == 1:
                 return values[ends[0]]
-            return sum((self._port(e, "out", values) for e in ends[1:]), start=self._port(ends[0], "out", values))
+            return sum(
+                (self._port(e, "out", values) for e in ends[1:]), start=self._port(ends[0], "out", values)
+            )
         found = tuple(self._port(node, port, values) for node, port in self._outputs)
         return found[0] if len(found) == 1 else found
 
@@ -182,8 +188,8 @@ def _load(made: nn.Module, into: nn.Module) -> nn.Module:
     shapes = [k for k in new if k in old and new[k].numel() != old[k].numel()]
     if missing or unknown or shapes:
         raise ShapeError(
-            f"into= is not the network that was ported: it lacks {unknown}, has {missing} besides, and differs in shape "
-            f"at {shapes}. Pass the network given to from_snntorch, or leave into= out."
+            f"into= is not the network that was ported: it lacks {unknown}, has {missing} besides, and differs in "
+            f"shape at {shapes}. Pass the network given to from_snntorch, or leave into= out."
         )
     with torch.no_grad():
         for key, value in new.items():
