@@ -169,6 +169,7 @@ OPERATIONS = {
     "one channel": (lambda n, x: n.lif1(n.fc1(x[:, 1])), "Linear|(3,)"),
     "product": (lambda n, x: n.lif1(n.fc1(x) * n.fc2(x)), "two tensors|mul|weights of a layer"),
     "parameter product": (lambda n, x: n.lif1(n.fc1(x) * n.fc2.bias), "two tensors|mul"),
+    "random factor": (lambda n, x: n.lif1(n.fc1(x) * torch.rand(())), "two tensors|mul"),
     "quotient": (lambda n, x: n.lif1(1.0 / n.fc1(x)), "rdiv"),
     "matrix product": (lambda n, x: n.lif1(x @ n.fc1.weight), "matmul|nn.Linear"),
     "number": (lambda n, x: n.lif1(1.0 - n.fc1(x)), "adds a number|bias"),
@@ -373,7 +374,7 @@ LOOPS = {
     ),
     "other factor": (on_frame(lambda n, x, t: n.fc1(x) * (t + 2.0)), X, "step 1 uses 'scale_1' (3)|(2)"),
     "more layers": (on_frame(lambda n, x, t: n.fc2(n.fc1(x)) if t == 2 else n.fc1(x)), X, "'fc2'|step 2"),
-    "other neuron": (other_neuron, SEQUENCE, "lif|steps"),
+    "other neuron": (other_neuron, SEQUENCE, "'lif1'|runs 4 times|5 tensors"),
     "feedback": (feedback, SEQUENCE, "'lif1'|step 1|RLeaky"),
     "backwards": (over(lambda n: reversed(range(n)), plain), SEQUENCE, "step 0 reads entry 4 of time"),
     "previous frame": (

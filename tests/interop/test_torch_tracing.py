@@ -116,6 +116,13 @@ def test_sums_scales_and_their_order():
     assert ("add_3", "add_2.out", "scale_2.out") in wiring(graph)
 
 
+@pytest.mark.parametrize("factor", [2, np.float32(2.0), torch.tensor(2.0)], ids=["int", "NumPy", "tensor"])
+def test_factors_may_be_any_number_that_the_network_holds(factor: Any):
+    net = Net(lambda n, x: n.lif1(n.gain * n.fc1(x)), init_hidden=True)
+    net.gain = factor
+    assert trace(net, X).node("scale_1").factor == 2.0
+
+
 def test_reused_modules_are_nodes_of_their_own():
     case = next(c for c in CASES if c.name == "reused")
     graph = trace(case.build(), case.sample)

@@ -74,7 +74,7 @@ def test_bad_arguments_are_refused(kind, options, message):
 
 
 def test_a_traced_argument_is_refused():
-    with pytest.raises(ArgumentError, match="beta.*traced array.*learn_"):
+    with pytest.raises(ArgumentError, match=r"beta.*traced array.*learn_"):
         jax.grad(lambda beta: twin.snn.Leaky(beta).apply({}, jnp.ones((1, 1)))[1].sum())(0.9)
 
 

@@ -155,10 +155,7 @@ def test_gradients_of_recurrent_weights_are_those_of_snntorch(kind, layer):
     neuron.recurrent.weight.data = torch.tensor(kernel.transpose(turn))
     neuron.recurrent.bias.data = torch.tensor(bias)
     leaves = {"kernel": neuron.recurrent.weight, "bias": neuron.recurrent.bias, "beta": neuron.beta}
-    if dense:
-        theirs = their_gradients(kind, neuron, leaves, x, True)
-    else:
-        theirs = conv_gradients(kind, neuron, leaves, x)
+    theirs = (their_gradients if dense else conv_gradients)(kind, neuron, leaves, x)
     theirs["kernel"] = theirs["kernel"].transpose(back)
     twin.assert_gradients({**ours.pop("recurrent"), **ours}, theirs, "recurrent")
 
@@ -172,7 +169,7 @@ def conv_gradients(kind: str, neuron: Any, leaves: dict[str, Any], x: np.ndarray
             moved = neuron(frame.movedim(-1, 1), *(s.movedim(-1, 1) for s in states))
             return tuple(m.movedim(1, -1) for m in moved)
 
-    return their_gradients(kind, LastToFirst(), leaves, x, True)
+    return their_gradients(kind, LastToFirst(), leaves, x)
 
 
 @pytest.mark.parametrize("name", ["fast_sigmoid", "sigmoid", "straight_through_estimator"])
@@ -182,7 +179,7 @@ def test_other_surrogates_have_snntorchs_gradients_through_time(name):
     module = twin.snn.Leaky(beta=0.9, learn_beta=True, spike_grad=getattr(surrogate, name)())
     (ours,) = our_gradients((module,), twin.weights(module, x[0]), x)
     neuron = twin.torch_neuron("Leaky", beta=0.9, learn_beta=True, spike_grad=getattr(snntorch, name)())
-    twin.assert_gradients(ours, their_gradients("Leaky", neuron, {"beta": neuron.beta}, x, True), name)
+    twin.assert_gradients(ours, their_gradients("Leaky", neuron, {"beta": neuron.beta}, x), name)
 
 
 def test_surrogate_disable_stops_the_gradient_of_spikes_only():

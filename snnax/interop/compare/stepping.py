@@ -22,6 +22,7 @@ from snnax.interop.graph import NEURONS, FlatGraph, loops
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.neurons import spec_from_node
 from snnax.interop.nodes.spec import STATES, NeuronSpec
+from snnax.neurons.quantize import NearestLevel
 
 Array = np.ndarray
 States = Mapping[str, Array]
@@ -29,11 +30,19 @@ States = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Move:
-    """A step: states after it, its spikes, and the membrane that was compared with the threshold."""
+    """A step.
+
+    Attributes:
+        states: states after it.
+        spk: its spikes.
+        charged: the membrane that was compared with the threshold.
+        raw: states before a quantizer and before a reset within the step.
+    """
 
     states: dict[str, Array]
     spk: Array
     charged: Array
+    raw: dict[str, Array]
 
 
 def spec_of(side: Any, graph: FlatGraph | None, name: str) -> NeuronSpec | None:
@@ -69,8 +78,7 @@ def step(spec: NeuronSpec, states: States, current: Array, feedback: Array | Non
     """Advance the states ``[..., N]`` by one step of ``spec``; leading axes are independent of each other.
 
     Args:
-        spec: the neuron. Its quantizer is left out: what a state was before it was rounded to a level is what
-            can be compared. Inhibition is left out as well.
+        spec: the neuron. Inhibition is left out.
         states: states before the step, by name.
         current: input current.
         feedback: recurrent current.
@@ -82,13 +90,24 @@ def step(spec: NeuronSpec, states: States, current: Array, feedback: Array | Non
             spike=step_function,
             reset=spec.reset_mechanism,
             reset_delay=spec.reset_delay,
+            quantize=None if spec.quantizer is None else NearestLevel(spec.quantizer),
             graded=value(spec, "graded_spikes_factor", dtype, rank) if _graded(spec) else None,
         )
         after, spk = _advance(spec, states, current, feedback, rule)
-        charged = after["mem"]
-        if not spec.reset_delay:
-            charged = _advance(spec, states, current, feedback, rule._replace(reset_delay=True))[0]["mem"]
-    return Move(after, spk, charged)
+        late = rule._replace(reset_delay=True)
+        charged = after if spec.reset_delay else _advance(spec, states, current, feedback, late)[0]
+        raw = charged
+        if spec.quantizer is not None:
+            raw = _advance(spec, states, current, feedback, late._replace(quantize=None))[0]
+    return Move(after, spk, charged["mem"], raw)
+
+
+def quantized(spec: NeuronSpec, values: Array) -> Array:
+    """``values`` on the levels of the neuron's quantizer, if it has one."""
+    if spec.quantizer is None:
+        return values
+    levels = np.sort(np.asarray(spec.quantizer, values.dtype))
+    return levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, values)]
 
 
 def _graded(spec: NeuronSpec) -> bool:

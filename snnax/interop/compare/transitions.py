@@ -91,19 +91,33 @@ class Steps:
 
     def violations(self, spec: NeuronSpec) -> Array:
         """Steps that ``spec`` cannot have made: a state off by more than rounding, or a spike too many or few."""
-        move = self.move(spec)
-        bounds = self.bounds(spec)
-        level = _half_level(spec)
+        move, bounds = self.move(spec), self.bounds(spec)
         wrong = np.zeros(self.spk.shape, bool)
         for name, state in move.states.items():
-            wrong |= ~(np.abs(state.astype(np.float64) - self.after[name]) <= bounds[name] + level)
+            low, high = self._range(spec, name, state, move.raw[name], bounds[name])
+            wrong |= ~((low <= self.after[name]) & (self.after[name] <= high))
         threshold = np.asarray(spec.values["threshold"], np.float64)
-        clear = np.abs(move.charged.astype(np.float64) - threshold) > bounds["mem"] + level
+        low, high = self._range(spec, "syn", move.charged, move.raw["mem"], bounds["mem"])
+        clear = (low > threshold) | (high < threshold)
         missed = (move.spk != 0) != (self.spk != 0)
         uneven = (move.spk != 0) & (self.spk != 0) & (np.abs(move.spk - self.spk) > 1e-5 * np.abs(self.spk))
         if spec.inhibition:
             return wrong
         return wrong | (missed & clear) | uneven
+
+    @staticmethod
+    def _range(
+        spec: NeuronSpec, name: str, state: Array, raw: Array, bound: Array
+    ) -> tuple[Array, Array]:
+        """Smallest and largest value that rounding makes of a state; with a quantizer, whole levels apart."""
+        state = state.astype(np.float64)
+        if spec.quantizer is None:
+            return state - bound, state + bound
+        wide = raw.astype(np.float64)
+        low, level, high = (stepping.quantized(spec, wide + d) for d in (-bound, 0.0, bound))
+        reset = name == "mem" and not spec.reset_delay and spec.reset_mechanism != "none"
+        free = np.abs(np.asarray(spec.values["threshold"], np.float64)) * (reset & (low != high))
+        return state + (low - level) - bound - free, state + (high - level) + bound + free
 
     def bounds(self, spec: NeuronSpec) -> dict[str, Array]:
         """Rounding error of one step on one side."""
@@ -134,13 +148,6 @@ class Steps:
     def free(self) -> Array:
         """Steps without any reset, on either kind of delay: no spike now, none in the step before."""
         return (self.spk == 0) & (self.late == 0)
-
-
-def _half_level(spec: NeuronSpec) -> float:
-    """How far a quantizer moves a state."""
-    if spec.quantizer is None or len(spec.quantizer) < 2:
-        return 0.0
-    return float(np.diff(np.sort(spec.quantizer)).max()) * 0.5 * (1 + 1e-6)
 
 
 def take(values: Array, picked: Array) -> Array:

@@ -296,15 +296,11 @@ def _contested(mem: Array, bound: Array) -> Array:
 
 
 def _rounded(layer: Layer, a: _Wide, b: _Wide, bounds: Mapping[str, Array], bad: Array) -> Array:
-    """States a level apart that were within their bounds before they were rounded to a level."""
-    levels = np.sort(np.asarray(layer.spec.quantizer if layer.spec is not None else (), np.float64))
-    if len(levels) < 2 or not set(bounds) <= set(a.states) & set(b.states):
+    """States further apart that were within their bounds before they were rounded to a level."""
+    if not set(bounds) <= set(a.states) & set(b.states):
         return np.zeros_like(bad)
-    one = np.diff(levels).max() * (1 + 1e-6)
-    raw = [_again(layer, trace) for trace in (layer.a, layer.b)]
+    left, right = (_again(layer, trace).raw for trace in (layer.a, layer.b))
     fine = bad.copy()
     for name, bound in bounds.items():
-        before = [m.charged if name == "mem" else m.states[name] for m in raw]
-        fine &= np.abs(before[0].astype(np.float64) - before[1].astype(np.float64)) <= bound
-        fine &= np.abs(a.states[name] - b.states[name]) <= one
+        fine &= np.abs(left[name].astype(np.float64) - right[name]) <= bound
     return fine

@@ -57,7 +57,7 @@ class Chains:
 
     def check(self, num_steps: int, looped: bool) -> None:
         """Refuse layers that do not run once in each step, and states that one call forgets."""
-        if self.longest < num_steps:
+        if len(self._place) < num_steps * len({op.name for op in self._place}):
             raise ConversionError(
                 self._chains[0][0].name,
                 f"it runs {self.longest} times, and forward returns {num_steps} tensors joined into one",

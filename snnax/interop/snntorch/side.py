@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from snnax.errors import SnnaxError
+from snnax.interop.snntorch.gradients import weight_gradients
 from snnax.interop.snntorch.reading import graph_of_step
 from snnax.interop.snntorch.runner import TorchSide
 from snnax.interop.snntorch.step_graph import StepGraph
@@ -22,7 +23,15 @@ def torch_side(net: nn.Module, x: np.ndarray) -> TorchSide:
         ShapeError: if the input does not fit.
     """
     step = trace_on(net, x)
-    return TorchSide(net, step, graph_builder=lambda: graph_of_step(step))
+    return _Side(net, step, graph_builder=lambda: graph_of_step(step))
+
+
+class _Side(TorchSide):
+    """A torch side that has gradients to offer."""
+
+    def gradients(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Gradients of the summed outputs with respect to every trainable parameter."""
+        return weight_gradients(self._net, self._step, x)
 
 
 def trace_on(net: nn.Module, x: np.ndarray) -> StepGraph:
