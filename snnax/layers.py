@@ -85,6 +85,7 @@ class _Pool(nn.Module):
                 f"padding={padding}. Take a smaller kernel, or more padding."
             )
         pads = [(0, 0), *((p, p) for p in padding), (0, 0)]
+        start = np.asarray(start, x.dtype)
         return lax.reduce_window(x, start, operation, (1, *kernel, 1), (1, *stride, 1), pads)
 
     def _window_size(self) -> int:
@@ -93,6 +94,11 @@ class _Pool(nn.Module):
 
 def _sizes(value: Any) -> tuple[int, ...]:
     return tuple(value)
+
+
+def _floating(x: jax.Array) -> jax.Array:
+    """Integers as float32, as neurons take them: sums of small integers would wrap around."""
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
 
 
 def _lowest(dtype: Any) -> Any:
@@ -124,7 +130,7 @@ class MaxPool2d(_Pool):
 class AvgPool2d(_Pool):
     """Mean of each window of ``[B, H, W, C]``; padding counts as zero and into the mean.
 
-    Same as ``torch.nn.AvgPool2d`` and NIR's ``AvgPool2d``.
+    Integers become float32. Same as ``torch.nn.AvgPool2d`` and NIR's ``AvgPool2d``.
 
     Example:
         >>> import jax, jax.numpy as jnp, snnax as snn
@@ -136,11 +142,13 @@ class AvgPool2d(_Pool):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Pool ``[B, H, W, C]``."""
-        return self._reduce(x, 0.0, lax.add) / self._window_size()
+        return self._reduce(_floating(x), 0, lax.add) / self._window_size()
 
 
 class SumPool2d(_Pool):
     """Sum of each window of ``[B, H, W, C]``; NIR's ``SumPool2d``, torch's ``LPPool2d(1, ...)``.
+
+    Integers become float32.
 
     Example:
         >>> import jax, jax.numpy as jnp, snnax as snn
@@ -151,7 +159,7 @@ class SumPool2d(_Pool):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Pool ``[B, H, W, C]``."""
-        return self._reduce(x, 0.0, lax.add)
+        return self._reduce(_floating(x), 0, lax.add)
 
 
 class MaxPool1d(MaxPool2d):
@@ -265,10 +273,10 @@ class Scale(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Scale ``[B, ...]``; integers become float32."""
-        dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype(jnp.float32)
+        x = _floating(x)
 
         def start(*_: Any) -> jax.Array:
-            return jnp.asarray(self.scale, jnp.promote_types(dtype, jnp.float32))
+            return jnp.asarray(self.scale, jnp.promote_types(x.dtype, jnp.float32))
 
         value: Any = self.scale
         if self.learn_scale:
@@ -277,7 +285,7 @@ class Scale(nn.Module):
             value = self.get_variable("buffers", "scale")
         elif isinstance(value, FrozenArray) and self.is_initializing():
             value = self.variable("buffers", "scale", start).value
-        return x.astype(dtype) * _for_sample(jnp.asarray(value, dtype), x)
+        return x * _for_sample(jnp.asarray(value, x.dtype), x)
 
 
 def _for_sample(scale: jax.Array, x: jax.Array) -> jax.Array:

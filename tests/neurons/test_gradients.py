@@ -72,7 +72,7 @@ def our_gradients(modules: Any, variables: Any, x: np.ndarray) -> list[dict[str,
 
 
 def their_gradients(
-    kind: str, neuron: Any, leaves: dict[str, Any], x: np.ndarray, late: bool
+    kind: str, neuron: Any, leaves: dict[str, Any], x: np.ndarray, late: bool = True
 ) -> dict[str, Any]:
     """The same with snnTorch; ``leaves`` are the tensors to differentiate by."""
     import torch

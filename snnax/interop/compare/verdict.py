@@ -112,6 +112,9 @@ def judge(layer: Layer) -> Verdict:
     broken = height | ~(a.finite & b.finite)
     event = flip | states.crossing | states.rounded
     allowed = (states.near | states.rounded) & ~states.tie
+    if layer.spec is not None and layer.spec.inhibition:
+        shifted = np.logical_or.accumulate((event & allowed & ~bad_current).any(-1, keepdims=True), axis=0)
+        allowed |= shifted & flip & ~states.tie
 
     steps = np.arange(len(flip)).reshape(-1, *(1,) * (flip.ndim - 1))
     if layer.horizon is not None:
@@ -219,6 +222,7 @@ class _States:
             rounded = _rounded(layer, a, b, bounds, bad)
             bad &= ~rounded
         near, tie = _near(layer, a, b, charged, bounds["mem"])
+        tie &= spiked
         crossing = none
         if layer.spec is not None and "mem" in common:
             limits = [_threshold(layer.spec, float_type(t)) for t in (layer.a, layer.b)]
@@ -272,10 +276,13 @@ def _near(layer: Layer, a: _Wide, b: _Wide, charged: list[Array], bound: Array) 
         ahead = np.where(a.spk != 0, charged[0] > charged[1], charged[1] > charged[0])
         return ahead & (np.abs(charged[0] - charged[1]) <= bound), np.zeros(a.spk.shape, bool)
     near, tie = np.ones(a.spk.shape, bool), np.zeros(a.spk.shape, bool)
-    sides = [(w, float_type(t)) for w, t in ((a, layer.a), (b, layer.b)) if "mem" in w.states]
-    for (wide, dtype), mem in zip(sides, charged, strict=True):
-        limit = _threshold(layer.spec, dtype)
+    sides = [(w, t) for w, t in ((a, layer.a), (b, layer.b)) if "mem" in w.states]
+    for (wide, trace), mem in zip(sides, charged, strict=True):
+        limit = _threshold(layer.spec, float_type(trace))
         close = np.abs(mem - limit) <= bound
+        if layer.spec.quantizer is not None and set(layer.spec.states) <= set(wide.states):
+            low, high = _levels(layer, _again(layer, trace).raw["mem"], bound)
+            close |= (low <= limit) & (limit < high)
         if layer.spec.inhibition and mem.shape[-1] > 1:
             close |= _contested(mem, bound)
         near &= close
@@ -302,5 +309,16 @@ def _rounded(layer: Layer, a: _Wide, b: _Wide, bounds: Mapping[str, Array], bad:
     left, right = (_again(layer, trace).raw for trace in (layer.a, layer.b))
     fine = bad.copy()
     for name, bound in bounds.items():
+        apart = np.abs(a.states[name] - b.states[name]) > bound
+        low, high = _levels(layer, left[name], bound)
         fine &= np.abs(left[name].astype(np.float64) - right[name]) <= bound
+        fine &= ~apart | (low != high) | ((a.spk != 0) != (b.spk != 0))
     return fine
+
+
+def _levels(layer: Layer, raw: Array, bound: Array) -> tuple[Array, Array]:
+    """Lowest and highest level that a state may be rounded to, given the error that it has."""
+    wide = raw.astype(np.float64)
+    if layer.spec is None:
+        return wide - bound, wide + bound
+    return stepping.quantized(layer.spec, wide - bound), stepping.quantized(layer.spec, wide + bound)

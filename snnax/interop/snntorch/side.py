@@ -36,6 +36,7 @@ class _Side(TorchSide):
 
 def trace_on(net: nn.Module, x: np.ndarray) -> StepGraph:
     """The step graph of a network whose whole input is ``x``, however it takes it."""
+    x = x[:, :2]
     try:
         whole = trace(net, x)
     except SnnaxError:
