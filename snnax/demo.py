@@ -19,7 +19,7 @@ from snnax.network import unroll
 
 STEPS = 25
 BATCH = 64
-ROUNDS = 5
+ROUNDS = 3
 
 Say = Callable[[str], None]
 

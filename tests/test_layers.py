@@ -14,12 +14,11 @@ ROW = RNG.integers(-16, 16, (2, 9, 3)).astype(np.float32) / 8
 SPIKES = RNG.integers(0, 2, (2, 7, 6, 3)).astype(np.float32)
 
 POOLS = {
-    1: [(2, None, 0), (3, 1, 1), (3, 2, 0), (4, 3, 2), ((2,), (1,), (1,)), (9, None, 0)],
+    1: [(2, None, 0), (3, 1, 1), (4, 3, 2), ((9,), (1,), (0,))],
     2: [
         (2, None, 0),
         (2, 1, 0),
         (3, 2, 1),
-        ((3, 2), None, 0),
         ((2, 3), (3, 1), (1, 0)),
         (3, (1, 2), (0, 1)),
         ((7, 6), None, 0),
@@ -60,7 +59,9 @@ def test_pools_and_their_gradients_are_torchs(kind, rank, arguments):
     np.testing.assert_allclose(outside(slope), given.grad.numpy(), rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize("x", [SPIKES, np.zeros_like(SPIKES), -np.ones_like(SPIKES)], ids=["spikes", "zeros", "minus"])
+@pytest.mark.parametrize(
+    "x", [SPIKES, np.zeros_like(SPIKES), -np.ones_like(SPIKES)], ids=["spikes", "zeros", "minus"]
+)
 @pytest.mark.parametrize("arguments", POOLS[2], ids=str)
 def test_of_equal_maxima_the_first_gets_the_gradient_as_in_torch(x, arguments):
     """Spikes are full of ties; windows overlap and reach into the padding."""
@@ -112,9 +113,9 @@ def test_pools_take_every_dtype(dtype):
 @pytest.mark.parametrize(
     ("given", "stored"),
     [
-        (dict(kernel_size=2), ((2, 2), (2, 2), (0, 0))),
-        (dict(kernel_size=[3, 2], padding=1), ((3, 2), (3, 2), (1, 1))),
-        (dict(kernel_size=np.int64(3), stride=np.array([1, 2])), ((3, 3), (1, 2), (0, 0))),
+        ({"kernel_size": 2}, ((2, 2), (2, 2), (0, 0))),
+        ({"kernel_size": [3, 2], "padding": 1}, ((3, 2), (3, 2), (1, 1))),
+        ({"kernel_size": np.int64(3), "stride": np.array([1, 2])}, ((3, 3), (1, 2), (0, 0))),
     ],
 )
 def test_sizes_are_kept_as_tuples(given, stored):
@@ -127,15 +128,15 @@ def test_sizes_are_kept_as_tuples(given, stored):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (dict(kernel_size=0), "MaxPool2d(kernel_size=(0, 0)); expected sizes >= 1"),
-        (dict(kernel_size=(2, -1)), "kernel_size=(2, -1)"),
-        (dict(kernel_size=2, stride=0), "MaxPool2d(stride=(0, 0)); expected sizes >= 1"),
-        (dict(kernel_size=2, padding=-1), "padding=-1) with kernel_size=2; expected 0 to 1"),
-        (dict(kernel_size=3, padding=2), "expected 0 to 1, half the kernel size"),
-        (dict(kernel_size=2.0), "kernel_size=2.0; expected an int or 2 of them, as kernel_size=(2, 2)"),
-        (dict(kernel_size=(2, 2, 2)), "kernel_size=(2, 2, 2); expected an int or 2 of them"),
-        (dict(kernel_size="ab"), "kernel_size='ab'"),
-        (dict(kernel_size=2, stride=(1, None)), "stride=(1, None)"),
+        ({"kernel_size": 0}, "MaxPool2d(kernel_size=(0, 0)); expected sizes >= 1"),
+        ({"kernel_size": (2, -1)}, "kernel_size=(2, -1)"),
+        ({"kernel_size": 2, "stride": 0}, "MaxPool2d(stride=(0, 0)); expected sizes >= 1"),
+        ({"kernel_size": 2, "padding": -1}, "padding=-1) with kernel_size=2; expected 0 to 1"),
+        ({"kernel_size": 3, "padding": 2}, "expected 0 to 1, half the kernel size"),
+        ({"kernel_size": 2.0}, "kernel_size=2.0; expected an int or 2 of them, as kernel_size=(2, 2)"),
+        ({"kernel_size": (2, 2, 2)}, "kernel_size=(2, 2, 2); expected an int or 2 of them"),
+        ({"kernel_size": "ab"}, "kernel_size='ab'"),
+        ({"kernel_size": 2, "stride": (1, None)}, "stride=(1, None)"),
     ],
 )
 def test_sizes_that_are_none_are_refused(given, words):
@@ -148,9 +149,17 @@ def test_sizes_that_are_none_are_refused(given, words):
     ("layer", "shape", "words"),
     [
         (snn.MaxPool2d(2), (6, 6, 1), "MaxPool2d got shape (6, 6, 1); expected [B, H, W, C], channels last"),
-        (snn.AvgPool1d(2), (2, 6, 6, 1), "AvgPool1d got shape (2, 6, 6, 1); expected [B, L, C], channels last"),
+        (
+            snn.AvgPool1d(2),
+            (2, 6, 6, 1),
+            "AvgPool1d got shape (2, 6, 6, 1); expected [B, L, C], channels last",
+        ),
         (snn.SumPool2d(5), (1, 4, 6, 1), "shape (1, 4, 6, 1), smaller than its kernel_size=(5, 5)"),
-        (snn.Reshape((5,)), (3, 4), "Reshape((5,)) got shape (3, 4); expected [B, ...] with 5 elements per sample"),
+        (
+            snn.Reshape((5,)),
+            (3, 4),
+            "Reshape((5,)) got shape (3, 4); expected [B, ...] with 5 elements per sample",
+        ),
         (snn.Reshape((3, -1)), (3, 4), "with a multiple of 3 elements per sample"),
         (snn.Reshape((1,)), (3,), "got shape (3,); expected [B, ...]"),
         (snn.Scale([1.0, 2.0]), (3, 3), "scale has shape (2,), the input (3, 3)"),

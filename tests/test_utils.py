@@ -28,7 +28,9 @@ def test_reset_zeroes_every_state_and_nothing_else(depth, wrap):
     assert_same(dict(cleared["hidden"]), dict(jax.tree.map(jnp.zeros_like, given["hidden"])))
     for collection in ("params", "batch_stats"):
         assert_same(cleared[collection], given[collection])
-    assert_same(variables(depth)["hidden"], dict(given)["hidden"] if wrap is dict else given["hidden"].unfreeze())
+    assert_same(
+        variables(depth)["hidden"], dict(given)["hidden"] if wrap is dict else given["hidden"].unfreeze()
+    )
 
 
 def test_reset_of_variables_without_state():
@@ -112,7 +114,7 @@ def test_a_module_at_two_places_stays_one_module():
     variables = net.init(jax.random.key(1), x)
     trained = snn.utils.training(net)
     assert trained.layers[0] is trained.layers[2]
-    spk, updates = trained.apply(variables, x, mutable=["hidden", "batch_stats"])
+    _, updates = trained.apply(variables, x, mutable=["hidden", "batch_stats"])
     assert jax.tree.structure(updates["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
     assert_same(
         snn.utils.evaluating(trained).apply(variables, x, mutable=["hidden"]),

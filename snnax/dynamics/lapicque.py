@@ -53,7 +53,7 @@ def step(
     flag = reset_flag(mem, rule)
     resistance, capacitance, time_step = pinned(resistance), pinned(capacitance), pinned(time_step)
     product = resistance * capacitance
-    current = x * resistance * pinned(1 / product) * time_step
+    current = x * resistance * (1 / product) * time_step
     charged = discharge(current + mem * (1 - time_step / product), flag, rule)
     mem, spk = fire(charged, flag, rule)
     return (mem,), spk

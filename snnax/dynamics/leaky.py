@@ -27,9 +27,10 @@ def step(state: State, x: jax.Array, beta: Constant, rule: FiringRule) -> tuple[
     (mem,) = state
     flag = reset_flag(mem, rule)
     if rule.reset == "zero":
-        charged = (1 - flag) * mem * unit(beta) + x
-    else:
-        charged = discharge(mem * unit(beta) + x, flag, rule)
+        mem = (1 - flag) * mem
+    charged = mem * unit(beta) + x
+    if rule.reset == "subtract":
+        charged = discharge(charged, flag, rule)
     mem, spk = fire(charged, flag, rule)
     return (mem,), spk
 

@@ -22,7 +22,7 @@ from snnax.interop.nodes.norm import fold
 from snnax.interop.nodes.recurrent import split
 from snnax.interop.nodes.registry import Site, Variables, write
 from snnax.layers import Flatten, State
-from snnax.network.containers import Container, Graph, read_port
+from snnax.network.containers import Container, Graph
 from snnax.network.schedule import branch, owners
 from snnax.network.topology import INPUT, OUTPUT
 from snnax.neurons import SpikingNeuron
@@ -111,14 +111,19 @@ def _frame(model: Container, sample: Any) -> jax.ShapeDtypeStruct:
 
 
 class _Exporter:
-    """One export: nodes and edges written so far."""
+    """One export: nodes and edges written so far.
+
+    Attributes:
+        permuted: nodes whose output is an image flattened in the order H, W, C, with that shape.
+        exits: node that emits a layer's spikes, where that has not the layer's name (recurrent neurons).
+    """
 
     def __init__(self, dt: float) -> None:
         self.dt = dt
         self.nodes: dict[str, nir.NIRNode] = {}
         self.edges: list[tuple[str, str]] = []
         self.permuted: dict[str, Shape] = {}
-        self.ports: dict[str, tuple[nn.Module, str]] = {}
+        self.exits: dict[str, str] = {}
 
     def container(
         self, model: Container, variables: Variables, prefix: str, entry: Any
@@ -157,7 +162,6 @@ class _Exporter:
                 path, "it adds flattened images in different orders", "Flatten all of them alike."
             )
         axes = order.pop()
-        self.ports[path] = (module, path)
         if isinstance(module, SpikingNeuron):
             self._neuron(path, module, variables, site, feeds, axes)
             return out
@@ -205,7 +209,7 @@ class _Exporter:
             return
         neuron, weights = split(spec, site)
         self.nodes[f"{path}.lif"], self.nodes[f"{path}.w_rec"] = neuron, weights
-        self.ports[path] = (module, f"{path}.lif")
+        self.exits[path] = f"{path}.lif"
         self.edges += [(source, f"{path}.lif") for source, _ in feeds]
         self.edges += [(f"{path}.lif", f"{path}.w_rec"), (f"{path}.w_rec", f"{path}.lif")]
 
@@ -249,9 +253,9 @@ def _finish(
         INPUT: nir.Input(input_type={"input": np.array(_sample(frame))}),
         **exporter.nodes,
     }
-    named = {name: exporter.ports[name][1] for name in exporter.ports}
-    edges = [(named.get(s, s), t) for s, t in exporter.edges]
-    edges += [(named.get(s, s), OUTPUT) for s, _ in ends]
+    exits = exporter.exits
+    edges = [(exits.get(s, s), t) for s, t in exporter.edges]
+    edges += [(exits.get(s, s), OUTPUT) for s, _ in ends]
     nodes[OUTPUT] = nir.Output(output_type={"output": np.array(_sample(ends[0][1]))})
     graph = nir.NIRGraph(nodes, edges, type_check=False)
     content: dict[str, Any] = {"dt": exporter.dt}
@@ -291,6 +295,3 @@ def bypass(graph: nir.NIRGraph, name: str) -> None:
     (source,) = [s for s, t in graph.edges if t == name]
     graph.edges = [(source if s == name else s, t) for s, t in graph.edges if t != name]
     del graph.nodes[name]
-
-
-__all__ = ["bypass", "fold_norms", "node_name", "read_port", "to_nir"]

@@ -136,7 +136,9 @@ class Container(nn.Module):
             else:
                 out = jax.eval_shape(lambda v, m=module: m.init_with_output(jax.random.key(0), v)[0], known)
                 shapes[name] = out[0] if isinstance(out, tuple) else out
-        return {name: jnp.zeros(shapes[name].shape, shapes[name].dtype) for name in delayed}
+        # The weights above are not those of this network: they do not tell the dtype.
+        dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
+        return {name: jnp.zeros(shapes[name].shape, dtype) for name in delayed}
 
 
 class Sequential(Container):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, cast
 
@@ -91,7 +90,7 @@ class SpikingNeuron(nn.Module):
         """Check the arguments and make them hashable."""
         kind = type(self).__name__
         for name in self.parameter_names:
-            object.__setattr__(self, name, _finite(f"{kind}({name}=...)", getattr(self, name)))
+            object.__setattr__(self, name, FrozenArray.finite(getattr(self, name), f"{kind}({name}=...)"))
         given = cast(_Arguments, self)
         if given.reset_mechanism not in RESET_MECHANISMS:
             raise ArgumentError(
@@ -243,15 +242,3 @@ class SpikingNeuron(nn.Module):
     def _label(self) -> str:
         path = "/".join(self.path) if self.scope is not None else ""
         return f"{type(self).__name__} {path!r}" if path else type(self).__name__
-
-
-def _finite(name: str, value: Any) -> float | FrozenArray:
-    wrapped = FrozenArray.wrap(value, name)
-    finite = (
-        math.isfinite(wrapped)
-        if isinstance(wrapped, float)
-        else np.isfinite(np.asarray(wrapped, float)).all()
-    )
-    if not finite:
-        raise ArgumentError(f"{name} got {value!r}; expected finite numbers.")
-    return wrapped

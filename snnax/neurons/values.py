@@ -72,6 +72,18 @@ class FrozenArray:
             )
         return float(array) if array.ndim == 0 else FrozenArray(array)
 
+    @staticmethod
+    def finite(value: Any, name: str = "the value") -> float | FrozenArray:
+        """As :meth:`wrap`; also refuses NaN and infinity.
+
+        Raises:
+            ArgumentError: as :meth:`wrap`, or ``value`` is not finite everywhere.
+        """
+        wrapped = FrozenArray.wrap(value, name)
+        if not np.isfinite(np.asarray(wrapped, float)).all():
+            raise ArgumentError(f"{name} got {value!r}; expected finite numbers.")
+        return wrapped
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis."""

@@ -136,7 +136,7 @@ def shared_across():
 
 
 def images(channels_first=False):
-    """Convolution, pooling of all kinds, flatten."""
+    """Convolution, pooling, flatten."""
     layers = [
         nn.Conv(3, (3, 3)),
         snn.MaxPool2d(2),
@@ -162,8 +162,7 @@ NETS = {
     "shared neuron": (shared_neuron, (4,)),
     "shared across blocks": (shared_across, (4,)),
     "nested": (lambda: snn.Sequential([snn.Sequential([nn.Dense(4), leaky()]), feedback(), leaky()]), (4,)),
-    "images": (images, (6, 6, 2)),
-    "images of torch": (lambda: images(channels_first=True), (2, 6, 6)),
+    "images": (lambda: images(channels_first=True), (2, 6, 6)),
     "compact": (lambda: Block(4), (4,)),
     "setup": (SetUp, (4,)),
     "own block in a chain": (lambda: snn.Sequential([nn.Dense(4), Block(4), nn.Dense(4), leaky()]), (4,)),

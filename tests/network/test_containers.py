@@ -187,7 +187,9 @@ def test_channels_first_takes_and_returns_images_of_torch():
 
 
 def test_nested_containers_are_their_chain():
-    inner = snn.Graph({"fc": nn.Dense(4), "lif": leaky()}, [("input", "fc"), ("fc", "lif"), ("lif", "output")])
+    inner = snn.Graph(
+        {"fc": nn.Dense(4), "lif": leaky()}, [("input", "fc"), ("fc", "lif"), ("lif", "output")]
+    )
     nested = snn.Sequential([nn.Dense(4), snn.Sequential([leaky(output=True)]), inner])
     variables = start(nested, X[0])
     p = variables["params"]
@@ -265,14 +267,15 @@ REFUSED = {
         GraphError, "several nodes are called ['a']",
     ),
     "slash": (lambda: snn.Graph({"a/b": leaky()}, [("input", "a/b"), ("a/b", "output")]), GraphError, "'a/b'"),
-    "params": (lambda: snn.Graph({"params": leaky()}, [("input", "params"), ("params", "output")]), GraphError, "'params'"),
-    "state of the input": (lambda: snn.Sequential([snn.State()]), GraphError, "'layers_0': State('mem') reads one neuron"),
+    "params": (lambda: graph("input>params params>output", params=leaky()), GraphError, "other than 'params'"),
+    "state of the input": (lambda: snn.Sequential([snn.State()]), GraphError, "'layers_0': State('mem') reads one"),
     "state of two": (
         lambda: graph("input>a input>b a>s b>s s>output", a=leaky(output=True), b=leaky(output=True), s=snn.State()),
         GraphError, "is fed by ['a', 'b']",
     ),
     "delayed state": (
-        lambda: graph("input>a a>s s>s s>output", a=leaky(output=True), s=snn.State()), GraphError, "is fed by ['a', 's']",
+        lambda: graph("input>a a>s s>s s>output", a=leaky(output=True), s=snn.State()),
+        GraphError, "is fed by ['a', 's']",
     ),
     "name of the feedback": (
         lambda: graph("input>a a>a a>a_previous a_previous>output", a=leaky(), a_previous=leaky()),
@@ -309,8 +312,13 @@ def test_signals_of_two_shapes_cannot_meet():
     net = graph("input>a input>b a>c b>c c>output", a=nn.Dense(4), b=nn.Dense(1), c=leaky())
     with pytest.raises(GraphError, match=r"shapes \(3, 4\) and \(3, 1\) meet"):
         net.init(jax.random.key(0), X[0])
-    variables = {"params": {n: {"kernel": jnp.ones((4, k)), "bias": jnp.ones(k)} for n, k in (("a", 4), ("b", 1))}}
-    for call in (lambda: snn.unroll(net, variables, X), lambda: snn.unroll(net, variables, X[0], num_steps=3)):
+    variables = {
+        "params": {n: {"kernel": jnp.ones((4, k)), "bias": jnp.ones(k)} for n, k in (("a", 4), ("b", 1))}
+    }
+    for call in (
+        lambda: snn.unroll(net, variables, X),
+        lambda: snn.unroll(net, variables, X[0], num_steps=3),
+    ):
         with pytest.raises(GraphError, match=r"shapes \(3, 4\) and \(3, 1\) meet"):
             call()
 

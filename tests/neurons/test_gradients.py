@@ -139,9 +139,9 @@ def test_gradients_are_those_of_snntorch(kind):
 @pytest.mark.parametrize("layer", [{"linear_features": N}, {"conv2d_channels": N, "kernel_size": 3}])
 @pytest.mark.parametrize("kind", ["RLeaky", "RSynaptic"])
 def test_gradients_of_recurrent_weights_are_those_of_snntorch(kind, layer):
+    twin.snntorch()
     import torch
 
-    twin.snntorch()
     options: dict[str, Any] = {**twin.SMALL[kind], "learn_beta": True, **layer}
     del options["V"], options["all_to_all"]
     dense = "linear_features" in layer
@@ -174,11 +174,11 @@ def conv_gradients(kind: str, neuron: Any, leaves: dict[str, Any], x: np.ndarray
 
 @pytest.mark.parametrize("name", ["fast_sigmoid", "sigmoid", "straight_through_estimator"])
 def test_other_surrogates_have_snntorchs_gradients_through_time(name):
-    snntorch = pytest.importorskip("snntorch.surrogate")
+    theirs = twin.snntorch().surrogate
     x = twin.current((T, B, N), seed=7)
     module = twin.snn.Leaky(beta=0.9, learn_beta=True, spike_grad=getattr(surrogate, name)())
     (ours,) = our_gradients((module,), twin.weights(module, x[0]), x)
-    neuron = twin.torch_neuron("Leaky", beta=0.9, learn_beta=True, spike_grad=getattr(snntorch, name)())
+    neuron = twin.torch_neuron("Leaky", beta=0.9, learn_beta=True, spike_grad=getattr(theirs, name)())
     twin.assert_gradients(ours, their_gradients("Leaky", neuron, {"beta": neuron.beta}, x), name)
 
 

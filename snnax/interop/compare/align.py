@@ -74,6 +74,7 @@ def check_length(trace: Trace, x: np.ndarray, label: str) -> None:
     for name, node in trace.nodes.items():
         if len(node.spk) != len(x):
             raise ShapeError(
-                f"layer {name!r} of {label} recorded {len(node.spk)} steps for an input x of shape {np.shape(x)}; "
+                f"layer {name!r} of {label} recorded {len(node.spk)} steps for an input x of shape "
+                f"{np.shape(x)}; "
                 "expected one per step, time first: x is [T, B, ...]."
             )

@@ -11,10 +11,8 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.compare.stages import Stages
-from snnax.interop.compare.stateless import edited
+from snnax.interop.compare.stateless import edited as edited
 from snnax.interop.nodes.extension import Extension
-
-__all__ = ["edited", "flattenings", "reordered", "turned", "with_permuted_columns"]
 
 Array = np.ndarray
 _LETTERS = {2: ("C", "L"), 3: ("C", "H", "W")}

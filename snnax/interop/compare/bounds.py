@@ -10,9 +10,9 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.compare import stateless
+from snnax.interop.compare.layer import coarsest_type
 from snnax.interop.compare.rounding import current_bound, rms_bound, smallest_normal, unit_roundoff
 from snnax.interop.compare.stages import Stages, recurrent_current, recurrent_nodes
-from snnax.interop.compare.verdict import coarsest_type
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import Trace
 
@@ -28,10 +28,10 @@ class Bound:
 
     Attributes:
         current: of the current that was recorded.
-        rms: of its root mean square over steps and samples, for each neuron; ``None`` if there is no such bound.
+        rms: of its root mean square over steps and samples, for each neuron; ``None`` if nothing bounds that.
         feedback: the recurrent current, which is not recorded; ``None`` without recurrence.
         feedback_bound: of the recurrent current.
-        source: ``"weights"``: from the weights in front of the layer; ``"estimate"``: from the currents alone.
+        source: ``"weights"``: from the weights in front of the layer; ``"estimate"``: from the currents.
     """
 
     current: Array
@@ -112,7 +112,7 @@ class Bounds:
         return self._known_repeats[name]
 
     def _state_gap(self, name: str, samples: slice) -> Array | float:
-        """What differences of states, judged at their own layer, make of a current that is computed from states."""
+        """What differences of states, judged at their own layer, make of a current computed from them."""
         if self._stages is None or not self._stages.reads_states:
             return 0.0
         try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnax.interop.compare.current_causes import CurrentCase, current_causes
+from snnax.interop.compare.current_case import CurrentCase
+from snnax.interop.compare.current_causes import current_causes
+from snnax.interop.compare.entries import Cause
 from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.neuron_causes import case_of, neuron_causes
-from snnax.interop.compare.report import Cause
 from snnax.interop.compare.wording import Finding, Wording
 from snnax.interop.trace import NodeTrace
 
@@ -84,7 +85,7 @@ def _unknown(found: Evidence, name: str) -> Cause:
     a, b = found.labels
     return Cause(
         "unknown",
-        f"{b}'s {name} differs from {a}'s by more than rounding, and no hypothesis about its current, decay, threshold or "
-        "reset reproduces it; compare its parameters on both sides.",
+        f"{b}'s {name} differs from {a}'s by more than rounding, and no hypothesis about its "
+        "current, decay, threshold or reset reproduces it; compare its parameters on both sides.",
         certain=False,
     )

@@ -1,77 +1,23 @@
 """Why a current differs although both sides were fed the same spikes: hypotheses tried out on the recording.
 
-A hypothesis predicts b's current from a's recorded spikes and a's weights. It is taken for the cause if the prediction
-meets what ``b`` recorded to within a few times the rounding bound.
+A hypothesis predicts b's current from a's recorded spikes and a's weights. It is taken for the cause if the
+prediction meets what ``b`` recorded to within a few times the rounding bound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import nir
 import numpy as np
 
-from snnax.errors import ConversionError
 from snnax.interop.compare import axes
-from snnax.interop.compare.evidence import Evidence
-from snnax.interop.compare.report import Cause
+from snnax.interop.compare.current_case import CurrentCase, has_bias
+from snnax.interop.compare.entries import Cause
 from snnax.interop.compare.stages import Edit, Stages
+from snnax.interop.compare.weight_causes import weight_cause
 
 Array = np.ndarray
-SLACK = 2.0
-"""A prediction may miss by this many times the largest rounding bound of the layer."""
-
-
-@dataclass(frozen=True)
-class CurrentCase:
-    """A current that differs.
-
-    Attributes:
-        layer: the layer, or output, that it enters.
-        found: all recordings.
-        samples: which samples of the batch are looked at.
-        a: current of the reference ``[T, b, ...]``.
-        b: current of the other side.
-        bound: their rounding bound.
-    """
-
-    layer: str
-    found: Evidence
-    samples: Array
-    a: Array
-    b: Array
-    bound: Array
-
-    @cached_property
-    def tolerance(self) -> float:
-        """How far a prediction may miss."""
-        return SLACK * float(self.bound.max(initial=0.0))
-
-    @cached_property
-    def stages(self) -> Stages | None:
-        """a's stages, if they reproduce the current that a recorded."""
-        stages = self.found.stages
-        return stages if stages is not None and self._meets(self.a, self.predict(stages, Edit())) else None
-
-    def predict(self, stages: Stages | None, edit: Edit) -> Array | None:
-        """The current under an edit, or ``None`` where it cannot be computed."""
-        if stages is None:
-            return None
-        try:
-            current = stages.current(self.layer, self.samples, edit)
-        except (ConversionError, ValueError, IndexError, KeyError):
-            return None
-        return current if current.shape == self.b.shape else None
-
-    def meets(self, prediction: Array | None) -> bool:
-        """Whether a prediction is what ``b`` recorded, and a's own current is clearly not."""
-        return self._meets(self.b, prediction) and float(np.abs(self.a - self.b).max()) > 2 * self.tolerance
-
-    def _meets(self, recorded: Array, prediction: Array | None) -> bool:
-        return prediction is not None and bool((np.abs(prediction - recorded) <= self.tolerance).all())
 
 
 def current_causes(case: CurrentCase) -> tuple[Cause, ...]:
@@ -88,7 +34,7 @@ def current_causes(case: CurrentCase) -> tuple[Cause, ...]:
         cause = hypothesis(case)
         if cause is not None:
             return (cause,)
-    return (_weights(case),)
+    return (weight_cause(case),)
 
 
 def _shifted(case: CurrentCase) -> Cause | None:
@@ -110,7 +56,7 @@ def _shifted(case: CurrentCase) -> Cause | None:
 
 def _missing_bias(case: CurrentCase) -> Cause | None:
     """b's current is a's without one of its biases."""
-    for name, node in _nodes(case):
+    for name, node in case.nodes():
         bias = getattr(node, "bias", None)
         if bias is None or not np.any(bias):
             continue
@@ -133,7 +79,8 @@ def _offset(case: CurrentCase) -> Cause | None:
     if case.meets(case.a + constant):
         return Cause(
             "bias",
-            f"the current of {case.layer} in {b} is that of {a} plus a constant of up to {np.abs(constant).max():.4g} "
+            f"the current of {case.layer} in {b} is that of {a} plus a constant of up to "
+            f"{np.abs(constant).max():.4g} "
             "for each neuron; a bias differs.",
         )
     return None
@@ -144,8 +91,8 @@ def _scaled(case: CurrentCase) -> Cause | None:
     a, b = case.found.labels
     silent = {
         n: axes.edited(node, bias=np.zeros_like(np.asarray(node.bias)))
-        for n, node in _nodes(case)
-        if _has_bias(node)
+        for n, node in case.nodes()
+        if has_bias(node)
     }
     parts = [("", np.zeros_like(case.a))]
     linear = case.predict(case.stages, Edit(silent)) if silent else None
@@ -168,7 +115,7 @@ def _scaled(case: CurrentCase) -> Cause | None:
 
 def _kernel(case: CurrentCase) -> Cause | None:
     """b uses a kernel of a's that was turned or transposed."""
-    for name, node in _nodes(case):
+    for name, node in case.nodes():
         for words, weight in axes.turned(node):
             if case.meets(case.predict(case.stages, Edit({name: axes.edited(node, weight=weight)}))):
                 return Cause(
@@ -185,8 +132,8 @@ def _axis_order(case: CurrentCase) -> Cause | None:
             return Cause(
                 "axis order", f"{b} reads the features of {name} in the order {words}, {a} in C, H, W."
             )
-    for name, node in _nodes(case):
-        other = _twin(case, name)
+    for name, node in case.nodes():
+        other = case.twin(name)
         weight = axes.with_permuted_columns(node, other)
         if weight is not None and case.meets(
             case.predict(case.stages, Edit({name: axes.edited(node, weight=weight)}))
@@ -215,9 +162,10 @@ def _rewired(case: CurrentCase) -> Cause | None:
     a, b = case.found.labels
     stages = case.stages
     for name, node in case.found.a.nodes.items():
-        if name != case.layer and node.input.shape[2:] == case.a.shape[2:]:
-            if case.meets(node.input[:, case.samples].astype(np.float64)):
-                return Cause("wiring", f"{case.layer} gets in {b} the current that {name} gets in {a}.")
+        if name == case.layer or node.input.shape[2:] != case.a.shape[2:]:
+            continue
+        if case.meets(node.input[:, case.samples].astype(np.float64)):
+            return Cause("wiring", f"{case.layer} gets in {b} the current that {name} gets in {a}.")
     if stages is None:
         return None
     for words, edit in _rewirings(stages, case.layer):
@@ -238,85 +186,3 @@ def _rewirings(stages: Stages, layer: str) -> Iterator[tuple[str, Edit]]:
                 )
     for edge in stages.edges(layer):
         yield f"lacks in {{b}} what comes from {edge[0]} in {{a}}", Edit(without=frozenset([edge]))
-
-
-def _weights(case: CurrentCase) -> Cause:
-    """What the two graphs say about the stage, where no hypothesis holds."""
-    a, b = case.found.labels
-    gap = float(np.abs(case.a - case.b).max())
-    for name, node in _nodes(case):
-        other = _twin(case, name)
-        for what in ("weight", "bias", "scale"):
-            left, right = getattr(node, what, None), getattr(other, what, None)
-            if left is None or right is None or np.array_equal(left, right):
-                continue
-            if np.shape(left) != np.shape(right):
-                text = f"{what} of {name} has shape {np.shape(left)} in {a} and {np.shape(right)} in {b}."
-            else:
-                differ = np.abs(np.asarray(left, np.float64) - np.asarray(right, np.float64))
-                at = tuple(int(i) for i in np.unravel_index(int(differ.argmax()), differ.shape))
-                text = (
-                    f"{what} of {name} differs in {int((differ > 0).sum())} of {differ.size} entries, most at {at}: "
-                    f"{np.asarray(left)[at]:.6g} ({a}) against {np.asarray(right)[at]:.6g} ({b})."
-                )
-            return Cause("bias" if what == "bias" else "weights", text)
-    where = _linear_in_spikes(case)
-    if where is not None:
-        return where
-    return Cause(
-        "weights",
-        f"the current of {case.layer} in {b} differs from that of {a} by up to {gap:.3g}, which no bias, gain, order of "
-        "axes or delay explains; a weight in front of it differs, or an operation that the graph does not show.",
-        certain=False,
-    )
-
-
-def _linear_in_spikes(case: CurrentCase) -> Cause | None:
-    """Whether b's current is some linear function of what feeds one dense layer: then its weights differ."""
-    nodes = _nodes(case)
-    if case.stages is None or len(nodes) != 1 or not isinstance(nodes[0][1], nir.Linear | nir.Affine):
-        return None
-    name, node = nodes[0]
-    identity = axes.edited(node, weight=np.eye(np.shape(node.weight)[1]))
-    if _has_bias(node):
-        identity = axes.edited(identity, bias=np.zeros(np.shape(node.weight)[1]))
-    try:
-        spikes = case.stages.current(case.layer, case.samples, Edit({name: identity}))
-    except (ConversionError, ValueError, IndexError):
-        return None
-    rows = np.concatenate(
-        [spikes.reshape(-1, spikes.shape[-1]), np.ones((spikes.shape[0] * spikes.shape[1], 1))], 1
-    )
-    if len(rows) < 2 * rows.shape[1]:
-        return None
-    target = (case.b - case.a).reshape(len(rows), -1)
-    weights, *_ = np.linalg.lstsq(rows, target, rcond=None)
-    if np.abs(rows @ weights - target).max() > 2 * case.tolerance:
-        return None
-    differ = np.abs(weights[:-1])
-    return Cause(
-        "weights",
-        f"{case.found.labels[1]} multiplies the spikes into {case.layer} by other weights than {name} has in "
-        f"{case.found.labels[0]}; they differ by up to {differ.max():.3g}.",
-    )
-
-
-def _nodes(case: CurrentCase) -> list[tuple[str, Any]]:
-    """Stateless nodes of the stage, the one nearest to the layer first."""
-    stages = case.found.stages
-    if stages is None:
-        return []
-    try:
-        return [(name, stages.flat.nodes[name]) for name in reversed(stages.nodes(case.layer))]
-    except ConversionError:
-        return []
-
-
-def _twin(case: CurrentCase, name: str) -> Any:
-    """The node of that name in b's graph."""
-    graph = case.found.graph_b
-    return None if graph is None else graph.nodes.get(name)
-
-
-def _has_bias(node: Any) -> bool:
-    return getattr(node, "bias", None) is not None

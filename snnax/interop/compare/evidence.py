@@ -12,9 +12,10 @@ import numpy as np
 from snnax.errors import SnnaxError
 from snnax.interop.compare import align, stepping
 from snnax.interop.compare.bounds import Bounds
-from snnax.interop.compare.report import Divergence, Numbers
+from snnax.interop.compare.entries import Divergence, Numbers
+from snnax.interop.compare.layer import Layer, float_type
 from snnax.interop.compare.stages import Stages, node_of
-from snnax.interop.compare.verdict import Layer, float_type, judge
+from snnax.interop.compare.verdict import judge
 from snnax.interop.graph import FlatGraph, flatten
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Side, Trace
@@ -171,7 +172,7 @@ class Judged:
         )
 
     def numbers(self, found: Evidence, name: str, other: Trace) -> Numbers:
-        """The numbers of a report; the first place is the first spike that differs, or what is unexplained."""
+        """The numbers of a report; its place is the first spike that differs, else what is unexplained."""
         mask = self.mismatch if self.mismatch.any() else self.unexplained
         first = self.divergence(found, name, other, mask)
         return Numbers(int(self.mismatch.sum()), self.max_mem_gap, self.max_current_gap, first)

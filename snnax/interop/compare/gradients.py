@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from snnax.errors import ArgumentError, ShapeError
-from snnax.interop.compare.report import GradientReport
+from snnax.interop.compare.entries import GradientReport
 from snnax.interop.compare.rounding import unit_roundoff
 from snnax.interop.trace import Side
 
@@ -34,7 +34,8 @@ def compare_gradients(
     if set(ga) != set(gb):
         odd = sorted(set(ga) ^ set(gb))
         raise ArgumentError(
-            f"gradients=True: only one side has gradients of {odd}; {a.label} has {sorted(ga)}, {b.label} {sorted(gb)}. "
+            f"gradients=True: only one side has gradients of {odd}; {a.label} has {sorted(ga)}, "
+            f"{b.label} {sorted(gb)}. "
             "Make the same weights trainable on both sides."
         )
     limit, reports = tolerance(dtypes), []
@@ -42,7 +43,8 @@ def compare_gradients(
         right = gb[name]
         if left.shape != right.shape:
             raise ShapeError(
-                f"gradient of {name!r}: shape {left.shape} in {a.label}, {right.shape} in {b.label}; expected the same."
+                f"gradient of {name!r}: shape {left.shape} in {a.label}, {right.shape} in {b.label}; "
+                "expected the same."
             )
         size = float(np.abs(left).max(initial=0.0))
         gap = float(np.abs(left - right).max(initial=0.0))
@@ -55,7 +57,8 @@ def _gradients(side: Any, x: np.ndarray) -> dict[str, np.ndarray]:
     ask = getattr(side, "gradients", None)
     if not callable(ask):
         raise ArgumentError(
-            f"gradients=True, but {side.label} offers no gradients. Compare spikes alone (gradients=False), or "
+            f"gradients=True, but {side.label} offers no gradients. Compare spikes alone "
+            "(gradients=False), or "
             "pass sides that can be trained: a torch module and (model, variables)."
         )
     return {name: np.asarray(gradient, np.float64) for name, gradient in ask(x).items()}

@@ -1,7 +1,7 @@
-"""Why a neuron behaves differently although it gets the same current: other equations tried on its recorded steps.
+"""Why a neuron differs although it gets the same current: other equations tried on its recorded steps.
 
-The cause is the change to a's neuron, as small as possible, under which every recorded step of ``b`` is what the equations of
-:mod:`snnax.dynamics` make of the recorded state before it.
+The cause is the change to a's neuron, as small as possible, under which every recorded step of ``b`` is what
+the equations of :mod:`snnax.dynamics` make of the recorded state before it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnax.interop.compare import recurrent_causes as recurrent
+from snnax.interop.compare.entries import Cause
 from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.fitting import Guess, fitted, inferred, structures
-from snnax.interop.compare.report import Cause
+from snnax.interop.compare.layer import float_type
 from snnax.interop.compare.transitions import Steps, pick, take
-from snnax.interop.compare.verdict import float_type
 from snnax.interop.compare.wording import Finding, Wording, tie_text
 from snnax.interop.nodes.spec import NeuronSpec
 
@@ -36,7 +36,7 @@ class NeuronCase:
         other: what b's graph says, if anything.
         steps: recorded steps of b's neurons.
         reference: the same of a's.
-        feedbacks: recurrent currents ``[T, P]`` that a defect would make of the recorded spikes, each with its cause.
+        feedbacks: recurrent currents ``[T, P]`` that a defect would make of the spikes, each with its cause.
     """
 
     layer: str
@@ -54,7 +54,7 @@ class NeuronCase:
 
 
 def case_of(found: Evidence, name: str, judged: Judged) -> NeuronCase | None:
-    """Steps of the neurons that part earliest; ``None`` where states or the neuron's parameters are not known."""
+    """Steps of the neurons that part earliest; ``None`` where states or parameters are not known."""
     spec, other = found.specs[name]
     a, b = found.a.nodes[name], found.replay.nodes[name]
     states = set(a.states) & set(b.states)
@@ -71,7 +71,9 @@ def case_of(found: Evidence, name: str, judged: Judged) -> NeuronCase | None:
     local = inferred(reference) if spec is None else steps.local(spec)
     if local is None:
         return None
-    alternatives = [(cause, take(values, picked)) for cause, values in recurrent.alternatives(found, name, a.spk)]
+    alternatives = [
+        (cause, take(values, picked)) for cause, values in recurrent.alternatives(found, name, a.spk)
+    ]
     theirs = None if other is None else steps.local(other)
     return NeuronCase(name, found.labels, local, theirs, steps, reference, tuple(alternatives))
 
@@ -85,7 +87,7 @@ def neuron_causes(case: NeuronCase) -> tuple[Finding, ...]:
         findings.append(Finding(Cause("threshold comparison", tie)))
         spec = _at_or_above(spec, case.steps.current.dtype)
     if not Guess(spec).violations(case.steps):
-        return tuple(findings)
+        return (*findings, *_choices(case))
     reference = spec if tie is None else case.spec
     trusted = not Guess(reference).violations(case.reference)
     for cause, feedback in case.feedbacks:
@@ -100,8 +102,29 @@ def neuron_causes(case: NeuronCase) -> tuple[Finding, ...]:
         if not guess.violations(case.steps):
             smallest = _reduced(guess, spec, case.steps)
             return (*findings, *case.wording.findings(spec, smallest))
-    findings += _best(case, spec, trusted)
-    return tuple(findings)
+    return (*findings, *(_choices(case) or _best(case, spec, trusted)))
+
+
+def _choices(case: NeuronCase) -> list[Finding]:
+    """Another class of neuron, inhibition or quantizer on b's side, as its graph says."""
+    a, b = case.labels
+    other = case.other
+    if other is None:
+        return []
+    words = [
+        ("neuron class", f"{b}'s {case.layer} is a {other.kind}, {a}'s a {case.spec.kind}."),
+        (
+            "inhibition",
+            f"{b}'s {case.layer} has inhibition={other.inhibition}, {a}'s {case.spec.inhibition}.",
+        ),
+        ("quantizer", f"{b}'s {case.layer} rounds its states to other levels than {a}'s, or not at all."),
+    ]
+    differ = (
+        other.kind != case.spec.kind,
+        other.inhibition != case.spec.inhibition,
+        other.quantizer != case.spec.quantizer,
+    )
+    return [Finding(Cause(*word, certain=False)) for word, other in zip(words, differ, strict=True) if other]
 
 
 def _guesses(case: NeuronCase, spec: NeuronSpec) -> Iterator[Guess]:
@@ -134,10 +157,16 @@ def _best(case: NeuronCase, spec: NeuronSpec, trusted: bool) -> list[Finding]:
     """The guess that leaves the fewest steps open, if it explains most of them; else that nothing does."""
     a, b = case.labels
     if not trusted:
-        text = f"what {a} recorded at {case.layer} is not what its own parameters make of it; its graph or spec is wrong."
+        text = (
+            f"what {a} recorded at {case.layer} is not what its own parameters make of it; its graph "
+            "or spec is wrong."
+        )
         return [Finding(Cause("unknown", text, certain=False))]
     if case.feedbacks and not (case.steps.violations(spec) & ~case.steps.fed_back).any():
-        text = f"the recurrent weights of {case.layer} differ: {b}'s steps are {a}'s wherever no spike is fed back."
+        text = (
+            f"the recurrent weights of {case.layer} differ: {b}'s steps are {a}'s wherever no spike "
+            "is fed back."
+        )
         return [Finding(Cause("weights", text, certain=False))]
     before = Guess(spec).violations(case.steps)
     best = min(_guesses(case, spec), key=lambda guess: guess.violations(case.steps))
@@ -146,7 +175,10 @@ def _best(case: NeuronCase, spec: NeuronSpec, trusted: bool) -> list[Finding]:
             Finding(Cause(f.cause.kind, f.cause.text, certain=False), f.decays)
             for f in case.wording.findings(spec, best)
         ]
-    text = f"{b}'s {case.layer} takes {before} steps that no reset, decay, threshold or gain makes of its state and current."
+    text = (
+        f"{b}'s {case.layer} takes {before} steps that no reset, decay, threshold or gain makes of "
+        "its state and current."
+    )
     return [Finding(Cause("unknown", text, certain=False))]
 
 
@@ -157,7 +189,7 @@ def _at_or_above(spec: NeuronSpec, dtype: np.dtype) -> NeuronSpec:
 
 
 def _tie(case: NeuronCase) -> str | None:
-    """Words for the side that fires with its membrane at the threshold, if one does and the other does not."""
+    """Words for the side that fires with its membrane at the threshold, if just one does."""
     fires = []
     for steps in (case.reference, case.steps):
         dtype = steps.current.dtype
@@ -181,7 +213,8 @@ def _initial_state(case: NeuronCase) -> Cause:
     name = max(gaps, key=lambda key: gaps[key])
     return Cause(
         "initial state",
-        f"{b}'s {case.layer} starts from another state than zero ({name} is off by up to {gaps[name]:.4g} after the first "
+        f"{b}'s {case.layer} starts from another state than zero ({name} is off by up to "
+        f"{gaps[name]:.4g} after the first "
         f"step) and then does what {a}'s does; reset its hidden state before the run.",
     )
 
@@ -197,5 +230,6 @@ def _late_spikes(case: NeuronCase) -> Cause | None:
     a, b = case.labels
     return Cause(
         "delay",
-        f"{b}'s {case.layer} emits its spikes one step after its membrane crosses the threshold, {a}'s at once.",
+        f"{b}'s {case.layer} emits its spikes one step after its membrane crosses the threshold, "
+        f"{a}'s at once.",
     )

@@ -1,13 +1,14 @@
-"""What the networks return: either a recorded spike or state on both sides, or a readout that is compared itself."""
+"""What the networks return: a recorded spike or state on both sides, or a readout that is compared itself."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from snnax.errors import ConversionError
-from snnax.interop.compare.current_causes import CurrentCase, current_causes
+from snnax.interop.compare.current_case import CurrentCase
+from snnax.interop.compare.current_causes import current_causes
+from snnax.interop.compare.entries import Cause, Divergence, LayerReport, Numbers
 from snnax.interop.compare.evidence import Evidence
-from snnax.interop.compare.report import Cause, Divergence, LayerReport, Numbers
 from snnax.interop.compare.rounding import current_bound, unit_roundoff
 from snnax.interop.trace import Trace
 
@@ -23,7 +24,8 @@ def compare_outputs(found: Evidence) -> tuple[list[LayerReport], list[str]]:
     if len(ours) != len(theirs):
         a, b = found.labels
         return [], [
-            f"{a} returns {len(ours)} arrays and {b} {len(theirs)}; they are not compared beyond their neurons"
+            f"{a} returns {len(ours)} arrays and {b} {len(theirs)}; they are not compared beyond "
+            "their neurons"
         ]
     reports = []
     for i, (left, right) in enumerate(zip(ours, theirs, strict=True)):
@@ -104,10 +106,20 @@ def _readout(found: Evidence, i: int) -> LayerReport:
         case = CurrentCase(name, found, samples, left[:, samples], right[:, samples], bound[:, samples])
         causes = current_causes(case)
     gaps = [float(np.abs(left - other).max(initial=0.0)) for other in (free, right)]
+    free_numbers, fed_numbers = Numbers(0, None, gaps[0], None), Numbers(0, None, gaps[1], first)
     return LayerReport(
-        name, "output", left.shape[2:], left.size, Numbers(0, None, gaps[0], None), Numbers(0, None, gaps[1], first),
-        0, int(bad.sum()), first, causes, source,
-    )  # fmt: skip
+        name=name,
+        kind="output",
+        shape=left.shape[2:],
+        neuron_steps=left.size,
+        end_to_end=free_numbers,
+        layerwise=fed_numbers,
+        explained=0,
+        unexplained=int(bad.sum()),
+        first=first,
+        causes=causes,
+        bound_source=source,
+    )
 
 
 def _name(found: Evidence, i: int) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from snnax.errors import ConversionError
+from snnax.interop.compare.entries import Cause
 from snnax.interop.compare.evidence import Evidence
-from snnax.interop.compare.report import Cause
 from snnax.interop.compare.stages import looped_nodes, recurrent_current, recurrent_nodes
 from snnax.interop.compare.stateless import edited
 
@@ -39,7 +39,10 @@ def alternatives(found: Evidence, name: str, spk: Array) -> Iterator[tuple[Cause
             silent = recurrent_current([edited(node, bias=np.zeros_like(bias))], spk)
             text = f"{b} leaves out the recurrent bias of {name}, which {a} adds at"
             yield Cause("recurrent bias", f"{text} each step."), silent
-            yield Cause("recurrent bias", f"{text} the first step, too."), np.concatenate([silent[:1], given[1:]])
+            yield (
+                Cause("recurrent bias", f"{text} the first step, too."),
+                np.concatenate([silent[:1], given[1:]]),
+            )
         if weight.ndim == 2:
             twin = recurrent_current([edited(node, weight=weight.T)], spk)
             text = f"{b} uses the recurrent weights of {name} with inputs and outputs swapped."

@@ -5,12 +5,12 @@ machine epsilon) a computed sum :math:`\hat y` of :math:`K` products differs fro
 
 .. math:: |\hat y - y| \le g_K(u) \sum_i |w_i s_i| = g_K(u)\,M,
 
-whatever the order of summation. :math:`g_K` is the smaller of the certain bound :math:`\gamma_K = Ku/(1-Ku)` and
+whatever the order of summation. :math:`g_K` is the smaller of the certain :math:`\gamma_K = Ku/(1-Ku)` and
 the probabilistic :math:`\tilde\gamma_K = \exp(\lambda\sqrt{K}u + Ku^2/(1-u)) - 1` of Higham and Mary ("A new
-approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019), which holds with a probability
-of at least :math:`1 - 2K\exp(-\lambda^2(1-u)^2/2)` per sum for independent errors of mean zero. With
-:math:`\lambda = 8` that fails for fewer than one in :math:`10^{10}` sums of a thousand terms; below 64 terms the certain bound
-is the smaller one.
+approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019), which holds with a
+probability of at least :math:`1 - 2K\exp(-\lambda^2(1-u)^2/2)` per sum for independent errors of mean zero.
+With :math:`\lambda = 8` that fails for fewer than one in :math:`10^{10}` sums of a thousand terms; below 64
+terms the certain bound is the smaller one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LAMBDA = 8.0
 """Constant of the probabilistic bound."""
 
 ROUNDINGS = 6.0
-"""Rounding errors in one neuron step on one side: three operations, two parameters rounded on their way through
-a file or another framework, and one for a current that was recorded after a fused multiply-add."""
+"""Rounding errors in one neuron step on one side: three operations, two parameters rounded on their way
+through a file or another framework, and one for a current recorded after a fused multiply-add."""
 
 MANY_TERMS = 64
 """From this many terms on, a neuron's errors have to average out as well."""
@@ -88,9 +88,7 @@ def current_bound(
     return sum(growth(terms, u, repeats) for u in us) * magnitude + tiny
 
 
-def rms_bound(
-    magnitude: Array, terms: float, us: tuple[float, float], repeats: float = 1.0
-) -> Array | None:
+def rms_bound(magnitude: Array, terms: float, us: tuple[float, float], repeats: float = 1.0) -> Array | None:
     r"""Largest root mean square over steps and samples of the difference of two correct computations.
 
     No partial sum exceeds :math:`M`, and a rounding error that is uniform in :math:`\pm u` has the variance
@@ -194,8 +192,8 @@ def accumulated(
         rule: constants of the equation.
         u: sum of the unit roundoffs of both sides.
         states: names of the neuron's states.
-        known: absolute values of the states ``[T, ...]`` that one side recorded; the others are estimated from
-            the current as if the neuron were never reset.
+        known: absolute values of the states ``[T, ...]`` that one side recorded; the others are estimated
+            from the current as if the neuron were never reset.
         gap: difference of the currents ``[T, ...]``.
         size: absolute value of the current ``[T, ...]``.
     """

@@ -8,10 +8,11 @@ import numpy as np
 
 from snnax.errors import ArgumentError
 from snnax.interop.compare.causes import diagnose
+from snnax.interop.compare.entries import Cause, LayerReport, Picture
 from snnax.interop.compare.evidence import Evidence, Judged
 from snnax.interop.compare.gradients import compare_gradients
 from snnax.interop.compare.outputs import compare_outputs
-from snnax.interop.compare.report import Cause, LayerReport, Picture, Report
+from snnax.interop.compare.report import Report
 from snnax.interop.compare.wording import Finding, settle
 from snnax.interop.trace import NodeTrace, Side
 
@@ -55,7 +56,7 @@ def _compare(a: Side, b: Side, x: Array, gradients: bool) -> Report:
     causes = settle(findings, found.labels)
     horizons = _horizons(found)
     layers = [
-        _layer(found, name, judged, Judged.of(found, name, found.b, horizons[name]), causes.get(name, ()))
+        _layer(found, name, judged, _free(found, name, judged, horizons[name]), causes.get(name, ()))
         for name, judged in forced.items()
     ]
     outputs, notes = compare_outputs(found)
@@ -78,8 +79,18 @@ def _compare(a: Side, b: Side, x: Array, gradients: bool) -> Report:
     )
 
 
+def _free(found: Evidence, name: str, forced: Judged, horizon: Array) -> Judged:
+    """The verdict end to end; that of the replay where ``b`` did the very same without being fed."""
+    left, right = found.b.nodes[name], found.replay.nodes[name]
+    pairs = [(left.input, right.input), (left.spk, right.spk)]
+    pairs += [(state, right.states[key]) for key, state in left.states.items() if key in right.states]
+    if horizon.min() >= len(found.x) and all(np.array_equal(*pair) for pair in pairs):
+        return forced
+    return Judged.of(found, name, found.b, horizon)
+
+
 def _horizons(found: Evidence) -> dict[str, Array]:
-    """For each layer and sample, the first step at which a flip elsewhere, or its own a step ago, may reach it."""
+    """For each layer and sample, the first step that a flip elsewhere, or its own a step ago, may reach."""
     steps, order = len(found.x), list(found.a.nodes)
     first: dict[str, Array] = {}
     for name in order:
@@ -100,7 +111,7 @@ def _layer(
     a, b = found.a.nodes[name], found.replay.nodes[name]
     judged, other = (forced, found.replay) if forced.unexplained.any() else (free, found.b)
     causes = tuple(finding.cause for finding in findings)
-    if judged is free and free.unexplained.any():
+    if not forced.unexplained.any() and free.unexplained.any():
         causes = (_wiring(found, name),)
     return LayerReport(
         name=name,
@@ -123,7 +134,8 @@ def _wiring(found: Evidence, name: str) -> Cause:
     a, b = found.labels
     return Cause(
         "wiring",
-        f"given {a}'s spikes, {b}'s {name} does the same, but on its own it parts from {a} before any layer that feeds "
+        f"given {a}'s spikes, {b}'s {name} does the same, but on its own it parts from {a} before any "
+        "layer that feeds "
         f"it; {b} sends other signals there than its spikes, or starts from a state of an earlier run.",
         certain=False,
     )
@@ -161,7 +173,7 @@ def _pictures(found: Evidence, layers: list[LayerReport]) -> tuple[Picture, ...]
         elif layer.first is not None and layer.first.sample == sample:
             first = (layer.first.step, int(np.ravel_multi_index(layer.first.neuron, layer.shape)))
         mems = [_flat(t.states["mem"], sample) if "mem" in t.states else None for t in (a, b)]
-        pictures.append(Picture(layer.name, spk_a, spk_b, mems[0], mems[1], first, layer.status))
+        pictures.append(Picture(layer.name, spk_a, spk_b, mems[0], mems[1], first, layer.summary))
     return tuple(pictures)
 
 

@@ -1,8 +1,8 @@
 """The stateless stage in front of each neuron layer, evaluated on recorded spikes.
 
-A stage is everything between the neuron layers (or the network's input) that feed a neuron and that neuron. With
-absolute weights and inputs it gives the magnitude that rounding errors are measured against; with edited nodes or
-other sources it answers "what if the kernel were transposed".
+A stage is everything between the neuron layers (or the network's input) that feed a neuron and that neuron.
+With absolute weights and inputs it gives the magnitude that rounding errors are measured against; with edited
+nodes or other sources it answers "what if the kernel were transposed".
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ class Stages:
             layer: name of a recorded layer or of an output node.
             samples: which samples of the batch.
             edit: change to try out.
-            mode: ``"magnitude"`` takes absolute values throughout; ``"gap"`` passes on how far apart the two sides'
-                states are where the stage reads a state, and nothing else.
+            mode: ``"magnitude"`` takes absolute values throughout; ``"gap"`` passes on how far apart the two
+                sides' states are where the stage reads a state, and nothing else.
             dtype: precision.
 
         Raises:
@@ -193,7 +193,7 @@ class Stages:
         return total
 
     def _recorded(self, node: str, walk: _Walk, state: str | None = None) -> Array:
-        """Spikes or a state of a layer, or the input; of a layer that runs later in a step those of the step before."""
+        """Spikes or a state of a layer, or the input; of a layer that runs later those of the step before."""
         if node in self.order:
             values = self._of_layer(self.layers[node], state, walk)
             if self.order[node] >= self.order.get(walk.goal, len(self.order)):
@@ -222,7 +222,7 @@ class Stages:
 
 
 def recurrent_nodes(stages: Stages | None, layer: str, spec: NeuronSpec | None) -> list[nir.NIRNode]:
-    """Nodes that carry a layer's own spikes back to it: those of its spec, else those on a loop of the graph."""
+    """Nodes that carry a layer's own spikes back to it: those of its spec, else on a loop of the graph."""
     if spec is not None and "V" in spec.recurrent:
         return [nir.Scale(np.asarray(spec.recurrent["V"]))]
     if spec is not None and "weight" in spec.recurrent:

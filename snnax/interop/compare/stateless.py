@@ -50,7 +50,7 @@ def apply(node: nir.NIRNode, x: Array) -> Array:
 
 
 def absolute(node: nir.NIRNode, *, bias: bool = True) -> nir.NIRNode:
-    """The same node with absolute weights: the magnitude of what it adds up, with or without its constants."""
+    """The same node with absolute weights, with or without its constants: what magnitudes go through."""
     if isinstance(node, Extension):
         arrays = {k: np.abs(v) for k, v in node.arrays.items()}
         if "running_mean" in arrays:
@@ -85,7 +85,7 @@ def terms(node: nir.NIRNode) -> int:
 
 
 def repeats(node: nir.NIRNode) -> float:
-    """How often the same weight, up to its sign, comes on average in the sum for one output; at most, of some outputs."""
+    """How often the same weight, up to its sign, comes in the sum for one output, on average."""
     weight = getattr(node, "weight", None)
     if weight is None:
         return 1.0
@@ -121,11 +121,12 @@ def _conv(node: Any, x: Array) -> Array:
     wide, tall = len(weight) // groups, x.shape[1] // groups
     total: Any = 0.0
     for offset, window in _windows(x, kernel, stride, dilation, pads, 0.0):
+        taps = np.moveaxis(weight, (0, 1), (-2, -1))[offset]
         parts = [
             np.einsum(
                 "nc...,oc->no...",
                 window[:, g * tall : (g + 1) * tall],
-                weight[(slice(g * wide, (g + 1) * wide), slice(None), *offset)],
+                taps[g * wide : (g + 1) * wide],
                 optimize=True,
             )
             for g in range(groups)

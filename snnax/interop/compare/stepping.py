@@ -1,7 +1,7 @@
 """One step of a recorded neuron layer again, from its recorded state and current, under any equation.
 
-The equations are those of :mod:`snnax.dynamics`, run operation by operation in the layer's own precision, so that
-nothing is fused and a correct recording is met to the last bit.
+The equations are those of :mod:`snnax.dynamics`, run operation by operation in the layer's own precision, so
+that nothing is fused and a correct recording is met to the last bit.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from snnax.interop.compare.report import Divergence, LayerReport, Report
+    from snnax.interop.compare.entries import Divergence, LayerReport
+    from snnax.interop.compare.report import Report
 
 _HEAD = (
     "layer",
@@ -52,17 +53,22 @@ def verdict(report: Report) -> str:
     flips = sum(layer.end_to_end.spike_mismatches for layer in report.layers)
     if report.agree:
         if not report.explained and not flips:
-            return f"AGREE: {b} does what {a} does; all {_count(report.neuron_steps)} neuron-steps have the same spikes."
+            return (
+                f"AGREE: {b} does what {a} does; all {_count(report.neuron_steps)} neuron-steps have "
+                "the same spikes."
+            )
         return (
             f"AGREE: {b} does what {a} does up to rounding; 0 unexplained mismatches. Layer by layer, "
-            f"{_count(report.explained)} of {_count(report.neuron_steps)} neuron-steps flipped with a membrane within "
+            f"{_count(report.explained)} of {_count(report.neuron_steps)} neuron-steps flipped with a "
+            "membrane within "
             f"rounding error of the threshold; end to end that makes {_count(flips)}."
         )
     layer = report.first
     if layer is None:
         worst = max(report.gradients, key=lambda g: g.relative)
         return (
-            f"DISAGREE: the spikes agree, the gradients do not; that of {worst.name} differs by {worst.relative:.1e} "
+            f"DISAGREE: the spikes agree, the gradients do not; that of {worst.name} differs by "
+            f"{worst.relative:.1e} "
             "relative. Likely cause: another surrogate gradient, or a detached state."
         )
     lines = [
@@ -109,7 +115,7 @@ def _row(layer: LayerReport) -> tuple[str, ...]:
         _count(layer.explained),
         _count(layer.unexplained),
         _gap(layer.layerwise.max_mem_gap),
-        layer.status if layer.cause is None else f"{layer.status}: {layer.cause.kind}",
+        layer.summary,
     )
 
 

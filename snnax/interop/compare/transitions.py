@@ -15,6 +15,8 @@ from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray
+
+
 @dataclass(frozen=True)
 class Steps:
     """Recorded steps of some neurons, ``[T, P]`` each.
@@ -50,7 +52,6 @@ class Steps:
     ) -> Steps:
         """The steps of the neurons ``picked`` ``[P, 2]``: sample and flat index of each."""
 
-
         def of_picked(values: Array) -> Array:
             return take(values, picked)
 
@@ -83,14 +84,16 @@ class Steps:
 
     def scaled(self, gain: float) -> Steps:
         """The same steps as if the neurons took their input times ``gain``."""
-        return self if gain == 1.0 else replace(self, current=(self.current * gain).astype(self.current.dtype))
+        return (
+            self if gain == 1.0 else replace(self, current=(self.current * gain).astype(self.current.dtype))
+        )
 
     def with_feedback(self, feedback: Array) -> Steps:
         """The same steps under another recurrent current ``[T, P]``."""
         return replace(self, feedback=feedback.astype(self.current.dtype))
 
     def violations(self, spec: NeuronSpec) -> Array:
-        """Steps that ``spec`` cannot have made: a state off by more than rounding, or a spike too many or few."""
+        """Steps that ``spec`` cannot have made: a state off by more than rounding, or a wrong spike."""
         move, bounds = self.move(spec), self.bounds(spec)
         wrong = np.zeros(self.spk.shape, bool)
         for name, state in move.states.items():
@@ -106,9 +109,7 @@ class Steps:
         return wrong | (missed & clear) | uneven
 
     @staticmethod
-    def _range(
-        spec: NeuronSpec, name: str, state: Array, raw: Array, bound: Array
-    ) -> tuple[Array, Array]:
+    def _range(spec: NeuronSpec, name: str, state: Array, raw: Array, bound: Array) -> tuple[Array, Array]:
         """Smallest and largest value that rounding makes of a state; with a quantizer, whole levels apart."""
         state = state.astype(np.float64)
         if spec.quantizer is None:
@@ -156,7 +157,7 @@ def take(values: Array, picked: Array) -> Array:
 
 
 def pick(mask: Array, limit: int = 2048) -> Array:
-    """Sample and flat index ``[P, 2]`` of the neurons with an entry in ``mask`` ``[T, B, ...]``, earliest first."""
+    """Sample and flat index ``[P, 2]`` of neurons with an entry in a mask ``[T, B, ...]``, earliest first."""
     flat = mask.reshape(len(mask), mask.shape[1], -1)
     first = np.where(flat.any(0), flat.argmax(0), len(flat))
     order = np.argsort(first, axis=None, kind="stable")[: min(limit, int((first < len(flat)).sum()))]

@@ -1,50 +1,24 @@
 """Which differences between two recordings of one neuron layer are rounding, and which are not.
 
-Both recordings were made with the same spikes going in. At each neuron the first step at which the two part is
-judged: a spike that one side has and the other has not is *explained* if up to then currents and states differed by
-no more than rounding allows, and both membranes lie within that of the threshold. What the same neuron does later
-follows from that flip. Everything else is *unexplained*: a state or current further apart than its bound, too, though
-it flips no spike.
+Both recordings were made with the same spikes going in. At each neuron the first step at which the two part
+is judged: a spike that one side has and the other has not is *explained* if up to then currents and states
+differed by no more than rounding allows, and both membranes lie within that of the threshold. What the same
+neuron does later follows from that flip. Everything else is *unexplained*: a state or current further apart
+than its bound, too, though it flips no spike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from snnax.interop.compare import stepping
+from snnax.interop.compare.layer import Layer, Wide, float_type
 from snnax.interop.compare.rounding import Recursion, accumulated, smallest_normal, step_bounds, unit_roundoff
-from snnax.interop.nodes.spec import NeuronSpec
-from snnax.interop.trace import NodeTrace
+from snnax.interop.compare.states import StateMasks
 
 Array = np.ndarray
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Two recordings of a neuron layer ``[T, b, ...]`` and what is known about it.
-
-    Attributes:
-        a: recording of the reference.
-        b: recording that is judged.
-        spec: the neuron of the reference, if known.
-        bound: largest difference of two correct computations of each current.
-        rms: largest root mean square of that difference at each neuron, or ``None``.
-        feedback: recurrent current of the reference, if it has one.
-        feedback_bound: largest difference of two correct computations of it.
-        horizon: for each sample, the first step whose currents need not agree any more.
-    """
-
-    a: NodeTrace
-    b: NodeTrace
-    spec: NeuronSpec | None
-    bound: Array
-    rms: Array | None = None
-    feedback: Array | None = None
-    feedback_bound: Array | float = 0.0
-    horizon: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -70,22 +44,9 @@ class Verdict:
     current_bound: Array
 
 
-def float_type(trace: NodeTrace) -> np.dtype:
-    """Precision of a layer's states: that of its membrane, else of its current."""
-    array = trace.states.get("mem", trace.input)
-    return array.dtype if array.dtype.kind not in "biu" else np.dtype(np.float32)
-
-
-def coarsest_type(trace: NodeTrace) -> np.dtype:
-    """The least precise type that a layer's currents went through."""
-    current = trace.input.dtype
-    types = [float_type(trace), *([current] if current.kind not in "biu" else [])]
-    return max(types, key=unit_roundoff)
-
-
 def judge(layer: Layer) -> Verdict:
     """Judge each neuron's first difference; see the module."""
-    a, b = (_Wide.of(trace) for trace in (layer.a, layer.b))
+    a, b = (Wide.of(trace) for trace in (layer.a, layer.b))
     types = float_type(layer.a), float_type(layer.b)
     u = sum(unit_roundoff(t) for t in types)
     rule = stepping.recursion(layer.spec)
@@ -106,7 +67,7 @@ def judge(layer: Layer) -> Verdict:
     )
     bounds = {name: bound + tiny for name, bound in bounds.items()}
 
-    states = _States.of(layer, a, b, bounds)
+    states = StateMasks.of(layer, a, b, bounds)
     height = (a.spk != 0) & (b.spk != 0) & (np.abs(a.spk - b.spk) > 4 * u * np.abs(a.spk))
     flip = (a.spk != 0) != (b.spk != 0)
     broken = height | ~(a.finite & b.finite)
@@ -122,10 +83,11 @@ def judge(layer: Layer) -> Verdict:
         event, bad_current, broken = event & known, bad_current & known, broken & known
         states.bad &= known
     first_event = _first(event)
-    first_bad = _first(bad_current | broken | (states.bad & (steps <= first_event)))
-    at_first = event & (steps == first_event)
-    refused = at_first & ~allowed
-    first_bad = np.minimum(first_bad, _first(refused))
+    judged = event & (steps == first_event)
+    if layer.spec is not None and layer.spec.reset_mechanism == "none" and layer.spec.quantizer is None:
+        first_event, judged = np.full_like(first_event, len(flip)), event
+    refused = judged & ~allowed
+    first_bad = _first(bad_current | broken | refused | (states.bad & (steps <= first_event)))
     guilty = steps >= first_bad
     unexplained = (guilty & (flip | states.bad)) | bad_current | broken | refused
     if layer.horizon is not None:
@@ -136,7 +98,7 @@ def judge(layer: Layer) -> Verdict:
         explained=mismatch & ~unexplained,
         unexplained=unexplained,
         bad_current=bad_current,
-        at_tie=at_first & states.tie,
+        at_tie=judged & states.tie,
         mem_bound=bounds["mem"],
         current_bound=limit,
     )
@@ -147,27 +109,8 @@ def _first(mask: Array) -> Array:
     return np.where(mask.any(0), mask.argmax(0), len(mask))[None]
 
 
-@dataclass(frozen=True)
-class _Wide:
-    """A recording in float64, which holds float32 and bfloat16 exactly."""
-
-    input: Array
-    spk: Array
-    states: Mapping[str, Array]
-    finite: Array
-
-    @classmethod
-    def of(cls, trace: NodeTrace) -> _Wide:
-        current, spk = trace.input.astype(np.float64), trace.spk.astype(np.float64)
-        states = {name: state.astype(np.float64) for name, state in trace.states.items()}
-        finite = np.isfinite(current) & np.isfinite(spk)
-        for state in states.values():
-            finite = finite & np.isfinite(state)
-        return cls(current, spk, states, finite)
-
-
 def _bounds(
-    layer: Layer, a: _Wide, b: _Wide, rule: Recursion, u: float, gap: Array, size: Array
+    layer: Layer, a: Wide, b: Wide, rule: Recursion, u: float, gap: Array, size: Array
 ) -> dict[str, Array]:
     """Bound of each state after each step; from the recorded states before it where both sides have them."""
     names = layer.spec.states if layer.spec is not None else tuple(a.states) or ("mem",)
@@ -183,142 +126,3 @@ def _bounds(
 
 def _tame(values: Array) -> Array:
     return np.where(np.isfinite(values), values, 0.0)
-
-
-@dataclass
-class _States:
-    """What the states of both sides say, mask by mask ``[T, b, ...]``.
-
-    Attributes:
-        bad: a state is further apart than its bound.
-        near: both membranes lie within their bound of the threshold.
-        crossing: the membrane that the next step's reset looks at is above threshold on one side only.
-        rounded: a quantizer sent states that rounding alone kept apart to neighbouring levels.
-        tie: a side fired with its membrane at the threshold, or the sides differ though their membranes do not.
-    """
-
-    bad: Array
-    near: Array
-    crossing: Array
-    rounded: Array
-    tie: Array
-
-    @classmethod
-    def of(cls, layer: Layer, a: _Wide, b: _Wide, bounds: Mapping[str, Array]) -> _States:
-        none = np.zeros(a.spk.shape, bool)
-        common = [name for name in bounds if name in a.states and name in b.states]
-        charged = _charged(layer, a, b)
-        if not charged:
-            return cls(none, none.copy(), none.copy(), none.copy(), none.copy())
-        bad, rounded = none.copy(), none.copy()
-        delayed = layer.spec is None or layer.spec.reset_delay
-        spiked = (a.spk != 0) != (b.spk != 0)
-        for name in common:
-            off = np.abs(a.states[name] - b.states[name]) > bounds[name]
-            bad |= off if delayed or name != "mem" else off & ~spiked
-        if len(charged) == 2 and not delayed:
-            bad |= np.abs(charged[0] - charged[1]) > bounds["mem"]
-        if layer.spec is not None and layer.spec.quantizer is not None and common:
-            rounded = _rounded(layer, a, b, bounds, bad)
-            bad &= ~rounded
-        near, tie = _near(layer, a, b, charged, bounds["mem"])
-        tie &= spiked
-        crossing = none
-        if layer.spec is not None and "mem" in common:
-            limits = [_threshold(layer.spec, float_type(t)) for t in (layer.a, layer.b)]
-            crossing = (a.states["mem"] > limits[0]) != (b.states["mem"] > limits[1])
-            if not delayed:
-                stored = [
-                    np.abs(w.states["mem"] - t) <= bounds["mem"] for w, t in zip((a, b), limits, strict=True)
-                ]
-                near = np.where(crossing & ~spiked, stored[0] & stored[1], near)
-        return cls(bad, near, crossing, rounded, tie)
-
-
-def _threshold(spec: NeuronSpec, dtype: np.dtype) -> Array:
-    """The threshold as a layer of that precision holds it."""
-    return np.asarray(spec.values["threshold"]).astype(dtype).astype(np.float64)
-
-
-def _charged(layer: Layer, a: _Wide, b: _Wide) -> list[Array]:
-    """Membranes that were compared with the threshold, of each side that recorded its states.
-
-    With a delayed reset that is the recorded membrane; else the step is taken again without its reset.
-    """
-    sides = []
-    for trace, wide in ((layer.a, a), (layer.b, b)):
-        if "mem" not in wide.states:
-            continue
-        if layer.spec is None or layer.spec.reset_delay or not set(layer.spec.states) <= set(wide.states):
-            sides.append(wide.states["mem"])
-            continue
-        dtype = float_type(trace)
-        sides.append(_again(layer, trace).charged.astype(dtype).astype(np.float64))
-    return sides
-
-
-def _again(layer: Layer, trace: NodeTrace) -> stepping.Move:
-    """Each step again from the recorded state before it, by the reference's equation."""
-    dtype = float_type(trace)
-    states = {name: state.astype(dtype) for name, state in stepping.before(trace.states).items()}
-    feedback = None if layer.feedback is None else layer.feedback.astype(dtype)
-    spec = layer.spec
-    if spec is None:
-        raise TypeError("a step can be taken again only of a known neuron")
-    return stepping.step(spec, states, trace.input.astype(dtype), feedback)
-
-
-def _near(layer: Layer, a: _Wide, b: _Wide, charged: list[Array], bound: Array) -> tuple[Array, Array]:
-    """Whether each side's membrane is within ``bound`` of its threshold, and whether a side fired at it."""
-    if layer.spec is None:
-        if len(charged) < 2:
-            return np.zeros(a.spk.shape, bool), np.zeros(a.spk.shape, bool)
-        ahead = np.where(a.spk != 0, charged[0] > charged[1], charged[1] > charged[0])
-        return ahead & (np.abs(charged[0] - charged[1]) <= bound), np.zeros(a.spk.shape, bool)
-    near, tie = np.ones(a.spk.shape, bool), np.zeros(a.spk.shape, bool)
-    sides = [(w, t) for w, t in ((a, layer.a), (b, layer.b)) if "mem" in w.states]
-    for (wide, trace), mem in zip(sides, charged, strict=True):
-        limit = _threshold(layer.spec, float_type(trace))
-        close = np.abs(mem - limit) <= bound
-        if layer.spec.quantizer is not None and set(layer.spec.states) <= set(wide.states):
-            low, high = _levels(layer, _again(layer, trace).raw["mem"], bound)
-            close |= (low <= limit) & (limit < high)
-        if layer.spec.inhibition and mem.shape[-1] > 1:
-            close |= _contested(mem, bound)
-        near &= close
-        level = mem == limit
-        if (wide.spk[level] != 0).all():
-            tie |= level & (wide.spk != 0)
-    if len(charged) == 2 and layer.spec.reset_delay and not layer.spec.inhibition:
-        tie |= charged[0] == charged[1]
-    return near, tie
-
-
-def _contested(mem: Array, bound: Array) -> Array:
-    """Under inhibition: the best of the other neurons of the layer is within the bounds of both."""
-    two = np.partition(mem, -2, axis=-1)[..., -2:]
-    best, second = two[..., 1:], two[..., :1]
-    rival = np.where(mem == best, second, best)
-    return np.abs(mem - rival) <= bound + bound.max(-1, keepdims=True)
-
-
-def _rounded(layer: Layer, a: _Wide, b: _Wide, bounds: Mapping[str, Array], bad: Array) -> Array:
-    """States further apart that were within their bounds before they were rounded to a level."""
-    if not set(bounds) <= set(a.states) & set(b.states):
-        return np.zeros_like(bad)
-    left, right = (_again(layer, trace).raw for trace in (layer.a, layer.b))
-    fine = bad.copy()
-    for name, bound in bounds.items():
-        apart = np.abs(a.states[name] - b.states[name]) > bound
-        low, high = _levels(layer, left[name], bound)
-        fine &= np.abs(left[name].astype(np.float64) - right[name]) <= bound
-        fine &= ~apart | (low != high) | ((a.spk != 0) != (b.spk != 0))
-    return fine
-
-
-def _levels(layer: Layer, raw: Array, bound: Array) -> tuple[Array, Array]:
-    """Lowest and highest level that a state may be rounded to, given the error that it has."""
-    wide = raw.astype(np.float64)
-    if layer.spec is None:
-        return wide - bound, wide + bound
-    return stepping.quantized(layer.spec, wide - bound), stepping.quantized(layer.spec, wide + bound)

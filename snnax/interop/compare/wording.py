@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from snnax.interop.compare.entries import Cause
 from snnax.interop.compare.fitting import Guess
-from snnax.interop.compare.report import Cause
 from snnax.interop.compare.stepping import recursion
 from snnax.interop.nodes.spec import NeuronSpec
 
@@ -108,7 +108,9 @@ def tie_text(labels: tuple[str, str], first: bool) -> str:
     return f"{fires} fires when the membrane equals the threshold (>=), {other} only above it (>)."
 
 
-def settle(findings: dict[str, tuple[Finding, ...]], labels: tuple[str, str]) -> dict[str, tuple[Finding, ...]]:
+def settle(
+    findings: dict[str, tuple[Finding, ...]], labels: tuple[str, str]
+) -> dict[str, tuple[Finding, ...]]:
     """Wrong decays that all come from one wrong time step, said as that.
 
     With the Euler step ``1 - beta = dt/tau``, with the exact one ``-ln(beta) = dt/tau``: either way a factor
@@ -122,7 +124,9 @@ def settle(findings: dict[str, tuple[Finding, ...]], labels: tuple[str, str]) ->
     def said(finding: Finding) -> Finding:
         if not finding.decays:
             return finding
-        text = f"{finding.cause.text[:-1]}: what a time step {factor:.4g} times that of {labels[0]} makes of it."
+        text = (
+            f"{finding.cause.text[:-1]}: what a time step {factor:.4g} times that of {labels[0]} makes of it."
+        )
         return Finding(Cause("dt", text, finding.cause.certain), finding.decays)
 
     return {name: tuple(map(said, layer)) for name, layer in findings.items()}

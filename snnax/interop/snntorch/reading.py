@@ -85,7 +85,13 @@ def graph_of_step(step: StepGraph, *, dt: float = conventions.DT, batchnorm: str
 
 
 class _Reader:
-    """One conversion of a step; ``terms`` lists for each value the NIR nodes whose sum it is."""
+    """One conversion of a step.
+
+    Attributes:
+        terms: for each value the NIR nodes whose sum it is, in the order in which they are added.
+        layers: layer that a node stands for, where their names differ (recurrent neurons).
+        used: neurons whose states are used as signals or returned.
+    """
 
     def __init__(self, step: StepGraph, dt: float) -> None:
         self.step = step
@@ -96,7 +102,7 @@ class _Reader:
         self.edges: list[tuple[str, str]] = []
         self.shapes: dict[str, tuple[int, ...]] = {INPUT: step.input_shape}
         self.terms: dict[Source, list[str]] = {Source(INPUT): [INPUT]}
-        self.given: dict[str, str] = {}
+        self.layers: dict[str, str] = {}
         self.used = self._used_states()
 
     def _used_states(self) -> set[str]:
@@ -163,8 +169,7 @@ class _Reader:
     def _layer(self, node: StepNode) -> None:
         terms = self._in(node)
         site = Site(node.name, self.shapes[terms[0]], node.shape, self.dt)
-        assert_module = node.module if node.module is not None else nn.Identity()
-        made = node_from_layer(assert_module, site)
+        made = node_from_layer(node.module or nn.Identity(), site)
         if made is None:
             self.terms[Source(node.name)] = terms
             return
@@ -193,29 +198,29 @@ class _Reader:
             return
         neuron, weights = split(spec, site)
         name, back = f"{node.name}.lif", f"{node.name}.w_rec"
+        self.layers[name] = node.name
         self._put(name, neuron, terms)
         self._put(back, weights, [name])
         self.edges.append((back, name))
         self.terms[Source(node.name)] = [name]
 
     def _finish(self) -> nir.NIRGraph:
-        outputs = []
+        outputs: list[tuple[str, str]] = []
         for number, source in enumerate(self.step.outputs):
-            terms = self._read(source) if source.port in ("out", "spk") else self.terms[Source(source.node)]
+            port = "out" if source.port == "spk" else source.port
+            terms = self.terms[Source(source.node)] if port != "out" else self._read(source)
             if len(terms) > 1:
                 terms = self._relay(f"output.{number}", terms)
-                source = Source(terms[0])
-            name = terms[0].removesuffix(".lif") if f"{terms[0]}"[:-4] + ".w_rec" in self.nodes else terms[0]
-            outputs.append([name, source.port if source.port not in ("spk",) else "out"])
-        first = next((pair for pair in outputs if pair[1] == "out"), outputs[0])
-        last = f"{first[0]}.lif" if f"{first[0]}.lif" in self.nodes else first[0]
-        if first[1] != "out":
-            (last,) = self._read(Source(first[0], first[1]))
+            outputs.append((terms[0], port))
         if INPUT in (name for name, _ in outputs):
             raise ConversionError(
                 OUTPUT, "the network returns its own input", "Return what the layers compute."
             )
+        last, port = next((pair for pair in outputs if pair[1] == "out"), outputs[0])
+        if port != "out":
+            (last,) = self._read(self.step.outputs[0])
         self.edges.append((last, OUTPUT))
         self.nodes[OUTPUT] = nir.Output(output_type={"output": np.array(self.shapes[last])})
         graph = nir.NIRGraph(self.nodes, self.edges, type_check=False)
-        return metadata.write(graph, {"dt": self.dt, "outputs": outputs, "single": self.step.single})
+        returned = [[self.layers.get(name, name), port] for name, port in outputs]
+        return metadata.write(graph, {"dt": self.dt, "outputs": returned})

@@ -46,7 +46,9 @@ class Lif:
             values["alpha"] = np.asarray(self.alpha)
         if self.kind == "Leaky":
             values["graded_spikes_factor"] = np.asarray(self.graded)
-        return NeuronSpec(self.kind, values, options={"reset_mechanism": self.reset, "reset_delay": self.delay})
+        return NeuronSpec(
+            self.kind, values, options={"reset_mechanism": self.reset, "reset_delay": self.delay}
+        )
 
     def fires(self, mem):
         limit = np.asarray(self.threshold, mem.dtype)
@@ -138,7 +140,9 @@ class SumPool:
 
     def __call__(self, x):
         n, c, h, w = x.shape
-        return x.reshape(n, c, h // self.size, self.size, w // self.size, self.size).sum((3, 5), dtype=x.dtype)
+        return x.reshape(n, c, h // self.size, self.size, w // self.size, self.size).sum(
+            (3, 5), dtype=x.dtype
+        )
 
     def node(self):
         size = np.array([self.size, self.size])
@@ -201,12 +205,18 @@ class FakeSide:
         for t, frame in enumerate(x):
             values = {"input": frame.astype(self.dtype)}
             for name, node in net.nodes.items():
-                total = sum((values[s] if s in values else last[s] * 0 for s in net.feeds[name][1:]), values[net.feeds[name][0]])
+                total = sum(
+                    (values[s] if s in values else last[s] * 0 for s in net.feeds[name][1:]),
+                    values[net.feeds[name][0]],
+                )
                 if name not in lifs:
                     values[name] = node(total)
                     continue
                 if name not in state:
-                    state[name] = {k: np.full_like(total, node.start) for k in (("syn", "mem") if node.alpha is not None else ("mem",))}
+                    state[name] = {
+                        k: np.full_like(total, node.start)
+                        for k in (("syn", "mem") if node.alpha is not None else ("mem",))
+                    }
                     last[name] = np.zeros_like(total)
                     self._shapes[name] = total.shape[1:]
                 feedback = None
@@ -300,11 +310,17 @@ def image_net(rng, side=8) -> Net:
     half = (side - 2) // 2
     features = 4 * half * half
     return Net.chain(
-        conv=Conv(rng.normal(0.1, 0.4, (4, 1, 3, 3)).astype(np.float32), rng.uniform(0.02, 0.1, 4).astype(np.float32)),
+        conv=Conv(
+            rng.normal(0.1, 0.4, (4, 1, 3, 3)).astype(np.float32),
+            rng.uniform(0.02, 0.1, 4).astype(np.float32),
+        ),
         lif1=Lif(beta=0.8),
         pool=SumPool(2),
         flat=Flatten((4, half, half)),
-        fc=Dense(rng.normal(0.1, 0.3, (6, features)).astype(np.float32), rng.uniform(0.02, 0.1, 6).astype(np.float32)),
+        fc=Dense(
+            rng.normal(0.1, 0.3, (6, features)).astype(np.float32),
+            rng.uniform(0.02, 0.1, 6).astype(np.float32),
+        ),
         lif2=Lif(beta=0.9),
     )
 

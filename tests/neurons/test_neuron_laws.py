@@ -76,6 +76,16 @@ def test_one_call_compiled_with_its_variables_inside_is_the_same(kind):
             assert np.array_equal(ours, theirs)
 
 
+def test_the_logarithm_of_a_fixed_value_is_the_same_compiled_and_eager():
+    x = jnp.ones((1, 1))
+    neurons = [twin.snn.Lapicque(beta=float(b)) for b in np.random.default_rng(0).uniform(0.1, 0.99, 40)]
+
+    def membranes(current: jax.Array) -> list[jax.Array]:
+        return [lif.apply({}, current)[1] for lif in neurons]
+
+    assert np.array_equal(membranes(x), jax.jit(membranes)(x))
+
+
 @every
 def test_vmap_over_the_batch_is_the_batch(kind):
     module, x = twin.build(kind), steps()
