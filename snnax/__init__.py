@@ -24,6 +24,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from snnax import datasets as datasets
     from snnax import errors as errors
+    from snnax import functional as functional
     from snnax import interop as interop
     from snnax import spikeplot as spikeplot
     from snnax import surrogate as surrogate
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from snnax.neurons import Synaptic as Synaptic
 
 # Where each public name lives. A test holds this table, __all__ and the block above to each other.
-_MODULES = ("datasets", "errors", "interop", "spikeplot", "surrogate", "utils")
+_MODULES = ("datasets", "errors", "functional", "interop", "spikeplot", "surrogate", "utils")
 _HOMES = {
     "snnax.layers": (
         "AvgPool1d",
@@ -89,6 +90,7 @@ __all__ = [
     "Synaptic",
     "datasets",
     "errors",
+    "functional",
     "interop",
     "spikeplot",
     "surrogate",

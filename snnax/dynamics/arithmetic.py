@@ -17,8 +17,8 @@ def unit(decay: Constant) -> Constant:
     Args:
         decay: array of any shape; NaN stays NaN.
     """
-    if isinstance(decay, np.ndarray):
-        return np.clip(decay, 0, 1).astype(decay.dtype)
+    if isinstance(decay, np.ndarray | np.generic):
+        return np.asarray(np.clip(decay, 0, 1), decay.dtype)
     return jnp.where(decay < 0, 0, jnp.where(decay > 1, 1, decay))
 
 
@@ -31,9 +31,9 @@ def log(x: Constant) -> Constant:
     Args:
         x: array of any shape; zero gives minus infinity.
     """
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray | np.generic):
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.log(x.astype(np.float64)).astype(x.dtype)
+            return np.asarray(np.log(x.astype(np.float64)), x.dtype)
     return jnp.log(x)
 
 

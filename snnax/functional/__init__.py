@@ -15,7 +15,8 @@ Example:
     (2.3026, (25, 8, 10))
 """
 
-from snnax.functional import quant, stdp_learner
+from snnax.functional import quant as quant
+from snnax.functional import stdp_learner as stdp_learner
 from snnax.functional.acc import accuracy_rate, accuracy_temporal
 from snnax.functional.base import LossFunctions
 from snnax.functional.count import ce_count_loss, ce_rate_loss, mse_count_loss
@@ -37,6 +38,4 @@ __all__ = [
     "mse_count_loss",
     "mse_membrane_loss",
     "mse_temporal_loss",
-    "quant",
-    "stdp_learner",
 ]

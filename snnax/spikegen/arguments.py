@@ -51,7 +51,7 @@ def real(value: Any, what: str) -> jax.Array:
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         no_numpy = str(value.dtype) == "torch.bfloat16"
-        value = jnp.from_dlpack(value, copy=True) if no_numpy else np.array(value.numpy())
+        value = jnp.from_dlpack(value.clone()) if no_numpy else np.array(value.numpy())
     try:
         array = jnp.asarray(value)
     except (TypeError, ValueError) as error:

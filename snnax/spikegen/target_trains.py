@@ -72,12 +72,14 @@ def target_rate_code(
     count = math.ceil((steps - first) / (1 / rate))
     if pattern == "uniform":
         key = drawing(key, where, "25, rate=0.5, firing_pattern='uniform'")
-        times = jax.random.randint(key, (count,), first, max(steps, first + 1))
-    else:
-        # In float32, which decides on which side of a step a time like 3 / 0.3 falls.
-        exact = (first + np.arange(count) * (1 / rate)).astype(np.float32).astype(int)
-        times = jnp.asarray(exact[exact < steps])
-    return _fires(times, steps).astype(default_float()), times
+        drawn = jax.random.randint(key, (count,), first, max(steps, first + 1))
+        return _fires(drawn, steps).astype(default_float()), drawn
+    # In float32, which decides on which side of a step a time like 3 / 0.3 falls.
+    times = (first + np.arange(count) * (1 / rate)).astype(np.float32).astype(int)
+    times = times[times < steps]
+    spikes = np.zeros(steps)
+    spikes[times] = 1
+    return jnp.asarray(spikes, default_float()), jnp.asarray(times)
 
 
 def rate_interpolate(

@@ -137,8 +137,8 @@ def targets_rate(
 
     Compared with snnTorch: equal for the default rates. Not followed: other rates raise there, or give five
     axes if ``num_classes == num_steps``; a negative ``off_target`` below ``on_target`` is raised to 0;
-    ``interpolate`` has no effect before ``first_spike_time`` for the default rates; ``first_spike_time``
-    without ``num_steps`` gives an empty array.
+    ``interpolate`` has no effect before ``first_spike_time`` for the default rates; a negative
+    ``first_spike_time`` returns None.
     """
     where = "targets_rate"
     steps = whole(num_steps, where, "num_steps")

@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("snntorch")
 
-from torch_zoo import CASES, T  # noqa: E402
+from torch_zoo import CASES, T
 
-from snnax import interop  # noqa: E402
+from snnax import interop
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -126,7 +126,7 @@ def test_random_draws_do_not_depend_on_the_chunk():
     net, x = random_net(), eighths((T, B, 4), seed=1)
     keys = {"dropout": jax.random.key(1), "noise": jax.random.key(2)}
     variables = start(net, x[0], keys)
-    runs = [snn.unroll(net, variables, x, rngs=keys, chunk=c, record=True) for c in (T, 1, 3)]
+    runs = [snn.unroll(net, variables, x, rngs=keys, chunk=c, record=True) for c in (T, 3)]
     for run in runs[1:]:
         assert_same(run, runs[0])
     dropped = np.asarray(runs[0][2]["layers_2"]["input"] == 0)
@@ -177,7 +177,7 @@ def test_sown_values_are_stacked():
             assert_same(seen, x)
 
 
-@pytest.mark.parametrize(("name", "other"), [("branches", 3), ("feedback", 3), ("images", T), ("compact", 3)])
+@pytest.mark.parametrize(("name", "other"), [("branches", T), ("feedback", 3), ("compact", 3)])
 def test_gradients_do_not_depend_on_the_chunk(name, other):
     net, variables, x = case(name)
 

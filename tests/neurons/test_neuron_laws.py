@@ -78,10 +78,11 @@ def test_one_call_compiled_with_its_variables_inside_is_the_same(kind):
 
 def test_the_logarithm_of_a_fixed_value_is_the_same_compiled_and_eager():
     x = jnp.ones((1, 1))
-    neurons = [twin.snn.Lapicque(beta=float(b)) for b in np.random.default_rng(0).uniform(0.1, 0.99, 40)]
+    decays = np.random.default_rng(0).uniform(0.1, 0.9, 40).tolist()
+    neurons = [*(twin.snn.Lapicque(beta=b) for b in decays), *(twin.snn.Alpha(b + 0.05, b) for b in decays)]
 
     def membranes(current: jax.Array) -> list[jax.Array]:
-        return [lif.apply({}, current)[1] for lif in neurons]
+        return [lif.apply({}, current, *(current,) * len(lif.state_names))[-1] for lif in neurons]
 
     assert np.array_equal(membranes(x), jax.jit(membranes)(x))
 

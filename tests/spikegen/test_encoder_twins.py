@@ -61,14 +61,14 @@ def data(dtype=np.float32):
     return np.array(values, dtype).reshape(4, 50)
 
 
-TIMES = product(threshold=[0.01, 0.2, 0.5], tau=[1, 5, 0.7], first_spike_time=[0, 3], num_steps=[False, 4, 40])
+TIMES = product(threshold=[0.01, 0.2, 0.5], tau=[0.7, 5], first_spike_time=[0, 3], num_steps=[False, 4, 40])
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("linear", [False, True])
 def test_latency_code(theirs, linear, normalize, dtype):
-    x, rtol = data(dtype), 0 if linear else 2 * np.finfo(dtype).eps
+    x, rtol = data(dtype), 0 if linear else 4 * np.finfo(dtype).eps
     with x64(dtype):
         for options in TIMES:
             if normalize and not options["num_steps"]:
@@ -81,7 +81,9 @@ def test_latency_code(theirs, linear, normalize, dtype):
             same(below, idx)
             name = "latency_code_linear" if linear else "latency_code_log"
             np.testing.assert_array_equal(getattr(spikegen, name)(x, **options), times)
-            same(getattr(spikegen, name)(x, **options), getattr(theirs, name)(torch_array(x), **options), rtol)
+            same(
+                getattr(spikegen, name)(x, **options), getattr(theirs, name)(torch_array(x), **options), rtol
+            )
 
 
 @pytest.mark.parametrize("epsilon", [1e-7, 1e-3, 0.1])
@@ -104,18 +106,19 @@ def test_latency(theirs, linear, normalize, interpolate, dtype):
     x = data(dtype)
     shared = {"linear": linear, "normalize": normalize, "interpolate": interpolate, "bypass": True}
     cases = product(
-        num_steps=[4, 40], tau=[1, 4], first_spike_time=[0, 3], clip=[False, True], on_target=[1, 1.25],
-        off_target=[0, 0.25],
+        num_steps=[4, 40], tau=[1, 4], first_spike_time=[0, 3], clip=[False, True], target=[(1, 0), (1.25, 0.25)]
     )  # fmt: skip
     with x64(dtype):
         for options in cases:
+            options["on_target"], options["off_target"] = options.pop("target")
             if interpolate and options["clip"]:
                 continue
             ours = spikegen.latency(x, **options, **shared)
             expected = theirs.latency(torch_array(x), **options, **shared)
-            if interpolate:  # snnTorch rises towards a spike at step num_steps; see test_encoder_differences.py
-                late = np.round(theirs.latency_code(torch_array(x), options["num_steps"], tau=options["tau"],
-                    first_spike_time=options["first_spike_time"], linear=linear, normalize=normalize)[0].numpy())  # fmt: skip
+            if interpolate:  # snnTorch errs at step num_steps; see test_encoder_differences.py
+                timing = {n: options[n] for n in ("num_steps", "tau", "first_spike_time")}
+                times, _ = theirs.latency_code(torch_array(x), linear=linear, normalize=normalize, **timing)
+                late = np.round(times.numpy())
                 outside = late == options["num_steps"]
                 assert (np.asarray(ours)[:, outside] == options["off_target"]).all()
                 expected[:, outside] = options["off_target"]
@@ -136,8 +139,8 @@ def test_times_are_rounded_half_to_even():
     assert spikegen.latency_interpolate([0.5, 1.5, 2.5, 3.5], 5).argmax(0).tolist() == [0, 2, 2, 4]
 
 
-@pytest.mark.parametrize(("on_target", "off_target"), [(1, 0), (1.25, 0.25), (0.5, 0), (2, -1), (0.3, 0.3)])
-@pytest.mark.parametrize("num_steps", [1, 5, 30])
+@pytest.mark.parametrize(("on_target", "off_target"), [(1, 0), (1.25, 0.25), (2, -1), (0.3, 0.3)])
+@pytest.mark.parametrize("num_steps", [1, 30])
 def test_latency_interpolate(theirs, num_steps, on_target, off_target):
     times = np.random.default_rng(1).uniform(0, 60, (3, 20)).astype(np.float32)
     times[0, :6] = [0, 0.5, 1.5, 2.5, 0.2, 100]
@@ -150,7 +153,9 @@ def test_latency_interpolate(theirs, num_steps, on_target, off_target):
 def test_delta(theirs, dtype):
     x = np.round(np.random.default_rng(2).normal(size=(40, 3, 5)) * 4).astype(dtype) / 10
     with x64(dtype):
-        for options in product(threshold=[0.1, 0.3, 1.0, 0, -0.2], padding=[False, True], off_spike=[False, True]):
+        for options in product(
+            threshold=[0.1, 0.3, 1.0, 0, -0.2], padding=[False, True], off_spike=[False, True]
+        ):
             ours = spikegen.delta(x, **options)
             assert ours.dtype == dtype
             same(ours, theirs.delta(torch_array(x), **options))
@@ -167,7 +172,9 @@ def test_delta_of_bfloat16_rounds_as_torch(theirs):
 @pytest.mark.parametrize("first", [0, 1, 5])
 def test_target_rate_code(theirs, first):
     compared = 0
-    for steps, rate in itertools.product([1, 2, 5, 7, 10, 25, 100, 333], [0, 1 / 49, 0.1, 0.3, 1 / 3, 0.65, 0.7, 0.9, 1]):
+    for steps, rate in itertools.product(
+        [1, 2, 5, 7, 10, 25, 100, 333], [0, 1 / 49, 0.1, 0.3, 1 / 3, 0.65, 0.7, 0.9, 1]
+    ):
         if first > steps:
             continue
         spikes, times = spikegen.target_rate_code(steps, first, rate)
@@ -184,12 +191,13 @@ def test_target_rate_code(theirs, first):
 @pytest.mark.parametrize(("on_target", "off_target"), [(1, 0), (1.25, 0.25), (0.5, 0), (2, -1), (0.7, 0.1)])
 def test_rate_interpolate(theirs, on_target, off_target):
     rng = np.random.default_rng(4)
-    for count in (0, 1, 3, 10, 30):
+    for count in (0, 4, 30):
         times = np.sort(rng.choice(30, count, replace=False))
         ours = spikegen.rate_interpolate(times, 30, on_target, off_target)
         expected = theirs.rate_interpolate(torch_array(times), 30, on_target, off_target)
-        exact = (on_target, off_target) == (1, 0)
-        same(ours, expected, 0 if exact else 3e-7)
+        bound = 0 if (on_target, off_target) == (1, 0) else 1.2e-7  # an ulp of 1
+        np.testing.assert_allclose(ours, expected, rtol=bound, atol=bound)
+        assert ours.shape == (30,)
         assert (np.asarray(ours)[times] == np.float32(on_target)).all()
 
 
@@ -198,7 +206,9 @@ LABELS = np.array([4, 0, 2, 4, 1])
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.float32])
 def test_to_one_hot(theirs, dtype):
-    same(spikegen.to_one_hot(LABELS.astype(dtype), 5), theirs.to_one_hot(torch_array(LABELS.astype(dtype)), 5))
+    same(
+        spikegen.to_one_hot(LABELS.astype(dtype), 5), theirs.to_one_hot(torch_array(LABELS.astype(dtype)), 5)
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32, bool])
@@ -218,7 +228,10 @@ def test_from_one_hot_of_the_identity(theirs):
 def test_targets_rate_without_time(theirs, num_steps, on_target, off_target):
     options = {"num_steps": num_steps, "on_target": on_target, "off_target": off_target}
     same(spikegen.targets_rate(LABELS, 5, **options), theirs.targets_rate(torch_array(LABELS), 5, **options))
-    same(spikegen.targets_convert(LABELS, 5, **options), theirs.targets_convert(torch_array(LABELS), 5, **options))
+    same(
+        spikegen.targets_convert(LABELS, 5, **options),
+        theirs.targets_convert(torch_array(LABELS), 5, **options),
+    )
 
 
 @pytest.mark.parametrize("first", [1, 4, 7])
@@ -258,7 +271,9 @@ def test_targets_rate_puts_snntorchs_trains_to_the_classes(theirs, rates, interp
 @pytest.mark.parametrize("interpolate", [False, True])
 @pytest.mark.parametrize("linear", [False, True])
 def test_targets_latency(theirs, linear, interpolate):
-    for options in product(first_spike_time=[0, 2], on_target=[1, 1.25], off_target=[0, 0.25], threshold=[0.01, 0.3]):
+    for options in product(
+        first_spike_time=[0, 2], on_target=[1, 1.25], off_target=[0, 0.25], threshold=[0.01, 0.3]
+    ):
         options = {**options, "num_steps": 9, "normalize": True, "linear": linear, "interpolate": interpolate}
         ours = spikegen.targets_latency(LABELS, 5, **options)
         same(ours, theirs.targets_latency(torch_array(LABELS), 5, **options), 2e-7 if interpolate else 0)
@@ -267,27 +282,44 @@ def test_targets_latency(theirs, linear, interpolate):
 
 @pytest.mark.parametrize("clip", [False, True])
 def test_targets_convert_to_latency(theirs, clip):
-    options = {"code": "latency", "num_steps": 20, "clip": clip, "threshold": 0.1, "tau": 1.2, "first_spike_time": 1}
-    same(spikegen.targets_convert(LABELS, 5, **options), theirs.targets_convert(torch_array(LABELS), 5, **options))
+    options = {
+        "code": "latency",
+        "num_steps": 20,
+        "clip": clip,
+        "threshold": 0.1,
+        "tau": 1.2,
+        "first_spike_time": 1,
+    }
+    same(
+        spikegen.targets_convert(LABELS, 5, **options),
+        theirs.targets_convert(torch_array(LABELS), 5, **options),
+    )
 
 
 GOLDEN = [  # snnTorch 1.0.0 and its own tests
-    ("latency", ([0, 0.02, 0.1, 0.5, 1],), {"num_steps": 8, "linear": True, "normalize": True}, [7, 7, 6, 4, 0]),
+    (
+        "latency",
+        ([0, 0.02, 0.1, 0.5, 1],),
+        {"num_steps": 8, "linear": True, "normalize": True},
+        [7, 7, 6, 4, 0],
+    ),
     ("latency", ([0, 0.02, 0.1, 0.5, 1],), {"num_steps": 80, "tau": 5}, [58, 3, 1, 0, 0]),
     ("delta", ([1, 2, 2.91, 3, 3.9],), {"threshold": 0.1}, [1, 1, 1, 0, 1]),
     ("latency_interpolate", ([4], 5), {}, [[0], [0.25], [0.5], [0.75], [1]]),
     ("rate_interpolate", ([4], 5), {}, [0, 0.25, 0.5, 0.75, 1]),
-    ("latency_code_linear", ([0, 1],), {"num_steps": 5, "first_spike_time": 2}, [2.99, 2.0]),
+    ("latency_code_linear", ([0, 0, 1],), {"num_steps": 5, "first_spike_time": 2}, [2.99, 2.99, 2.0]),
     ("latency_code_linear", ([0.02, 0.5, 1],), {"num_steps": 5, "normalize": True}, [3.92, 2.0, 0.0]),
-    ("latency_code_log", ([0.02, 0.5, 1],), {"num_steps": 5, "normalize": True}, [4.0, 0.116571, 0.057999]),
+    ("latency_code_log", ([0.02, 0.5, 1],), {"num_steps": 5, "normalize": True}, [4.0, 0.1166, 0.0580]),
     ("targets_convert", ([4], 5), {}, [[0, 0, 0, 0, 1]]),
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "options", "expected"), GOLDEN, ids=[f"{g[0]}-{n}" for n, g in enumerate(GOLDEN)])
+@pytest.mark.parametrize(
+    ("name", "arguments", "options", "expected"), GOLDEN, ids=[f"{g[0]}-{n}" for n, g in enumerate(GOLDEN)]
+)
 def test_values_are_the_recorded_ones(name, arguments, options, expected):
     ours = getattr(spikegen, name)(*arguments, **options)
     if name == "latency":
         assert (ours.sum(0) == 1).all()
         ours = ours.argmax(0)
-    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=5e-5)

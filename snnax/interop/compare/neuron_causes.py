@@ -101,7 +101,7 @@ def neuron_causes(case: NeuronCase) -> tuple[Finding, ...]:
     for guess in _guesses(case, spec):
         if not guess.violations(case.steps):
             smallest = _reduced(guess, spec, case.steps)
-            return (*findings, *case.wording.findings(spec, smallest))
+            return (*findings, *(case.wording.findings(spec, smallest) or _choices(case)))
     return (*findings, *(_choices(case) or _best(case, spec, trusted)))
 
 

@@ -6,7 +6,7 @@ that nothing is fused and a correct recording is met to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,12 +68,6 @@ def _spec_of_node(name: str, graph: FlatGraph) -> NeuronSpec | None:
     return spec if factor is None else None
 
 
-def value(spec: NeuronSpec, name: str, dtype: np.dtype, rank: int) -> Array:
-    """A number of ``spec`` in the layer's precision, as many axes as its arrays have: 0-d, or ``rank``."""
-    number = np.asarray(spec.values.get(name, 1.0)).astype(dtype)
-    return number if number.ndim == 0 else number.reshape((1,) * (rank - number.ndim) + number.shape)
-
-
 def step(spec: NeuronSpec, states: States, current: Array, feedback: Array | None = None) -> Move:
     """Advance the states ``[..., N]`` by one step of ``spec``; leading axes are independent of each other.
 
@@ -83,23 +77,46 @@ def step(spec: NeuronSpec, states: States, current: Array, feedback: Array | Non
         current: input current.
         feedback: recurrent current.
     """
-    dtype, rank = current.dtype, current.ndim
+    shape, dtype = current.shape, current.dtype
+    length = _padded(current.size)
+
+    def flat(values: Array) -> Array:
+        whole = np.ones(length, dtype)
+        whole[: current.size] = np.broadcast_to(values, shape).ravel()
+        return whole
+
+    def number(name: str) -> Array:
+        return flat(np.asarray(spec.values.get(name, 1.0)).astype(dtype))
+
+    x, extra = flat(current), None if feedback is None else flat(feedback)
+    before = tuple(flat(states[name]) for name in STATES[spec.kind])
+
+    def advance(rule: FiringRule) -> dict[str, Array]:
+        after, spk = _advance(spec.kind, before, x, extra, number, rule)
+        named = dict(zip(STATES[spec.kind], after, strict=True))
+        return {k: np.asarray(v)[: current.size].reshape(shape) for k, v in {**named, "spk": spk}.items()}
+
     with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
         rule = FiringRule(
-            threshold=value(spec, "threshold", dtype, rank),
+            threshold=number("threshold"),
             spike=step_function,
             reset=spec.reset_mechanism,
             reset_delay=spec.reset_delay,
             quantize=None if spec.quantizer is None else NearestLevel(spec.quantizer),
-            graded=value(spec, "graded_spikes_factor", dtype, rank) if _graded(spec) else None,
+            graded=number("graded_spikes_factor") if "graded_spikes_factor" in spec.values else None,
         )
-        after, spk = _advance(spec, states, current, feedback, rule)
-        late = rule._replace(reset_delay=True)
-        charged = after if spec.reset_delay else _advance(spec, states, current, feedback, late)[0]
-        raw = charged
-        if spec.quantizer is not None:
-            raw = _advance(spec, states, current, feedback, late._replace(quantize=None))[0]
-    return Move(after, spk, charged["mem"], raw)
+        moved, late = advance(rule), rule._replace(reset_delay=True)
+        charged = moved if spec.reset_delay else advance(late)
+        raw = charged if spec.quantizer is None else advance(late._replace(quantize=None))
+    return Move({k: moved[k] for k in STATES[spec.kind]}, moved["spk"], charged["mem"], raw)
+
+
+def _padded(size: int) -> int:
+    """A length that many sizes share, so that each operation is compiled for few of them."""
+    length = 1 << 12
+    while length < size:
+        length *= 4
+    return length
 
 
 def quantized(spec: NeuronSpec, values: Array) -> Array:
@@ -110,35 +127,22 @@ def quantized(spec: NeuronSpec, values: Array) -> Array:
     return levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, values)]
 
 
-def _graded(spec: NeuronSpec) -> bool:
-    return spec.values.get("graded_spikes_factor") is not None
-
-
 def _advance(
-    spec: NeuronSpec, states: States, current: Array, feedback: Array | None, rule: FiringRule
-) -> tuple[dict[str, Array], Array]:
-    """The equation of the family of ``spec``."""
-    names = STATES[spec.kind]
-    before: Any = tuple(jax.numpy.asarray(states[name]) for name in names)
-    x = jax.numpy.asarray(current)
-    extra = None if feedback is None else jax.numpy.asarray(feedback)
-
-    def number(name: str) -> Array:
-        return value(spec, name, current.dtype, current.ndim)
-
-    after: Any
-    if spec.kind in ("Synaptic", "RSynaptic"):
-        after, spk = synaptic.step(before, x, number("alpha"), number("beta"), rule, extra)
-    elif spec.kind == "Alpha":
-        after, spk = alpha.step(before, x, number("alpha"), number("beta"), rule)
-    elif spec.kind == "Lapicque":
-        after, spk = lapicque.step(before, x, number("R"), number("C"), number("time_step"), rule)
-    elif spec.kind == "RLeaky":
+    kind: str, before: Any, x: Any, extra: Any, number: Callable[[str], Array], rule: FiringRule
+) -> tuple[Any, Any]:
+    """The equation of a family, on flat arrays."""
+    before = tuple(map(jax.numpy.asarray, before))
+    x, extra = jax.numpy.asarray(x), None if extra is None else jax.numpy.asarray(extra)
+    if kind in ("Synaptic", "RSynaptic"):
+        return synaptic.step(before, x, number("alpha"), number("beta"), rule, extra)
+    if kind == "Alpha":
+        return alpha.step(before, x, number("alpha"), number("beta"), rule)
+    if kind == "Lapicque":
+        return lapicque.step(before, x, number("R"), number("C"), number("time_step"), rule)
+    if kind == "RLeaky":
         extra = jax.numpy.zeros_like(x) if extra is None else extra
-        after, spk = leaky.recurrent_step(before, x, extra, number("beta"), rule)
-    else:
-        after, spk = leaky.step(before, x, number("beta"), rule)
-    return {name: np.asarray(state) for name, state in zip(names, after, strict=True)}, np.asarray(spk)
+        return leaky.recurrent_step(before, x, extra, number("beta"), rule)
+    return leaky.step(before, x, number("beta"), rule)
 
 
 def recursion(spec: NeuronSpec | None) -> Recursion:

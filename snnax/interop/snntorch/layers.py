@@ -74,8 +74,8 @@ def node_from_layer(module: nn.Module, site: Site) -> nir.NIRNode | None:
         return _shape(module, site)
     raise ConversionError(
         site.name, f"{type(module).__module__}.{kind} has no equal in snnax",
-        "Convertible are Linear, Conv1d, Conv2d, Avg/Max/LPPool(1), BatchNorm, Flatten, Unflatten, Dropout, Identity and "
-        "snnTorch's Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic. Write the layer by hand in snnax.Graph.",
+        "Convertible are Linear, Conv1d, Conv2d, Avg/Max/LPPool(1), BatchNorm, Flatten, Unflatten, Dropout, Identity, "
+        "and snnTorch's Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic. Write the layer by hand in snnax.Graph.",
     )  # fmt: skip
 
 

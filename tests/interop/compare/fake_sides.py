@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import nir
@@ -298,7 +299,7 @@ def dyadic(rng, shape, unit=1 / 16, limit=8):
 def dense_net(rng, sizes=(20, 16, 12), dtype=np.float32, **lif: Any) -> Net:
     """Two dense layers, biases and neurons that fire now and then."""
     nodes: dict[str, Any] = {}
-    for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
+    for i, (n, m) in enumerate(pairwise(sizes), 1):
         weight = rng.normal(0.12, 0.5, (m, n)).astype(dtype) / np.sqrt(n) * 2
         nodes[f"fc{i}"] = Dense(weight.astype(dtype), rng.uniform(0.02, 0.2, m).astype(dtype))
         nodes[f"lif{i}"] = Lif(**lif)

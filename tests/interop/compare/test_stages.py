@@ -153,7 +153,7 @@ def test_repeats_count_equal_weights():
 
 
 def test_a_node_that_is_not_known_is_refused():
-    with pytest.raises(ConversionError, match="Threshold.*cannot be evaluated"):
+    with pytest.raises(ConversionError, match=r"Threshold.*cannot be evaluated"):
         stateless.apply(nir.Threshold(np.ones(2)), normal(1, 2))
 
 
@@ -186,7 +186,7 @@ def test_what_a_stage_is_made_of():
 
 
 def test_edits_change_the_answer():
-    stages, trace, _ = image_stages()
+    stages, _, _ = image_stages()
     silent = stateless.edited(stages.flat.nodes["fc"], bias=np.zeros(6))
     gap = stages.current("lif2") - stages.current("lif2", edit=Edit({"fc": silent}))
     np.testing.assert_allclose(gap, np.broadcast_to(stages.flat.nodes["fc"].bias, gap.shape), rtol=1e-5)
