@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from snnax import errors as errors
     from snnax import functional as functional
     from snnax import interop as interop
+    from snnax import spikegen as spikegen
     from snnax import spikeplot as spikeplot
     from snnax import surrogate as surrogate
     from snnax import utils as utils
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from snnax.neurons import Synaptic as Synaptic
 
 # Where each public name lives. A test holds this table, __all__ and the block above to each other.
-_MODULES = ("datasets", "errors", "functional", "interop", "spikeplot", "surrogate", "utils")
+_MODULES = ("datasets", "errors", "functional", "interop", "spikegen", "spikeplot", "surrogate", "utils")
 _HOMES = {
     "snnax.layers": (
         "AvgPool1d",
@@ -92,6 +93,7 @@ __all__ = [
     "errors",
     "functional",
     "interop",
+    "spikegen",
     "spikeplot",
     "surrogate",
     "unroll",

@@ -9,30 +9,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from snnax.errors import ArgumentError, GraphError, ShapeError, StateError
+from snnax.errors import GraphError, ShapeError, StateError
 from snnax.layers import State
+from snnax.network.members import check_members, check_names, check_wiring, read_port, total
 from snnax.network.topology import INPUT, OUTPUT, Plan, chain, plan
 from snnax.neurons import SpikingNeuron
 
 __all__ = ["Container", "Graph", "Sequential"]
 
 Call = Callable[[str, nn.Module, jax.Array], Any]
-
-
-def read_port(name: str, module: nn.Module, raw: Any, port: str) -> jax.Array:
-    """One of the things that a node returned: ``"out"`` (its spikes) or a state by name."""
-    if not isinstance(raw, tuple):
-        if port not in ("out", "spk"):
-            raise GraphError(f"{name!r} returns no {port!r}: build its neuron with output=True.")
-        return raw
-    if port in ("out", "spk"):
-        return raw[0]
-    states = getattr(module, "state_names", ())
-    if port not in states:
-        raise GraphError(f"{name!r} has no state {port!r}; its states are {list(states)}.")
-    # an RLeaky keeps its spikes as a state but returns them once
-    returned = [s for s in states if s != "spk"]
-    return raw[1 + returned.index(port)]
 
 
 class Container(nn.Module):
@@ -264,79 +249,3 @@ class Graph(Container):
     def to_caller(self, y: jax.Array) -> jax.Array:
         """One result of ``[B, ...]`` in the caller's layout."""
         return jnp.moveaxis(y, -1, 1) if self.channels_first and y.ndim > 2 else y
-
-
-def total(parts: Sequence[jax.Array]) -> jax.Array:
-    """The sum of what meets at one node, in this order.
-
-    Raises:
-        GraphError: if their shapes differ.
-    """
-    result = parts[0]
-    for part in parts[1:]:
-        if part.shape != result.shape:
-            raise GraphError(
-                f"signals of shapes {result.shape} and {part.shape} meet at one node; they must be equal."
-            )
-        result = result + part
-    return result
-
-
-def check_members(members: Mapping[str, Any]) -> None:
-    """Refuse what cannot be a node.
-
-    Raises:
-        ArgumentError: for something that is not a linen module, and for neurons with explicit states.
-    """
-    for name, module in members.items():
-        if not isinstance(module, nn.Module):
-            raise ArgumentError(
-                f"{name!r} is {module!r}, not a linen module. Wrap a function in a module, or use a layer of "
-                "flax.linen or snnax.layers."
-            )
-        if isinstance(module, SpikingNeuron) and not getattr(module, "init_hidden", True):
-            raise ArgumentError(
-                f"{name!r}: {type(module).__name__} takes explicit states. Inside a network it must keep its "
-                f"own: {type(module).__name__}(..., init_hidden=True)."
-            )
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Refuse names that cannot be keys of variables.
-
-    Raises:
-        GraphError: for a name that is given twice, empty, ``"params"``, or has a slash.
-    """
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise GraphError(f"several nodes are called {doubled}; give each node a name of its own.")
-    if unfit := [name for name in names if not name or "/" in name or name == "params"]:
-        raise GraphError(
-            f"{unfit} cannot be node names: a name is a key in params and hidden, and paths are joined "
-            "with '/'. Choose names without '/', other than 'params'."
-        )
-
-
-def check_wiring(
-    members: Mapping[str, nn.Module], order: Plan, outputs: Sequence[tuple[str, str]] | None
-) -> None:
-    """Refuse outputs and ``State`` nodes that have nothing to read, and names that feedback needs.
-
-    Raises:
-        GraphError: names the node and what to do.
-    """
-    if outputs is not None and (not outputs or any(name not in members for name, _ in outputs)):
-        raise GraphError(
-            f"outputs={list(outputs)}; expected (node, port) pairs, or None for what is connected to "
-            f"{OUTPUT!r}. The nodes are {sorted(members)}."
-        )
-    for name, module in members.items():
-        sources = order.sources[name]
-        if isinstance(module, State) and (len(sources) != 1 or sources[0][1] or sources[0][0] == INPUT):
-            raise GraphError(
-                f"{name!r}: State({module.state!r}) reads one neuron of the same step, but is fed by "
-                f"{[source for source, _ in sources]}. Give it one edge, from a neuron with output=True."
-            )
-    if taken := [name for name in order.delayed if f"{name}_previous" in members]:
-        raise GraphError(
-            f"{taken[0]!r} closes a cycle, so its output is kept as '{taken[0]}_previous': rename that node."
-        )
