@@ -21,7 +21,8 @@ from jax import lax
 
 from snnax import layers
 from snnax.errors import ShapeError
-from snnax.network.containers import Container, read_port, total
+from snnax.network.containers import Container
+from snnax.network.members import read_port, total
 from snnax.network.topology import INPUT
 
 Tree = dict[str, Any]

@@ -60,10 +60,10 @@ def test_a_thousand_inputs_and_a_hundred_steps(weights):
         "normal": rng.normal(0.02, 0.1, (40, 1000)),
         "positive": rng.random((40, 1000)) / 100,
         "tenths": rng.integers(-3, 6, (40, 1000)) * 0.1 / 30,
-        "equal": np.full((40, 1000), 0.3 / 1000),
+        "equal": np.full((40, 1000), 0.9 / 1000),
     }[weights].astype(np.float32)
     net = fake.Net.chain(fc=fake.Dense(made, rng.random(40).astype(np.float32)), lif=fake.Lif())
-    x = fake.dense_input(rng, 100, 4, 1000, 0.3)
+    x = fake.dense_input(rng, 100, 4, 1000, 1.0 if weights == "equal" else 0.3)
     for order in ("serial", rng.permutation(1000)):
         report = compare(fake.FakeSide(net, "a"), fake.FakeSide(net.but("fc", order=order), "b"), x)
         assert report.agree, report
