@@ -81,6 +81,7 @@ def test_dense_rules_are_those_of_snntorch(name, weighting):
         close(mine, np.swapaxes(theirs.numpy(), -1, -2))
         for trace, torch_trace in zip(traces, torch_traces, strict=True):
             close(trace, torch_trace.numpy())
+    assert mine.any()
 
 
 def convolution_pads(padding):
@@ -124,6 +125,7 @@ def test_convolution_rules_are_those_of_snntorch(rank, stride, padding, weightin
         inner = (..., *[slice(pads, pads + 9)] * rank)
         close(traces[0], to_last(torch_traces[0][inner]))
         close(traces[1], to_last(torch_traces[1]))
+    assert mine.any()
 
 
 @pytest.mark.parametrize("padding", ["CIRCULAR", "REFLECT"])
@@ -133,11 +135,12 @@ def test_wrapped_padding_is_that_of_snntorch(padding):
     weight, pre, post = weights(3, 2, 3, 3), spikes((B, 2, 6, 6), 0), spikes((B, 3, 6, 6), 1)
     layer.weight.data = torch.tensor(weight)
     *_, theirs = reference.stdp_conv2d_single_step(
-        layer, torch.tensor(pre), torch.tensor(post), None, None, *TAUS
+        layer, torch.tensor(pre), torch.tensor(post), None, None, *TAUS, **OWN
     )
-    rule = jax.jit(functools.partial(stdp_learner.stdp_conv2d_single_step, padding=padding))
+    rule = jax.jit(functools.partial(stdp_learner.stdp_conv2d_single_step, padding=padding, **OWN))
     *_, mine = rule(kernel_of(weight), to_last(pre), to_last(post), None, None, *TAUS)
     close(mine, kernel_of(theirs))
+    assert mine.any()
 
 
 # --- the learner ----------------------------------------------------------------------------------
@@ -208,12 +211,13 @@ def test_a_learner_is_a_value():
 def test_float64_and_boolean_spikes():
     kernel, s, o = weights(5, 4), spikes((B, 5), 0) > 0, spikes((B, 4), 1) > 0
     rule = jax.jit(stdp_learner.stdp_linear_single_step)
-    step = rule(kernel, s, o, None, 0.0, *TAUS)
+    step = rule(kernel, s, o, None, 0.5, *TAUS)
     assert [a.dtype for a in step] == [np.float32] * 3
     with jax.enable_x64(True):
-        step64 = rule(kernel.astype(np.float64), s, o, None, 0.0, *TAUS)
+        step64 = rule(kernel.astype(np.float64), s, o, None, 0.5, *TAUS)
         assert [a.dtype for a in step64] == [np.float64] * 3
     close(step[2], np.asarray(step64[2]))
+    assert step[2].any()
 
 
 # --- errors ---------------------------------------------------------------------------------------

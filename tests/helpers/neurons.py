@@ -36,6 +36,16 @@ SMALL = {
 }
 """One way to build each neuron: the table that the laws run over."""
 
+LEARNED: dict[str, dict[str, Any]] = {
+    "Leaky": {"learn_beta": True, "learn_graded_spikes_factor": True, "learn_threshold": True},
+    "Synaptic": {"learn_alpha": True, "learn_beta": True},
+    "Alpha": {"learn_alpha": True, "learn_beta": True},
+    "Lapicque": {"R": False, "C": False, "beta": 0.7, "learn_beta": True, "threshold": 0.1},
+    "RLeaky": {"all_to_all": True, "linear_features": 4},
+    "RSynaptic": {"all_to_all": True, "linear_features": 4, "learn_recurrent": False},
+}
+"""Arguments that make the same neurons have variables."""
+
 
 def snntorch() -> Any:
     """The installed snnTorch, or skip the test."""

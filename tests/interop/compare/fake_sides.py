@@ -36,6 +36,7 @@ class Lif:
     late: bool = False
     start: float = 0.0
     bias_from: int = 0
+    serial: bool = False
 
     @property
     def kind(self) -> str:
@@ -223,7 +224,10 @@ class FakeSide:
                 feedback = None
                 if node.recurrent is not None:
                     weight, bias = (a.astype(self.dtype) for a in node.recurrent)
-                    feedback = last[name] @ weight.T + (bias if t >= node.bias_from else 0 * bias)
+                    weigh = Dense(
+                        weight, bias if t >= node.bias_from else 0 * bias, "serial" if node.serial else None
+                    )
+                    feedback = weigh(last[name])
                 spk, state[name] = node.step(total, state[name], feedback)
                 if node.late:
                     spk, node.__dict__["held"] = node.__dict__.get("held", np.zeros_like(spk)), spk

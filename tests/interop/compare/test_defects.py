@@ -338,12 +338,16 @@ def test_a_difference_that_only_shows_end_to_end():
     assert report.layers[1].status == "follows"
 
 
-def test_weights_in_half_precision_show_among_a_thousand_inputs():
-    rng = np.random.default_rng(5)
+@pytest.mark.parametrize("wrong", ["half", "one"])
+def test_small_errors_of_weights_show_among_a_thousand_inputs(wrong):
+    """All weights in half precision, or one that is off by a thousandth."""
+    rng = np.random.default_rng(2)
     weight = rng.normal(0.02, 0.1, (30, 1000)).astype(np.float32)
     net = fake.Net.chain(fc=fake.Dense(weight, np.zeros(30, np.float32)), lif=fake.Lif())
-    x = fake.dense_input(rng, 50, 4, 1000)
-    half = net.but("fc", weight=weight.astype(np.float16).astype(np.float32))
+    x = rng.random((50, 4, 1000)).astype(np.float32)
+    other = weight.astype(np.float16).astype(np.float32) if wrong == "half" else weight.copy()
+    if wrong == "one":
+        other[3, 5] += 1e-3
     assert run(net, net.but("fc", order="serial"), x).agree
-    assert run(net, half, x, lies=True).first.cause.kind == "weights"
-    assert "differs in" in run(net, half, x).first.cause.text
+    assert run(net, net.but("fc", weight=other), x, lies=True).first.cause.kind == "weights"
+    assert "weight of fc differs in" in run(net, net.but("fc", weight=other), x).first.cause.text
