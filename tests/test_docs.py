@@ -18,7 +18,7 @@ DOCS = ROOT / "docs"
 API = sorted(DOCS.glob("api/*.rst"))
 PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst"))]
 NOTEBOOKS = sorted(ROOT.glob("tutorials/*.ipynb"))
-PARTS = ("datasets", "layers", "network", "neurons", "spikeplot", "surrogate", "utils")
+PARTS = ("datasets", "functional", "layers", "network", "neurons", "spikegen", "spikeplot", "surrogate", "utils")
 
 
 def relative(path):

@@ -161,3 +161,11 @@ def test_surrogate_shape_does_not_matter_for_spikes():
     model, variables = interop.from_snntorch(net, x[0])
     other = _with(model, "1", spike_grad=surrogate.fast_sigmoid(slope=5))
     assert interop.crossvalidate(net, (other, variables), x).agree
+
+
+def test_agreement_says_which_layers_were_silent():
+    net, x = _dense(), 0 * _input(4, 2, 6)
+    with torch.no_grad():
+        net[0].bias.zero_()
+    report = interop.crossvalidate(net, interop.from_snntorch(net, x[0]), x)
+    assert report.agree and "never spiked" in str(report)

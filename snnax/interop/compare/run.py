@@ -152,6 +152,8 @@ def _notes(found: Evidence, name: str, a: NodeTrace, b: NodeTrace, judged: Judge
         )
     if found.specs[name][0] is None:
         notes.append(f"the neuron's parameters are not known on the side of {found.labels[0]}")
+    if not a.spk.any():
+        notes.append("it never spiked on this input, so what it feeds is hardly tested")
     return notes
 
 
