@@ -18,7 +18,19 @@ DOCS = ROOT / "docs"
 API = sorted(DOCS.glob("api/*.rst"))
 PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst"))]
 NOTEBOOKS = sorted(ROOT.glob("tutorials/*.ipynb"))
-PARTS = ("datasets", "functional", "layers", "network", "neurons", "spikegen", "spikeplot", "surrogate", "utils")
+PARTS = (
+    "datasets",
+    "functional",
+    "functional.quant",
+    "functional.stdp_learner",
+    "layers",
+    "network",
+    "neurons",
+    "spikegen",
+    "spikeplot",
+    "surrogate",
+    "utils",
+)
 
 
 def relative(path):

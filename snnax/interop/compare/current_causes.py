@@ -80,8 +80,7 @@ def _offset(case: CurrentCase) -> Cause | None:
         return Cause(
             "bias",
             f"the current of {case.layer} in {b} is that of {a} plus a constant of up to "
-            f"{np.abs(constant).max():.4g} "
-            "for each neuron; a bias differs.",
+            f"{np.abs(constant).max():.4g} for each neuron; a bias differs.",
         )
     return None
 

@@ -35,7 +35,7 @@ class Evidence:
         a: side a on its own.
         b: side b on its own.
         replay: side b with the spikes of ``a`` going into each layer.
-        stages: the stages of a's graph on a's spikes, if it has a graph.
+        stages: the stages of a's graph on a's spikes; of b's where ``a`` has no graph; if there is one.
         graph_b: b's graph, if it has one.
         names: b's own name of each layer.
         specs: the neuron of each layer on both sides, where known.
@@ -67,11 +67,12 @@ class Evidence:
         run_b, replay = align.renamed(run_b, names), align.renamed(replay, names)
         notes: list[str] = []
         graphs = [_graph(side, notes) for side in (a, b)]
-        stages = None if graphs[0] is None else Stages(graphs[0], run_a, x, replay)
+        graph = graphs[1] if graphs[0] is None and all(a == b for a, b in names.items()) else graphs[0]
+        stages = None if graph is None else Stages(graph, run_a, x, replay)
         flat_b = None if graphs[1] is None else flatten(graphs[1])
         specs = {
             name: (
-                stepping.spec_of(a, None if stages is None else stages.flat, name),
+                stepping.spec_of(a, None if stages is None or graphs[0] is None else stages.flat, name),
                 stepping.spec_of(b, flat_b, other),
             )
             for name, other in names.items()

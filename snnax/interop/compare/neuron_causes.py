@@ -82,14 +82,15 @@ def neuron_causes(case: NeuronCase) -> tuple[Finding, ...]:
     """The smallest change to a's neuron that makes it b's; empty if b's neuron is a's."""
     findings: list[Finding] = []
     spec = case.spec
-    tie = _tie(case)
-    if tie is not None:
-        findings.append(Finding(Cause("threshold comparison", tie)))
+    ties = [_fires_at_threshold(steps, spec) for steps in (case.reference, case.steps)]
+    if ties[0] != ties[1]:
+        findings.append(Finding(Cause("threshold comparison", tie_text(case.labels, ties[0]))))
+    if ties[1]:
         spec = _at_or_above(spec, case.steps.current.dtype)
+    own = _at_or_above(case.spec, case.reference.current.dtype) if ties[0] else case.spec
+    trusted = not Guess(own).violations(case.reference)
     if not Guess(spec).violations(case.steps):
-        return (*findings, *_choices(case))
-    reference = spec if tie is None else case.spec
-    trusted = not Guess(reference).violations(case.reference)
+        return (*findings, *(_choices(case) or _untrusted(case, trusted)))
     for cause, feedback in case.feedbacks:
         if not Guess(spec).violations(case.steps.with_feedback(feedback)):
             return (*findings, Finding(cause))
@@ -102,7 +103,7 @@ def neuron_causes(case: NeuronCase) -> tuple[Finding, ...]:
         if not guess.violations(case.steps):
             smallest = _reduced(guess, spec, case.steps)
             return (*findings, *(case.wording.findings(spec, smallest) or _choices(case)))
-    return (*findings, *(_choices(case) or _best(case, spec, trusted)))
+    return (*findings, *(_choices(case) or _untrusted(case, trusted) or _best(case, spec)))
 
 
 def _choices(case: NeuronCase) -> list[Finding]:
@@ -153,15 +154,20 @@ def _reduced(guess: Guess, spec: NeuronSpec, steps: Steps) -> Guess:
     return guess
 
 
-def _best(case: NeuronCase, spec: NeuronSpec, trusted: bool) -> list[Finding]:
+def _untrusted(case: NeuronCase, trusted: bool) -> list[Finding]:
+    """That side a itself does not do what its parameters say, if so."""
+    if trusted:
+        return []
+    text = (
+        f"what {case.labels[0]} recorded at {case.layer} is not what its own parameters make of its states "
+        "and currents; they are wrong in its graph, or it computes another equation."
+    )
+    return [Finding(Cause("unknown", text, certain=False))]
+
+
+def _best(case: NeuronCase, spec: NeuronSpec) -> list[Finding]:
     """The guess that leaves the fewest steps open, if it explains most of them; else that nothing does."""
     a, b = case.labels
-    if not trusted:
-        text = (
-            f"what {a} recorded at {case.layer} is not what its own parameters make of it; its graph "
-            "or spec is wrong."
-        )
-        return [Finding(Cause("unknown", text, certain=False))]
     if case.feedbacks and not (case.steps.violations(spec) & ~case.steps.fed_back).any():
         text = (
             f"the recurrent weights of {case.layer} differ: {b}'s steps are {a}'s wherever no spike "
@@ -188,15 +194,12 @@ def _at_or_above(spec: NeuronSpec, dtype: np.dtype) -> NeuronSpec:
     return spec.with_values(threshold=np.nextafter(threshold, np.asarray(-np.inf, dtype)))
 
 
-def _tie(case: NeuronCase) -> str | None:
-    """Words for the side that fires with its membrane at the threshold, if just one does."""
-    fires = []
-    for steps in (case.reference, case.steps):
-        dtype = steps.current.dtype
-        charged = steps.after["mem"] if case.spec.reset_delay else steps.move(case.spec).charged
-        level = charged.astype(dtype) == np.asarray(case.spec.values["threshold"]).astype(dtype)
-        fires.append(bool(level.any()) and bool((steps.spk[level] != 0).all()))
-    return tie_text(case.labels, fires[0]) if fires[0] != fires[1] else None
+def _fires_at_threshold(steps: Steps, spec: NeuronSpec) -> bool:
+    """Whether membranes that meet the threshold exactly fire, each time."""
+    dtype = steps.current.dtype
+    charged = steps.after["mem"] if spec.reset_delay else steps.move(spec).charged
+    level = charged.astype(dtype) == np.asarray(spec.values["threshold"]).astype(dtype)
+    return bool(level.any()) and bool((steps.spk[level] != 0).all())
 
 
 def _only_first_step(case: NeuronCase, spec: NeuronSpec) -> bool:
@@ -214,8 +217,8 @@ def _initial_state(case: NeuronCase) -> Cause:
     return Cause(
         "initial state",
         f"{b}'s {case.layer} starts from another state than zero ({name} is off by up to "
-        f"{gaps[name]:.4g} after the first "
-        f"step) and then does what {a}'s does; reset its hidden state before the run.",
+        f"{gaps[name]:.4g} after the first step) and then does what {a}'s does; reset its hidden state "
+        "before the run.",
     )
 
 

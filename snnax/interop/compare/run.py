@@ -134,9 +134,9 @@ def _wiring(found: Evidence, name: str) -> Cause:
     a, b = found.labels
     return Cause(
         "wiring",
-        f"given {a}'s spikes, {b}'s {name} does the same, but on its own it parts from {a} before any "
-        "layer that feeds "
-        f"it; {b} sends other signals there than its spikes, or starts from a state of an earlier run.",
+        f"given {a}'s spikes, {b}'s {name} does the same, but on its own it parts from {a} before any layer "
+        f"that feeds it; {b} sends other signals there than its spikes, or starts from a state of an earlier "
+        "run.",
         certain=False,
     )
 

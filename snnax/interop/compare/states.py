@@ -50,7 +50,7 @@ class StateMasks:
         if len(charged) == 2 and not delayed:
             bad |= np.abs(charged[0] - charged[1]) > bounds["mem"]
         if layer.spec is not None and layer.spec.quantizer is not None and common:
-            rounded = _rounded(layer, a, b, bounds, bad)
+            rounded = _rounded(layer.spec, layer, (a, b), bounds, bad)
             bad &= ~rounded
         near, tie = _near(layer, a, b, charged, bounds["mem"])
         tie &= spiked
@@ -84,18 +84,15 @@ def _charged(layer: Layer, a: Wide, b: Wide) -> list[Array]:
             sides.append(wide.states["mem"])
             continue
         dtype = float_type(trace)
-        sides.append(_again(layer, trace).charged.astype(dtype).astype(np.float64))
+        sides.append(_again(layer.spec, layer, trace).charged.astype(dtype).astype(np.float64))
     return sides
 
 
-def _again(layer: Layer, trace: NodeTrace) -> stepping.Move:
+def _again(spec: NeuronSpec, layer: Layer, trace: NodeTrace) -> stepping.Move:
     """Each step again from the recorded state before it, by the reference's equation."""
     dtype = float_type(trace)
     states = {name: state.astype(dtype) for name, state in stepping.before(trace.states).items()}
     feedback = None if layer.feedback is None else layer.feedback.astype(dtype)
-    spec = layer.spec
-    if spec is None:
-        raise TypeError("a step can be taken again only of a known neuron")
     return stepping.step(spec, states, trace.input.astype(dtype), feedback)
 
 
@@ -112,7 +109,7 @@ def _near(layer: Layer, a: Wide, b: Wide, charged: list[Array], bound: Array) ->
         limit = _threshold(layer.spec, float_type(trace))
         close = np.abs(mem - limit) <= bound
         if layer.spec.quantizer is not None and set(layer.spec.states) <= set(wide.states):
-            low, high = _levels(layer, _again(layer, trace).raw["mem"], bound)
+            low, high = _levels(layer.spec, _again(layer.spec, layer, trace).raw["mem"], bound)
             close |= (low <= limit) & (limit < high)
         if layer.spec.inhibition and mem.shape[-1] > 1:
             close |= _contested(mem, bound)
@@ -135,23 +132,24 @@ def _contested(mem: Array, bound: Array) -> Array:
     return np.abs(mem - rival) <= bound + bound.max(-1, keepdims=True)
 
 
-def _rounded(layer: Layer, a: Wide, b: Wide, bounds: Mapping[str, Array], bad: Array) -> Array:
+def _rounded(
+    spec: NeuronSpec, layer: Layer, sides: tuple[Wide, Wide], bounds: Mapping[str, Array], bad: Array
+) -> Array:
     """States further apart that were within their bounds before they were rounded to a level."""
+    a, b = sides
     if not set(bounds) <= set(a.states) & set(b.states):
         return np.zeros_like(bad)
-    left, right = (_again(layer, trace).raw for trace in (layer.a, layer.b))
+    left, right = (_again(spec, layer, trace).raw for trace in (layer.a, layer.b))
     fine = bad.copy()
     for name, bound in bounds.items():
         apart = np.abs(a.states[name] - b.states[name]) > bound
-        low, high = _levels(layer, left[name], bound)
+        low, high = _levels(spec, left[name], bound)
         fine &= np.abs(left[name].astype(np.float64) - right[name]) <= bound
         fine &= ~apart | (low != high) | ((a.spk != 0) != (b.spk != 0))
     return fine
 
 
-def _levels(layer: Layer, raw: Array, bound: Array) -> tuple[Array, Array]:
+def _levels(spec: NeuronSpec, raw: Array, bound: Array) -> tuple[Array, Array]:
     """Lowest and highest level that a state may be rounded to, given the error that it has."""
     wide = raw.astype(np.float64)
-    if layer.spec is None:
-        return wide - bound, wide + bound
-    return stepping.quantized(layer.spec, wide - bound), stepping.quantized(layer.spec, wide + bound)
+    return stepping.quantized(spec, wide - bound), stepping.quantized(spec, wide + bound)

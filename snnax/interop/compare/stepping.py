@@ -15,7 +15,7 @@ import numpy as np
 
 from snnax.dynamics import alpha, lapicque, leaky, synaptic
 from snnax.dynamics.firing import FiringRule, step_function
-from snnax.errors import ConversionError
+from snnax.errors import ConversionError, SnnaxError
 from snnax.interop.compare.rounding import Recursion
 from snnax.interop.conventions import DT
 from snnax.interop.graph import NEURONS, FlatGraph, loops
@@ -48,7 +48,10 @@ class Move:
 def spec_of(side: Any, graph: FlatGraph | None, name: str) -> NeuronSpec | None:
     """The neuron as its side tells (``side.spec(name)``), else as the graph tells, else ``None``."""
     ask = getattr(side, "spec", None)
-    spec = ask(name) if callable(ask) else None
+    try:
+        spec = ask(name) if callable(ask) else None
+    except SnnaxError:
+        spec = None
     node = next((n for n in (name, f"{name}.lif") if graph is not None and n in graph.nodes), None)
     if spec is None and graph is not None and node is not None:
         spec = _spec_of_node(node, graph)

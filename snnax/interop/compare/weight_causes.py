@@ -28,9 +28,8 @@ def weight_cause(case: CurrentCase) -> Cause:
                 differ = np.abs(np.asarray(left, np.float64) - np.asarray(right, np.float64))
                 at = tuple(int(i) for i in np.unravel_index(int(differ.argmax()), differ.shape))
                 text = (
-                    f"{what} of {name} differs in {int((differ > 0).sum())} of {differ.size} entries, "
-                    f"most at {at}: "
-                    f"{np.asarray(left)[at]:.6g} ({a}) against {np.asarray(right)[at]:.6g} ({b})."
+                    f"{what} of {name} differs in {int((differ > 0).sum())} of {differ.size} entries, most "
+                    f"at {at}: {np.asarray(left)[at]:.6g} ({a}) against {np.asarray(right)[at]:.6g} ({b})."
                 )
             return Cause("bias" if what == "bias" else "weights", text)
     where = _linear_in_spikes(case)
@@ -38,10 +37,9 @@ def weight_cause(case: CurrentCase) -> Cause:
         return where
     return Cause(
         "weights",
-        f"the current of {case.layer} in {b} differs from that of {a} by up to {gap:.3g}, which no "
-        "bias, gain, order of "
-        "axes or delay explains; a weight in front of it differs, or an operation that the graph "
-        "does not show.",
+        f"the current of {case.layer} in {b} differs from that of {a} by up to {gap:.3g}, which no bias, "
+        "gain, order of axes or delay explains; a weight in front of it differs, or an operation that the "
+        "graph does not show.",
         certain=False,
     )
 

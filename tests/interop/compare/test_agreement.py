@@ -6,6 +6,7 @@ import fake_sides as fake
 import numpy as np
 import pytest
 
+from snnax.errors import ConversionError
 from snnax.interop.compare import compare
 
 RESETS = ("subtract", "zero", "none")
@@ -130,6 +131,24 @@ def test_sides_without_graphs(keep):
     assert any("a has no NIR graph" in note for note in report.notes)
     assert any("only spikes are compared" in n for n in report.layers[0].notes) == (keep == ())
     assert (report.layers[0].layerwise.max_mem_gap is None) == (keep == ())
+
+
+def test_the_graph_of_the_other_side_serves_for_the_bound():
+    rng = np.random.default_rng(14)
+    net, x = fake.dense_net(rng), fake.dense_input(rng)
+
+    class Mute(fake.Bare):
+        def spec(self, name):
+            raise ConversionError(name, "its spike_grad is a function of your own", "Use another.")
+
+    report = compare(Mute(fake.FakeSide(net, "a")), fake.FakeSide(reordered(net, rng), "b"), x)
+    assert report.agree and {layer.bound_source for layer in report.layers} == {"weights"}
+    report = compare(
+        Mute(fake.FakeSide(net, "a")),
+        fake.FakeSide(net.but("fc1", weight=2 * net.nodes["fc1"].weight), "b"),
+        x,
+    )
+    assert not report.agree and report.first.name == "lif1"
 
 
 def test_one_side_without_membranes_is_held_to_the_other_sides():

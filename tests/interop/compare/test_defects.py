@@ -320,6 +320,14 @@ def test_numbers_that_are_not_finite(which, value):
     assert report.first.first.neuron == (3,)
 
 
+def test_a_reference_whose_graph_is_wrong_is_told_so():
+    """A computes with 0.85 what its graph calls 0.9; B does as the graph says."""
+    a = fake.FakeSide(DENSE.but("lif1", beta=0.85), "A", claims=DENSE)
+    report = compare(a, fake.FakeSide(DENSE, "B"), DENSE_X)
+    assert report.first.name == "lif1" and report.first.cause.kind == "unknown"
+    assert "what A recorded at lif1 is not what its own parameters make" in report.first.cause.text
+
+
 class Stale(fake.FakeSide):
     """Starts its free run from a membrane that an earlier run left; a replay starts from zero."""
 
