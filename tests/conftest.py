@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 
 # Without AVX2 the CPU compiler has no fused multiply-add, so that float32 rounds as torch does.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX".strip()
@@ -11,6 +12,7 @@ os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import hypothesis
+import pytest
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
@@ -19,3 +21,15 @@ with contextlib.suppress(ImportError):
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_snntorch_neurons():
+    """snnTorch keeps every neuron of the process alive and resets all of them: let each test leave none behind."""
+    neurons = sys.modules.get("snntorch._neurons.neurons")
+    if neurons is None:
+        yield
+        return
+    before = list(neurons.SpikingNeuron.instances)
+    yield
+    neurons.SpikingNeuron.instances[:] = before

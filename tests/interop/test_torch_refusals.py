@@ -186,7 +186,7 @@ OPERATIONS = {
     "batch transposed": (lambda n, x: n.lif1(n.fc1(x).transpose(0, 1)), "transpose|batch axis"),
     "batch flattened": (lambda n, x: n.lif1(n.fc1(x).view(6, 2)), "reshapes (3, 4)|(6, 2)|x.flatten(1)"),
     "in place through a view": (aliased, "add_|in place|y = x + z"),
-    "poisson coding": (lambda n, x: n.lif1(n.fc1(torch.bernoulli(x))), "bernoulli|Encode the input"),
+    "poisson coding": (lambda n, x: n.lif1(n.fc1(torch.bernoulli(0 * x))), "bernoulli|Encode the input"),
     "bug": (lambda n, x: n.lif1(n.missing(x)), "AttributeError|missing|(3, 4)"),
     "dictionary": (lambda n, x: {"spk": n.lif1(n.fc1(x))}, "dict|tuple of tensors"),
     "constant output": (lambda n, x: (n.lif1(n.fc1(x)), torch.zeros(3)), "an output"),
