@@ -67,7 +67,7 @@ def to_nir(
         >>> net = snn.Sequential([nn.Dense(2), snn.Leaky(beta=0.9, init_hidden=True)])
         >>> x = jnp.ones((1, 3))
         >>> graph = interop.to_nir(net, net.init(jax.random.key(0), x), x)
-        >>> float(round(graph.nodes["1"].tau[0], 6)), sorted(graph.nodes)
+        >>> round(float(graph.nodes["1"].tau[0]), 6), sorted(graph.nodes)
         (0.001, ['0', '1', 'input', 'output'])
     """
     if not isinstance(model, Container):
