@@ -9,7 +9,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-__all__ = ["evaluating", "reset", "training"]
+from snnax.subsets import data_subset, valid_split
+from snnax.timed_layers import BatchNormTT
+
+__all__ = ["data_subset", "evaluating", "reset", "training", "valid_split"]
 
 
 def reset(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def _switched(value: Any, train: bool, done: dict[Any, nn.Module]) -> Any:
 def _switched_module(module: nn.Module, train: bool, done: dict[Any, nn.Module]) -> nn.Module:
     if isinstance(module, nn.Dropout):
         return module.clone(deterministic=not train)
-    if isinstance(module, nn.BatchNorm):
+    if isinstance(module, nn.BatchNorm | BatchNormTT):
         return module.clone(use_running_average=not train)
     fields = {
         name: _switched(getattr(module, name), train, done)

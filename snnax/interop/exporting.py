@@ -16,16 +16,16 @@ from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop import conventions
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.flax_neurons import spec_from_module
+from snnax.interop.nodes.flax_neurons import is_neuron, spec_from_module
 from snnax.interop.nodes.neurons import node_from_spec
 from snnax.interop.nodes.norm import fold
 from snnax.interop.nodes.recurrent import split
 from snnax.interop.nodes.registry import Site, Variables, write
+from snnax.interop.nodes.spec import SIZES
 from snnax.layers import Flatten, State
 from snnax.network.containers import Container, Graph
 from snnax.network.schedule import branch, owners
 from snnax.network.topology import INPUT, OUTPUT
-from snnax.neurons import SpikingNeuron
 
 Shape = tuple[int, ...]
 
@@ -162,7 +162,7 @@ class _Exporter:
                 path, "it adds flattened images in different orders", "Flatten all of them alike."
             )
         axes = order.pop()
-        if isinstance(module, SpikingNeuron):
+        if is_neuron(module):
             self._neuron(path, module, variables, site, feeds, axes)
             return out
         node = write(module, variables, site)
@@ -179,17 +179,19 @@ class _Exporter:
         return out
 
     def _shape_out(self, path: str, module: nn.Module, variables: Variables, shape: Any) -> Any:
-        if isinstance(module, SpikingNeuron | State):
+        if isinstance(module, State) or (is_neuron(module) and type(module).__name__ not in SIZES):
             return shape
         try:
-            return jax.eval_shape(lambda v, x: module.apply(v, x), variables, shape)
+            kept = {c: v for c, v in variables.items() if c != "hidden"}
+            out = jax.eval_shape(lambda v, x: module.apply(v, x, mutable=["hidden"])[0], kept, shape)
+            return out[0] if isinstance(out, tuple) else out
         except Exception as error:
             raise ShapeError(f"{path!r} cannot take samples of shape {shape.shape[1:]}: {error}") from error
 
     def _neuron(
         self,
         path: str,
-        module: SpikingNeuron,
+        module: Any,
         variables: Variables,
         site: Site,
         feeds: Any,
@@ -197,14 +199,14 @@ class _Exporter:
     ) -> None:
         spec = spec_from_module(path, module, variables)
         if axes is not None:
-            if any(np.ndim(v) for v in spec.values.values()) or spec.recurrent:
+            if any(np.ndim(v) for v in spec.values.values()) or spec.recurrent or spec.weights:
                 raise ConversionError(
                     path, "it has a parameter for each neuron and follows a Flatten in H, W, C order",
                     "Use snnax.Flatten(channels_first=True).",
                 )  # fmt: skip
             self.permuted[path] = axes
         if not spec.recurrent:
-            self.nodes[path] = node_from_spec(path, spec, site.shape_in, self.dt)
+            self.nodes[path] = node_from_spec(path, spec, site.shape_in, self.dt, site.shape_out)
             self.edges += [(source, path) for source, _ in feeds]
             return
         neuron, weights = split(spec, site)

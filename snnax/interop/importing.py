@@ -14,6 +14,7 @@ from snnax.interop import conventions
 from snnax.interop.files import read_nir
 from snnax.interop.graph import NEURONS, FlatGraph, check, flatten, loops
 from snnax.interop.nodes import metadata
+from snnax.interop.nodes.cells import shape_out
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.flax_neurons import module_from_spec
 from snnax.interop.nodes.neurons import spec_from_node
@@ -198,7 +199,7 @@ class Import:
             self._insert(self.gains[name], nir.Scale(scale=full), shape)
         module, variables = module_from_spec(name, spec, len(shape))
         self.specs[name] = spec
-        self._keep(name, shape, Built(module, variables, shape))
+        self._keep(name, shape, Built(module, variables, shape_out(name, spec, shape)))
 
     @staticmethod
     def _check_shape(name: str, node: Any, spec: NeuronSpec, shape: tuple[int, ...]) -> None:

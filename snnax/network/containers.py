@@ -13,7 +13,6 @@ from snnax.errors import GraphError, ShapeError, StateError
 from snnax.layers import State
 from snnax.network.members import check_members, check_names, check_wiring, read_port, total
 from snnax.network.topology import INPUT, OUTPUT, Plan, chain, plan
-from snnax.neurons import SpikingNeuron
 
 __all__ = ["Container", "Graph", "Sequential"]
 
@@ -116,7 +115,7 @@ class Container(nn.Module):
             if known is None:
                 raise GraphError(f"the shape of {name!r} cannot be told: only delayed edges feed it.")
             module = members[name]
-            if isinstance(module, State | SpikingNeuron):
+            if isinstance(module, State):
                 shapes[name] = known
             else:
                 out = jax.eval_shape(lambda v, m=module: m.init_with_output(jax.random.key(0), v)[0], known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -27,7 +27,9 @@ def read_port(name: str, module: nn.Module, raw: Any, port: str) -> jax.Array:
         raise GraphError(f"{name!r} has no state {port!r}; its states are {list(states)}.")
     # an RLeaky keeps its spikes as a state but returns them once
     returned = [s for s in states if s != "spk"]
-    return raw[1 + returned.index(port)]
+    value = raw[1 + returned.index(port)]
+    # a DeltaLeaky returns its membrane in a pair with the one before
+    return value[0] if isinstance(value, tuple) else value
 
 
 def total(parts: Sequence[jax.Array]) -> jax.Array:
@@ -46,11 +48,40 @@ def total(parts: Sequence[jax.Array]) -> jax.Array:
     return result
 
 
+def takes_states(module: Any) -> bool:
+    """True for a neuron whose states are arguments of each step."""
+    return isinstance(module, SpikingNeuron) and not (
+        getattr(module, "init_hidden", True) or getattr(module, "sequence", False)
+    )
+
+
+def takes_sequences(module: Any) -> bool:
+    """True for a neuron that computes all time steps in one call."""
+    return getattr(module, "sequence", False) is True and not getattr(module, "init_hidden", False)
+
+
+def check_stepwise(modules: Iterable[nn.Module]) -> None:
+    """Refuse, in the time loop, what takes all time steps at once.
+
+    Raises:
+        ArgumentError: names both remedies.
+    """
+    for module in modules:
+        if takes_sequences(module):
+            kind = type(module).__name__
+            raise ArgumentError(
+                f"{kind}(init_hidden=False) takes all time steps in one call, but unroll calls it once for each. "
+                f"Build it as {kind}(..., init_hidden=True), or leave unroll out and apply the network to the "
+                "whole sequence: net.apply(variables, x)."
+            )
+
+
 def check_members(members: Mapping[str, Any]) -> None:
     """Refuse what cannot be a node.
 
     Raises:
-        ArgumentError: for something that is not a linen module, and for neurons with explicit states.
+        ArgumentError: for something that is not a linen module, for neurons with explicit states, and for
+            neurons that take a whole sequence beside neurons that take one step.
     """
     for name, module in members.items():
         if not isinstance(module, nn.Module):
@@ -58,11 +89,28 @@ def check_members(members: Mapping[str, Any]) -> None:
                 f"{name!r} is {module!r}, not a linen module. Wrap a function in a module, or use a layer of "
                 "flax.linen or snnax.layers."
             )
-        if isinstance(module, SpikingNeuron) and not getattr(module, "init_hidden", True):
+        if takes_states(module):
             raise ArgumentError(
                 f"{name!r}: {type(module).__name__} takes explicit states. Inside a network it must keep its "
                 f"own: {type(module).__name__}(..., init_hidden=True)."
             )
+    parts = list(_flat(members))
+    whole = [name for name, module in parts if takes_sequences(module)]
+    single = [name for name, m in parts if isinstance(m, SpikingNeuron) and not takes_sequences(m)]
+    if whole and single:
+        raise ArgumentError(
+            f"{whole} take all time steps in one call, {single} one step after the other: no call fits both. Build "
+            f"{whole} with init_hidden=True."
+        )
+
+
+def _flat(members: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The members, and those of the containers among them."""
+    for name, module in members.items():
+        yield name, module
+        inner = getattr(module, "members", None)
+        if callable(inner) and hasattr(module, "plan"):
+            yield from ((f"{name}/{path}", part) for path, part in _flat(inner()))
 
 
 def check_names(names: Sequence[str]) -> None:

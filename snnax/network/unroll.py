@@ -16,11 +16,13 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from snnax.errors import ArgumentError, ShapeError
+from snnax.network.members import check_stepwise
 from snnax.network.schedule import (
     Settings,
     Tree,
     has_convolution,
     hoisted,
+    instances,
     is_layered,
     run_chunk,
     run_container,
@@ -70,8 +72,8 @@ def unroll(
     Raises:
         ShapeError: if ``x`` lacks an axis that a layer needs, or spikes in ``force`` do not fit their neuron.
         StateError: if the stored hidden state belongs to another batch size.
-        ArgumentError: for a bad ``chunk``, ``num_steps``, ``mutable`` or ``rngs``, or names in ``record`` /
-            ``force`` that no neuron has.
+        ArgumentError: for a bad ``chunk``, ``num_steps``, ``mutable`` or ``rngs``, names in ``record`` /
+            ``force`` that no neuron has, or a neuron that takes whole sequences.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -86,6 +88,7 @@ def unroll(
     ``torch.stack``, and ``utils.reset``: pass ``variables`` without ``hidden`` and it starts from zero.
     """
     names = _collections(mutable)
+    check_stepwise(instances(net))
     x = jnp.asarray(x)
     constant = num_steps is not None
     steps = _count_steps(x, num_steps)

@@ -1,12 +1,47 @@
-"""snnTorch's neurons as Flax modules: they own parameters and states, the equations are in ``dynamics``."""
+"""snnTorch's neurons and NIR's as Flax modules: they own parameters and states, the equations are in ``dynamics``."""
 
 from snnax.neurons.alpha import Alpha
+from snnax.neurons.associative import AssociativeLeaky
 from snnax.neurons.base import SpikingNeuron
+from snnax.neurons.cell import SpikingCell
+from snnax.neurons.cuba import CubaLI, CubaLIF
+from snnax.neurons.deltaleaky import DeltaLeaky
+from snnax.neurons.integrators import LI, I
 from snnax.neurons.lapicque import Lapicque
 from snnax.neurons.leaky import Leaky
+from snnax.neurons.leakyparallel import LeakyParallel
+from snnax.neurons.lif import IF, LIF
+from snnax.neurons.nir import NIRNeuron
 from snnax.neurons.rleaky import RLeaky
 from snnax.neurons.rsynaptic import RSynaptic
+from snnax.neurons.sconv2dlstm import SConv2dLSTM
+from snnax.neurons.slstm import SLSTM
+from snnax.neurons.stateleaky import LinearLeaky, StateLeaky
 from snnax.neurons.synaptic import Synaptic
 from snnax.neurons.values import FrozenArray
 
-__all__ = ["Alpha", "FrozenArray", "Lapicque", "Leaky", "RLeaky", "RSynaptic", "SpikingNeuron", "Synaptic"]
+__all__ = [
+    "IF",
+    "LI",
+    "LIF",
+    "SLSTM",
+    "Alpha",
+    "AssociativeLeaky",
+    "CubaLI",
+    "CubaLIF",
+    "DeltaLeaky",
+    "FrozenArray",
+    "I",
+    "Lapicque",
+    "Leaky",
+    "LeakyParallel",
+    "LinearLeaky",
+    "NIRNeuron",
+    "RLeaky",
+    "RSynaptic",
+    "SConv2dLSTM",
+    "SpikingCell",
+    "SpikingNeuron",
+    "StateLeaky",
+    "Synaptic",
+]

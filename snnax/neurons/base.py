@@ -69,7 +69,8 @@ class SpikingNeuron(nn.Module):
     Raises:
         ArgumentError: at construction, for a bad argument.
         HiddenStateTypeError: a state is passed although ``init_hidden=True``.
-        StateError: a state has another shape than the input, or ``hidden`` is not mutable.
+        StateError: a state does not fit the input (the same shape, unless the neuron says otherwise), or
+            ``hidden`` is not mutable.
         ShapeError: a parameter does not broadcast to the input, or inhibition on a shape other than
             ``[B, N]``.
 
@@ -81,10 +82,14 @@ class SpikingNeuron(nn.Module):
     Attributes:
         state_names: names of the states, in the order in which they are passed and returned.
         parameter_names: fields that hold numbers or arrays.
+        reset_mechanisms: what ``reset_mechanism`` may be.
+        spiking: whether the first thing that it returns are spikes, not a membrane.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
     parameter_names: ClassVar[tuple[str, ...]] = ()
+    reset_mechanisms: ClassVar[tuple[str, ...]] = RESET_MECHANISMS
+    spiking: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the arguments and make them hashable."""
@@ -92,10 +97,10 @@ class SpikingNeuron(nn.Module):
         for name in self.parameter_names:
             object.__setattr__(self, name, FrozenArray.finite(getattr(self, name), f"{kind}({name}=...)"))
         given = cast(_Arguments, self)
-        if given.reset_mechanism not in RESET_MECHANISMS:
+        if given.reset_mechanism not in self.reset_mechanisms:
             raise ArgumentError(
                 f"{kind}(reset_mechanism={given.reset_mechanism!r}); expected one of "
-                f"{', '.join(RESET_MECHANISMS)}."
+                f"{', '.join(self.reset_mechanisms)}."
             )
         if given.spike_grad is not None and not callable(given.spike_grad):
             raise ArgumentError(
@@ -125,7 +130,11 @@ class SpikingNeuron(nn.Module):
             value = self.param(name, start).astype(like.dtype)
         elif self.has_variable("buffers", name):
             value = jnp.asarray(self.get_variable("buffers", name), like.dtype)
-        elif isinstance(given, FrozenArray) and self.is_initializing():
+        elif (
+            isinstance(given, FrozenArray)
+            and self.is_initializing()
+            and self.is_mutable_collection("buffers")
+        ):
             value = self.variable("buffers", name, start).value.astype(like.dtype)
         else:
             value = np.asarray(given, like.dtype)
@@ -167,14 +176,20 @@ class SpikingNeuron(nn.Module):
             self._refuse(given)
             given = self._stored()
         known = [None if s is None else jnp.asarray(s) for s in given]
+        shape = self._state_shape(x)
         for name, state in zip(self.state_names, known, strict=True):
-            if state is not None and state.shape != x.shape:
+            if state is not None and state.shape != shape:
                 raise StateError(self._misfit(name, state, x))
         dtype = jnp.result_type(x, *(s for s in known if s is not None))
         if not jnp.issubdtype(dtype, jnp.floating):
             dtype = jnp.dtype(jnp.float32)
-        states = tuple(jnp.zeros(x.shape, dtype) if s is None else s.astype(dtype) for s in known)
+        states = tuple(jnp.zeros(shape, dtype) if s is None else s.astype(dtype) for s in known)
         return x.astype(dtype), states
+
+    @nn.nowrap
+    def _state_shape(self, x: jax.Array) -> tuple[int, ...]:
+        """Shape of each state for the input ``x``."""
+        return x.shape
 
     @nn.nowrap
     def _leave(self, x: jax.Array, spk: jax.Array, states: States) -> Any:
@@ -185,7 +200,8 @@ class SpikingNeuron(nn.Module):
         names = tuple(n for n in self.state_names if n != "spk")
         after = dict(zip(names, states, strict=True))
         if not self.is_initializing():
-            for name, value in {"input": x, **after, "spk": spk}.items():
+            spikes = {"spk": spk} if self.spiking else {}
+            for name, value in {"input": x, **after, **spikes}.items():
                 self.sow("record", name, value, reduce_fn=lambda _, new: new, init_fn=lambda: None)
         if self.has_variable("forced", "spk"):
             spk = jnp.asarray(self.get_variable("forced", "spk"), spk.dtype)
@@ -233,9 +249,11 @@ class SpikingNeuron(nn.Module):
                 "For another batch size start without it: leave the collection 'hidden' out of the variables "
                 "(snnax.utils.reset(variables), for a new sequence of the same batch size, keeps its shape)."
             )
+        shape = self._state_shape(x)
+        wanted = "the shape of the input" if shape == x.shape else f"shape {shape}"
         return (
             f"{self._label()}: the state {name!r} has shape {state.shape}, the input {x.shape}. Pass a state "
-            f"of the shape of the input, or {name}=None to start from zeros."
+            f"of {wanted}, or {name}=None to start from zeros."
         )
 
     @nn.nowrap

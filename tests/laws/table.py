@@ -9,6 +9,7 @@ import numpy as np
 import snnax as snn
 
 NEURON, IMAGE, ROW = (3, 4), (2, 6, 4, 2), (2, 7, 2)
+SEQUENCE = (5, 3, 4)
 HALVES = (0.5, 0.25, 0.75, 0.5)
 
 
@@ -31,7 +32,7 @@ class Entry:
     @property
     def stateful(self) -> bool:
         """Whether it keeps a state of its own."""
-        return self.kind in NETWORKS or getattr(self.build(), "init_hidden", False)
+        return self.kind in (*NETWORKS, *COUNTERS) or getattr(self.build(), "init_hidden", False)
 
 
 def net(*layers: nn.Module) -> nn.Module:
@@ -52,6 +53,7 @@ def array() -> np.ndarray:
 
 
 NETWORKS = ("Graph", "Sequential")
+COUNTERS = ("BatchNormTT1d", "BatchNormTT2d")
 STATEFUL = {"init_hidden": True, "output": True}
 
 TABLE = {
@@ -81,6 +83,77 @@ TABLE = {
     ),
     "RSynaptic": Entry("RSynaptic", lambda: snn.RSynaptic(0.5, 0.25, V=0.5, all_to_all=False), NEURON),
     "RSynaptic, hidden": Entry("RSynaptic", lambda: snn.RSynaptic(0.5, array(), linear_features=4, **STATEFUL), NEURON),
+    "SLSTM": Entry("SLSTM", lambda: snn.SLSTM(4, 3, threshold=0.1, reset_mechanism="zero"), NEURON),
+    "SLSTM, hidden": Entry(
+        "SLSTM",
+        lambda: snn.SLSTM(4, 4, threshold=array(), learn_threshold=True, reset_mechanism="subtract", **STATEFUL),
+        NEURON,
+    ),
+    "SConv2dLSTM": Entry("SConv2dLSTM", lambda: snn.SConv2dLSTM(2, 3, 3, threshold=0.1), IMAGE),
+    "SConv2dLSTM, hidden": Entry(
+        "SConv2dLSTM", lambda: snn.SConv2dLSTM(2, 1, (1, 3), max_pool=2, reset_mechanism="zero", **STATEFUL), IMAGE
+    ),
+    "DeltaLeaky": Entry("DeltaLeaky", lambda: snn.DeltaLeaky(0.5, 0.5), NEURON),
+    "DeltaLeaky, hidden": Entry(
+        "DeltaLeaky", lambda: snn.DeltaLeaky(array(), array() / 2, learn_beta=True, **STATEFUL), NEURON
+    ),
+    "BatchNormTT1d": Entry(
+        "BatchNormTT1d", lambda: snn.BatchNormTT1d(4, 5, use_running_average=True), NEURON
+    ),
+    "BatchNormTT2d": Entry(
+        "BatchNormTT2d", lambda: snn.BatchNormTT2d(2, 5, affine=False, use_running_average=True), IMAGE
+    ),
+    "GradedSpikes": Entry("GradedSpikes", lambda: snn.GradedSpikes(4, 0.5), NEURON),
+    "LIF": Entry("LIF", lambda: snn.LIF(2e-4, 1.5, 0.25, 1.0, -0.5), NEURON),
+    "LIF, hidden": Entry(
+        "LIF",
+        lambda: snn.LIF(
+            4e-4 * array(), v_reset=-array(), discretization="exact",
+            learn=("tau", "r", "v_leak", "v_threshold", "v_reset"),
+            **STATEFUL,
+        ),
+        NEURON,
+    ),
+    "CubaLIF": Entry("CubaLIF", lambda: snn.CubaLIF(2e-4, 1e-3, 2.0, v_leak=0.75, w_in=array()), NEURON),
+    "CubaLIF, hidden": Entry(
+        "CubaLIF",
+        lambda: snn.CubaLIF(
+            2e-4, 4e-4, 1.5, discretization="exact", reset_mechanism="subtract", reset_delay=True,
+            learn=("tau_syn", "tau_mem", "r", "w_in"), **STATEFUL,
+        ),
+        NEURON,
+    ),
+    "LI": Entry("LI", lambda: snn.LI(2e-4, array()), NEURON),
+    "LI, hidden": Entry("LI", lambda: snn.LI(2e-4, v_leak=0.5, learn=("tau", "v_leak"), **STATEFUL), NEURON),
+    "CubaLI": Entry("CubaLI", lambda: snn.CubaLI(2e-4, 4e-4, membrane_current="undecayed"), NEURON),
+    "CubaLI, hidden": Entry(
+        "CubaLI", lambda: snn.CubaLI(2e-4, 4e-4, learn=("tau_syn",), discretization="exact_decay", **STATEFUL), NEURON
+    ),
+    "IF": Entry("IF", lambda: snn.IF(5e3, threshold_test="before", reset_at="start"), NEURON),
+    "IF, hidden": Entry("IF", lambda: snn.IF(1e4 * array(), v_reset=-1.0, learn=("r",), **STATEFUL), NEURON),
+    "I": Entry("I", lambda: snn.I(5e3), NEURON),
+    "I, hidden": Entry("I", lambda: snn.I(1e4 * array(), dt=2e-4, learn=("r",), **STATEFUL), NEURON),
+    "StateLeaky": Entry("StateLeaky", lambda: snn.StateLeaky(array(), 4, learn_beta=True), SEQUENCE),
+    "StateLeaky, truncated": Entry(
+        "StateLeaky",
+        lambda: snn.StateLeaky(0.5, 4, threshold=array(), kernel_truncation_steps=3, init_hidden=True),
+        NEURON,
+    ),
+    "LinearLeaky": Entry("LinearLeaky", lambda: snn.LinearLeaky(0.5, 4, 3, kernel_truncation_steps=2), SEQUENCE),
+    "LinearLeaky, hidden": Entry(
+        "LinearLeaky", lambda: snn.LinearLeaky([0.5, 0.75], 4, 2, learn_threshold=True, init_hidden=True), NEURON
+    ),
+    "LeakyParallel": Entry("LeakyParallel", lambda: snn.LeakyParallel(4, 3, learn_beta=True, threshold=0.25), SEQUENCE),
+    "LeakyParallel, hidden": Entry(
+        "LeakyParallel",
+        lambda: snn.LeakyParallel(4, 2, learn_beta=True, weight_hh_enable=True, threshold=0.25, init_hidden=True),
+        NEURON,
+    ),
+    "LeakyParallel, fixed": Entry("LeakyParallel", lambda: snn.LeakyParallel(4, 4, array(), init_hidden=True), NEURON),
+    "AssociativeLeaky": Entry("AssociativeLeaky", lambda: snn.AssociativeLeaky(4, 3, 2, 6), SEQUENCE),
+    "AssociativeLeaky, hidden": Entry(
+        "AssociativeLeaky", lambda: snn.AssociativeLeaky(4, 2, 3, None, False, init_hidden=True), NEURON
+    ),
     "MaxPool1d": Entry("MaxPool1d", lambda: snn.MaxPool1d(3, 2, 1), ROW),
     "MaxPool2d": Entry("MaxPool2d", lambda: snn.MaxPool2d((3, 2), padding=1), IMAGE),
     "AvgPool1d": Entry("AvgPool1d", lambda: snn.AvgPool1d(2), ROW),
@@ -103,5 +176,6 @@ TABLE = {
 }  # fmt: skip
 
 NOT_APPLICABLE = {
+    "SpikingCell": "called with a carry, by flax.linen.RNN: tests/neurons/test_cell.py",
     "State": "never called by itself: a Graph reads the state; it is inside the Graph entries",
 }

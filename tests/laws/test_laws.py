@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from laws.table import NOT_APPLICABLE, TABLE
+from laws.table import COUNTERS, NOT_APPLICABLE, TABLE
 
 import snnax as snn
 
@@ -27,17 +27,24 @@ def example(name):
     x = jnp.asarray(np.random.default_rng(0).normal(1.0, 1.0, entry.shape), jnp.float32)
     variables = jax.jit(module.init)(jax.random.key(0), x)
     if "hidden" in variables:
-        variables["hidden"] = jax.tree.map(lambda v: v + 0.75, variables["hidden"])
+        variables["hidden"] = jax.tree.map(lambda v: v + v.dtype.type(0.75), variables["hidden"])
     return module, variables, x
 
 
 def call(module, variables, x):
     """One step, from a state that is not zero: ``(outputs, updated state)``."""
-    explicit = getattr(module, "state_names", ()) if not getattr(module, "init_hidden", False) else ()
-    return module.apply(variables, x, *(jnp.full_like(x, 0.75) for _ in explicit), mutable=["hidden"])
+    held = getattr(module, "init_hidden", False) or getattr(module, "sequence", False)
+    explicit = () if held else getattr(module, "state_names", ())
+    states = (jnp.full(module._state_shape(x), 0.75, x.dtype) for _ in explicit)
+    return module.apply(variables, x, *states, mutable=["hidden"])
 
 
 compiled = jax.jit(call, static_argnums=0)
+
+
+def floating(value):
+    """Not a counter."""
+    return jnp.issubdtype(value.dtype, jnp.floating)
 
 
 def close(ours, theirs, rtol=1e-6):
@@ -88,10 +95,13 @@ def test_vmap_is_a_loop(name):
 def test_dtypes_are_kept(name, dtype):
     module, variables, x = example(name)
     with jax.enable_x64(dtype == "float64"):
-        variables, x = jax.tree.map(lambda v: v.astype(dtype), (variables, x))
+        variables, x = jax.tree.map(lambda v: v.astype(dtype) if floating(v) else v, (variables, x))
         given = (variables, {c: v for c, v in variables.items() if c != "hidden"})
         found = [jax.eval_shape(functools.partial(call, module), v, x) for v in given]
-    assert {v.dtype for v in jax.tree.leaves(found)} == {jnp.dtype(dtype)}
+    assert {v.dtype for v in jax.tree.leaves(found) if floating(v)} == {jnp.dtype(dtype)}
+    counts = [v for v in jax.tree.leaves(found) if not floating(v)]
+    assert {v.dtype for v in counts} <= {jnp.dtype("int32")}
+    assert bool(counts) == (TABLE[name].kind in COUNTERS)
 
 
 @every
@@ -146,10 +156,10 @@ def test_gradients_are_finite(name):
         def loss(variables, x):
             return sum(jnp.sum(v**2) for v in jax.tree.leaves(call(module, variables, x)))
 
-        return jax.grad(loss, argnums=(0, 1))(variables, x)
+        return jax.grad(loss, argnums=(0, 1), allow_int=True)(variables, x)
 
     learned, into = gradients(variables, x)
-    for gradient in jax.tree.leaves((learned, into)):
+    for gradient in filter(floating, jax.tree.leaves((learned, into))):
         assert bool(jnp.isfinite(gradient).all())
     assert float(jnp.abs(into).max()) > 0
     for path, gradient in jax.tree_util.tree_leaves_with_path(learned.get("params", {})):

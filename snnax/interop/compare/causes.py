@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from snnax.interop.compare.cells import strays
 from snnax.interop.compare.current_case import CurrentCase
 from snnax.interop.compare.current_causes import current_causes
 from snnax.interop.compare.entries import Cause
 from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.neuron_causes import case_of, neuron_causes
 from snnax.interop.compare.wording import Finding, Wording
+from snnax.interop.nodes.spec import SIZES, NeuronSpec
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray
@@ -24,6 +26,9 @@ def diagnose(found: Evidence, name: str, judged: Judged) -> tuple[Finding, ...]:
         text = _not_finite(trace, label)
         if text is not None:
             return (Finding(Cause("unknown", text)),)
+    spec = found.specs[name][0]
+    if spec is not None and spec.kind in SIZES:
+        return tuple(cell_causes(found, name, judged) or [Finding(_unknown(found, name))])
     findings: list[Finding] = []
     if judged.bad_current.any():
         samples = _samples(judged.bad_current, len(found.x))
@@ -38,6 +43,63 @@ def diagnose(found: Evidence, name: str, judged: Judged) -> tuple[Finding, ...]:
     if not findings:
         findings.append(Finding(_unknown(found, name)))
     return tuple(findings)
+
+
+def cell_causes(found: Evidence, name: str, judged: Judged) -> list[Finding]:
+    """Causes of a layer with weights of its own: its input, or the first thing in which its two specs differ."""
+    a, b = found.labels
+    if judged.bad_current.any():
+        text = f"the input of {b}'s {name} is not that of {a}'s: look at the weights of the layers before it."
+        return [Finding(Cause("current", text, certain=False))]
+    left, right = found.specs[name]
+    if left is None or right is None:
+        return []
+    if judged.at_tie.any():
+        return [
+            Finding(Cause("threshold comparison", f"{b}'s {name} fires at the threshold, not only above it."))
+        ]
+    if texts := _differences(left, right):
+        return [
+            Finding(Cause(k, f"{b}'s {name} {text.replace('{a}', a)}", certain=False)) for k, text in texts
+        ]
+    sides = zip((a, b), (found.a.nodes[name], found.replay.nodes[name]), strict=True)
+    wrong = [label for label, trace in sides if strays(left, trace)]
+    return [Finding(_numerics(label, name, left.kind)) for label in wrong]
+
+
+def _numerics(label: str, name: str, kind: str) -> Cause:
+    text = f"{label}'s {name} does not compute what its own weights say, to rounding."
+    if kind == "AssociativeLeaky":
+        text += (
+            " snnTorch 1.0.0 divides by the product of all decays so far, which is lost in rounding after some "
+            "steps; give it shorter sequences, or larger decays."
+        )
+    return Cause("numerics", text, certain=False)
+
+
+def _differences(left: NeuronSpec, right: NeuronSpec) -> list[tuple[str, str]]:
+    """Kind of cause, and words, for each thing in which two specs differ; ``{a}`` stands for the reference."""
+    found = []
+    if left.kind != right.kind or left.sizes != right.sizes:
+        found.append(
+            ("neuron class", f"is a {right.kind} of {right.sizes}, {{a}}'s a {left.kind} of {left.sizes}.")
+        )
+    for group, kind in (("values", ""), ("weights", "weights")):
+        mine, theirs = getattr(left, group), getattr(right, group)
+        for key in mine.keys() & theirs.keys():
+            u, v = (np.asarray(w, np.float64) for w in (mine[key], theirs[key]))
+            if u.shape != v.shape and kind:
+                found.append((kind, f"has {key} of shape {v.shape}, {{a}}'s is of shape {u.shape}."))
+            elif not np.allclose(u, v, rtol=1e-6, atol=0):
+                gap = float(np.abs(u - v).max())
+                found.append((kind or key, f"has another {key}: it differs from {{a}}'s by up to {gap:.3g}."))
+    for option in ("reset_mechanism", "output"):
+        if getattr(left, option) != getattr(right, option):
+            found.append((option.replace("_", " "), f"has {option}={getattr(right, option)!r}, {{a}}'s "
+                          f"{getattr(left, option)!r}."))  # fmt: skip
+    if left.quantizer != right.quantizer:
+        found.append(("quantizer", "rounds its states to other levels than {a}'s, or not at all."))
+    return found
 
 
 def _samples(mask: Array, steps: int) -> Array:

@@ -15,7 +15,7 @@ class Cause:
         kind: one of ``reset mechanism``, ``reset delay``, ``threshold comparison``, ``threshold``, ``beta``,
             ``alpha``, ``dt``, ``gain``, ``bias``, ``axis order``, ``transposed kernel``, ``weights``,
             ``delay``, ``wiring``, ``recurrent bias``, ``initial state``, ``neuron class``, ``inhibition``,
-            ``quantizer``, ``unknown``.
+            ``quantizer``, ``numerics``, ``unknown``.
         text: one sentence with the values of both sides.
         certain: whether the recorded numbers follow from it, step by step, up to rounding.
     """

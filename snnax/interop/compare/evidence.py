@@ -12,12 +12,13 @@ import numpy as np
 from snnax.errors import SnnaxError
 from snnax.interop.compare import align, stepping
 from snnax.interop.compare.bounds import Bounds
+from snnax.interop.compare.cells import judge_cell
 from snnax.interop.compare.entries import Divergence, Numbers
 from snnax.interop.compare.layer import Layer, float_type
 from snnax.interop.compare.stages import Stages, node_of
 from snnax.interop.compare.verdict import judge
 from snnax.interop.graph import FlatGraph, flatten
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.nodes.spec import SIZES, NeuronSpec
 from snnax.interop.trace import NodeTrace, Side, Trace
 
 Array = np.ndarray
@@ -149,7 +150,8 @@ class Judged:
                 feedback_bound=bound.feedback_bound,
                 horizon=None if horizon is None else horizon[samples],
             )
-            parts.append(judge(layer))
+            own = spec is not None and spec.kind in SIZES
+            parts.append(judge_cell(layer, spec) if own and spec is not None else judge(layer))
             gaps.append(
                 (
                     _largest_gap(left.states.get("mem"), right.states.get("mem")),
@@ -184,9 +186,10 @@ class Judged:
             return None
         at = tuple(int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape))
         a, b, spec = found.a.nodes[name], other.nodes[name], found.specs[name][0]
-        mems = [float(t.states["mem"][at]) if "mem" in t.states else None for t in (a, b)]
+        shown = [t.states.get("mem") for t in (a, b)]
+        mems = [float(m[at]) if m is not None and m.shape == mask.shape else None for m in shown]
         threshold = None
-        if spec is not None:
+        if spec is not None and "threshold" in spec.values:
             threshold = float(np.broadcast_to(spec.values["threshold"], mask.shape[2:])[at[2:]])
         return Divergence(
             step=at[0],
@@ -194,7 +197,7 @@ class Judged:
             neuron=at[2:],
             spk=(float(a.spk[at]), float(b.spk[at])),
             mem=(mems[0], mems[1]),
-            current=(float(a.input[at]), float(b.input[at])),
+            current=(_at(a.input, at, mask.shape), _at(b.input, at, mask.shape)),
             threshold=threshold,
             bound=float(self.mem_bound[at]),
             current_bound=float(self.bound[at]),
@@ -212,6 +215,11 @@ def _chunks(shape: tuple[int, ...]) -> Iterator[slice]:
     each = max(int(np.prod(shape)) // max(shape[1], 1), 1)
     size = max(CHUNK // each, 1)
     yield from (slice(i, i + size) for i in range(0, shape[1], size))
+
+
+def _at(values: Array, at: tuple[int, ...], shape: tuple[int, ...]) -> float:
+    """An entry; of a layer whose input has another shape the largest one of that sample and step."""
+    return float(values[at] if values.shape == shape else np.abs(values[at[:2]]).max(initial=0.0))
 
 
 def _small(values: Array, shape: tuple[int, ...]) -> Array:

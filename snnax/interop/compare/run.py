@@ -144,7 +144,7 @@ def _wiring(found: Evidence, name: str) -> Cause:
 def _notes(found: Evidence, name: str, a: NodeTrace, b: NodeTrace, judged: Judged) -> list[str]:
     notes = []
     for trace, label in ((a, found.labels[0]), (b, found.labels[1])):
-        if "mem" not in trace.states:
+        if not trace.states:
             notes.append(f"{label} recorded no membrane, so only spikes are compared")
     if judged.bound_source == "estimate":
         notes.append(
@@ -174,7 +174,8 @@ def _pictures(found: Evidence, layers: list[LayerReport]) -> tuple[Picture, ...]
             first = (int(step), int(neuron))
         elif layer.first is not None and layer.first.sample == sample:
             first = (layer.first.step, int(np.ravel_multi_index(layer.first.neuron, layer.shape)))
-        mems = [_flat(t.states["mem"], sample) if "mem" in t.states else None for t in (a, b)]
+        shown = [t.states.get("mem") for t in (a, b)]
+        mems = [_flat(m, sample) if m is not None and m.shape == a.spk.shape else None for m in shown]
         pictures.append(Picture(layer.name, spk_a, spk_b, mems[0], mems[1], first, layer.summary))
     return tuple(pictures)
 

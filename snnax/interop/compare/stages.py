@@ -195,7 +195,7 @@ class Stages:
     def _recorded(self, node: str, walk: _Walk, state: str | None = None) -> Array:
         """Spikes or a state of a layer, or the input; of a layer that runs later those of the step before."""
         if node in self.order:
-            values = self._of_layer(self.layers[node], state, walk)
+            values = self._emitted(node, self._of_layer(self.layers[node], state, walk))
             if self.order[node] >= self.order.get(walk.goal, len(self.order)):
                 values = np.concatenate([np.zeros_like(values[:1]), values[:-1]])
         elif node in self.flat.inputs:
@@ -205,6 +205,15 @@ class Stages:
             raise ConversionError(node, "nothing feeds it", "Its rounding error is estimated.")
         values = values.astype(walk.dtype)
         return values if walk.mode == "value" else np.abs(values)
+
+    def _emitted(self, name: str, values: Array) -> Array:
+        """What leaves a layer, from its spikes: an associative memory's form a matrix, which a query may read."""
+        node = self.flat.nodes[name]
+        if not isinstance(node, Extension) or node.op != "AssociativeLeaky":
+            return values
+        if "to_q.weight" in node.arrays:
+            raise ConversionError(name, "its spikes are read by a query", "Its rounding error is estimated.")
+        return values.swapaxes(2, 3).reshape(*values.shape[:2], -1)
 
     def _of_layer(self, layer: str, state: str | None, walk: _Walk) -> Array:
         mine = self.trace.nodes[layer]

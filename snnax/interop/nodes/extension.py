@@ -54,11 +54,16 @@ class Extension(nir.NIRNode):
                 "Write it for snnax alone with interop.write_nir(path, graph, extensions=True), or export "
                 "without it (BatchNorm: to_nir(..., batchnorm='fold'); MaxPool: use average or sum pooling).",
             )
-        content = {"options": self.options, "shape_in": self.shape_in, "shape_out": self.shape_out}
+        content = {
+            "options": self.options,
+            "shape_in": self.shape_in,
+            "shape_out": self.shape_out,
+            "scalars": [name for name, value in self.arrays.items() if np.ndim(value) == 0],
+        }
         return {
             "type": PREFIX + self.op,
             "content": json.dumps(content),
-            "arrays": dict(self.arrays),
+            "arrays": {name: np.atleast_1d(value) for name, value in self.arrays.items()},
             "metadata": self.metadata,
         }
 
@@ -69,7 +74,10 @@ class Extension(nir.NIRNode):
         shapes = [None if s is None else tuple(s) for s in (content["shape_in"], content["shape_out"])]
         node = cls(
             op=entry["type"].removeprefix(PREFIX),
-            arrays={k: np.asarray(v) for k, v in entry.get("arrays", {}).items()},
+            arrays={
+                k: np.asarray(v).reshape(()) if k in content.get("scalars", ()) else np.asarray(v)
+                for k, v in entry.get("arrays", {}).items()
+            },
             options=content["options"],
             shape_in=shapes[0],
             shape_out=shapes[1],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,8 +12,10 @@ from snnax import neurons, surrogate
 from snnax.dynamics.lapicque import complement
 from snnax.errors import ConversionError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch, per_neuron_first, per_neuron_last
-from snnax.interop.nodes.spec import OPTIONS, VALUES, NeuronSpec
+from snnax.interop.nodes.cell_weights import flax_weights, torch_weights
+from snnax.interop.nodes.spec import OPTIONS, SIZES, VALUES, NeuronSpec
 from snnax.neurons.quantize import NearestLevel
+from snnax.neurons.values import FrozenArray
 
 Variables = dict[str, Any]
 
@@ -20,12 +23,14 @@ Variables = dict[str, Any]
 def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.SpikingNeuron, Variables]:
     """The flax neuron, keeping its own state, and its variables; ``rank`` is that of one sample."""
     kind = getattr(neurons, spec.kind)
-    fields = set(kind.__dataclass_fields__)
+    fields = {field.name for field in dataclasses.fields(kind)}
     arguments: dict[str, Any] = {"init_hidden": True}
     variables: Variables = {}
     for key, value in spec.values.items():
         here = per_neuron_last(value, rank)
         arguments[key] = float(here) if here.ndim == 0 else here
+        if key == "beta" and "tau" in spec.weights:
+            continue  # it follows from tau, which is what is kept
         if key in spec.learn:
             arguments[f"learn_{key}"] = True
             variables.setdefault("params", {})[key] = jnp.asarray(here, _dtype(here))
@@ -40,7 +45,17 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
         arguments["state_quant"] = NearestLevel(spec.quantizer)
     if "learn_recurrent" in fields:
         _add_recurrence(spec, rank, arguments, variables)
+    if spec.kind in SIZES:
+        arguments.update({k: v for k, v in spec.sizes.items() if k in fields})
+        arguments.update({f"learn_{k}": True for k in spec.learn if f"learn_{k}" in fields})
+        for collection, tree in flax_weights(spec).items():
+            variables.setdefault(collection, {}).update(tree)
     return kind(**arguments), variables
+
+
+def is_neuron(module: Any) -> bool:
+    """True for what has states of its own that a recording shows."""
+    return hasattr(module, "state_names")
 
 
 def _dtype(array: np.ndarray) -> Any:
@@ -92,9 +107,26 @@ def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variab
     if recurrent and module.learn_recurrent:
         learn.append("recurrent")
     options = {k: getattr(module, k) for k in OPTIONS if hasattr(module, k)}
+    if kind in ("StateLeaky", "LinearLeaky"):
+        values["beta"] = _beta_of(module, variables)
+    if kind == "LeakyParallel" and module.learn_beta:
+        learn.append("beta")
+    sizes = {k: getattr(module, k) for k in SIZES.get(kind, ())}
+    if isinstance(sizes.get("beta"), FrozenArray):
+        sizes["beta"] = None  # the weights hold it
     return NeuronSpec(
-        kind, values, tuple(learn), options, _surrogate_of(name, module), recurrent, _levels_of(name, module)
-    )
+        kind, values, tuple(learn), options, _surrogate_of(name, module), recurrent, _levels_of(name, module),
+        sizes, torch_weights(kind, variables),
+    )  # fmt: skip
+
+
+def _beta_of(module: Any, variables: Variables) -> np.ndarray:
+    """The beta of the time constant that is kept, in double precision."""
+    tau = _stored(variables, "tau")
+    if tau is None:
+        return np.asarray(module.beta, np.float64)
+    wide = tau.astype(np.float64)
+    return (wide - 1) / wide
 
 
 def _stored(variables: Variables, key: str) -> Any:
@@ -140,7 +172,7 @@ def _recurrence(module: Any, variables: Variables) -> dict[str, np.ndarray]:
 
 
 def _surrogate_of(name: str, module: Any) -> tuple[str, dict[str, Any]] | None:
-    function = module.spike_grad
+    function = getattr(module, "spike_grad", None)
     if function is None:
         return None
     if not isinstance(function, surrogate.Surrogate) or function.name == "custom_surrogate":
@@ -152,7 +184,7 @@ def _surrogate_of(name: str, module: Any) -> tuple[str, dict[str, Any]] | None:
 
 
 def _levels_of(name: str, module: Any) -> tuple[float, ...] | None:
-    quantizer = module.state_quant
+    quantizer = getattr(module, "state_quant", False)
     if not quantizer:
         return None
     if not isinstance(quantizer, NearestLevel):

@@ -17,6 +17,7 @@ from snnax.interop.conventions import (
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
 from snnax.layers import Scale
+from snnax.timed_layers import GradedSpikes
 
 
 @builds(nir.Affine, nir.Linear)
@@ -72,12 +73,32 @@ def build_scale(node: nir.Scale, site: Site) -> Built:
             f"{site.name!r} scales by {scale.shape}, its samples have {site.shape_in}."
         ) from error
     factor = content.get("factor")
-    if factor is not None and np.allclose(scale, factor):
-        return Built(Scale(float(factor)), {}, site.shape_in)
-    here = per_neuron_last(scale, len(site.shape_in))
     learn = bool(content.get("learn", False))
+    if factor is not None and np.allclose(scale, factor):
+        if not learn:
+            return Built(Scale(float(factor)), {}, site.shape_in)
+        scale = np.asarray(factor, scale.dtype)
+    here = per_neuron_last(small_scale(scale, content.get("shape")), len(site.shape_in))
     home = "params" if learn else "buffers"
     return Built(Scale(here, learn_scale=learn), {home: {"scale": jnp.asarray(here)}}, site.shape_in)
+
+
+def small_scale(scale: np.ndarray, shape: list[int] | None) -> np.ndarray:
+    """The array of that shape of which ``scale`` is the broadcast; itself if it is not."""
+    if shape is None or len(shape) > scale.ndim:
+        return scale
+    full = (1,) * (scale.ndim - len(shape)) + tuple(shape)
+    small = scale[tuple(slice(0, 1) if n == 1 else slice(None) for n in full)]
+    return small.reshape(shape) if small.shape == full and (small == scale).all() else scale
+
+
+@writes(GradedSpikes)
+def write_graded(module: GradedSpikes, variables: Variables, site: Site) -> nir.NIRNode:
+    """Scale that is trained, with one weight for each neuron, or for each channel of an image."""
+    weights = np.asarray(variables["params"]["weights"])
+    shape = (module.size, *(1,) * (len(site.shape_in) - 1))
+    full = np.broadcast_to(weights.reshape(shape), site.shape_in).copy()
+    return metadata.write(nir.Scale(scale=full), {"learn": True, "shape": list(shape)})
 
 
 @writes(Scale)
@@ -86,5 +107,5 @@ def write_scale(module: Scale, variables: Variables, site: Site) -> nir.NIRNode:
     home = "params" if module.learn_scale else "buffers"
     scale = per_neuron_first(variables.get(home, {}).get("scale", module.scale))
     node = nir.Scale(scale=np.broadcast_to(np.asarray(scale, np.float32), site.shape_in).copy())
-    content = {"learn": module.learn_scale}
+    content = {"learn": module.learn_scale, **({"shape": list(scale.shape)} if scale.ndim else {})}
     return metadata.write(node, {**content, "factor": float(scale)} if scale.ndim == 0 else content)

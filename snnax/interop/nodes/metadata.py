@@ -52,7 +52,7 @@ def read(node: nir.NIRNode, name: str = "") -> dict[str, Any]:
 
 
 def write_spec(node: nir.NIRNode, spec: NeuronSpec, dt: float) -> Any:
-    """Attach all of a neuron's spec except recurrent weights, which are nodes of their own."""
+    """Attach all of a neuron's spec except weights, which are nodes, or the node's arrays."""
     scalars = {k: float(v) for k, v in spec.values.items() if np.ndim(v) == 0}
     arrays = {k: v for k, v in spec.values.items() if np.ndim(v) > 0}
     content = {
@@ -65,6 +65,8 @@ def write_spec(node: nir.NIRNode, spec: NeuronSpec, dt: float) -> Any:
         "scalars": scalars,
         "arrays": sorted(arrays),
     }
+    if spec.sizes:
+        content["sizes"] = spec.sizes
     return write(node, content, arrays)
 
 
@@ -85,6 +87,8 @@ def read_spec(node: nir.NIRNode, name: str = "") -> NeuronSpec | None:
             options=dict(content["options"]),
             surrogate=(surrogate[0], dict(surrogate[1])) if surrogate else None,
             quantizer=tuple(levels) if levels else None,
+            sizes={k: tuple(v) if isinstance(v, list) else v for k, v in content.get("sizes", {}).items()},
+            weights={k: np.asarray(v) for k, v in getattr(node, "arrays", {}).items()},
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise NIRFileError(f"node {name!r}: its snnax metadata lacks or garbles {error}.") from error

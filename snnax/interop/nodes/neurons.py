@@ -10,6 +10,7 @@ Synaptic   CubaLIF     tau_syn, tau_mem as above, w_in = 1/(1-alpha), r = 1/(1-b
 RLeaky     LIF         and a node for the recurrent weights on a loop
 RSynaptic  CubaLIF     and a node for the recurrent weights on a loop
 Alpha      extension   no linear subgraph of NIR nodes resets as Alpha does
+others     extension   see :data:`snnax.interop.nodes.spec.SIZES`
 =========  ==========  =====================================================================
 """
 
@@ -25,31 +26,41 @@ from snnax.errors import ConversionError
 from snnax.interop.conventions import decay_from_tau, gain, tau_from_decay
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.nodes.spec import SIZES, NeuronSpec
 
 NIR_NEURONS = (nir.LIF, nir.CubaLIF, nir.IF)
 Shape = tuple[int, ...] | None
 
 
-def node_from_spec(name: str, spec: NeuronSpec, shape: Shape, dt: float) -> nir.NIRNode:
-    """The NIR node of a neuron layer; ``shape`` is one sample's, channels first (``None``: leave scalars).
+def node_from_spec(
+    name: str, spec: NeuronSpec, shape: Shape, dt: float, shape_out: Shape = None
+) -> nir.NIRNode:
+    """The NIR node of a neuron layer.
+
+    Args:
+        name: of the node, for errors.
+        spec: the neuron.
+        shape: shape of one sample that enters, channels first (``None``: leave scalars).
+        dt: time step in seconds.
+        shape_out: shape of one sample that leaves, if it is another.
 
     Raises:
         ConversionError: for parameters that are not numbers, or do not fit the shape.
     """
-    for key, value in spec.values.items():
+    for key, value in {**spec.values, **spec.weights}.items():
         if not np.isfinite(value).all():
             raise ConversionError(name, f"{key} is not finite", "Train again or set it to a number.")
     bare = replace(spec, recurrent={})
-    if spec.kind == "Alpha":
-        return _extension(bare, shape, dt)
+    if spec.kind == "Alpha" or spec.kind in SIZES:
+        return _extension(bare, shape, dt, shape_out)
     write = _cuba_lif if spec.kind in ("Synaptic", "RSynaptic") else _lif
     node = write(name, spec, shape, dt)
     return _extension(bare, shape, dt) if node is None else metadata.write_spec(node, bare, dt)
 
 
-def _extension(spec: NeuronSpec, shape: Shape, dt: float) -> Extension:
-    return metadata.write_spec(Extension(spec.kind, shape_in=shape, shape_out=shape), spec, dt)
+def _extension(spec: NeuronSpec, shape: Shape, dt: float, shape_out: Shape = None) -> Extension:
+    node = Extension(spec.kind, dict(spec.weights), shape_in=shape, shape_out=shape_out or shape)
+    return metadata.write_spec(node, spec, dt)
 
 
 def _full(name: str, what: str, value: np.ndarray, shape: Shape, dtype: Any) -> np.ndarray:

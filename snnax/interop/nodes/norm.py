@@ -12,6 +12,7 @@ from snnax.interop.nodes import metadata
 from snnax.interop.nodes.conv import settle_types
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
+from snnax.timed_layers import BatchNormTT1d, BatchNormTT2d
 
 _PARAMS = {"weight": "scale", "bias": "bias"}
 _STATS = {"running_mean": "mean", "running_var": "var"}
@@ -50,6 +51,33 @@ def write_norm(module: nn.BatchNorm, variables: Variables, site: Site) -> nir.NI
     )
     options = {"eps": float(module.epsilon), "momentum": round(1.0 - float(module.momentum), 12)}
     return Extension("BatchNorm", arrays, options, site.shape_in, site.shape_out)
+
+
+@builds("BatchNormTT")
+def build_timed_norm(node: Extension, site: Site) -> Built:
+    """One normalisation for each time step, which counts its steps."""
+    steps, channels = node.arrays["running_mean"].shape
+    if (channels,) != site.shape_in[:1]:
+        raise ShapeError(f"{site.name!r} normalises {channels} channels, its input has {site.shape_in[0]}.")
+    variables: Variables = {"batch_stats": {_STATS[k]: jnp.asarray(node.arrays[k]) for k in _STATS}}
+    if "weight" in node.arrays:
+        variables["params"] = {"scale": jnp.asarray(node.arrays["weight"])}
+    kind = BatchNormTT2d if len(site.shape_in) == 3 else BatchNormTT1d
+    module = kind(
+        channels, steps, node.options["eps"], node.options["momentum"], "weight" in node.arrays,
+        use_running_average=True,
+    )  # fmt: skip
+    return Built(module, variables, site.shape_in)
+
+
+@writes(BatchNormTT1d, BatchNormTT2d)
+def write_timed_norm(module: BatchNormTT1d, variables: Variables, site: Site) -> nir.NIRNode:
+    """Extension with torch's names, one row for each step."""
+    arrays = {k: np.asarray(variables["batch_stats"][v]) for k, v in _STATS.items()}
+    if module.affine:
+        arrays["weight"] = np.asarray(variables["params"]["scale"])
+    options = {"eps": float(module.eps), "momentum": float(module.momentum)}
+    return Extension("BatchNormTT", arrays, options, site.shape_in, site.shape_out)
 
 
 @builds("Dropout")

@@ -14,8 +14,15 @@ STATES: dict[str, tuple[str, ...]] = {
     "Alpha": ("syn_exc", "syn_inh", "mem"),
     "RLeaky": ("mem",),
     "RSynaptic": ("syn", "mem"),
+    "DeltaLeaky": ("mem",),
+    "SLSTM": ("syn", "mem"),
+    "SConv2dLSTM": ("syn", "mem"),
+    "StateLeaky": ("mem",),
+    "LinearLeaky": ("mem",),
+    "LeakyParallel": ("mem",),
+    "AssociativeLeaky": ("state",),
 }
-"""States that each neuron returns after its spikes, in order."""
+"""States that each neuron keeps, in the order in which it returns them after its spikes."""
 
 VALUES: dict[str, tuple[str, ...]] = {
     "Leaky": ("beta", "threshold", "graded_spikes_factor"),
@@ -24,8 +31,32 @@ VALUES: dict[str, tuple[str, ...]] = {
     "Alpha": ("alpha", "beta", "threshold"),
     "RLeaky": ("beta", "threshold"),
     "RSynaptic": ("alpha", "beta", "threshold"),
+    "DeltaLeaky": ("beta", "delta_threshold"),
+    "SLSTM": ("threshold",),
+    "SConv2dLSTM": ("threshold",),
+    "StateLeaky": ("beta", "threshold", "graded_spikes_factor"),
+    "LinearLeaky": ("beta", "threshold", "graded_spikes_factor"),
+    "LeakyParallel": ("threshold", "graded_spikes_factor"),
+    "AssociativeLeaky": (),
 }
 """Numbers that each neuron's equation takes."""
+
+SIZES: dict[str, tuple[str, ...]] = {
+    "DeltaLeaky": (),
+    "SLSTM": ("input_size", "hidden_size", "bias"),
+    "SConv2dLSTM": ("in_channels", "out_channels", "kernel_size", "bias", "max_pool", "avg_pool"),
+    "StateLeaky": ("channels", "kernel_truncation_steps"),
+    "LinearLeaky": ("in_features", "out_features", "bias", "kernel_truncation_steps"),
+    "LeakyParallel": ("input_size", "hidden_size", "beta", "bias", "weight_hh_enable"),
+    "AssociativeLeaky": ("in_dim", "d_value", "d_key", "num_spiking_neurons", "use_q_projection"),
+}
+"""Layers with weights, sizes or a rule of firing of their own, and their arguments that are no numbers to tune.
+
+They travel as extension nodes: a NIR neuron has one input for each of its neurons, and a threshold.
+"""
+
+SEQUENCES = ("StateLeaky", "LinearLeaky", "LeakyParallel", "AssociativeLeaky")
+"""Layers of which snnTorch runs all time steps at once, on ``[T, B, N]``."""
 
 OPTIONS: dict[str, Any] = {
     "reset_mechanism": "subtract",
@@ -49,6 +80,8 @@ class NeuronSpec:
         surrogate: name and arguments of the surrogate; ``None`` is the default, ``atan(alpha=2)``.
         recurrent: recurrent weights in torch's layout: ``{"weight", "bias"}`` or ``{"V"}``.
         quantizer: levels of the state quantizer, or ``None``.
+        sizes: arguments in :data:`SIZES`.
+        weights: weights of such a layer by snnTorch's names, in torch's layout.
     """
 
     kind: str
@@ -58,6 +91,8 @@ class NeuronSpec:
     surrogate: tuple[str, dict[str, Any]] | None = None
     recurrent: dict[str, np.ndarray] = field(default_factory=dict)
     quantizer: tuple[float, ...] | None = None
+    sizes: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
         """Numbers and options by name: ``spec.beta``, ``spec.reset_delay``; ``None`` for a number it lacks."""

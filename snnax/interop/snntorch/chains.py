@@ -36,7 +36,7 @@ class Chains:
     @property
     def longest(self) -> int:
         """Calls in the longest chain: the number of steps."""
-        return max(map(len, self._chains))
+        return max(map(len, self._chains), default=1)
 
     @property
     def starts(self) -> list[Op]:

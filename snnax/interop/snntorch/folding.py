@@ -143,6 +143,13 @@ def _find_layout(recording: Recording, live: list[Op], sample: Value) -> tuple[L
             f"the sample of {recording.label} has shape {sample.shape}, which has no batch axis. "
             "Pass one step as [B, ...], or a sequence as [T, B, ...]: x[None] adds a batch of one."
         )
+    if any(op.kind == "sequence" for op in live):
+        if len(sample.shape) < 3:
+            raise ShapeError(
+                f"the sample of {recording.label} has shape {sample.shape}; its parallel neurons take a sequence "
+                "[T, B, N]: x[:, None] adds a batch of one."
+            )
+        return Layout.TIME_FIRST, Layouts(live, Layout.TIME_FIRST, sample.shape[1])
     raw = {sample.op}
     for op in live:
         if op.kind != "neuron" and op.inputs and all(v.op in raw for v in op.inputs):

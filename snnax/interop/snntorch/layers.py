@@ -7,6 +7,7 @@ from typing import Any
 
 import nir
 import numpy as np
+import snntorch
 import torch
 from torch import nn
 
@@ -14,8 +15,10 @@ from snnax.errors import ConversionError
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.conv import pads_of, settle_types, sizes, text
 from snnax.interop.nodes.extension import Extension
+from snnax.interop.nodes.linear import small_scale
 from snnax.interop.nodes.registry import Site
-from snnax.interop.snntorch.neurons import array
+from snnax.interop.snntorch import timed
+from snnax.interop.snntorch.cells import array
 
 POOLS = ("AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d")
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -31,22 +34,6 @@ class Reshape(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Reshape ``[B, ...]``."""
         return x.reshape(x.shape[0], *self.shape)
-
-
-class ScaleBy(nn.Module):
-    """``scale * x``, elementwise."""
-
-    def __init__(self, scale: Any, learn: bool) -> None:
-        super().__init__()
-        value = torch.as_tensor(scale)
-        if learn:
-            self.scale = nn.Parameter(value)
-        else:
-            self.register_buffer("scale", value, persistent=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scale ``[B, ...]``."""
-        return x * self.scale
 
 
 def node_from_layer(module: nn.Module, site: Site) -> nir.NIRNode | None:
@@ -69,7 +56,11 @@ def node_from_layer(module: nn.Module, site: Site) -> nir.NIRNode | None:
     if kind in POOLS or type(module) in (nn.LPPool1d, nn.LPPool2d):
         return _pool(module, site)
     if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
-        return _norm(module, site)
+        return norm_from_torch(module, site)
+    if isinstance(module, nn.ModuleList):
+        return timed.norms_from_torch(module, site, norm_from_torch)
+    if isinstance(module, snntorch.GradedSpikes | timed.ScaleBy):
+        return timed.scale_from_torch(module, site)
     if isinstance(module, nn.Flatten | nn.Unflatten) or kind == "Reshape":
         return _shape(module, site)
     raise ConversionError(
@@ -143,7 +134,12 @@ def _pool(module: Any, site: Site) -> nir.NIRNode:
     return node
 
 
-def _norm(module: Any, site: Site) -> nir.NIRNode:
+def norm_from_torch(module: Any, site: Site) -> Extension:
+    """The extension node of a batch normalisation.
+
+    Raises:
+        ConversionError: if it keeps no running statistics.
+    """
     if module.running_mean is None:
         raise ConversionError(
             site.name,
@@ -248,7 +244,8 @@ def _scale_layer(node: nir.Scale, site: Site) -> nn.Module:
     scale = np.asarray(node.scale)
     factor = content.get("factor")
     one = factor is not None and np.allclose(scale, factor)
-    return ScaleBy(torch.tensor(factor) if one else _tensor(scale), bool(content.get("learn", False)))
+    small = torch.tensor(factor) if one else _tensor(small_scale(scale, content.get("shape")))
+    return timed.ScaleBy(small, bool(content.get("learn", False)))
 
 
 _LAYERS: dict[str, Callable[[Any, Site], nn.Module]] = {
@@ -258,6 +255,7 @@ _LAYERS: dict[str, Callable[[Any, Site], nn.Module]] = {
     "Conv2d": _conv_layer,
     **dict.fromkeys((*POOLS, "SumPool1d", "SumPool2d"), _pool_layer),
     "BatchNorm": _norm_layer,
+    "BatchNormTT": lambda node, site: timed.norms_layer(node, site, _norm_layer),
     "Dropout": lambda node, site: nn.Dropout(node.options["p"]),
     "Flatten": _flatten_layer,
     "Reshape": lambda node, site: Reshape(tuple(node.options["shape"])),

@@ -87,6 +87,12 @@ class Layouts:
                 f"the neuron is given all time steps at once, {first.value}",
                 "Loop over time: for t in range(x.size(0)): spk, mem = lif(x[t], mem).",
             )
+        if op.kind == "sequence" and first != Layout.TIME_FIRST:
+            raise ConversionError(
+                op.name,
+                f"{type(op.module).__name__} takes all time steps at once, [T, B, N], and is given {first.value}",
+                "Give it the whole sequence, outside of any loop over time.",
+            )
         if op.kind in ("index", "slice"):
             return self._picked(op, first)
         if op.kind == "transpose":

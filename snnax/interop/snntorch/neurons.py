@@ -12,14 +12,11 @@ import torch
 from torch import nn
 
 from snnax.errors import ConversionError
-from snnax.interop.nodes.spec import OPTIONS, STATES, VALUES, NeuronSpec
+from snnax.interop.nodes.spec import OPTIONS, SEQUENCES, SIZES, STATES, VALUES, NeuronSpec
+from snnax.interop.snntorch import cells
+from snnax.interop.snntorch.cells import array
 
 _UPDATES = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
-
-
-def array(tensor: Any) -> np.ndarray:
-    """A tensor as a NumPy array of its own memory, so that later training does not change it."""
-    return np.array(torch.as_tensor(tensor).detach().cpu().numpy())
 
 
 def spec_from_torch(name: str, module: nn.Module, output: bool) -> NeuronSpec:
@@ -34,8 +31,11 @@ def spec_from_torch(name: str, module: nn.Module, output: bool) -> NeuronSpec:
             name, f"{type(module).__module__}.{kind} is not a neuron that snnax converts",
             f"Convertible are snntorch's own {', '.join(VALUES)}; subclasses may compute anything.",
         )  # fmt: skip
+    cells.check_cell(name, module)
     values = {key: array(getattr(module, key)) for key in VALUES[kind]}
+    values.update(cells.values_of(name, module))
     learn = [k for k in VALUES[kind] if isinstance(getattr(module, k), nn.Parameter)]
+    learn += cells.learned_of(module)
     if kind == "Lapicque" and isinstance(module.beta, nn.Parameter):
         raise ConversionError(
             name, "learn_beta=True, which in snnTorch 1.0.0 trains nothing: R and C stay what they were",
@@ -52,12 +52,21 @@ def spec_from_torch(name: str, module: nn.Module, output: bool) -> NeuronSpec:
     if kind == "RSynaptic":
         # snnTorch 1.0.0 computes the same with either value; see its forward
         options["reset_delay"] = True
-    options["reset_mechanism"] = _reset_mechanism(name, module)
-    options["output"] = bool(output or module.output)
-    surrogate = None if module.surrogate_disable else _surrogate(name, module.spike_grad)
-    return NeuronSpec(
-        kind, values, tuple(learn), options, surrogate, recurrent, _levels(name, module.state_quant)
-    )
+    if kind == "DeltaLeaky":
+        options = {"output": bool(output or module.output)}  # the others do nothing there
+    elif kind not in SEQUENCES:
+        options["reset_mechanism"] = _reset_mechanism(name, module)
+        options["output"] = bool(output or module.output)
+    else:
+        options["reset_mechanism"] = "none"
+        if kind in ("StateLeaky", "LinearLeaky"):
+            options["output"] = bool(module.output)
+    fixed = module.surrogate_disable or kind == "AssociativeLeaky"
+    surrogate = None if fixed else _surrogate(name, module.spike_grad)
+    levels = None if kind == "DeltaLeaky" else _levels(name, getattr(module, "state_quant", False))
+    sizes = cells.sizes_of(module) if kind in SIZES else {}
+    weights = cells.weights_of(module)
+    return NeuronSpec(kind, values, tuple(learn), options, surrogate, recurrent, levels, sizes, weights)
 
 
 def _reset_mechanism(name: str, module: Any) -> str:
@@ -92,6 +101,8 @@ def _closure(function: Any) -> dict[str, Any]:
 
 def _surrogate(name: str, function: Any) -> tuple[str, dict[str, Any]]:
     """Name and arguments of a function that ``snntorch.surrogate`` made."""
+    if getattr(function, "__self__", None) is snntorch.LeakyParallel.ATan:
+        return "atan", {"alpha": 2.0}
     maker = getattr(function, "__qualname__", "").split(".")[0]
     known = getattr(snntorch.surrogate, maker, None)
     if (
@@ -129,6 +140,8 @@ def neuron_from_spec(name: str, spec: NeuronSpec, *, init_hidden: bool = True) -
     """
     kind = getattr(snntorch, spec.kind)
     accepted = set(inspect.signature(kind.__init__).parameters)
+    if spec.kind == "DeltaLeaky":
+        accepted |= set(inspect.signature(snntorch.Leaky.__init__).parameters)
     arguments: dict[str, Any] = {"init_hidden": init_hidden, "output": spec.output}
     for key in OPTIONS:
         if key in accepted and key in spec.options:
@@ -156,6 +169,8 @@ def neuron_from_spec(name: str, spec: NeuronSpec, *, init_hidden: bool = True) -
         arguments["spike_grad"] = getattr(snntorch.surrogate, spec.surrogate[0])(**_arguments(spec.surrogate))
     if spec.quantizer is not None:
         arguments["state_quant"] = _quantizer(spec.quantizer)
+    if spec.kind in SIZES and spec.kind != "DeltaLeaky":
+        return cells.cell_from_spec(name, spec, arguments, init_hidden)
     if not spec.recurrent:
         return kind(**arguments)
     return _recurrent(kind, spec, arguments)
@@ -194,4 +209,4 @@ def _recurrent(kind: Any, spec: NeuronSpec, arguments: dict[str, Any]) -> nn.Mod
 
 def has_states(module: nn.Module) -> bool:
     """True for the neurons that can be converted."""
-    return type(module).__name__ in STATES and isinstance(module, snntorch.SpikingNeuron)
+    return type(module).__name__ in STATES and type(module).__module__.startswith("snntorch.")

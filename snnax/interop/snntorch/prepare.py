@@ -15,7 +15,10 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
 from snnax.errors import ArgumentError, ConversionError, TrainingModeError
+from snnax.interop.nodes.spec import SEQUENCES
+from snnax.interop.snntorch.cells import check_cell
 from snnax.interop.snntorch.step_graph import STATE_NAMES
+from snnax.interop.snntorch.timed import TimedNorm
 
 _REPLACEABLE = {"__init__", "__repr__", "extra_repr", "reset_hidden", "detach_hidden"}
 
@@ -44,8 +47,9 @@ def neuron_kind(module: nn.Module) -> str:
 def check_neuron(name: str, module: nn.Module) -> None:
     """Refuse a neuron whose step is not one of the known equations."""
     kind = neuron_kind(module)
-    if kind not in STATE_NAMES:
-        known = ", ".join(STATE_NAMES)
+    check_cell(name, module)
+    if kind not in STATE_NAMES and kind not in SEQUENCES:
+        known = ", ".join((*STATE_NAMES, *SEQUENCES))
         raise ConversionError(name, f"neuron class {kind} cannot be converted", f"Use one of: {known}.")
     for cls in type(module).__mro__:
         if cls.__module__.startswith("snntorch."):
@@ -66,7 +70,25 @@ def check_neuron(name: str, module: nn.Module) -> None:
 
 def neurons_of(net: nn.Module) -> dict[str, nn.Module]:
     """All snnTorch neurons of ``net`` by module path."""
-    return {name: m for name, m in net.named_modules() if isinstance(m, snntorch.SpikingNeuron)}
+    return {name: m for name, m in net.named_modules() if is_neuron(m)}
+
+
+def is_neuron(module: nn.Module) -> bool:
+    """True for snnTorch's neurons, whether or not they are of its class ``SpikingNeuron``."""
+    return isinstance(module, snntorch.SpikingNeuron | snntorch.LeakyParallel)
+
+
+def is_sequence(module: nn.Module) -> bool:
+    """True for the neurons that take all time steps at once."""
+    return is_neuron(module) and neuron_kind(module) in SEQUENCES
+
+
+def state_shape(module: nn.Module, current: Tensor) -> tuple[int, ...]:
+    """Shape of a neuron's states on an input."""
+    parts: Any = module
+    if isinstance(module, snntorch.SConv2dLSTM):
+        return (len(current), parts.out_channels, *current.shape[2:])
+    return tuple(current.shape)
 
 
 def check_mode(net: nn.Module) -> None:
@@ -116,13 +138,17 @@ def copy_net(net: nn.Module) -> nn.Module:
             if not tensor.is_leaf:
                 memo[id(tensor)] = tensor.detach().clone()
     try:
-        return copy.deepcopy(net, memo)
+        twin = copy.deepcopy(net, memo)
     except Exception as error:
         raise ConversionError(
             type(net).__name__,
             f"the network cannot be copied: {error}",
             "Remove the attribute that copy.deepcopy(net) refuses.",
         ) from error
+    for module in twin.modules():
+        if isinstance(module, TimedNorm):
+            module.reset()
+    return twin
 
 
 def tensors_of(module: nn.Module) -> Iterator[Tensor]:
@@ -141,8 +167,14 @@ def _tensors(things: list[Any]) -> Iterator[Tensor]:
 
 
 def reset_states(neurons: dict[str, nn.Module], dtype: torch.dtype) -> None:
-    """Put every known neuron into the state before its first call: empty tensors, which it reads as zeros."""
+    """Put every known neuron into the state before its first call: empty tensors, which it reads as zeros.
+
+    DeltaLeaky does not; it gets a zero that broadcasts.
+    """
     for module in neurons.values():
+        if isinstance(module, snntorch.DeltaLeaky):
+            module.mem = module.mem_prev = torch.zeros((), dtype=dtype, device=module.threshold.device)
+            continue
         for state in STATE_NAMES.get(neuron_kind(module), ()):
             old = module._buffers[state]
             device = None if old is None else old.device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import nir
@@ -13,6 +14,7 @@ from snnax.interop import conventions
 from snnax.interop.exporting import fold_norms
 from snnax.interop.importing import from_nir
 from snnax.interop.nodes import metadata
+from snnax.interop.nodes.cells import shape_out, state_shape
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.neurons import node_from_spec
 from snnax.interop.nodes.recurrent import split
@@ -90,6 +92,7 @@ class _Reader:
     Attributes:
         terms: for each value the NIR nodes whose sum it is, in the order in which they are added.
         layers: layer that a node stands for, where their names differ (recurrent neurons).
+        states: shape of each neuron's states.
         used: neurons whose states are used as signals or returned.
     """
 
@@ -103,6 +106,7 @@ class _Reader:
         self.shapes: dict[str, tuple[int, ...]] = {INPUT: step.input_shape}
         self.terms: dict[Source, list[str]] = {Source(INPUT): [INPUT]}
         self.layers: dict[str, str] = {}
+        self.states: dict[str, tuple[int, ...]] = {}
         self.used = self._used_states()
 
     def _used_states(self) -> set[str]:
@@ -134,7 +138,7 @@ class _Reader:
             return self.terms[Source(source.node)]
         (neuron,) = self.terms[Source(source.node)]
         name = f"{source.node}.{source.port}"
-        shape = self.shapes[neuron]
+        shape = self.states[source.node]
         self._put(
             name,
             Extension("State", options={"state": source.port}, shape_in=shape, shape_out=shape),
@@ -186,14 +190,19 @@ class _Reader:
         terms = self._in(node)
         module: Any = node.module
         spec = spec_from_torch(node.name, module, node.name in self.used)
+        entry = self.shapes[terms[0]]
+        if "channels" in spec.sizes:
+            spec = replace(spec, sizes={**spec.sizes, "channels": entry[0]})
+        self.states[node.name] = state_shape(spec, entry, node.shape)
         if node.shared_with is not None and spec.learn:
             raise ConversionError(
                 node.name, f"the neuron {node.shared_with!r} is used twice and learns {', '.join(spec.learn)}",
                 "Give each layer a neuron of its own.",
             )  # fmt: skip
-        site = Site(node.name, self.shapes[terms[0]], node.shape, self.dt)
+        site = Site(node.name, entry, node.shape, self.dt)
         if not spec.recurrent:
-            self._put(node.name, node_from_spec(node.name, spec, node.shape, self.dt), terms)
+            made = node_from_spec(node.name, spec, entry, self.dt, shape_out(node.name, spec, entry))
+            self._put(node.name, made, terms)
             self.terms[Source(node.name)] = [node.name]
             return
         neuron, weights = split(spec, site)

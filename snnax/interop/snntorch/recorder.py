@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import snntorch
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -15,9 +14,10 @@ from torch.overrides import TorchFunctionMode
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.snntorch.function_calls import tensors_in
 from snnax.interop.snntorch.functions import handle
-from snnax.interop.snntorch.prepare import check_neuron, neuron_kind
+from snnax.interop.snntorch.prepare import check_neuron, is_neuron, is_sequence, neuron_kind, state_shape
 from snnax.interop.snntorch.records import Ledger, Value
 from snnax.interop.snntorch.step_graph import STATE_NAMES
+from snnax.interop.snntorch.timed import ScaleBy, TimedNorm
 
 _RANKS = {
     "Conv1d": (3, "(B, {0.in_channels}, L)"),
@@ -31,6 +31,10 @@ _RANKS = {
     "LPPool2d": (4, "(B, C, H, W)"),
     "Linear": (None, "(B, {0.in_features})"),
     "BatchNorm1d": (None, "(B, {0.num_features})"),
+    "SConv2dLSTM": (4, "(B, {0.in_channels}, H, W)"),
+    "StateLeaky": (3, "(T, B, N), all time steps at once"),
+    "LinearLeaky": (3, "(T, B, {0.linear.in_features}), all time steps at once"),
+    "AssociativeLeaky": (3, "(T, B, {0.to_v.in_features}), all time steps at once"),
 }
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
@@ -68,15 +72,15 @@ class Recorder(TorchFunctionMode):
     def attach(self, net: nn.Module) -> None:
         """Make the modules of ``net``, a copy that is thrown away, report their calls."""
         for name, module in net.named_modules():
-            if isinstance(module, nn.ModuleList | nn.ModuleDict):
+            if isinstance(module, nn.ModuleList | nn.ModuleDict) and not isinstance(module, TimedNorm):
                 continue
             name, forward = name or self.where, module.forward
-            if isinstance(module, snntorch.SpikingNeuron):
-                call = self._call_neuron
+            if is_neuron(module):
+                call = self._call_sequence if is_sequence(module) else self._call_neuron
             else:
                 call = self._call_leaf if is_leaf(module) else self._call_through
             vars(module)["forward"] = _bind(call, name, module, forward)
-            if isinstance(module, snntorch.SpikingNeuron):
+            if is_neuron(module):
                 for state in STATE_NAMES.get(neuron_kind(module), ()):
                     tensor = module._buffers[state]
                     if tensor is not None:
@@ -148,37 +152,54 @@ class Recorder(TorchFunctionMode):
         current = given["input_"]
         names = STATE_NAMES[neuron_kind(module)]
         inputs = (self.signal(current, f"the input of {name!r}"),)
-        states = {s: self._state(name, module, s, given.get(s), current) for s in names}
+        states = {s: self._state(name, module, s, _one(given.get(s)), current) for s in names}
         with self._pause():
             result = self._guarded(name, module, forward, args, kwargs)
-        shape = tuple(current.shape)
+        spk = result if isinstance(result, Tensor) else result[0]
+        shape = tuple(spk.shape)
         op = self.ledger.add(
             "neuron", name, self.where, inputs=inputs, shape=shape, module=module, states=states
         )
         for port in names:
             state = getattr(module, port)
             self.ledger.bind(state, Value(op, port, tuple(state.shape)))
-        spk = result if isinstance(result, Tensor) else result[0]
-        self.ledger.bind(spk, Value(op, "spk", tuple(spk.shape)))
+        self.ledger.bind(spk, Value(op, "spk", shape))
+        return result
+
+    def _call_sequence(self, name: str, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
+        """A neuron that takes all time steps at once."""
+        check_neuron(name, module)
+        current = next(a for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
+        inputs = (self.signal(current, f"the input of {name!r}"),)
+        with self._pause():
+            result = self._guarded(name, module, forward, args, kwargs)
+        spk, *states = (result,) if isinstance(result, Tensor) else result
+        op = self.ledger.add(
+            "sequence", name, self.where, inputs=inputs, shape=tuple(spk.shape), module=module
+        )
+        self.ledger.bind(spk, Value(op, "spk", op.shape))
+        for state in states:
+            self.ledger.bind(state, Value(op, "mem", tuple(state.shape)))
         return result
 
     def _state(self, name: str, module: nn.Module, state: str, given: Any, current: Tensor) -> Value | None:
         """Where a neuron's state comes from; None if ``forward`` sets it to zero itself."""
         tensor = getattr(module, state) if given is None else given
         value = self.ledger.find(tensor)
+        expected = state_shape(module, current)
         if value is None:
-            if tensor.shape == current.shape and bool(torch.any(tensor != 0)):
+            if tensor.shape == expected and bool(torch.any(tensor != 0)):
                 raise ConversionError(
                     name,
                     f"its initial {state} is not zero",
                     "Start from zero: reset_mem() or no state at all.",
                 )
             return None
-        if value.op.kind == "neuron" and tensor.shape != current.shape:
+        if value.op.kind == "neuron" and tensor.shape != expected:
             raise ConversionError(
                 name,
-                f"its {state} has shape {tuple(tensor.shape)} and its input {tuple(current.shape)}, so that "
-                "snnTorch replaces it by zeros",
+                f"its {state} has shape {tuple(tensor.shape)} and not {expected}, so that snnTorch replaces it "
+                "by zeros",
                 "Give each layer its own state.",
             )
         return value
@@ -203,6 +224,8 @@ class Recorder(TorchFunctionMode):
 
 def is_leaf(module: nn.Module) -> bool:
     """True for a module that is one node: a layer of torch.nn or snnTorch whose ``forward`` is its own."""
+    if isinstance(module, TimedNorm | ScaleBy):
+        return True
     if isinstance(module, _CONTAINERS):
         return False
     for cls in type(module).__mro__:
@@ -219,6 +242,11 @@ def _bind(call: Callable[..., Any], *first: Any) -> Callable[..., Any]:
         return call(*first, *args, **kwargs)
 
     return forward
+
+
+def _one(state: Any) -> Any:
+    """DeltaLeaky is passed its membrane together with the one before, which it does not use."""
+    return state[0] if isinstance(state, tuple | list) and state else state
 
 
 def _hint(module: nn.Module) -> str:

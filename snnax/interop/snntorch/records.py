@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from snnax.errors import ConversionError
 
 Kind = Literal[
-    "arg", "state", "constant", "module", "neuron", "add", "scale", "reshape",
+    "arg", "state", "constant", "module", "neuron", "sequence", "add", "scale", "reshape",
     "transpose", "index", "slice", "stack", "cat", "unsupported",
 ]  # fmt: skip
 
@@ -151,7 +151,9 @@ class Recording:
 
     def live(self) -> list[Op]:
         """Operations on which an output or a neuron depends, in order of execution."""
-        todo = [v.op for v in values_in(self.result)] + [op for op in self.ops if op.kind == "neuron"]
+        todo = [v.op for v in values_in(self.result)] + [
+            op for op in self.ops if op.kind in ("neuron", "sequence")
+        ]
         seen: set[Op] = set()
         while todo:
             op = todo.pop()

@@ -9,6 +9,7 @@ from typing import Any
 
 import nir
 import numpy as np
+import snntorch
 import torch
 from torch import Tensor, nn
 
@@ -16,12 +17,15 @@ from snnax.errors import ArgumentError, ShapeError, SnnaxError
 from snnax.interop.snntorch.prepare import (
     check_mode,
     copy_net,
+    is_neuron,
+    is_sequence,
     isolated,
     neuron_kind,
     neurons_of,
     reset_states,
     unwrap,
 )
+from snnax.interop.snntorch.sequences import tap_sequence
 from snnax.interop.snntorch.step_graph import STATE_NAMES, StepGraph, StepNode
 from snnax.interop.trace import NodeTrace, Trace
 
@@ -94,7 +98,9 @@ class TorchSide:
             nodes[name].forced = torch.from_numpy(np.array(spikes)).to(frames)
         for path, module in neurons.items():
             uses = [node for node in nodes.values() if node.module is module]
-            if uses:
+            if uses and is_sequence(module):
+                tap_sequence(module, uses)
+            elif uses:
                 _tap(module, uses, num_steps, path in self._step.blocked)
         with isolated(neurons, frames.dtype):
             outputs = self._call(twin, frames, num_steps)
@@ -132,7 +138,7 @@ class TorchSide:
         return {n.name: _Node(n.name, neurons[paths[id(n.module)]]) for n in self._neuron_nodes()}
 
     def _neuron_nodes(self) -> list[StepNode]:
-        return [n for n in self._step.nodes if n.module is not None and neuron_kind(n.module) in STATE_NAMES]
+        return [n for n in self._step.nodes if n.module is not None and is_neuron(n.module)]
 
     def _call(self, twin: nn.Module, frames: Tensor, num_steps: int) -> tuple[np.ndarray, ...]:
         """Call the network once, or once for each step, and stack what it returns."""
@@ -140,7 +146,8 @@ class TorchSide:
         batch = frames.shape[0 if step.mode == "constant" else 1]
         args = [a.to(frames) if isinstance(a, Tensor) else a for a in step.args]
         for position, source in step.state_args:
-            args[position] = frames.new_zeros(batch, *step.node(source.node).shape)
+            pooled = isinstance(step.node(source.node).module, snntorch.SConv2dLSTM)
+            args[position] = frames.new_zeros(0 if pooled else (batch, *step.node(source.node).shape))
         try:
             if step.mode == "step":
                 return self._call_steps(twin, frames, args)

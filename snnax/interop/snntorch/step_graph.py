@@ -16,8 +16,11 @@ STATE_NAMES: dict[str, tuple[str, ...]] = {
     "Alpha": ("syn_exc", "syn_inh", "mem"),
     "RLeaky": ("spk", "mem"),
     "RSynaptic": ("spk", "syn", "mem"),
+    "DeltaLeaky": ("mem",),
+    "SLSTM": ("syn", "mem"),
+    "SConv2dLSTM": ("syn", "mem"),
 }
-"""States of each snnTorch neuron that can be traced, in the order of its ``forward``."""
+"""States of each snnTorch neuron that runs step by step, in the order of its ``forward``."""
 
 
 @dataclass(frozen=True)

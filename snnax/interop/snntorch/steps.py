@@ -70,6 +70,20 @@ def build_step(loop: Loop, t: int) -> Step:
     return Step(builder.nodes, tuple(map(builder.source, wanted)), builder.names, builder.chain_numbers)
 
 
+def timed_norms(loop: Loop) -> dict[str, nn.ModuleList]:
+    """Lists of batch normalisations of which each step uses its own, as ``snntorch.BatchNormTT1d`` makes them."""
+    used = {op.name for op in loop.live if op.kind == "module"}
+    lists = {
+        path: m for path, m in loop.modules.items() if isinstance(m, nn.ModuleList) and f"{path}.1" in used
+    }
+    return {
+        path: norms
+        for path, norms in lists.items()
+        if loop.num_steps > 1
+        and all(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.bias is None for m in norms)
+    }
+
+
 def difference(first: Step, other: Step, t: int) -> tuple[str, str, str] | None:
     """Node, problem and remedy if step ``t`` is not the same as step 0."""
     for a, b in zip(first.nodes, other.nodes, strict=False):
@@ -123,6 +137,7 @@ class _Builder:
         self._modules = loop.modules
         self._sources: dict[tuple[Op, str], Source] = {}
         self._taken = {INPUT, *loop.modules}
+        self._timed = timed_norms(loop)
         self._first_use: dict[int, str] = {}
 
     def at_step(self, value: Value) -> Value:
@@ -214,10 +229,15 @@ class _Builder:
             name = self._numbered(op.kind)
             self.nodes.append(StepNode(name, None, op.kind, inputs, shape, op.factor))
             self._sources[op, "out"] = Source(name)
+        elif op.kind == "sequence":
+            name = self._add(op.name, self._modules[op.name], inputs, shape)
+            self._sources.update({(op, port): Source(name, port) for port in ("spk", "mem")})
         else:
             functional = op.hint == "functional"
             name = self._numbered(op.name) if functional else op.name
-            name = self._add(name, op.module if functional else self._modules[op.name], inputs, shape)
+            if self._timed.get(name.rpartition(".")[0]) and name.endswith(f".{self._t}"):
+                name = name.rpartition(".")[0]
+            name = self._add(name, op.module if functional else self._modules[name], inputs, shape)
             self._sources[op, "out"] = Source(name)
 
     def _reshape(self, op: Op, inputs: tuple[Source, ...], shape: tuple[int, ...]) -> Source:

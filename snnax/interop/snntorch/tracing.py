@@ -187,11 +187,11 @@ def _owned(net: nn.Module, twin: nn.Module) -> dict[int, Tensor]:
         lambda m: m.named_parameters(remove_duplicate=False),
         lambda m: m.named_buffers(remove_duplicate=False),
     ]
-    return {
-        id(copied): original
-        for tensors in ours
-        for (_, copied), (_, original) in zip(tensors(twin), tensors(net), strict=True)
-    }
+    found = {}
+    for tensors in ours:
+        originals = dict(tensors(net))
+        found.update({id(t): originals[name] for name, t in tensors(twin) if name in originals})
+    return found
 
 
 def _values(result: Any, recorder: Recorder) -> Any:

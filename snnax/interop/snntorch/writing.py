@@ -12,9 +12,10 @@ from torch import nn
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.exporting import to_nir
 from snnax.interop.importing import Import
-from snnax.interop.nodes.spec import STATES, NeuronSpec
+from snnax.interop.nodes.spec import SEQUENCES, STATES, NeuronSpec
 from snnax.interop.snntorch.layers import layer_from_node
 from snnax.interop.snntorch.neurons import neuron_from_spec
+from snnax.interop.snntorch.timed import ScaleBy
 from snnax.layers import State
 from snnax.network.containers import Graph
 from snnax.network.topology import INPUT, OUTPUT, Plan
@@ -36,7 +37,8 @@ def to_snntorch(
 
     Returns:
         A network whose neurons keep their own state (``init_hidden=True``); reset it with
-        ``snntorch.utils.reset`` or each neuron's ``reset_mem()``.
+        ``snntorch.utils.reset`` or each neuron's ``reset_mem()``. With StateLeaky, LinearLeaky, LeakyParallel or
+        AssociativeLeaky it takes all time steps at once, ``[T, B, N]``, as these do.
 
     Raises:
         ConversionError: for what torch or snnTorch has no equal of.
@@ -64,6 +66,7 @@ def network_of(graph: nir.NIRGraph, dt: float | None = None) -> nn.Module:
             "snnTorch feeds spikes back inside RLeaky and RSynaptic only.",
         )  # fmt: skip
     parts = _parts(source)
+    _check_sequences(source.specs, parts)
     chain = _as_chain(parts, plan, source.model.outputs)
     return chain if chain is not None else PortedNetwork(parts, plan, source.model.outputs)
 
@@ -83,9 +86,27 @@ def _parts(source: Import) -> dict[str, nn.Module | State]:
     return parts
 
 
+def _check_sequences(specs: Mapping[str, NeuronSpec], parts: Mapping[str, Any]) -> None:
+    """Refuse what cannot stand beside neurons that take all time steps at once.
+
+    Raises:
+        ConversionError: for a neuron that runs step by step, and layers that would mix steps and samples.
+    """
+    whole = [name for name, spec in specs.items() if spec.kind in SEQUENCES]
+    if not whole:
+        return
+    for name, part in parts.items():
+        if name not in whole and not isinstance(part, nn.Linear | nn.Dropout | ScaleBy | State):
+            raise ConversionError(
+                name, f"a {type(part).__name__} works on one time step, and snnTorch's {specs[whole[0]].kind} "
+                f"{whole[0]!r} on all of them at once",
+                "Use snnax.Leaky(beta, reset_mechanism='none') in its place, or convert the two parts one by one.",
+            )  # fmt: skip
+
+
 def _with_output(spec: NeuronSpec, name: str, model: Graph) -> NeuronSpec:
     """In a chain the last neuron returns its states if the model does; elsewhere where they are read."""
-    if model.outputs is None:
+    if model.outputs is None or spec.kind in SEQUENCES:
         return spec
     ports = {port for node, port in model.outputs if node == name}
     read = any(isinstance(m, State) and (name, n) in model.edges for n, m in model.members().items())
@@ -106,6 +127,8 @@ def _as_chain(parts: Mapping[str, Any], plan: Plan, outputs: Any) -> nn.Sequenti
     if plan.sources[OUTPUT] != ((previous, False),) or len({id(p) for p in parts.values()}) != len(parts):
         return None
     last = parts[previous]
+    if any(type(part).__name__ == "DeltaLeaky" for part in parts.values()):
+        return None
     middle = [p for n, p in parts.items() if n != previous]
     if any(getattr(p, "output", False) for p in middle):
         return None
@@ -176,7 +199,10 @@ class PortedNetwork(nn.Module):
             return value
         if port == "out":
             return value[0]
-        return value[1 + _state_names(self.get_submodule(self._paths[name])).index(port)]
+        state = value[1 + _state_names(self.get_submodule(self._paths[name])).index(port)]
+        return (
+            state[0] if isinstance(state, tuple) else state
+        )  # DeltaLeaky adds its membrane of the step before
 
 
 def _load(made: nn.Module, into: nn.Module) -> nn.Module:

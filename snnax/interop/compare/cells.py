@@ -1,0 +1,177 @@
+"""Judging layers with weights of their own, each side by itself: LSTM cells, DeltaLeaky, parallel neurons.
+
+Their equations are not taken apart. Instead the layer of the reference runs again in float64 on what each side
+recorded: every single step from the states before it, or for neurons without reset the whole sequence. A side
+whose states lie further away than rounding allows does not compute that layer. How much that is, is measured:
+the same run in float32 shows the rounding errors of this layer on these numbers, and :data:`MARGIN` times the
+largest of them is granted.
+
+A spike that one side has and the other has not is explained if both sides compute the layer, and each fires
+where its own membrane is above threshold: then the threshold lies between two membranes that rounding parted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnax.interop.compare.layer import Layer, float_type
+from snnax.interop.compare.rounding import unit_roundoff
+from snnax.interop.compare.verdict import Verdict
+from snnax.interop.conventions import traces_first, traces_last
+from snnax.interop.nodes.flax_neurons import module_from_spec
+from snnax.interop.nodes.spec import SEQUENCES, NeuronSpec
+from snnax.interop.trace import NodeTrace
+
+Array = np.ndarray
+MARGIN = 32.0
+"""By how much rounding errors may exceed the largest one that was measured."""
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side's recording held to the layer.
+
+    Attributes:
+        off: a state is not what the layer computes.
+        astray: it fires where its membrane is not above threshold, or the other way round.
+        tie: it fires at the threshold.
+        bound: how far its membrane may be off ``[T, b, ...]``.
+    """
+
+    off: Array
+    astray: Array
+    tie: Array
+    bound: Array
+
+
+def judge_cell(layer: Layer, spec: NeuronSpec) -> Verdict:
+    """The verdict of a layer of :data:`snnax.interop.nodes.spec.SIZES`; see the module."""
+    spikes = [trace.spk.astype(np.float64) for trace in (layer.a, layer.b)]
+    currents = [trace.input.astype(np.float64) for trace in (layer.a, layer.b)]
+    shape = spikes[0].shape
+    sides = [_held(spec, trace) for trace in (layer.a, layer.b)]
+    gap = np.abs(currents[0] - currents[1])
+    bad_current = _per_sample(~(gap <= layer.bound), shape)
+    u = sum(unit_roundoff(float_type(t)) for t in (layer.a, layer.b))
+    flip = (spikes[0] != 0) != (spikes[1] != 0)
+    apart = np.abs(spikes[0] - spikes[1]) > 4 * u * np.abs(spikes[0]) + sides[0].bound
+    height = (spikes[0] != 0) & (spikes[1] != 0) & apart
+    wrong = sides[0].off | sides[1].off | sides[0].astray | sides[1].astray | height
+    tie = flip & (sides[0].tie | sides[1].tie)
+    if layer.horizon is not None:
+        steps = np.arange(shape[0]).reshape(-1, *(1,) * (len(shape) - 1))
+        bad_current &= steps < layer.horizon.reshape(1, -1, *(1,) * (len(shape) - 2))
+    unexplained = wrong | bad_current | tie
+    mismatch = flip | height
+    return Verdict(
+        mismatch=mismatch,
+        explained=mismatch & ~unexplained,
+        unexplained=unexplained,
+        bad_current=bad_current,
+        at_tie=tie,
+        mem_bound=np.maximum(sides[0].bound, sides[1].bound),
+        current_bound=_per_sample(np.broadcast_to(layer.bound, gap.shape), shape),
+    )
+
+
+def strays(spec: NeuronSpec, trace: NodeTrace) -> bool:
+    """True if a recording is not what the layer computes."""
+    side = _held(spec, trace)
+    return bool((side.off | side.astray).any())
+
+
+def _held(spec: NeuronSpec, trace: NodeTrace) -> _Side:
+    """One side's recording against the layer in float64."""
+    exact, rough = (_again(spec, trace, dtype) for dtype in (np.float64, np.float32))
+    u = unit_roundoff(float_type(trace))
+    shape = trace.spk.shape
+    off, bound = np.zeros(shape, bool), np.zeros(shape)
+    for name, state in trace.states.items():
+        if name not in exact:
+            continue
+        error = np.abs(exact[name] - rough[name]).max(initial=0.0) * (u / unit_roundoff(np.dtype(np.float32)))
+        allowed = MARGIN * error + 8 * u * np.abs(exact[name]).max(initial=0.0)
+        apart = ~(np.abs(state.astype(np.float64) - exact[name]) <= allowed)
+        off |= apart if apart.shape == shape else _per_sample(apart, shape)
+        bound = np.maximum(bound, allowed)
+    level, threshold, slack = _level(spec, trace, exact, bound)
+    fired = trace.spk.astype(np.float64) != 0
+    if level is None:
+        wrong = np.abs(trace.spk.astype(np.float64) - exact["spk"]) > bound
+        return _Side(off, wrong, np.zeros(shape, bool), bound)
+    tie = (level == threshold) & fired
+    astray = ((level > threshold) != fired) & (np.abs(level - threshold) > slack)
+    return _Side(off, astray, tie, bound)
+
+
+def _level(
+    spec: NeuronSpec, trace: NodeTrace, exact: dict[str, Array], bound: Array
+) -> tuple[Array | None, Array | float, Array | float]:
+    """What was compared with the threshold, the threshold, and how exactly that is known."""
+    dtype = float_type(trace)
+    threshold = np.asarray(spec.values.get("threshold", 1.0)).astype(dtype).astype(np.float64)
+    if spec.kind == "AssociativeLeaky":
+        return trace.states["state"].astype(np.float64), 1.0, 0.0
+    mem = trace.states["mem"].astype(np.float64)
+    if spec.kind == "DeltaLeaky":
+        change = np.abs(mem - np.concatenate([np.zeros_like(mem[:1]), mem[:-1]]))
+        limit = np.asarray(spec.values["delta_threshold"]).astype(dtype).astype(np.float64)
+        return change, limit, bound
+    if spec.kind in ("StateLeaky", "LinearLeaky") and not spec.options.get("output", True):
+        return None, threshold, 0.0
+    if spec.kind != "SConv2dLSTM":
+        return mem, threshold, 0.0
+    if spec.sizes["max_pool"]:
+        return _pooled(mem, trace.spk.shape, np.max), threshold, 0.0
+    return _pooled(mem, trace.spk.shape, np.mean), threshold, bound if spec.sizes["avg_pool"] else 0.0
+
+
+def _pooled(mem: Array, shape: tuple[int, ...], reduce: Any) -> Array:
+    """Windows of ``[T, b, C, H, W]`` that leave ``shape``; what is left over at the end is dropped."""
+    height, width = (n // m for n, m in zip(mem.shape[-2:], shape[-2:], strict=True))
+    cut = mem[..., : shape[-2] * height, : shape[-1] * width]
+    windows = cut.reshape(*shape[:3], shape[-2], height, shape[-1], width)
+    return np.asarray(reduce(windows, axis=(4, 6)))
+
+
+def _again(spec: NeuronSpec, trace: NodeTrace, dtype: Any) -> dict[str, Array]:
+    """States and spikes ``[T, b, ...]`` of the layer on what was recorded, channels first, as float64."""
+    x = traces_last(trace.input.astype(dtype))
+    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+        module, variables = module_from_spec(trace.name, spec, x.ndim - 2)
+        weights = jax.tree.map(lambda v: jnp.asarray(v, dtype), variables)
+        if spec.kind in SEQUENCES:
+            found = _run(module.clone(init_hidden=False), weights, jnp.asarray(x))
+            return {k: traces_first(np.asarray(v, np.float64)) for k, v in found.items()}
+        steps = x.shape[:2]
+        before = {name: _before(traces_last(state.astype(dtype))) for name, state in trace.states.items()}
+        hidden = {name: jnp.asarray(state.reshape(-1, *state.shape[2:])) for name, state in before.items()}
+        found = _run(module, {**weights, "hidden": hidden}, jnp.asarray(x.reshape(-1, *x.shape[2:])))
+        return {
+            name: traces_first(np.asarray(v, np.float64).reshape(*steps, *v.shape[1:]))
+            for name, v in found.items()
+        }
+
+
+def _before(states: Array) -> Array:
+    return np.concatenate([np.zeros_like(states[:1]), states[:-1]])
+
+
+@partial(jax.jit, static_argnums=0)
+def _run(module: Any, variables: Any, x: jax.Array) -> dict[str, jax.Array]:
+    recorded = module.apply(variables, x, mutable=["hidden", "record"])[1]["record"]
+    return {name: value for name, value in recorded.items() if name != "input"}
+
+
+def _per_sample(mask: Array, shape: tuple[int, ...]) -> Array:
+    """The largest entry of each sample and step, for all neurons of a layer of another shape."""
+    if mask.shape == shape:
+        return np.array(mask)
+    rows = mask.reshape(*mask.shape[:2], -1).max(-1)
+    return np.broadcast_to(rows.reshape(*rows.shape, *(1,) * (len(shape) - 2)), shape).copy()

@@ -1,0 +1,160 @@
+"""snnTorch's layers with weights of their own, as specs and back: LSTM cells, DeltaLeaky, parallel neurons."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import snntorch
+import torch
+from torch import nn
+
+from snnax.errors import ConversionError
+from snnax.interop.nodes.spec import SEQUENCES, SIZES, NeuronSpec
+
+WEIGHTS: dict[str, tuple[str, ...]] = {
+    "SLSTM": ("lstm_cell.weight_ih", "lstm_cell.weight_hh", "lstm_cell.bias_ih", "lstm_cell.bias_hh"),
+    "SConv2dLSTM": ("conv.weight", "conv.bias"),
+    "StateLeaky": ("tau",),
+    "LinearLeaky": ("tau", "linear.weight", "linear.bias"),
+    "LeakyParallel": ("rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0"),
+    "AssociativeLeaky": tuple(
+        f"to_{part}.{what}" for part in ("v", "k", "alpha", "q") for what in ("weight", "bias")
+    ),
+}
+"""Names of a layer's weights in its ``state_dict``; those that it lacks are left out."""
+
+
+def array(tensor: Any) -> np.ndarray:
+    """A tensor as a NumPy array of its own memory, so that later training does not change it."""
+    return np.array(torch.as_tensor(tensor).detach().cpu().numpy())
+
+
+def check_cell(name: str, module: nn.Module) -> None:
+    """Refuse the layers that snnTorch 1.0.0 computes differently from what they are.
+
+    Raises:
+        ConversionError: names the reason and the remedy.
+    """
+    parts: Any = module
+    if isinstance(module, snntorch.SLSTM) and parts.input_size != parts.hidden_size:
+        raise ConversionError(
+            name, f"snnTorch 1.0.0 forgets the state of an SLSTM at every step unless its sizes are equal; these are "
+            f"input_size={parts.input_size}, hidden_size={parts.hidden_size}, so it has no recurrence",
+            "snnax.SLSTM does recur: to give it these weights use interop.from_state_dict.",
+        )  # fmt: skip
+
+
+def sizes_of(module: Any) -> dict[str, Any]:
+    """The arguments of a layer that are sizes or switches, as JSON values."""
+    kind = type(module).__name__
+    if kind == "StateLeaky":
+        return {"channels": None, "kernel_truncation_steps": module.kernel_truncation_steps}
+    if kind == "LinearLeaky":
+        found = {k: getattr(module.linear, k) for k in ("in_features", "out_features")}
+        steps = module.kernel_truncation_steps
+        return {**found, "bias": module.linear.bias is not None, "kernel_truncation_steps": steps}
+    if kind == "LeakyParallel":
+        weight = module.rnn.weight_hh_l0.detach()
+        return {
+            "input_size": module.rnn.input_size,
+            "hidden_size": module.hidden_size,
+            "bias": bool(module.rnn.bias),
+            "beta": None if module.beta is None or module.beta.numel() != 1 else float(module.beta),
+            "weight_hh_enable": bool((weight != torch.diag(torch.diag(weight))).any()),
+        }
+    if kind == "AssociativeLeaky":
+        given = {k: getattr(module, k) for k in SIZES[kind][1:]}
+        return {"in_dim": module.to_v.in_features, **given}
+    found = {key: getattr(module, key) for key in SIZES[kind]}
+    if kind == "SConv2dLSTM":
+        for key in ("kernel_size", "max_pool", "avg_pool"):
+            found[key] = (int(found[key]),) * 2 if isinstance(found[key], int) else tuple(found[key])
+            found[key] = found[key] if all(found[key]) else 0
+    return found
+
+
+def weights_of(module: nn.Module) -> dict[str, np.ndarray]:
+    """The weights of a layer by the names in :data:`WEIGHTS`."""
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {k: array(tensors[k]) for k in WEIGHTS.get(type(module).__name__, ()) if k in tensors}
+
+
+def values_of(name: str, module: Any) -> dict[str, np.ndarray]:
+    """Numbers of a parallel layer whose attributes are not simply its arguments.
+
+    snnTorch multiplies the spikes of StateLeaky and LinearLeaky by the graded factor twice.
+    """
+    kind = type(module).__name__
+    if kind not in ("StateLeaky", "LinearLeaky"):
+        return {}
+    tau = array(module.tau).astype(np.float64)
+    if not (tau > 0).all():
+        raise ConversionError(
+            name, "its tau is not positive", "Restore a checkpoint from before training diverged."
+        )
+    factor = array(module.graded_spikes_factor)
+    return {"beta": (tau - 1) / tau, "graded_spikes_factor": factor * factor}
+
+
+def learned_of(module: Any) -> list[str]:
+    """What else is trained than the parameters with an argument's name."""
+    if isinstance(module, snntorch.StateLeaky):
+        return ["beta"] if isinstance(module.tau, nn.Parameter) else []
+    if isinstance(module, snntorch.LeakyParallel):
+        return ["beta"] if module.rnn.weight_hh_l0.requires_grad else []
+    return []
+
+
+def cell_from_spec(name: str, spec: NeuronSpec, arguments: dict[str, Any], init_hidden: bool) -> nn.Module:
+    """The snnTorch layer of a spec, with its weights.
+
+    Args:
+        name: of the layer, for errors.
+        spec: the layer.
+        arguments: numbers and choices as its constructor takes them.
+        init_hidden: the layer keeps its state, where it has the choice.
+
+    Raises:
+        ConversionError: for what snnTorch 1.0.0 computes differently.
+    """
+    kind: Any = getattr(snntorch, spec.kind)
+    sizes = {k: v for k, v in spec.sizes.items() if k != "weight_hh_enable"}
+    if spec.kind == "LeakyParallel":
+        sizes["beta"] = sizes.get("beta") if isinstance(sizes.get("beta"), float) else None
+    arguments = {**arguments, **sizes}
+    if spec.kind in ("StateLeaky", "LinearLeaky"):
+        factor = np.asarray(spec.values["graded_spikes_factor"])
+        if (factor < 0).any():
+            raise ConversionError(
+                name, "its graded_spikes_factor is negative, and snnTorch squares the factor of a parallel neuron",
+                "Put the sign into the weights of the next layer.",
+            )  # fmt: skip
+        arguments["graded_spikes_factor"] = torch.tensor(np.sqrt(factor), dtype=torch.float32)
+        dtype = torch.float64 if spec.weights.get("tau", np.float32(0)).dtype == np.float64 else torch.float32
+        arguments["beta"] = torch.tensor(spec.values["beta"], dtype=dtype)
+        if not spec.options.get("output", True):
+            arguments = {k: v for k, v in arguments.items() if k not in ("spike_grad", "surrogate_disable")}
+    if spec.kind == "StateLeaky":
+        arguments["channels"] = int(spec.sizes["channels"])
+    if spec.kind == "LeakyParallel":
+        arguments.update(weight_hh_enable=True, learn_beta="beta" in spec.learn)
+    if spec.kind not in SEQUENCES:
+        arguments["init_hidden"] = init_hidden
+    accepted = inspect.signature(kind.__init__).parameters
+    cell: nn.Module = kind(**{k: v for k, v in arguments.items() if k in accepted})
+    check_cell(name, cell)
+    _fill(cell, spec)
+    return cell
+
+
+def _fill(cell: Any, spec: NeuronSpec) -> None:
+    tensors = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+    with torch.no_grad():
+        for key, value in spec.weights.items():
+            given = torch.tensor(value, dtype=tensors[key].dtype)
+            if tensors[key].shape == given.shape:
+                tensors[key].copy_(given)
+            else:
+                tensors[key].data = given

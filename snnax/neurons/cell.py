@@ -1,0 +1,113 @@
+"""Any spiking network as a cell of ``flax.linen.RNN``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.core import unfreeze
+
+from snnax.errors import ArgumentError, StateError
+
+__all__ = ["SpikingCell"]
+
+
+class SpikingCell(nn.RNNCellBase):
+    """One time step of a network in flax's convention: ``carry, y = cell(carry, x)``.
+
+    The carry is the hidden state of all neurons, the tree that the collection ``hidden`` holds elsewhere, so
+    ``nn.RNN(SpikingCell(net))`` computes what :func:`snnax.unroll` computes. ``nn.RNN`` takes ``[B, T, ...]``,
+    or ``[T, B, ...]`` with ``time_major=True``, and knows ``initial_carry``, ``return_carry``,
+    ``seq_lengths`` and ``reverse``. ``unroll`` is faster where layers have no memory: it runs them on many
+    steps at once.
+
+    Variables other than ``params`` (``buffers``, ``batch_stats``) are read, not updated, and only if
+    ``nn.RNN(cell, variable_broadcast=("params", "buffers"))`` names them; per-neuron arrays that are not
+    learned need no such thing. Random layers need ``split_rngs={"params": False, "dropout": True}``.
+
+    Args:
+        net: any linen module whose neurons use ``init_hidden=True``.
+        feature_axes: axes of one sample: 1 for ``[B, N]``, 3 for images ``[B, H, W, C]``.
+        dtype: dtype of the initial carry: that of the input.
+
+    Raises:
+        ArgumentError: at construction, if ``net`` is no module or a neuron that takes its states as arguments.
+        StateError: the step changes the carry's dtype, or the carry is of another batch size.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
+        >>> net = snn.Sequential([nn.Dense(4), snn.Leaky(beta=0.9, init_hidden=True)])
+        >>> rnn = nn.RNN(snn.SpikingCell(net), return_carry=True)
+        >>> x = jnp.ones((8, 25, 3))  # [B, T, features]
+        >>> carry, spk = rnn.apply(rnn.init(jax.random.key(0), x), x)
+        >>> spk.shape, carry["layers_1"]["mem"].shape
+        ((8, 25, 4), (8, 4))
+
+    Compared with snnTorch: it has no such thing; Norse's ``SequentialState`` carries its state like this.
+    """
+
+    net: nn.Module
+    feature_axes: int = 1
+    dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        if not isinstance(self.net, nn.Module):
+            raise ArgumentError(f"SpikingCell({self.net!r}); expected a linen module, as snnax.Leaky.")
+        if getattr(self.net, "state_names", ()) and not getattr(self.net, "init_hidden", True):
+            kind = type(self.net).__name__
+            raise ArgumentError(
+                f"SpikingCell({kind}(...)) takes explicit states. In a cell it must keep its own: "
+                f"SpikingCell({kind}(..., init_hidden=True))."
+            )
+        super().__post_init__()
+
+    @property
+    def num_feature_axes(self) -> int:
+        """Axes of one sample; ``nn.RNN`` asks for it."""
+        return self.feature_axes
+
+    @nn.nowrap
+    def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Any:
+        """Hidden states of zeros for one step's input of ``input_shape``, ``(B, ...)``; ``rng`` is not used."""
+        net = self._unbound()
+        x = jax.ShapeDtypeStruct(input_shape, self.dtype)
+        keys = {"params": jax.random.key(0), **{name: jax.random.key(0) for name in self._random()}}
+        shapes = jax.eval_shape(net.init, keys, x).get("hidden", {})
+        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), unfreeze(shapes))
+
+    @nn.compact
+    def __call__(self, carry: Any, x: jax.Array) -> tuple[Any, Any]:
+        """One time step on ``x`` ``[B, ...]``; returns the new carry and what ``net`` returns."""
+        if self.is_initializing():
+            return carry, self.net(x)
+        variables = {c: v for c, v in self.net.variables.items() if c != "hidden"}
+        y, updates = self._unbound().apply(
+            {**variables, "hidden": carry},
+            x,
+            mutable=["hidden"],
+            rngs={name: self.make_rng(name) for name in self._random()},
+        )
+        after = unfreeze(updates).get("hidden", {})
+        before = {jnp.asarray(v).dtype for v in jax.tree.leaves(carry)}
+        if before != (found := {v.dtype for v in jax.tree.leaves(after)}):
+            raise StateError(
+                f"the carry has dtype {_names(before)}, after a step on {x.dtype} input {_names(found)}. "
+                f"Start from one that stays the same: SpikingCell(net, dtype=jnp.{_names(found)})."
+            )
+        return after, y
+
+    @nn.nowrap
+    def _unbound(self) -> nn.Module:
+        """A copy of ``net`` without variables, also if this cell is part of a network that is running."""
+        return self.net.clone(_deep_clone=True, _reset_names=True, name=None)
+
+    @nn.nowrap
+    def _random(self) -> list[str]:
+        return [name for name in (self.scope.rngs if self.scope is not None else {}) if name != "params"]
+
+
+def _names(dtypes: set[Any]) -> str:
+    return ", ".join(sorted(str(dtype) for dtype in dtypes))

@@ -1,0 +1,136 @@
+"""What neurons that take a whole sequence at once share."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any, ClassVar, Protocol, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from snnax.dynamics.firing import FiringRule, fire
+from snnax.errors import ArgumentError, ShapeError
+from snnax.neurons.base import SpikingNeuron
+from snnax.neurons.values import FrozenArray, Parameter
+
+__all__ = ["SequenceNeuron", "fan_in_bound", "uniform"]
+
+
+class _Arguments(Protocol):
+    init_hidden: bool
+    graded_spikes_factor: Parameter
+    learn_graded_spikes_factor: bool
+    device: None
+    dtype: Any
+
+
+class SequenceNeuron(SpikingNeuron):
+    """Base of the neurons that compute all time steps at once: no reset, so no step waits for a spike.
+
+    * ``init_hidden=False``: one call is a whole sequence from rest, ``[T, B, N]``. Nothing is kept.
+    * ``init_hidden=True``: one call is one time step, ``[B, N]``, and the state is in the collection ``hidden``,
+      as with every other neuron. This is what :func:`~snnax.unroll` runs, and what streams.
+
+    Both give the same spikes and states, to rounding. Nothing else distinguishes the two: the variables are the same.
+
+    Attributes:
+        sequence: marks these classes.
+    """
+
+    sequence: ClassVar[bool] = True
+    reset_mechanism: ClassVar[str] = "none"
+    inhibition: ClassVar[bool] = False
+
+    @nn.nowrap
+    def _frames(self, x: ArrayLike, features: int, axes: tuple[int, ...] = (3,)) -> jax.Array:
+        """The input in a floating type, if it has the shape of a sequence (or of one step)."""
+        x = jnp.asarray(x)
+        stepwise = cast(_Arguments, self).init_hidden
+        if x.ndim not in ((2,) if stepwise else axes) or x.shape[-1] != features:
+            if stepwise:
+                wanted = f"one time step [B, {features}], since it keeps its own state (init_hidden=True)"
+                remedy = "For all time steps call snnax.unroll(net, variables, x), or build it with init_hidden=False."
+            else:
+                wanted = f"a whole sequence [T, B, {features}]"
+                remedy = (
+                    "To run it step by step (as in snnax.unroll) build it with init_hidden=True; else apply the "
+                    "network to the whole sequence, as net.apply(variables, x)."
+                )
+            raise ShapeError(f"{self._label()}: the input has shape {x.shape}; expected {wanted}. {remedy}")
+        return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+
+    @nn.nowrap
+    def _start(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Input and state before one step, as :meth:`_enter`."""
+        x, (state,) = self._enter(x, None)
+        return x, state
+
+    @nn.nowrap
+    def _fired(self, mem: jax.Array, graded: bool = True) -> tuple[jax.Array, jax.Array]:
+        """``(mem, spikes)``: quantized, compared with the threshold, never reset."""
+        rule: FiringRule = self._rule(mem)
+        if graded:
+            given = cast(_Arguments, self)
+            factor = self._value("graded_spikes_factor", mem, given.learn_graded_spikes_factor)
+            rule = rule._replace(graded=factor)
+        return fire(mem, jnp.zeros_like(mem), rule)
+
+    @nn.nowrap
+    def _linear(self, features: int, like: jax.Array, name: str, bound: float, bias: bool = True) -> nn.Dense:
+        """A dense layer in the dtype of ``like``, its weights drawn as torch draws them."""
+        draw = partial(uniform, bound=bound)
+        kept = getattr(self, "dtype", None) or jnp.promote_types(like.dtype, jnp.float32)
+        return nn.Dense(features, bias, like.dtype, kept, kernel_init=draw, bias_init=draw, name=name)
+
+    @nn.nowrap
+    def _check_sizes(self, *names: str) -> None:
+        for name in names:
+            size = getattr(self, name)
+            if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+                raise ArgumentError(f"{type(self).__name__}({name}={size!r}); expected a whole number >= 1.")
+
+    @nn.nowrap
+    def _check_beta(self, features: int) -> None:
+        """Make ``beta`` hashable, if it is one number or one for each neuron."""
+        kind = type(self).__name__
+        beta = FrozenArray.finite(getattr(self, "beta"), f"{kind}(beta=...)")  # noqa: B009
+        if np.shape(beta) not in ((), (1,), (features,)):
+            raise ArgumentError(
+                f"{kind}(beta=...) has shape {np.shape(beta)}; expected one number, or one for each neuron: "
+                f"({features},)."
+            )
+
+    @nn.nowrap
+    def _check_placement(self) -> None:
+        """Refuse a ``device``; make ``dtype`` one that JAX knows."""
+        kind, given = type(self).__name__, cast(_Arguments, self)
+        if given.device is not None:
+            raise ArgumentError(
+                f"{kind}(device={given.device!r}); expected None: a module has no device in JAX. Put the "
+                "variables there: jax.device_put(variables, jax.devices()[0])."
+            )
+        if given.dtype is None:
+            return
+        try:
+            dtype: Any = jnp.dtype(given.dtype)
+        except TypeError:
+            dtype = None
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            raise ArgumentError(
+                f"{kind}(dtype={given.dtype!r}); expected None or a floating type of JAX, as jnp.float32."
+            )
+        object.__setattr__(self, "dtype", dtype)
+
+
+def uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32, *, bound: float) -> jax.Array:
+    """Uniform in [-bound, bound]."""
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def fan_in_bound(features: int) -> float:
+    """The bound with which torch draws the weights of a linear layer."""
+    return 1 / math.sqrt(features)
