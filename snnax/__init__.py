@@ -22,13 +22,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from snnax import backprop as backprop
     from snnax import datasets as datasets
     from snnax import errors as errors
     from snnax import functional as functional
     from snnax import interop as interop
+    from snnax import nnx as nnx
     from snnax import spikegen as spikegen
     from snnax import spikeplot as spikeplot
     from snnax import surrogate as surrogate
+    from snnax import training as training
     from snnax import utils as utils
     from snnax.layers import AvgPool1d as AvgPool1d
     from snnax.layers import AvgPool2d as AvgPool2d
@@ -43,15 +46,44 @@ if TYPE_CHECKING:
     from snnax.network import Graph as Graph
     from snnax.network import Sequential as Sequential
     from snnax.network.unroll import unroll as unroll
+    from snnax.neurons import IF as IF
+    from snnax.neurons import LI as LI
+    from snnax.neurons import LIF as LIF
+    from snnax.neurons import SLSTM as SLSTM
     from snnax.neurons import Alpha as Alpha
+    from snnax.neurons import AssociativeLeaky as AssociativeLeaky
+    from snnax.neurons import CubaLI as CubaLI
+    from snnax.neurons import CubaLIF as CubaLIF
+    from snnax.neurons import DeltaLeaky as DeltaLeaky
+    from snnax.neurons import I as I
     from snnax.neurons import Lapicque as Lapicque
     from snnax.neurons import Leaky as Leaky
+    from snnax.neurons import LeakyParallel as LeakyParallel
+    from snnax.neurons import LinearLeaky as LinearLeaky
     from snnax.neurons import RLeaky as RLeaky
     from snnax.neurons import RSynaptic as RSynaptic
+    from snnax.neurons import SConv2dLSTM as SConv2dLSTM
+    from snnax.neurons import SpikingCell as SpikingCell
+    from snnax.neurons import StateLeaky as StateLeaky
     from snnax.neurons import Synaptic as Synaptic
+    from snnax.timed_layers import BatchNormTT1d as BatchNormTT1d
+    from snnax.timed_layers import BatchNormTT2d as BatchNormTT2d
+    from snnax.timed_layers import GradedSpikes as GradedSpikes
 
 # Where each public name lives. A test holds this table, __all__ and the block above to each other.
-_MODULES = ("datasets", "errors", "functional", "interop", "spikegen", "spikeplot", "surrogate", "utils")
+_MODULES = (
+    "backprop",
+    "datasets",
+    "errors",
+    "functional",
+    "interop",
+    "nnx",
+    "spikegen",
+    "spikeplot",
+    "surrogate",
+    "training",
+    "utils",
+)
 _HOMES = {
     "snnax.layers": (
         "AvgPool1d",
@@ -65,37 +97,87 @@ _HOMES = {
         "SumPool1d",
         "SumPool2d",
     ),
-    "snnax.network": ("Graph", "Sequential", "unroll"),
-    "snnax.neurons": ("Alpha", "Lapicque", "Leaky", "RLeaky", "RSynaptic", "Synaptic"),
+    "snnax.network": (
+        "Graph",
+        "Sequential",
+        "unroll",
+    ),
+    "snnax.neurons": (
+        "Alpha",
+        "AssociativeLeaky",
+        "CubaLI",
+        "CubaLIF",
+        "DeltaLeaky",
+        "I",
+        "IF",
+        "LI",
+        "LIF",
+        "Lapicque",
+        "Leaky",
+        "LeakyParallel",
+        "LinearLeaky",
+        "RLeaky",
+        "RSynaptic",
+        "SConv2dLSTM",
+        "SLSTM",
+        "SpikingCell",
+        "StateLeaky",
+        "Synaptic",
+    ),
+    "snnax.timed_layers": (
+        "BatchNormTT1d",
+        "BatchNormTT2d",
+        "GradedSpikes",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [
+__all__ = [  # noqa: RUF022  plain order, which a test holds
     "Alpha",
+    "AssociativeLeaky",
     "AvgPool1d",
     "AvgPool2d",
+    "BatchNormTT1d",
+    "BatchNormTT2d",
+    "CubaLI",
+    "CubaLIF",
+    "DeltaLeaky",
     "Flatten",
+    "GradedSpikes",
     "Graph",
+    "I",
+    "IF",
+    "LI",
+    "LIF",
     "Lapicque",
     "Leaky",
+    "LeakyParallel",
+    "LinearLeaky",
     "MaxPool1d",
     "MaxPool2d",
     "RLeaky",
     "RSynaptic",
     "Reshape",
+    "SConv2dLSTM",
+    "SLSTM",
     "Scale",
     "Sequential",
+    "SpikingCell",
     "State",
+    "StateLeaky",
     "SumPool1d",
     "SumPool2d",
     "Synaptic",
+    "backprop",
     "datasets",
     "errors",
     "functional",
     "interop",
+    "nnx",
     "spikegen",
     "spikeplot",
     "surrogate",
+    "training",
     "unroll",
     "utils",
 ]

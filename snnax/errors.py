@@ -6,6 +6,11 @@ so code that catches ``ValueError``, ``TypeError`` or ``ImportError`` keeps work
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class SnnaxError(Exception):
     """Base of every error that snnax raises on purpose."""
@@ -49,6 +54,48 @@ class ConversionError(SnnaxError, ValueError):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{node!r}: {problem}. {remedy}")
+
+
+class TrainingError(SnnaxError, RuntimeError):
+    """Training cannot go on: the loss is not finite any more. The message says at which step, and what helps."""
+
+
+class CheckpointError(SnnaxError, ValueError):
+    """A checkpoint is missing, damaged or of another network; the message names the directory and the arrays."""
+
+
+class StateDictError(SnnaxError, ValueError):
+    """A ``state_dict`` does not belong to the network; the message lists everything that does not fit.
+
+    Args:
+        missing: names that the network has and the ``state_dict`` has not.
+        unexpected: names that only the ``state_dict`` has.
+        shapes: names with their shape and the one expected.
+        conflicts: names whose value contradicts the module, and why.
+    """
+
+    def __init__(
+        self,
+        missing: Sequence[str] = (),
+        unexpected: Sequence[str] = (),
+        shapes: Sequence[str] = (),
+        conflicts: Sequence[str] = (),
+    ) -> None:
+        self.missing, self.unexpected = tuple(missing), tuple(unexpected)
+        self.shapes, self.conflicts = tuple(shapes), tuple(conflicts)
+        found = {
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "of another shape": self.shapes,
+            "contradicting the module": self.conflicts,
+        }
+        lists = [f"{what}: {'; '.join(names)}" for what, names in found.items() if names]
+        super().__init__(
+            "the state_dict does not fit the network. "
+            + ". ".join(lists)
+            + ". Pass the state_dict of a network "
+            "with the same layers, names and arguments."
+        )
 
 
 class TrainingModeError(ConversionError):

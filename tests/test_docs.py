@@ -19,6 +19,7 @@ API = sorted(DOCS.glob("api/*.rst"))
 PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst"))]
 NOTEBOOKS = sorted(ROOT.glob("tutorials/*.ipynb"))
 PARTS = (
+    "backprop",
     "datasets",
     "functional",
     "functional.quant",
@@ -26,9 +27,12 @@ PARTS = (
     "layers",
     "network",
     "neurons",
+    "nnx",
     "spikegen",
     "spikeplot",
     "surrogate",
+    "timed_layers",
+    "training",
     "utils",
 )
 

@@ -38,7 +38,7 @@ def modules():
 PROBE = """
 import sys
 
-OPTIONAL = {optional!r}
+OPTIONAL = {"safetensors", optional!r}
 
 class Wall:
     def find_spec(self, name, path=None, target=None):
@@ -133,7 +133,8 @@ def test_public_names_load(package):
 
 
 @pytest.mark.parametrize(
-    ("part", "less"), [("layers", ()), ("network", ()), ("neurons", ("FrozenArray", "SpikingNeuron"))]
+    ("part", "less"),
+    [("layers", ()), ("network", ()), ("neurons", ("FrozenArray", "NIRNeuron", "SpikingNeuron"))],
 )
 def test_parts_are_public_in_full(part, less):
     assert {*importlib.import_module(f"snnax.{part}").__all__} - {*less} <= {*snnax.__all__}

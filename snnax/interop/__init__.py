@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from snnax.interop.importing import from_nir as from_nir
     from snnax.interop.snntorch import from_snntorch as from_snntorch
     from snnax.interop.snntorch import to_snntorch as to_snntorch
+    from snnax.interop.state_dict import from_state_dict as from_state_dict
+    from snnax.interop.state_dict import load_safetensors as load_safetensors
+    from snnax.interop.state_dict import save_safetensors as save_safetensors
+    from snnax.interop.state_dict import to_state_dict as to_state_dict
     from snnax.interop.trace import NodeTrace as NodeTrace
     from snnax.interop.trace import Side as Side
     from snnax.interop.trace import Trace as Trace
@@ -32,6 +36,12 @@ _HOMES = {
     "snnax.interop.files": ("read_nir", "write_nir"),
     "snnax.interop.importing": ("from_nir",),
     "snnax.interop.snntorch": ("from_snntorch", "to_snntorch"),
+    "snnax.interop.state_dict": (
+        "from_state_dict",
+        "load_safetensors",
+        "save_safetensors",
+        "to_state_dict",
+    ),
     "snnax.interop.trace": ("NodeTrace", "Side", "Trace"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -45,9 +55,13 @@ __all__ = [
     "crossvalidate",
     "from_nir",
     "from_snntorch",
+    "from_state_dict",
+    "load_safetensors",
     "read_nir",
+    "save_safetensors",
     "to_nir",
     "to_snntorch",
+    "to_state_dict",
     "write_nir",
 ]
 

@@ -11,8 +11,21 @@ Example:
     >>> ax.figure.savefig("raster.png")  # doctest: +SKIP
 """
 
+from snnax.spikeplot.animation import animator
+from snnax.spikeplot.counts import spike_count
 from snnax.spikeplot.crossvalidation import crossvalidation
+from snnax.spikeplot.galleries import neuron_gallery, surrogate_gallery
 from snnax.spikeplot.layers import LayerPicture
 from snnax.spikeplot.neurons import panel, raster, traces
 
-__all__ = ["LayerPicture", "crossvalidation", "panel", "raster", "traces"]
+__all__ = [
+    "LayerPicture",
+    "animator",
+    "crossvalidation",
+    "neuron_gallery",
+    "panel",
+    "raster",
+    "spike_count",
+    "surrogate_gallery",
+    "traces",
+]

@@ -303,33 +303,6 @@ def test_forced_spikes_are_what_is_read():
     assert not silent.any()
 
 
-BAD: list[tuple[str, dict[str, Any], str]] = [
-    ("LeakyParallel", {"input_size": 0, "hidden_size": 2}, "input_size=0"),
-    (
-        "LeakyParallel",
-        {"input_size": 1, "hidden_size": 2, "beta": [0.1, 0.2, 0.3]},
-        r"one for each neuron: \(2,\)",
-    ),
-    ("LeakyParallel", {"input_size": 1, "hidden_size": 2, "beta": float("inf")}, "beta.*finite"),
-    ("LeakyParallel", {"input_size": 1, "hidden_size": 2, "dropout": 1.5}, "dropout=1.5.*0 to 1"),
-    ("LeakyParallel", {"input_size": 1, "hidden_size": 2, "device": "cuda"}, "device='cuda'.*expected None"),
-    ("AssociativeLeaky", {"in_dim": 1, "d_value": 0, "d_key": 2, "num_spiking_neurons": 0}, "d_value=0"),
-    ("AssociativeLeaky", {"in_dim": 1, "d_value": 3, "d_key": 2, "num_spiking_neurons": 5}, "=5.*d_key = 6"),
-]
-
-
-@pytest.mark.parametrize(("kind", "options", "message"), BAD)
-def test_bad_arguments_are_refused(kind, options, message):
-    with pytest.raises(ArgumentError, match=message):
-        getattr(snn, kind)(**options)
-
-
-@pytest.mark.parametrize("neurons", [8, 0, -4])
-def test_only_squares_have_a_root(neurons):
-    with pytest.raises(ArgumentError, match="expected a square number"):
-        snn.AssociativeLeaky.from_num_spiking_neurons(4, neurons)
-
-
 @pytest.mark.parametrize(
     ("module", "shape"), [(associative(), (3, M)), (snn.LeakyParallel(M, H), (3, 2, M + 1))]
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from functools import partial
 from typing import Any
@@ -15,8 +14,6 @@ import pytest
 from helpers import neurons as twin
 
 import snnax as snn
-from snnax.errors import ArgumentError, ShapeError, StateError
-from snnax.neurons.quantize import NearestLevel
 
 T, B, N, M = 240, 6, 8, 5
 
@@ -265,102 +262,3 @@ def test_fixed_time_constants_of_each_neuron_are_saved():
     mem = module.apply({"buffers": {"tau": jnp.array([2.0, 10.0])}}, x)[1]
     np.testing.assert_allclose(mem, snn.StateLeaky([0.5, 0.9], 2).apply({}, x)[1], rtol=1e-6)
     assert snn.StateLeaky(0.9, 2).init(jax.random.key(0), x) == {}
-
-
-@pytest.mark.parametrize("kind", ["StateLeaky", "LinearLeaky", "LeakyParallel", "AssociativeLeaky"])
-def test_arguments_are_those_of_snntorch_and_init_hidden(kind):
-    expected = {n: p.default for n, p in inspect.signature(getattr(twin.snntorch(), kind)).parameters.items()}
-    found = inspect.signature(getattr(snn, kind)).parameters
-    mine = {n: p.default for n, p in found.items() if n not in ("parent", "name")}
-    assert list(mine) == [*expected, "init_hidden"]
-    assert mine == {**expected, "init_hidden": False}
-
-
-BAD: list[tuple[str, dict[str, Any], str]] = [
-    ("StateLeaky", {"beta": [0.9, 0.8], "channels": 3}, r"beta.*\(2,\).*one for each neuron: \(3,\)"),
-    ("StateLeaky", {"beta": float("nan"), "channels": 3}, "beta.*finite"),
-    ("StateLeaky", {"beta": 0.9, "channels": 0}, "channels=0.*whole number >= 1"),
-    ("StateLeaky", {"beta": 0.9, "channels": 3.0}, "channels=3.0.*whole number"),
-    ("StateLeaky", {"beta": 0.9, "channels": 3, "kernel_truncation_steps": 0}, "steps=0.*None, or how many"),
-    ("StateLeaky", {"beta": 0.9, "channels": 3, "kernel_truncation_steps": True}, "steps=True"),
-    ("StateLeaky", {"beta": 0.9, "channels": 3, "state_quant": 4}, "state_quant=4"),
-    ("LinearLeaky", {"beta": 0.9, "in_features": 2, "out_features": -1}, "out_features=-1"),
-    (
-        "LinearLeaky",
-        {"beta": 0.9, "in_features": 2, "out_features": 1, "device": "cpu"},
-        "device='cpu'.*device_put",
-    ),
-    (
-        "LinearLeaky",
-        {"beta": 0.9, "in_features": 2, "out_features": 1, "dtype": "x"},
-        "dtype='x'.*floating type",
-    ),
-    ("LinearLeaky", {"beta": 0.9, "in_features": 2, "out_features": 1, "dtype": jnp.int32}, "floating type"),
-]
-
-
-@pytest.mark.parametrize(("kind", "options", "message"), BAD)
-def test_bad_arguments_are_refused(kind, options, message):
-    with pytest.raises(ArgumentError, match=message):
-        getattr(snn, kind)(**options)
-
-
-@pytest.mark.parametrize("shape", [(4, 3), (4, 2, 5), (4, 2, 2, 3), (3,)])
-def test_a_sequence_of_another_shape_is_refused(shape):
-    with pytest.raises(ShapeError, match=r"\[T, B, 3\].*init_hidden=True.*net.apply"):
-        snn.StateLeaky(0.9, 3).apply({}, jnp.ones(shape))
-
-
-@pytest.mark.parametrize("shape", [(4, 2, 3), (4, 2), (3,)])
-def test_a_step_of_another_shape_is_refused(shape):
-    with pytest.raises(ShapeError, match=r"\[B, 3\].*unroll.*init_hidden=False"):
-        snn.StateLeaky(0.9, 3, init_hidden=True).apply({}, jnp.ones(shape), mutable=["hidden"])
-
-
-def test_a_state_of_another_batch_is_refused():
-    net = snn.StateLeaky(0.9, 3, kernel_truncation_steps=4, init_hidden=True)
-    _, updates = snn.unroll(net, {}, jnp.ones((5, 2, 3)))
-    with pytest.raises(StateError, match="another batch size"):
-        snn.unroll(net, updates, jnp.ones((5, 4, 3)))
-
-
-def test_integers_become_float32():
-    spk, mem = snn.StateLeaky(0.9, 2).apply({}, jnp.ones((3, 1, 2), jnp.int32))
-    assert spk.dtype == mem.dtype == jnp.float32
-
-
-def test_a_network_of_sequences():
-    """Applied to all steps at once, or built for steps and unrolled; with any quantizer, at any depth."""
-
-    def build(stepwise: bool) -> nn.Module:
-        quantized = NearestLevel((-1.0, 0.0, 1.0, 2.0))
-        inner = snn.Sequential([snn.LinearLeaky(0.8, M, N, output=False, init_hidden=stepwise), nn.Dense(M)])
-        return snn.Sequential([inner, snn.StateLeaky(0.9, M, state_quant=quantized, init_hidden=stepwise)])
-
-    x = jnp.asarray(2 * twin.current((30, B, M)))
-    whole, steps = build(False), build(True)
-    variables = start(whole, x)
-    spk, mem = run(whole, variables, x)
-    (spk_steps, mem_steps), _ = snn.unroll(steps, variables, x)
-    assert spk.shape == (30, B, M)
-    assert (np.asarray(mem) != mem_steps).mean() < 1e-2 and (np.asarray(spk) != spk_steps).mean() < 1e-2
-    with pytest.raises(ArgumentError, match=r"StateLeaky\(..., init_hidden=True\).*net.apply"):
-        snn.unroll(snn.StateLeaky(0.9, M), {}, x)
-    with pytest.raises(ArgumentError, match=r"LinearLeaky\(..., init_hidden=True\).*net.apply"):
-        snn.unroll(whole, variables, x)
-
-
-@pytest.mark.parametrize("nested", [False, True])
-def test_sequences_and_steps_do_not_mix(nested):
-    layers = [snn.StateLeaky(0.9, 3)]
-    first = snn.Sequential(layers) if nested else layers[0]
-    with pytest.raises(ArgumentError, match=r"layers_0.*layers_1.*no call fits both.*init_hidden=True"):
-        snn.Sequential([first, snn.Leaky(0.9, init_hidden=True)])
-
-
-def test_feedback_round_a_neuron_with_other_sizes():
-    nodes = {"a": snn.LinearLeaky(0.9, 3, 5, init_hidden=True), "b": nn.Dense(3)}
-    net = snn.Graph(nodes, [("input", "a"), ("a", "b"), ("b", "a"), ("a", "output")])
-    x = jnp.ones((6, 2, 3))
-    (spk, _), _ = snn.unroll(net, start(net, x[0]), x)
-    assert spk.shape == (6, 2, 5)

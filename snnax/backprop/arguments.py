@@ -1,0 +1,83 @@
+"""What snnTorch's arguments say about time, data and device, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnax.errors import ArgumentError, ShapeError
+from snnax.functional import mse_membrane_loss
+
+__all__ = ["check_times", "cuts_targets", "device_of", "pair"]
+
+
+def cuts_targets(criterion: Any) -> bool:
+    """Whether the targets have an axis of time, which is cut with the steps."""
+    return isinstance(criterion, mse_membrane_loss) and bool(criterion.time_var_targets)
+
+
+def check_times(num_steps: Any, time_var: bool, time_first: bool, K: Any) -> None:
+    """Refuse numbers of steps that contradict each other.
+
+    Raises:
+        ArgumentError: if they do.
+    """
+    if time_var and num_steps:
+        raise ArgumentError(
+            f"num_steps={num_steps!r} with time_var=True: the number of steps is the length of each batch "
+            "[T, B, ...]. Leave num_steps out, or pass time_var=False for frames [B, ...]."
+        )
+    if not time_var and (isinstance(num_steps, bool) or not _whole(num_steps)):
+        raise ArgumentError(
+            f"num_steps={num_steps!r} with time_var=False; expected the number of steps for which each frame "
+            "[B, ...] is shown, as num_steps=25."
+        )
+    if not time_var and not time_first:
+        raise ArgumentError("time_first=False with time_var=False: frames [B, ...] have no axis of time.")
+    if K is not False and (isinstance(K, bool) or not _whole(K) or (num_steps and num_steps < K)):
+        most = f" up to num_steps={num_steps}" if num_steps else ""
+        raise ArgumentError(
+            f"K={K!r}; expected a whole number of steps >= 1{most}, or False for all of them."
+        )
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and int(value) >= 1
+
+
+def device_of(device: Any) -> jax.Device | None:
+    """The device of that name.
+
+    Raises:
+        ArgumentError: if there is none.
+    """
+    if device is None or isinstance(device, jax.Device):
+        return device
+    name, _, number = str(device).partition(":")
+    try:
+        return jax.devices(name)[int(number or 0)]
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ArgumentError(
+            f"device={device!r} is not there; expected None or one of {[str(d) for d in jax.devices()]}, as "
+            "device='cpu'."
+        ) from error
+
+
+def pair(item: Any, batch_first: bool, place: jax.Device | None) -> tuple[jax.Array, jax.Array]:
+    """A batch as JAX arrays, time first.
+
+    Raises:
+        ArgumentError: if it is no pair.
+        ShapeError: if ``x`` lacks an axis.
+    """
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise ArgumentError(f"a batch is a {type(item).__name__}; expected a pair (x, y) of arrays.")
+    x, y = (v if isinstance(v, jax.Array) else jnp.asarray(np.asarray(v)) for v in item)
+    if place is not None:
+        x, y = jax.device_put((x, y), place)
+    if x.ndim < 2 or 0 in x.shape:
+        raise ShapeError(f"x has shape {x.shape}; expected [T, B, ...], or [B, ...] with time_var=False.")
+    return (jnp.swapaxes(x, 0, 1) if batch_first else x), y

@@ -1,0 +1,250 @@
+"""Weights under snnTorch's names: a ``state_dict`` from a flax model and back, also as a safetensors file."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from os import PathLike, fspath
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from flax.core import unfreeze
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from snnax.errors import ConversionError, MissingDependencyError, StateDictError
+from snnax.interop import state_dict_neurons as _neurons  # noqa: F401  (registers its rules)
+from snnax.interop.state_dict_layers import Entry, Layer, rule_of
+from snnax.interop.state_dict_walk import branch, columns_of, input_shapes, layers_of
+
+Variables = dict[str, Any]
+_WEIGHTS = ("params", "batch_stats")
+
+
+def to_state_dict(
+    model: nn.Module, variables: Mapping[str, Any], sample: Any = None
+) -> dict[str, np.ndarray]:
+    """Weights and settings of a network under the names, and in the layouts, of snnTorch's ``state_dict``.
+
+    ``torch_net.load_state_dict({k: torch.tensor(v) for k, v in state.items()})`` loads the result into a torch
+    network with the same layers. Weights become ``(out, in)`` and ``(O, I, H, W)``. Names are paths of modules:
+    ``layers_0`` of a ``Sequential`` is ``0``, ``self.fc1`` of a module of your own ``fc1``, ``self.blocks[2]``
+    ``blocks.2``; models of ``from_snntorch`` have the names of the torch network.
+
+    Args:
+        model: a ``Sequential``, ``Graph``, module that assigns its layers in ``setup``, or a single layer.
+        variables: its variables; the collection ``hidden`` is not needed.
+        sample: one step's input ``[B, ...]`` (a tuple for several arguments), for the shapes, which matter where a
+            ``Dense`` follows a ``Flatten`` that is not ``channels_first``, and where a neuron has an array for
+            channels; not needed for imported models.
+
+    Returns:
+        NumPy arrays by name. Also what snnTorch saves and flax keeps in the module: ``beta``, ``threshold``,
+        ``graded_spikes_factor``, ``reset_mechanism_val``.
+
+    Raises:
+        ConversionError: for a layer that has no torch equal, layers that are not found (``nn.compact``), and
+            images flattened in another order than torch's.
+        ShapeError: ``sample`` does not go through the model.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
+        >>> net = snn.Sequential([nn.Dense(2), snn.Leaky(beta=0.5, init_hidden=True)])
+        >>> variables = net.init(jax.random.key(0), jnp.ones((1, 3)))
+        >>> state = snn.interop.to_state_dict(net, variables)
+        >>> state["0.weight"].shape, float(state["1.beta"]), int(state["1.reset_mechanism_val"])
+        ((2, 3), 0.5, 0)
+    """
+    return {name: entry.value for _, name, entry in _entries(model, variables, sample)}
+
+
+def from_state_dict(
+    model: nn.Module, variables: Mapping[str, Any], state_dict: Mapping[str, Any], sample: Any = None
+) -> Variables:
+    """The variables of a network with the numbers of a snnTorch ``state_dict``.
+
+    A number that the module has as an argument (``beta=0.9``) and the ``state_dict`` with another value is kept in the
+    collection ``buffers``, where it wins over the argument. Counts that only torch uses (``num_batches_tracked``)
+    are kept there too, so that :func:`to_state_dict` gives them back.
+
+    Args:
+        model: the network; see :func:`to_state_dict`.
+        variables: its variables, as ``init`` returns them; left as they are.
+        state_dict: torch tensors or arrays by name.
+        sample: see :func:`to_state_dict`.
+
+    Returns:
+        New variables; ``hidden`` and other collections are those of ``variables``. Dtypes are those of the
+        ``state_dict`` (float64 needs JAX's x64 mode).
+
+    Raises:
+        StateDictError: names are missing or unexpected, shapes differ, or a value contradicts the module, as a
+            ``reset_mechanism_val`` of another reset mechanism. The message lists all of them.
+        ConversionError: as :func:`to_state_dict`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, numpy as np, snnax as snn
+        >>> net = nn.Dense(2)
+        >>> variables = net.init(jax.random.key(0), jnp.ones((1, 3)))
+        >>> weights = {"weight": np.zeros((2, 3), np.float32), "bias": np.ones(2, np.float32)}
+        >>> loaded = snn.interop.from_state_dict(net, variables, weights)
+        >>> net.apply(loaded, jnp.ones((1, 3))).tolist()
+        [[1.0, 1.0]]
+    """
+    given = {name: _array(value) for name, value in state_dict.items()}
+    entries = list(_entries(model, variables, sample))
+    known = {name for _, name, _ in entries}
+    missing = [name for _, name, entry in entries if name not in given and not entry.optional]
+    unexpected = [name for name in given if name not in known]
+    shapes, conflicts = _misfits(entries, given)
+    if missing or unexpected or shapes or conflicts:
+        raise StateDictError(missing, unexpected, shapes, conflicts)
+    flat = {
+        path: np.asarray(v)
+        for path, v in flatten_dict(unfreeze(dict(variables))).items()
+        if path[0] != "hidden"
+    }
+    changed: dict[tuple[str, ...], np.ndarray] = {}
+    for layer, name, entry in entries:
+        if entry.path is None or name not in given:
+            continue
+        path = (entry.path[0], *layer.path, *entry.path[1:])
+        old = changed.get(path, flat.get(path))
+        if entry.setting and old is None and _same(given[name], entry.value):
+            continue
+        changed[path] = entry.put(old, given[name])
+    whole = flatten_dict(unfreeze(dict(variables)), keep_empty_nodes=True)
+    return dict(unflatten_dict({**whole, **{path: jnp.asarray(value) for path, value in changed.items()}}))
+
+
+def save_safetensors(
+    path: str | PathLike[str], model: nn.Module, variables: Mapping[str, Any], sample: Any = None
+) -> None:
+    """Write :func:`to_state_dict` to a safetensors file, which torch reads with ``safetensors.torch.load_file``.
+
+    Args:
+        path: file to write.
+        model: the network; see :func:`to_state_dict`.
+        variables: its variables.
+        sample: see :func:`to_state_dict`.
+
+    Raises:
+        MissingDependencyError: safetensors is not installed.
+        ConversionError: as :func:`to_state_dict`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
+        >>> net = nn.Dense(2)
+        >>> variables = net.init(jax.random.key(0), jnp.ones((1, 3)))
+        >>> snn.interop.save_safetensors("net.safetensors", net, variables)  # doctest: +SKIP
+    """
+    arrays = to_state_dict(model, variables, sample)
+    _safetensors().save_file({k: np.array(v, order="C") for k, v in arrays.items()}, fspath(path))
+
+
+def load_safetensors(
+    path: str | PathLike[str], model: nn.Module, variables: Mapping[str, Any], sample: Any = None
+) -> Variables:
+    """The variables of a network with the numbers of a safetensors file; :func:`from_state_dict` of its content.
+
+    Args:
+        path: file to read, written by :func:`save_safetensors`, or from torch by ``safetensors.torch.save_model``.
+        model: the network; see :func:`to_state_dict`.
+        variables: its variables; left as they are.
+        sample: see :func:`to_state_dict`.
+
+    Returns:
+        New variables.
+
+    Raises:
+        StateDictError: the file is no safetensors file, or not of this network.
+        FileNotFoundError: there is no such file.
+        MissingDependencyError: safetensors is not installed.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
+        >>> net = nn.Dense(2)
+        >>> variables = net.init(jax.random.key(0), jnp.ones((1, 3)))
+        >>> variables = snn.interop.load_safetensors("net.safetensors", net, variables)  # doctest: +SKIP
+    """
+    library = _safetensors()
+    try:
+        state = library.load_file(fspath(path))
+    except importlib.import_module("safetensors").SafetensorError as error:
+        raise StateDictError(conflicts=[f"{fspath(path)} is no safetensors file: {error}"]) from error
+    return from_state_dict(model, variables, state, sample)
+
+
+def _safetensors() -> Any:
+    try:
+        return importlib.import_module("safetensors.numpy")
+    except ImportError as error:
+        raise MissingDependencyError("safetensors", "io", "A safetensors file") from error
+
+
+def _entries(
+    model: nn.Module, variables: Mapping[str, Any], sample: Any
+) -> Iterator[tuple[Layer, str, Entry]]:
+    """Every array of the ``state_dict``: its layer, its full name, and how to read and write it."""
+    shapes = input_shapes(model, variables, sample)
+    columns = columns_of(model, shapes)
+    covered: set[tuple[str, ...]] = set()
+    for layer in layers_of(model, variables, shapes):
+        rule = rule_of(layer.module)
+        own = {c: branch(tree, layer.path) for c, tree in variables.items()}
+        for entry in rule(layer, own) if rule else ():
+            if entry.path is not None:
+                covered.add((entry.path[0], *layer.path, *entry.path[1:]))
+            if layer.path in columns and entry.key == "weight":
+                entry = _permuted(entry, columns[layer.path])
+            yield layer, f"{layer.name}.{entry.key}" if layer.name else entry.key, entry
+    _check_covered(variables, covered)
+
+
+def _permuted(entry: Entry, columns: np.ndarray) -> Entry:
+    """A dense weight whose columns torch has in another order."""
+    back = np.argsort(columns)
+    return replace(entry, value=entry.value[:, columns], put=lambda old, new: entry.put(old, new[:, back]))
+
+
+def _check_covered(variables: Mapping[str, Any], covered: set[tuple[str, ...]]) -> None:
+    there = [(c, *path) for c in _WEIGHTS for path in flatten_dict(unfreeze(dict(variables.get(c, {}))))]
+    left = ["/".join(path) for path in there if path not in covered]
+    if left:
+        raise ConversionError(
+            left[0], f"no layer with a torch equal was found for {', '.join(left)}",
+            "Assign layers in setup rather than in an nn.compact call, and use layers that torch has: Dense, Conv, "
+            "BatchNorm and the layers of snnax.",
+        )  # fmt: skip
+
+
+def _misfits(
+    entries: list[tuple[Layer, str, Entry]], given: Mapping[str, np.ndarray]
+) -> tuple[list[str], list[str]]:
+    shapes, conflicts = [], []
+    for layer, name, entry in entries:
+        if name not in given:
+            continue
+        if not entry.fits(given[name].shape):
+            shapes.append(f"{name} {given[name].shape}, expected {entry.value.shape}")
+        elif entry.check is not None:
+            prefix = f"{layer.name}." if layer.name else ""
+            beside = {n.removeprefix(prefix): v for n, v in given.items() if n.startswith(prefix)}
+            if problem := entry.check(given[name], beside):
+                conflicts.append(f"{name} {problem}")
+    return shapes, conflicts
+
+
+def _same(new: np.ndarray, old: np.ndarray) -> bool:
+    return new.shape == old.shape and bool(np.all(new == old))
+
+
+def _array(value: Any) -> np.ndarray:
+    """An array of any library as NumPy's; torch's bfloat16, which NumPy cannot read, bit for bit."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            return np.asarray(value.float()).astype(jnp.bfloat16)
+    return np.asarray(value)

@@ -1,0 +1,233 @@
+"""What each layer has in a ``state_dict``: torch's names and layouts, and where flax keeps the same numbers.
+
+A layer joins by one function under :func:`entries_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from snnax import layers, timed_layers
+from snnax.errors import ConversionError
+from snnax.interop.conventions import kernel_from_torch, kernel_to_torch, per_neuron_first, per_neuron_last
+
+Array = np.ndarray
+Path = tuple[str, ...]
+Given = Mapping[str, Array]
+Put = Callable[[Array | None, Array], Array]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One array of a layer.
+
+    Attributes:
+        key: its name in the ``state_dict``, without the layer's.
+        value: its present value, in torch's layout.
+        path: where it is, or would be, among the layer's variables; ``None`` for what flax does not keep.
+        put: the new value of the array at ``path``, from that one (``None`` if it is not there) and torch's.
+        check: what is wrong with torch's value, given all of the layer's, or ``None``.
+        setting: it may be an argument of the module instead: it is stored only if it differs.
+        optional: it may be missing.
+        placed: axes of length 1 behind the others count: its place among those of the input is known.
+    """
+
+    key: str
+    value: Array
+    path: Path | None = None
+    put: Put = lambda _, new: new
+    check: Callable[[Array, Given], str | None] | None = None
+    setting: bool = False
+    optional: bool = False
+    placed: bool = True
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape can take its place; settings may have axes of length 1 in front."""
+        if not self.setting:
+            return shape == self.value.shape
+        own, other = (_without_ones(s, self.placed) for s in (self.value.shape, shape))
+        return own == other
+
+
+def _without_ones(shape: tuple[int, ...], placed: bool) -> tuple[int, ...]:
+    if not placed:
+        return tuple(n for n in shape if n != 1)
+    while shape and shape[0] == 1:
+        shape = shape[1:]
+    return shape
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a network.
+
+    Attributes:
+        path: of its variables, in each collection.
+        name: in the ``state_dict``.
+        module: the flax module.
+        rank: axes of its input without the batch, if known.
+    """
+
+    path: Path
+    name: str
+    module: Any
+    rank: int | None = None
+
+
+Rule = Callable[[Layer, Mapping[str, Any]], list[Entry]]
+RULES: dict[type, Rule] = {}
+"""Rules by flax class; a subclass has its parent's."""
+
+
+def entries_of(*kinds: type) -> Callable[[Rule], Rule]:
+    """Register the entries of a layer: a function of the layer and its own variables, by collection."""
+
+    def register(rule: Rule) -> Rule:
+        RULES.update(dict.fromkeys(kinds, rule))
+        return rule
+
+    return register
+
+
+def rule_of(module: Any) -> Rule | None:
+    """The rule of a module's class, or ``None``."""
+    return next((RULES[kind] for kind in type(module).__mro__ if kind in RULES), None)
+
+
+def find(variables: Mapping[str, Any], path: Path) -> Array | None:
+    """The array at ``path``, or ``None``."""
+    value: Any = variables
+    for key in path:
+        if not isinstance(value, Mapping) or key not in value:
+            return None
+        value = value[key]
+    return np.asarray(value)
+
+
+def there(layer: Layer, variables: Mapping[str, Any], path: Path) -> Array:
+    """The array at ``path``; :class:`~snnax.errors.ConversionError` if it is not there."""
+    value = find(variables, path)
+    if value is None:
+        raise ConversionError(
+            layer.name or type(layer.module).__name__, f"its {'/'.join(path)} is not among the variables",
+            "Pass what init or from_snntorch returned.",
+        )  # fmt: skip
+    return value
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+def kernel(layer: Layer, variables: Mapping[str, Any], key: str, *path: str) -> Entry:
+    """A weight: ``(out, in)`` there and ``(in, out)`` here, ``(O, I, H, W)`` there and ``(H, W, I, O)`` here."""
+    value = kernel_to_torch(there(layer, variables, path))
+    return Entry(key, value, path, lambda _, new: kernel_from_torch(new))
+
+
+def plain(layer: Layer, variables: Mapping[str, Any], key: str, *path: str) -> Entry:
+    """An array that is the same on both sides."""
+    return Entry(key, there(layer, variables, path), path)
+
+
+def affine(layer: Layer, variables: Mapping[str, Any], prefix: str, *path: str) -> list[Entry]:
+    """Weight and, if there is one, bias."""
+    found = [kernel(layer, variables, f"{prefix}weight", *path, "kernel")]
+    if find(variables, (*path, "bias")) is not None:
+        found.append(plain(layer, variables, f"{prefix}bias", *path, "bias"))
+    return found
+
+
+def number(
+    layer: Layer, variables: Mapping[str, Any], name: str, *, learn: bool | None = None, field: Any = None
+) -> Entry:
+    """A decay, a threshold, a weight for each neuron: learned, stored, or an argument of the module."""
+    learn = getattr(layer.module, f"learn_{name}", False) if learn is None else learn
+    path = ("params" if learn else "buffers", name)
+    stored = there(layer, variables, path) if learn else find(variables, path)
+    if stored is None:
+        stored = np.asarray(getattr(layer.module, name) if field is None else field, np.float32)
+    value = stored
+    known = stored.ndim == 0 or layer.rank is not None
+    if stored.ndim and layer.rank is not None and stored.ndim < layer.rank:
+        value = stored.reshape((1,) * (layer.rank - stored.ndim) + stored.shape)
+
+    def put(_: Array | None, new: Array) -> Array:
+        if stored.ndim > 1 and new.ndim <= stored.ndim:
+            return per_neuron_last(new, stored.ndim).reshape(stored.shape)
+        return new.reshape(stored.shape) if stored.ndim and (learn or new.size > 1) else new
+
+    return Entry(name, np.array(per_neuron_first(value)), path, put, setting=True, placed=known)
+
+
+@entries_of(nn.Dense, nn.Conv)
+def _weights(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    return affine(layer, variables, "", "params")
+
+
+_COUNT = ("buffers", "num_batches_tracked")
+
+
+def _batches(variables: Mapping[str, Any], key: str = "", row: int | None = None, rows: int = 1) -> Entry:
+    """How often torch has updated its averages; flax does not count, so it is only kept."""
+    kept = find(variables, _COUNT)
+    counts = np.zeros(() if row is None else rows, np.int64) if kept is None else kept
+    value = np.asarray(counts if row is None else counts[row], np.int64)
+
+    def put(old: Array | None, new: Array) -> Array:
+        return new if row is None else _with_row(counts if old is None else old, row, new)
+
+    return Entry(f"{key}num_batches_tracked", value, _COUNT, put, setting=True, optional=True)
+
+
+def _with_row(old: Array, row: int, new: Array) -> Array:
+    whole = np.array(old, new.dtype)
+    whole[row] = new
+    return whole
+
+
+_NORM = {
+    "weight": ("params", "scale"),
+    "bias": ("params", "bias"),
+    "running_mean": ("batch_stats", "mean"),
+    "running_var": ("batch_stats", "var"),
+}
+
+
+@entries_of(nn.BatchNorm)
+def _norm(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    keys = [k for k, p in _NORM.items() if p[0] == "batch_stats" or find(variables, p) is not None]
+    return [*(plain(layer, variables, k, *_NORM[k]) for k in keys), _batches(variables)]
+
+
+@entries_of(timed_layers.BatchNormTT1d, timed_layers.BatchNormTT2d)
+def _norm_through_time(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    found = []
+    steps = layer.module.time_steps
+    for step in range(steps):
+        for key, path in _NORM.items():
+            whole = find(variables, path)
+            if whole is not None:
+                found.append(Entry(f"{step}.{key}", np.array(whole[step]), path, _row_of(whole, step)))
+        found.append(_batches(variables, f"{step}.", step, steps))
+    return found
+
+
+def _row_of(whole: Array, row: int) -> Put:
+    return lambda old, new: _with_row(whole if old is None else old, row, new)
+
+
+@entries_of(timed_layers.GradedSpikes)
+def _graded(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    weights = there(layer, variables, ("params", "weights"))
+    return [Entry("weights", weights.reshape(-1, 1), ("params", "weights"), lambda _, new: new.reshape(-1))]
+
+
+@entries_of(layers.Scale)
+def _scale(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    """As ``to_snntorch`` writes it: a parameter if it is learned, else part of the module."""
+    return [number(layer, variables, "scale")] if layer.module.learn_scale else []

@@ -1,0 +1,124 @@
+"""Films: a layer's spikes step by step. They are saved as GIF without ffmpeg."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snnax.errors import ArgumentError, ShapeError
+from snnax.spikeplot import canvas
+
+if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def animator(
+    data: Any,
+    fig: Figure | None = None,
+    ax: Axes | None = None,
+    num_steps: int | bool = False,
+    interval: float = 40,
+    cmap: str = "plasma",
+) -> FuncAnimation:
+    """A film of one sample's images over time, one frame for each time step.
+
+    Args:
+        data: spikes or membranes ``[T, H, W]`` of NumPy, JAX or torch; one colour scale for all steps.
+        fig: figure of ``ax``; it may be left out, as may both.
+        ax: axes to draw into; a new figure without them.
+        num_steps: frames to show; ``False`` for all of ``data``.
+        interval: milliseconds between frames.
+        cmap: matplotlib's name of a colour map.
+
+    Returns:
+        The animation: ``anim.save("spikes.gif", writer="pillow")`` needs no ffmpeg, ``anim.to_jshtml()`` shows it
+        in a notebook. Keep it in a variable until then, or matplotlib warns that nothing was drawn.
+
+    Raises:
+        ShapeError: ``data`` is not ``[T, H, W]`` with at least one step, or shorter than ``num_steps``.
+        ArgumentError: ``ax`` is not part of ``fig``, or ``num_steps`` or ``interval`` is not above 0.
+        MissingDependencyError: matplotlib is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> anim = animator(np.eye(9).reshape(9, 3, 3), num_steps=5)
+        >>> anim.to_jshtml().count("data:image/png")
+        5
+        >>> anim.save("spikes.gif", writer="pillow")  # doctest: +SKIP
+
+    As snnTorch's, which draws every frame anew into pyplot's current axes (with the class ``Camera``, for which
+    this function stands) and leaves all frames behind in ``ax``. Here the step is in the title, unless ``ax``
+    has one.
+    """
+    images = _images(data)
+    steps = frames_of(len(images), num_steps, interval)
+    height, width = images.shape[1:]
+    ax = axes_of(fig, ax, 3.2 * min(max(width / height, 0.5), 2), 3.5)
+    picture = ax.imshow(images[0], cmap=cmap, vmin=np.nanmin(images), vmax=np.nanmax(images))
+    ax.set_axis_off()
+    named = bool(ax.get_title())
+
+    def draw(step: int) -> None:
+        picture.set_data(images[step])
+        if not named:
+            ax.set_title(f"time step {step}", fontsize=10)
+
+    return film(ax, draw, steps, interval)
+
+
+def film(ax: Axes, draw: Callable[[int], None], frames: int, interval: float) -> FuncAnimation:
+    """An animation of ``frames`` pictures in the figure of ``ax``, which starts with the first."""
+    draw(0)
+    made: FuncAnimation = canvas.module("animation").FuncAnimation(
+        ax.figure, draw, frames=frames, interval=interval, cache_frame_data=False
+    )
+    return made
+
+
+def frames_of(available: int, num_steps: int | bool, interval: float = 1) -> int:
+    """How many steps to show.
+
+    Raises:
+        ShapeError: more than there are.
+        ArgumentError: not above 0.
+    """
+    if not interval > 0:
+        raise ArgumentError(f"interval={interval!r}; expected milliseconds above 0, as interval=40.")
+    if num_steps is False or num_steps is None:
+        return available
+    if isinstance(num_steps, bool) or int(num_steps) != num_steps or num_steps < 1:
+        raise ArgumentError(
+            f"num_steps={num_steps!r}; expected a whole number above 0, or False for all steps."
+        )
+    if num_steps > available:
+        raise ShapeError(
+            f"num_steps={num_steps}, but data has {available} steps; pass num_steps=False for all of them."
+        )
+    return int(num_steps)
+
+
+def axes_of(fig: Figure | None, ax: Axes | None, width: float, height: float) -> Axes:
+    """``ax``, or new axes in ``fig``, or the axes of a new figure.
+
+    Raises:
+        ArgumentError: ``ax`` is not in ``fig``.
+    """
+    if ax is not None:
+        if fig is not None and ax.figure is not fig:
+            raise ArgumentError("fig is not the figure of ax; pass ax alone, its figure is ax.figure.")
+        return ax
+    return canvas.axes(None, width, height) if fig is None else fig.add_subplot()
+
+
+def _images(data: Any) -> canvas.Values:
+    array = np.asarray(data.detach().cpu() if hasattr(data, "detach") else data).astype(np.float64)
+    if array.ndim != 3 or 0 in array.shape:
+        raise ShapeError(
+            f"data has shape {array.shape}; animator takes [T, H, W] of one sample and channel, with T >= 1. "
+            "Pass data[:, 0, :, :, 0] for [T, B, H, W, C], data[:, 0, 0] for torch's [T, B, C, H, W]."
+        )
+    return array

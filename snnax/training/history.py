@@ -1,0 +1,62 @@
+"""What training measured, epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+__all__ = ["History", "mean"]
+
+
+@dataclass
+class History:
+    """One entry per epoch in each list; lists of what was not measured are empty.
+
+    Attributes:
+        loss: mean over the samples of the epoch, each batch before its update.
+        accuracy: the same.
+        eval_loss: on the evaluation data after the epoch.
+        eval_accuracy: the same.
+        samples_per_second: of training, without compilation.
+        seconds: of the whole epoch, with compilation and evaluation.
+        compile_seconds: of all compilations together, in this run.
+        interrupted: whether Ctrl-C ended the training.
+        unfinished: of an epoch that was interrupted, ``{"loss": ..., "samples": ...}`` for each batch.
+
+    Example:
+        >>> from snnax.training import History
+        >>> History(loss=[2.3, 1.1]).last()
+        {'loss': 1.1}
+    """
+
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    eval_loss: list[float] = field(default_factory=list)
+    eval_accuracy: list[float] = field(default_factory=list)
+    samples_per_second: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    compile_seconds: float = 0.0
+    interrupted: bool = False
+    unfinished: list[dict[str, float]] = field(default_factory=list)
+
+    def last(self) -> dict[str, float]:
+        """The newest entry of each list that has one."""
+        lists = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "unfinished"}
+        return {name: value[-1] for name, value in lists.items() if isinstance(value, list) and value}
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Append an epoch's values to the lists of their names."""
+        for name, value in values.items():
+            getattr(self, name).append(float(value))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and lists, as JSON has them."""
+        return asdict(self)
+
+
+def mean(batches: Sequence[Mapping[str, float]], name: str) -> float:
+    """Mean of a metric over the samples of several batches."""
+    samples = math.fsum(batch["samples"] for batch in batches)
+    return math.fsum(batch[name] * batch["samples"] for batch in batches) / samples

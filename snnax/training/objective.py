@@ -1,0 +1,118 @@
+"""What is minimised and measured: which of a network's outputs a loss reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from snnax.errors import ArgumentError, ShapeError
+from snnax.functional import ce_max_membrane_loss, mse_membrane_loss
+
+__all__ = ["Accuracy", "Loss", "Objective", "Regularization", "foreign"]
+
+Loss = Callable[[Any, Any], jax.Array]
+"""``loss(outputs, targets)``, a scalar."""
+
+Accuracy = Callable[[jax.Array, Any], jax.Array]
+"""``accuracy(spikes, targets)``, a scalar."""
+
+Regularization = Callable[[jax.Array], jax.Array]
+"""``regularization(spikes)``, a scalar."""
+
+_READ = (None, "spk", "mem", "all")
+_MEMBRANE_LOSSES = (ce_max_membrane_loss, mse_membrane_loss)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """``loss(read(outputs), targets) + regularization(spikes)``, and the accuracy of the spikes.
+
+    What a network returns is its spikes, or ``(spk, ..., mem)`` if its last neuron has ``output=True``.
+    ``read`` says what of it the loss gets: ``"spk"`` the spikes, ``"mem"`` the membrane, ``"all"`` everything
+    as it is; ``None`` the membrane for the two membrane losses of :mod:`snnax.functional`, else the spikes.
+    Accuracy and regularization get the spikes.
+
+    Raises:
+        ArgumentError: for an argument that cannot be called, is a class not yet built, or comes from torch,
+            for another ``read``, and for a loss of membranes of a network that returns none.
+        ShapeError: if the loss is no scalar.
+    """
+
+    loss: Loss
+    accuracy: Accuracy | None = None
+    regularization: Regularization | None = None
+    read: str | None = None
+
+    def __post_init__(self) -> None:
+        _check("loss", self.loss, "snnax.functional.ce_rate_loss()")
+        if self.accuracy is not None:
+            _check("accuracy", self.accuracy, "snnax.functional.accuracy_rate")
+        if self.regularization is not None:
+            _check("regularization", self.regularization, "snnax.functional.l1_rate_sparsity()")
+        if self.read not in _READ:
+            raise ArgumentError(
+                f"read={self.read!r}; expected one of {', '.join(map(repr, _READ))}: what of the network's "
+                "outputs the loss gets."
+            )
+
+    def __call__(self, outputs: Any, targets: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The loss, and ``{"loss": ..., "accuracy": ...}``."""
+        spikes = outputs[0] if isinstance(outputs, tuple) else outputs
+        loss = jnp.asarray(self.loss(self._readout(outputs), targets))
+        if self.regularization is not None:
+            loss = loss + self.regularization(spikes)
+        if loss.ndim:
+            raise ShapeError(
+                f"the loss has shape {loss.shape}; expected one number. Build it with reduction='mean' or "
+                "'sum', or return its mean."
+            )
+        metrics = {"loss": loss}
+        if self.accuracy is not None:
+            metrics["accuracy"] = jnp.asarray(self.accuracy(spikes, targets))
+        return loss, metrics
+
+    def _readout(self, outputs: Any) -> Any:
+        read = self.read
+        if read == "all":
+            return outputs
+        if read is None:
+            read = "mem" if isinstance(self.loss, _MEMBRANE_LOSSES) else "spk"
+        if read == "mem" and not isinstance(outputs, tuple):
+            raise ArgumentError(
+                "the loss reads the membrane, but the network returns one array, its spikes. Build its last "
+                "neuron with output=True; or, if that array is a membrane, pass read='all'."
+            )
+        if not isinstance(outputs, tuple):
+            return outputs
+        return outputs[-1] if read == "mem" else outputs[0]
+
+
+def foreign(value: Any) -> bool:
+    """Whether a value is made by torch or snnTorch, told by the name of its module."""
+    kind = value if isinstance(value, type) else type(value)
+    return kind.__module__.partition(".")[0] in ("torch", "snntorch")
+
+
+def _check(name: str, value: Any, example: str) -> None:
+    if foreign(value):
+        raise ArgumentError(
+            f"{name} got {value!r}, which computes on torch tensors; expected a function of JAX arrays, as "
+            f"{name}={example}."
+        )
+    if isinstance(value, type):
+        raise ArgumentError(
+            f"{name} got the class {value.__name__}, not yet built; call it: {name}={value.__name__}()."
+        )
+    if not callable(value):
+        raise ArgumentError(f"{name} got {value!r}; expected a function, as {name}={example}.")
+    try:
+        hash(value)
+    except TypeError as error:
+        raise ArgumentError(
+            f"{name} got {value!r}, which cannot be hashed, so it cannot be compiled once and reused; make it "
+            "a function or a dataclass with frozen=True."
+        ) from error

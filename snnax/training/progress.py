@@ -1,0 +1,149 @@
+"""What training shows while it runs: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+__all__ = ["Reporter", "describe", "reporter"]
+
+Values = dict[str, float]
+
+_SHOWN = {
+    "loss": "loss {:.4g}",
+    "accuracy": "accuracy {:.2%}",
+    "eval_loss": "eval loss {:.4g}",
+    "eval_accuracy": "eval accuracy {:.2%}",
+    "samples_per_second": "{:,.0f} samples/s",
+}
+
+
+def describe(values: Values) -> str:
+    """Metrics as text, in one order, those that are there.
+
+    Example:
+        >>> from snnax.training.progress import describe
+        >>> describe({"accuracy": 0.5, "loss": 0.25})
+        'loss 0.25, accuracy 50.00%'
+    """
+    return ", ".join(text.format(values[name]) for name, text in _SHOWN.items() if name in values)
+
+
+class Reporter:
+    """Shows nothing; what shows something overrides these. ``with`` it around the training."""
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        return None
+
+    def compiling(self, what: str) -> None:
+        """Compilation of ``what`` begins."""
+
+    def compiled(self, what: str, seconds: float) -> None:
+        """Compilation of ``what`` has ended."""
+
+    def begin(self, epoch: int, epochs: int, batches: int | None) -> None:
+        """Epoch ``epoch`` of ``epochs``, counted from 1, begins; it has that many batches, if known."""
+
+    def advance(self, done: int, values: Values) -> None:
+        """So many batches of the epoch are done; the metrics are of the last one."""
+
+    def finish(self, epoch: int, epochs: int, batches: int, values: Values) -> None:
+        """The epoch has ended after so many batches, with these means and its ``seconds``."""
+
+    def note(self, text: str) -> None:
+        """Something that happens once."""
+
+
+class Lines(Reporter):
+    """One line for each epoch, and one for each compilation."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def compiling(self, what: str) -> None:
+        """The first half of the line, so that the pause is explained while it lasts."""
+        self._write(f"compiling the {what} ...", end="")
+
+    def compiled(self, what: str, seconds: float) -> None:
+        """The second half."""
+        self._write(f" {seconds:.1f} s")
+
+    def finish(self, epoch: int, epochs: int, batches: int, values: Values) -> None:
+        """The line of the epoch."""
+        self._write(f"epoch {epoch}/{epochs}: {describe(values)}, {values['seconds']:.1f} s")
+
+    def note(self, text: str) -> None:
+        """A line."""
+        self._write(text)
+
+    def _write(self, text: str, end: str = "\n") -> None:
+        self._console.print(text, end=end, markup=False, highlight=False, soft_wrap=True)
+
+
+class Bars(Reporter):
+    """One bar for each epoch with loss, accuracy, samples per second and time left; one for compiling."""
+
+    def __init__(self, console: Console) -> None:
+        from rich import progress
+
+        self._bars: Progress = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=24),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[shown]}"),
+            progress.TimeRemainingColumn(elapsed_when_finished=True, compact=True),
+            console=console,
+        )
+        self._epoch: TaskID | None = None
+        self._compile: TaskID | None = None
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._bars.stop()
+
+    def compiling(self, what: str) -> None:
+        """A bar that runs back and forth."""
+        self._compile = self._bars.add_task(f"compiling the {what}", total=None, shown="")
+
+    def compiled(self, what: str, seconds: float) -> None:
+        """A line in its place."""
+        if self._compile is not None:
+            self._bars.remove_task(self._compile)
+        self.note(f"compiled the {what} in {seconds:.1f} s")
+
+    def begin(self, epoch: int, epochs: int, batches: int | None) -> None:
+        """A new bar below those of the epochs before."""
+        self._epoch = self._bars.add_task(f"epoch {epoch}/{epochs}", total=batches, shown="")
+
+    def advance(self, done: int, values: Values) -> None:
+        """Move the bar."""
+        if self._epoch is not None:
+            self._bars.update(self._epoch, completed=done, shown=describe(values))
+
+    def finish(self, epoch: int, epochs: int, batches: int, values: Values) -> None:
+        """Fill the bar; it stays."""
+        if self._epoch is not None:
+            self._bars.update(self._epoch, total=batches, completed=batches, shown=describe(values))
+
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        self._bars.console.print(text, markup=False, highlight=False)
+
+
+def reporter(progress: bool | Console) -> Reporter:
+    """What ``fit(progress=...)`` asks for: nothing, standard output, or that ``rich`` console."""
+    if progress is False:
+        return Reporter()
+    from rich.console import Console
+
+    console = progress if isinstance(progress, Console) else Console()
+    return Bars(console) if console.is_terminal or console.is_jupyter else Lines(console)

@@ -1,0 +1,156 @@
+"""One call of ``fit`` or ``evaluate``: the state as it moves over the batches."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnax.errors import ArgumentError, TrainingError
+from snnax.training.checkpoints import Checkpoints
+from snnax.training.history import History, mean
+from snnax.training.progress import Reporter
+from snnax.training.state import TrainState
+from snnax.training.steps import EvalStep, TrainStep
+
+__all__ = ["Data", "Run"]
+
+Data = Callable[[int], Iterable[Any]] | Iterable[Any]
+"""Batches ``(x, y)``: something to iterate over anew in each epoch, or a function of the epoch."""
+
+_LOOK = 0.25  # seconds between two looks at the loss, each of which waits for the device
+
+
+class Run:
+    """The state, what was measured, where it is saved, and who is told."""
+
+    def __init__(
+        self,
+        step: TrainStep | None,
+        measure: EvalStep,
+        state: TrainState,
+        history: History,
+        store: Checkpoints | None,
+        shown: Reporter,
+    ) -> None:
+        self.step, self.measure, self.state = step, measure, state
+        self.history, self.store, self.shown = history, store, shown
+        self.pending: list[dict[str, Any]] = list(history.unfinished)
+        self.first = int(state.step) - len(self.pending)
+        self.known: set[Any] = set()
+        history.unfinished = []
+
+    def epoch(self, data: Data, eval_data: Data | None, epochs: int) -> None:
+        """Train on each batch of the next epoch, then evaluate."""
+        number, before = int(self.state.epoch), self.history.compile_seconds
+        skip = int(self.state.step) - self.first
+        began, looked, samples = time.perf_counter(), 0.0, 0
+        source = data(number) if callable(data) else data
+        self.shown.begin(number + 1, epochs, _length(source, data))
+        for done, item in enumerate(source, 1):
+            if done <= skip:
+                continue
+            x, y, count = self._batch(item, self.step)
+            self._compile("training step", self.step, x, y)
+            self.state, metrics = self.step(self.state, x, y)  # type: ignore[misc]
+            self.pending.append({**metrics, "samples": count})
+            samples += count
+            if time.perf_counter() - looked > _LOOK:
+                latest = jax.device_get(self.pending[-1])
+                looked = time.perf_counter()
+                if not math.isfinite(latest["loss"]):
+                    break
+                busy = looked - began - (self.history.compile_seconds - before)
+                self.shown.advance(done, {**latest, "samples_per_second": samples / busy})
+        if not self.pending:
+            raise ArgumentError(f"data has no batches in epoch {number + 1}; expected at least one (x, y).")
+        self.pending = self._fetched()
+        trained = time.perf_counter() - began - (self.history.compile_seconds - before)
+        measured = [name for name in ("loss", "accuracy") if name in self.pending[0]]
+        values: dict[str, float] = {name: mean(self.pending, name) for name in measured}
+        values["samples_per_second"] = samples / trained
+        if eval_data is not None:
+            values |= {f"eval_{name}": value for name, value in self.evaluate(eval_data).items()}
+        values["seconds"] = time.perf_counter() - began
+        self.state = self.state.replace(epoch=self.state.epoch + 1)
+        count = len(self.pending)
+        self.first, self.pending = int(self.state.step), []
+        self.history.add(values)
+        self.shown.finish(number + 1, epochs, count, values)
+
+    def evaluate(self, data: Data) -> dict[str, float]:
+        """Means over all samples."""
+        entries = []
+        for item in data(0) if callable(data) else data:
+            x, y, count = self._batch(item, self.measure)
+            self._compile("evaluation step", self.measure, x, y)
+            entries.append({**self.measure(self.state, x, y), "samples": count})
+        if not entries:
+            raise ArgumentError("the evaluation data has no batches; expected at least one (x, y).")
+        numbers = [{k: float(v) for k, v in entry.items()} for entry in jax.device_get(entries)]
+        return {name: mean(numbers, name) for name in numbers[0] if name != "samples"}
+
+    def save(self, last: bool) -> None:
+        """Write a checkpoint, if it is time."""
+        if self.store is not None and (last or int(self.state.epoch) % self.store.every == 0):
+            self.store.save(self.state, self.history)
+
+    def interrupted(self) -> None:
+        """Keep what there is."""
+        done = int(self.state.step) - self.first
+        self.pending = self._fetched()[:done]
+        self.history.interrupted, self.history.unfinished = True, self.pending
+        where = f"epoch {int(self.state.epoch) + 1}, batch {done}"
+        self.save(last=True)
+        saved = "" if self.store is None else f"; saved to {self.store.directory}"
+        self.shown.note(f"interrupted in {where}{saved}")
+
+    def _fetched(self) -> list[dict[str, float]]:
+        """The metrics of the epoch's batches as numbers.
+
+        Raises:
+            TrainingError: if a loss is not finite.
+        """
+        numbers = [{k: float(v) for k, v in entry.items()} for entry in jax.device_get(self.pending)]
+        for done, entry in enumerate(numbers, 1):
+            if not math.isfinite(entry["loss"]):
+                raise TrainingError(
+                    f"the loss is {entry['loss']} at step {self.first + done} (epoch {int(self.state.epoch) + 1}, "
+                    f"batch {done}). Look for NaN in that batch and for labels outside 0 ... C-1, which give NaN; "
+                    "else lower the learning rate or clip: "
+                    "optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)). "
+                    "The newest checkpoint is from before."
+                )
+        return numbers
+
+    def _batch(self, item: Any, step: TrainStep | EvalStep | None) -> tuple[Any, Any, int]:
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise ArgumentError(
+                f"a batch of the data is a {type(item).__name__}; expected a pair (x, y) of arrays."
+            )
+        x, y = (v if isinstance(v, jax.Array) else jnp.asarray(np.asarray(v)) for v in item)
+        axis = 1 if step is not None and step.num_steps is None else 0
+        return x, y, x.shape[axis] if x.ndim > axis else 1
+
+    def _compile(self, what: str, step: Any, x: jax.Array, y: jax.Array) -> None:
+        """Compile for shapes that are new, and say so."""
+        shapes = (what, x.shape, x.dtype, y.shape, y.dtype)
+        if shapes in self.known:
+            return
+        self.shown.compiling(what)
+        began = time.perf_counter()
+        step.compile(self.state, x, y)
+        seconds = time.perf_counter() - began
+        self.known.add(shapes)
+        self.history.compile_seconds += seconds
+        self.shown.compiled(what, seconds)
+
+
+def _length(*candidates: Any) -> int | None:
+    """Of the first that has a length."""
+    return next((len(c) for c in candidates if hasattr(c, "__len__")), None)

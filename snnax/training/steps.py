@@ -1,0 +1,201 @@
+"""One step of training and of evaluation, each compiled as one program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from snnax.network.unroll import unroll
+from snnax.training.objective import Accuracy, Loss, Objective, Regularization
+from snnax.training.state import TrainState
+from snnax.utils import evaluating, training
+
+__all__ = ["EvalStep", "Metrics", "TrainStep", "make_eval_step", "make_train_step"]
+
+Metrics = dict[str, jax.Array]
+"""Scalars by name: ``loss``, ``accuracy``, ``grad_norm``."""
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """A compiled step of training; see :func:`make_train_step`. Equal steps share their programs."""
+
+    objective: Objective
+    num_steps: int | None
+    chunk: int | str
+    rngs: tuple[str, ...]
+    donate: bool
+
+    def __call__(self, state: TrainState, x: Any, y: Any) -> tuple[TrainState, Metrics]:
+        """The state after one batch, and its metrics."""
+        return cast(tuple[TrainState, Metrics], self._program(self, state, x, y))
+
+    def compile(self, state: TrainState, x: Any, y: Any) -> None:
+        """Compile for these shapes ahead of the first call."""
+        self._program.lower(self, state, x, y).compile()
+
+    @property
+    def _program(self) -> Any:
+        return _train_donating if self.donate else _train
+
+
+@dataclass(frozen=True)
+class EvalStep:
+    """A compiled step of evaluation; see :func:`make_eval_step`. Equal steps share their programs."""
+
+    objective: Objective
+    num_steps: int | None
+    chunk: int | str
+
+    def __call__(self, state: TrainState, x: Any, y: Any) -> Metrics:
+        """The metrics of one batch."""
+        return cast(Metrics, _eval(self, state, x, y))
+
+    def compile(self, state: TrainState, x: Any, y: Any) -> None:
+        """Compile for these shapes ahead of the first call."""
+        _eval.lower(self, state, x, y).compile()
+
+
+def make_train_step(
+    loss: Loss,
+    accuracy: Accuracy | None = None,
+    *,
+    regularization: Regularization | None = None,
+    read: str | None = None,
+    num_steps: int | None = None,
+    chunk: int | str = "auto",
+    rngs: Sequence[str] = ("dropout",),
+    donate: bool = True,
+) -> TrainStep:
+    r"""A compiled step of training: ``state, metrics = step(state, x, y)``.
+
+    .. math:: \theta \leftarrow \theta + \mathrm{tx}\big(\nabla_\theta\, \ell(\mathrm{unroll}(x; \theta), y)\big)
+
+    The network runs in training mode over all time steps; the gradient goes back through all of them.
+
+    Args:
+        loss: ``loss(outputs, y)``, a scalar, as ``snnax.functional.ce_rate_loss()``.
+        accuracy: ``accuracy(spikes, y)``, a scalar, as ``snnax.functional.accuracy_rate``.
+        regularization: ``regularization(spikes)``, added to the loss.
+        read: what of the network's outputs the loss gets: ``"spk"``, ``"mem"``, ``"all"`` (what ``unroll``
+            returns, as it is), or None: the membrane for the membrane losses of :mod:`snnax.functional`, the
+            spikes for any other.
+        num_steps: T, for ``x[B, ...]`` that is shown at every step; else ``x`` is ``[T, B, ...]``.
+        chunk: as in :func:`~snnax.unroll`.
+        rngs: names of the random streams that the network draws from.
+        donate: reuse the memory of the state that goes in, which cannot be used afterwards.
+
+    Returns:
+        A function of ``(state, x, y)``, compiled once for each shape. It returns the new state and
+        ``{"loss", "accuracy", "grad_norm"}``: scalars, before the update; ``accuracy`` only if there is one.
+
+    Raises:
+        ArgumentError: for a bad argument; from the step, if the network returns no membrane to a loss of it.
+        ShapeError: from the step, if ``x`` or ``y`` does not fit, or the loss is no scalar.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, optax, snnax as snn
+        >>> import snnax.functional as SF
+        >>> net = snn.Sequential([nn.Dense(4), snn.Leaky(beta=0.9, init_hidden=True)])
+        >>> x, y = jnp.ones((25, 8, 3)), jnp.zeros(8, int)  # [T, B, features], [B]
+        >>> state = snn.training.TrainState.create(net, net.init(jax.random.key(0), x[0]), optax.adam(1e-2))
+        >>> step = snn.training.make_train_step(SF.ce_rate_loss(), SF.accuracy_rate)
+        >>> state, metrics = step(state, x, y)
+        >>> int(state.step), sorted(metrics)
+        (1, ['accuracy', 'grad_norm', 'loss'])
+
+    Compared with snnTorch: takes the place of the loop body that its tutorials write out: forward over time,
+    ``zero_grad``, ``backward``, ``step``.
+    """
+    objective = Objective(loss, accuracy, regularization, read)
+    return TrainStep(objective, num_steps, chunk, tuple(rngs), bool(donate))
+
+
+def make_eval_step(
+    loss: Loss,
+    accuracy: Accuracy | None = None,
+    *,
+    regularization: Regularization | None = None,
+    read: str | None = None,
+    num_steps: int | None = None,
+    chunk: int | str = "auto",
+) -> EvalStep:
+    """A compiled step of evaluation: ``metrics = step(state, x, y)``; the state stays as it is.
+
+    Dropout is off, batch norms use their running averages, and every batch starts from zero.
+
+    Args:
+        loss: as in :func:`make_train_step`, as are the next ones.
+        accuracy: of the spikes.
+        regularization: added to the loss.
+        read: what of the outputs the loss gets.
+        num_steps: T, for ``x[B, ...]`` that is shown at every step.
+        chunk: steps per chunk.
+
+    Returns:
+        A function of ``(state, x, y)``, compiled once for each shape; it returns ``{"loss", "accuracy"}``.
+
+    Raises:
+        ArgumentError: as in :func:`make_train_step`.
+        ShapeError: as in :func:`make_train_step`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, optax, snnax as snn
+        >>> import snnax.functional as SF
+        >>> net = snn.Sequential([nn.Dense(4), snn.Leaky(beta=0.9, init_hidden=True)])
+        >>> x, y = jnp.zeros((8, 3)), jnp.zeros(8, int)
+        >>> state = snn.training.TrainState.create(net, net.init(jax.random.key(0), x), optax.adam(1e-2))
+        >>> metrics = snn.training.make_eval_step(SF.ce_rate_loss(), num_steps=25)(state, x, y)
+        >>> round(float(metrics["loss"]), 4)
+        1.3863
+    """
+    return EvalStep(Objective(loss, accuracy, regularization, read), num_steps, chunk)
+
+
+def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[TrainState, Metrics]:
+    net = training(state.net)
+    now = jax.random.fold_in(state.key, state.step)
+    keys = {name: jax.random.fold_in(now, number) for number, name in enumerate(step.rngs)}
+    mutable = ("batch_stats",) if state.batch_stats else ()
+
+    def forward(params: Any) -> tuple[jax.Array, tuple[Metrics, dict[str, Any]]]:
+        given = {**state.variables, "params": params}
+        outputs, updates = unroll(
+            net, given, x, rngs=keys, mutable=mutable, num_steps=step.num_steps, chunk=step.chunk
+        )
+        value, metrics = step.objective(outputs, y)
+        return value, (metrics, updates)
+
+    grads, (metrics, updates) = jax.grad(forward, has_aux=True)(state.params)
+    after = state.apply_gradients(
+        grads,
+        batch_stats=updates["batch_stats"] if mutable else state.batch_stats,
+        hidden=None if state.hidden is None else updates["hidden"],
+    )
+    return _like(after, state), {**metrics, "grad_norm": jnp.asarray(optax.tree.norm(grads))}
+
+
+def _eval_step(step: EvalStep, state: TrainState, x: Any, y: Any) -> Metrics:
+    given = {name: value for name, value in state.variables.items() if name != "hidden"}
+    outputs, _ = unroll(evaluating(state.net), given, x, num_steps=step.num_steps, chunk=step.chunk)
+    return step.objective(outputs, y)[1]
+
+
+def _like(after: TrainState, before: TrainState) -> TrainState:
+    """``after`` in the dtypes of ``before``, so that the next step is the same program."""
+
+    def same(new: jax.Array, old: jax.Array) -> jax.Array:
+        alike = new.dtype == old.dtype and not new.weak_type
+        return new if alike else jax.lax.convert_element_type(new, old.dtype)
+
+    return cast(TrainState, jax.tree.map(same, after, before))
+
+
+_train = jax.jit(_train_step, static_argnums=0)
+_train_donating = jax.jit(_train_step, static_argnums=0, donate_argnums=1)
+_eval = jax.jit(_eval_step, static_argnums=0)
