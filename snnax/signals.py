@@ -1,0 +1,197 @@
+"""Layers that NIR has beside neurons: a threshold without a membrane, a delay, and a part of the input.
+
+Arrays are channels-last, ``[B, N]`` or ``[B, H, W, C]``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from snnax import surrogate
+from snnax.errors import ArgumentError, ShapeError, StateError
+from snnax.neurons.base import SpikeFunction
+from snnax.neurons.values import FrozenArray, Parameter
+
+__all__ = ["Delay", "Slice", "Threshold"]
+
+
+class Threshold(nn.Module):
+    r"""Spikes where a signal is above a threshold, without a membrane; NIR's ``Threshold``.
+
+    .. math:: S = [x > \theta]
+
+    Args:
+        threshold: number, or an array that broadcasts from the right to one sample.
+        spike_grad: a function of :mod:`snnax.surrogate`; ``None`` is ``atan()``.
+
+    Raises:
+        ArgumentError: at construction, for a bad argument.
+        ShapeError: the threshold does not broadcast to one sample.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> snn.Threshold(0.5).apply({}, jnp.array([[0.25, 0.5, 0.75]])).tolist()
+        [[0.0, 0.0, 1.0]]
+
+    Source: NIR 1.0.8, ``nir.Threshold``. Norse and snnTorch have no such layer.
+    """
+
+    threshold: Parameter
+    spike_grad: SpikeFunction | None = None
+
+    time_independent: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Make the threshold hashable."""
+        self.threshold = FrozenArray.finite(self.threshold, "Threshold(threshold=...)")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: ArrayLike) -> jax.Array:
+        """Spikes of ``[B, ...]``."""
+        x = _floating(jnp.asarray(x))
+        limit = np.asarray(self.threshold, x.dtype)
+        if limit.ndim:
+            limit = limit.reshape(_for_sample("Threshold: threshold", limit.shape, x))
+        return (self.spike_grad or surrogate.atan())(x - limit)
+
+
+class Delay(nn.Module):
+    r"""Hands on what came in some steps ago; NIR's ``Delay``.
+
+    .. math:: y_t = x_{t - d}, \qquad x_t = 0 \text{ for } t < 0
+
+    State: ``past``, the inputs of the last :math:`\max d` steps, in the collection ``hidden``.
+
+    Args:
+        steps: :math:`d`, a whole number >= 0 of time steps, or an array with one for each neuron.
+
+    Raises:
+        ArgumentError: at construction, for a delay that is no whole number of steps.
+        ShapeError: the delays do not broadcast to one sample.
+        StateError: the collection ``hidden`` is not mutable, or belongs to another batch size.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> y, _ = snn.unroll(snn.Delay(2), {}, jnp.arange(1.0, 5.0).reshape(4, 1, 1))
+        >>> y.ravel().tolist()
+        [0.0, 0.0, 1.0, 2.0]
+
+    Source: NIR 1.0.8, ``nir.Delay``, whose delay is in seconds. Norse and snnTorch 1.0.0 have no such layer.
+    """
+
+    steps: Any
+
+    def __post_init__(self) -> None:
+        """Check the delays and make them hashable."""
+        given = FrozenArray.finite(self.steps, "Delay(steps=...)")
+        whole = np.rint(np.asarray(given)).astype(np.int64)
+        if np.any(whole != np.asarray(given)) or np.any(whole < 0):
+            raise ArgumentError(
+                f"Delay(steps={self.steps!r}); expected whole numbers of time steps >= 0. A delay in seconds is "
+                "delay/dt steps."
+            )
+        self.steps = given if isinstance(given, FrozenArray) else int(whole)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: ArrayLike) -> jax.Array:
+        """One time step on ``[B, ...]``."""
+        x = jnp.asarray(x)
+        steps = np.asarray(self.steps).astype(np.int64)
+        if steps.ndim:
+            steps = steps.reshape(_for_sample("Delay: steps", steps.shape, x))
+        longest = int(steps.max(initial=0))
+        if longest == 0:
+            return x
+        past = self._past(x, longest)
+        known = jnp.concatenate([x[:, None], past], axis=1)
+        if not self.is_initializing():
+            self.put_variable("hidden", "past", known[:, :-1])
+        at = np.broadcast_to(steps, (1, *x.shape[1:]) if steps.ndim else (1,) * x.ndim)[:, None]
+        index = jnp.broadcast_to(jnp.asarray(at), (x.shape[0], 1, *x.shape[1:]))
+        return jnp.take_along_axis(known, index, axis=1)[:, 0]
+
+    @nn.nowrap
+    def _past(self, x: jax.Array, longest: int) -> jax.Array:
+        """The inputs before this one, the latest first: ``[B, longest, ...]``."""
+        shape = (x.shape[0], longest, *x.shape[1:])
+        if not self.is_mutable_collection("hidden"):
+            if self.is_initializing():
+                return jnp.zeros(shape, x.dtype)
+            raise StateError(
+                "Delay keeps what came before, but the collection 'hidden' is not mutable in this call. Call "
+                "apply(variables, x, mutable=['hidden']) and carry the result on."
+            )
+        past = self.variable("hidden", "past", jnp.zeros, shape, x.dtype).value
+        if past.shape != shape:
+            raise StateError(
+                f"Delay: the stored inputs have shape {past.shape}, expected {shape}. For another batch size leave "
+                "the collection 'hidden' out of the variables."
+            )
+        return past.astype(x.dtype)
+
+
+class Slice(nn.Module):
+    """A part of each sample, which is a vector, in a shape of its own: one of several inputs of a graph.
+
+    Args:
+        begin: index of its first element.
+        shape: shape of the part, channels last.
+
+    Raises:
+        ArgumentError: at construction, for a bad argument.
+        ShapeError: the input is not ``[B, N]`` with N large enough.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> snn.Slice(2, (3,)).apply({}, jnp.arange(6.0)[None]).tolist()
+        [[2.0, 3.0, 4.0]]
+    """
+
+    begin: int
+    shape: tuple[int, ...]
+
+    time_independent: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        try:
+            begin, shape = int(self.begin), tuple(int(n) for n in self.shape)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"Slice({self.begin!r}, {self.shape!r}); expected whole numbers.") from error
+        if begin < 0 or not shape or min(shape) < 1:
+            raise ArgumentError(f"Slice({begin}, {shape}); expected begin >= 0 and sizes >= 1, as Slice(0, (3,)).")
+        self.begin, self.shape = begin, shape
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: ArrayLike) -> jax.Array:
+        """The part of ``[B, N]``."""
+        x = jnp.asarray(x)
+        end = self.begin + math.prod(self.shape)
+        if x.ndim != 2 or x.shape[1] < end:
+            raise ShapeError(f"Slice({self.begin}, {self.shape}) got shape {x.shape}; expected [B, N] with N >= {end}.")
+        return x[:, self.begin : end].reshape(x.shape[0], *self.shape)
+
+
+def _for_sample(what: str, shape: tuple[int, ...], x: jax.Array) -> tuple[int, ...]:
+    """``shape`` with the axes of ``x``."""
+    pairs = zip(shape[::-1], x.shape[::-1], strict=False)
+    if len(shape) >= max(x.ndim, 2) or any(s not in (1, n) for s, n in pairs):
+        raise ShapeError(
+            f"{what} has shape {shape}, the input {x.shape}. Expected one number, or an array that broadcasts from the "
+            f"right to one sample, as {x.shape[-1:]}."
+        )
+    return (1,) * (x.ndim - len(shape)) + shape
+
+
+def _floating(x: jax.Array) -> jax.Array:
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
