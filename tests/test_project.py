@@ -18,7 +18,7 @@ from snnax import interop
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "snnax"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-OPTIONAL = ("torch", "snntorch", "norse", "nirtorch", "matplotlib", "sklearn")
+OPTIONAL = ("safetensors", "torch", "snntorch", "norse", "nirtorch", "matplotlib", "sklearn")
 MAX_LINES = 320
 MAX_FUNCTION_LINES = 80
 MAY_PRINT = ("cli", "demo", "__main__")

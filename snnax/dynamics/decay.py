@@ -4,15 +4,16 @@ r"""Linear recurrences over all time steps at once, and the rectified one of ``t
 (``lax.associative_scan``), or, for a constant decay, by convolution with :math:`a^k`. Neither the loop nor the
 tree divides by a product of decays, as snnTorch does, so neither overflows nor loses small decays at any length.
 
-Measured by ``benchmarks/parallel_neurons.py`` on two CPU cores, float32, milliseconds forward / with gradient:
+Medians of one run of ``benchmarks/parallel_neurons.py`` on two CPU cores that also did other work, float32,
+milliseconds forward / with gradient:
 
 ==================  ============  ============  ============  ===================  ====================
 ``[T, B, N]``       loop          tree          FFT           64 taps, convolved   64 taps, by doubling
 ==================  ============  ============  ============  ===================  ====================
-100, 32, 128        0.7 / 2.2     0.9 / 1.9     10 / 17       113 / 270            1.7 / 2.9
-1000, 32, 128       4.3 / 47      9.2 / 61      117 / 203     not measured         73 / 92
-1000, 8, 16         0.5 / 1.0     0.8 / 1.6     3.5 / 4.1     11 / 18              0.8 / 1.3
-4000, 1, 64         0.8 / 1.9     0.6 / 1.8     6.3 / 13      20 / 53              0.8 / 11
+100, 32, 128        0.77 / 2.6    0.80 / 2.7    11 / 20       119 / 273            2.2 / 5.7
+1000, 32, 128       5.4 / 45      11 / 60       120 / 214     not run              56 / 86
+1000, 8, 16         0.47 / 1.2    0.53 / 3.0    2.6 / 5.8     10 / 47              0.65 / 2.3
+4000, 1, 64         0.92 / 2.7    0.82 / 2.2    9.3 / 15      38 / 71              1.6 / 13
 ==================  ============  ============  ============  ===================  ====================
 
 So the loop is the default on a CPU. On other devices it is the tree, for its depth; that is not measured here.
@@ -158,7 +159,7 @@ def rectified(x: jax.Array, weight: Constant, bias: Constant) -> jax.Array:
     r"""All steps of :func:`rectified_step` from zero; ``x`` is ``[T, B, H]``.
 
     With a diagonal :math:`W` that is not negative each step is a clipped line, and a tree could join those too: on
-    a CPU that took 2 to 6 times as long as this loop.
+    a CPU that took 1.6 to 7 times as long as this loop.
     """
 
     def step(state: jax.Array, current: jax.Array) -> tuple[jax.Array, jax.Array]:
