@@ -66,6 +66,9 @@ if TYPE_CHECKING:
     from snnax.neurons import SpikingCell as SpikingCell
     from snnax.neurons import StateLeaky as StateLeaky
     from snnax.neurons import Synaptic as Synaptic
+    from snnax.signals import Delay as Delay
+    from snnax.signals import Slice as Slice
+    from snnax.signals import Threshold as Threshold
     from snnax.timed_layers import BatchNormTT1d as BatchNormTT1d
     from snnax.timed_layers import BatchNormTT2d as BatchNormTT2d
     from snnax.timed_layers import GradedSpikes as GradedSpikes
@@ -124,6 +127,11 @@ _HOMES = {
         "StateLeaky",
         "Synaptic",
     ),
+    "snnax.signals": (
+        "Delay",
+        "Slice",
+        "Threshold",
+    ),
     "snnax.timed_layers": (
         "BatchNormTT1d",
         "BatchNormTT2d",
@@ -141,6 +149,7 @@ __all__ = [  # noqa: RUF022  plain order, which a test holds
     "BatchNormTT2d",
     "CubaLI",
     "CubaLIF",
+    "Delay",
     "DeltaLeaky",
     "Flatten",
     "GradedSpikes",
@@ -162,12 +171,14 @@ __all__ = [  # noqa: RUF022  plain order, which a test holds
     "SLSTM",
     "Scale",
     "Sequential",
+    "Slice",
     "SpikingCell",
     "State",
     "StateLeaky",
     "SumPool1d",
     "SumPool2d",
     "Synaptic",
+    "Threshold",
     "backprop",
     "datasets",
     "errors",

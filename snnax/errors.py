@@ -116,3 +116,7 @@ class MissingDependencyError(SnnaxError, ImportError):
             f"{purpose} needs the package {package!r}, which is not installed. "
             f"Install it with: pip install -c constraints.txt '.[{extra}]'"
         )
+
+
+class RepairWarning(UserWarning):
+    """A NIR graph was not as it should be, and was read the only way that it can be meant."""

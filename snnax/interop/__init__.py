@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from snnax.interop.files import read_nir as read_nir
     from snnax.interop.files import write_nir as write_nir
     from snnax.interop.importing import from_nir as from_nir
+    from snnax.interop.inputs import join_inputs as join_inputs
+    from snnax.interop.readings import PRESETS as PRESETS
+    from snnax.interop.readings import Reading as Reading
     from snnax.interop.snntorch import from_snntorch as from_snntorch
     from snnax.interop.snntorch import to_snntorch as to_snntorch
     from snnax.interop.state_dict import from_state_dict as from_state_dict
@@ -35,6 +38,8 @@ _HOMES = {
     "snnax.interop.exporting": ("to_nir",),
     "snnax.interop.files": ("read_nir", "write_nir"),
     "snnax.interop.importing": ("from_nir",),
+    "snnax.interop.inputs": ("join_inputs",),
+    "snnax.interop.readings": ("PRESETS", "Reading"),
     "snnax.interop.snntorch": ("from_snntorch", "to_snntorch"),
     "snnax.interop.state_dict": (
         "from_state_dict",
@@ -48,7 +53,9 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _TORCH_PACKAGES = ("torch", "snntorch", "norse", "nirtorch")
 
 __all__ = [
+    "PRESETS",
     "NodeTrace",
+    "Reading",
     "Report",
     "Side",
     "Trace",
@@ -56,6 +63,7 @@ __all__ = [
     "from_nir",
     "from_snntorch",
     "from_state_dict",
+    "join_inputs",
     "load_safetensors",
     "read_nir",
     "save_safetensors",

@@ -26,6 +26,7 @@ from snnax.layers import Flatten, State
 from snnax.network.containers import Container, Graph
 from snnax.network.schedule import branch, owners
 from snnax.network.topology import INPUT, OUTPUT
+from snnax.signals import Slice
 
 Shape = tuple[int, ...]
 
@@ -138,7 +139,11 @@ class _Exporter:
         known: dict[str, list[tuple[str, Any]]] = {INPUT: entry}
         for name in plan.order:
             known[name] = [(prefix + node_name(name), None)]
-        for name in plan.order:
+        waiting = list(plan.order)
+        while waiting:
+            # in a cycle the node after the delay may come first, and its shape last
+            name = next(n for n in waiting if any(s is not None for f, _ in plan.sources[n] for _, s in known[f]))
+            waiting.remove(name)
             path, module = prefix + node_name(name), members[name]
             feeds = [pair for source, _ in plan.sources[name] for pair in known[source]]
             shape = next(s for _, s in feeds if s is not None)
@@ -162,6 +167,9 @@ class _Exporter:
                 path, "it adds flattened images in different orders", "Flatten all of them alike."
             )
         axes = order.pop()
+        if isinstance(module, Slice):
+            self.nodes[path] = nir.Input(input_type={"input": np.array(site.shape_out)})
+            return out
         if is_neuron(module):
             self._neuron(path, module, variables, site, feeds, axes)
             return out
@@ -251,16 +259,17 @@ def _finish(
         raise ConversionError(
             ends[0][0], "its output is in H, W, C order", "Use snnax.Flatten(channels_first=True)."
         )
-    nodes: dict[str, nir.NIRNode] = {
-        INPUT: nir.Input(input_type={"input": np.array(_sample(frame))}),
-        **exporter.nodes,
-    }
     exits = exporter.exits
     edges = [(exits.get(s, s), t) for s, t in exporter.edges]
     edges += [(exits.get(s, s), OUTPUT) for s, _ in ends]
+    nodes = exporter.nodes
+    if any(s == INPUT for s, _ in edges):
+        nodes = {INPUT: nir.Input(input_type={"input": np.array(_sample(frame))}), **nodes}
     nodes[OUTPUT] = nir.Output(output_type={"output": np.array(_sample(ends[0][1]))})
     graph = nir.NIRGraph(nodes, edges, type_check=False)
     content: dict[str, Any] = {"dt": exporter.dt}
+    if isinstance(model, Graph) and model.plan().delayed:
+        content["delay_spikes"] = model.delay_spikes
     if isinstance(model, Graph) and model.outputs is not None:
         content["outputs"] = [[node_name(n), p] for n, p in model.outputs]
     if batchnorm == "fold":

@@ -92,7 +92,7 @@ class FlaxSide:
         self._sample = x[0] if not self.convert else conventions.traces_last(x)[0]
         with _precision(x):
             inputs = jnp.asarray(conventions.traces_last(x) if self.convert else x)
-            paths = {_name(path): path for path in self._paths(inputs)}
+            paths = {_name(path): path for path in self._paths(inputs) if self._spikes(path)}
             force = {paths[n]: jnp.asarray(self._turned(s, False)) for n, s in forced.items() if n in paths}
             variables = _cast(self.variables, inputs.dtype)
             outputs, _, recorded = unroll(self.model, variables, inputs, record=True, force=force)
@@ -110,6 +110,10 @@ class FlaxSide:
         )
         return list(recorded)
 
+    def _spikes(self, path: str) -> bool:
+        """False for NIR's integrators, which hand on their membrane."""
+        return path not in self._found or getattr(self._found[path][0], "spiking", True)
+
     def _ordered(self, recorded: dict[str, Any]) -> list[tuple[str, Any]]:
         names = [n for n in self._found if n in recorded] or list(recorded)
         return [(name, recorded[name]) for name in names]
@@ -118,7 +122,7 @@ class FlaxSide:
         arrays = {k: self._turned(np.asarray(v), True) for k, v in values.items()}
         kind = type(self._found[path][0]).__name__ if path in self._found else "neuron"
         states = {k: v for k, v in arrays.items() if k not in ("input", "spk")}
-        return NodeTrace(_name(path), kind, arrays["input"], arrays["spk"], states)
+        return NodeTrace(_name(path), kind, arrays["input"], arrays.get("spk", arrays["mem"]), states)
 
     def _turned(self, array: np.ndarray, first: bool) -> np.ndarray:
         """Recordings are channels-last inside; torch's layout outside."""

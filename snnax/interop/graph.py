@@ -12,10 +12,13 @@ import numpy as np
 from snnax.errors import GraphError, NIRFileError
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
+from snnax.interop.nodes.spec import VALUES
+from snnax.interop.repairs import renamed, sample_shape
 
 Edge = tuple[str, str]
 WEIGHTS = (nir.Affine, nir.Linear, nir.Conv2d, nir.Scale)
-NEURONS = (nir.LIF, nir.CubaLIF, nir.IF)
+SPIKING = (nir.LIF, nir.CubaLIF, nir.IF)
+NEURONS = (nir.LIF, nir.CubaLIF, nir.IF, nir.LI, nir.CubaLI, nir.I)
 
 
 @dataclass
@@ -28,6 +31,8 @@ class FlatGraph:
         inputs: shape of one sample by name of the ``Input`` node.
         outputs: names of the ``Output`` nodes.
         content: our metadata of the whole graph.
+        claims: shape that each Output node claims.
+        notes: what was put right while reading.
     """
 
     nodes: dict[str, nir.NIRNode]
@@ -35,6 +40,8 @@ class FlatGraph:
     inputs: dict[str, tuple[int, ...]]
     outputs: list[str]
     content: dict[str, Any] = field(default_factory=dict)
+    claims: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def sources(self, name: str) -> list[str]:
         """What feeds ``name``, in the order of the edges."""
@@ -45,8 +52,12 @@ class FlatGraph:
         return [t for s, t in self.edges if s == name]
 
 
-def flatten(graph: nir.NIRGraph) -> FlatGraph:
+def flatten(graph: nir.NIRGraph, where: str = "") -> FlatGraph:
     """Take nested graphs apart: an edge to a nested graph goes to what its ``Input`` feeds.
+
+    Args:
+        graph: the graph.
+        where: its name, if it is nested.
 
     Raises:
         NIRFileError: for an input without a shape, a nested graph with several ends, no input or output.
@@ -57,9 +68,12 @@ def flatten(graph: nir.NIRGraph) -> FlatGraph:
     exits: dict[str, list[str]] = {}
     inputs: dict[str, tuple[int, ...]] = {}
     outputs: list[str] = []
+    claims: dict[str, Any] = {}
+    given, notes = renamed(list(graph.nodes), [(str(s), str(t)) for s, t in graph.edges], where)
     for name, node in graph.nodes.items():
         if isinstance(node, nir.NIRGraph):
-            inner = flatten(node)
+            inner = flatten(node, f"{where}.{name}" if where else name)
+            notes += inner.notes
             if len(inner.inputs) != 1 or len(inner.outputs) != 1:
                 raise NIRFileError(
                     f"nested graph {name!r} has {len(inner.inputs)} inputs and {len(inner.outputs)} outputs; "
@@ -74,15 +88,19 @@ def flatten(graph: nir.NIRGraph) -> FlatGraph:
             inputs[name] = _shape(name, node)
         elif isinstance(node, nir.Output):
             outputs.append(name)
+            claims[name] = (node.output_type or {}).get("output")
         else:
             nodes[name] = node
-    for source, target in graph.edges:
+    for source, target in given:
         edges += [(s, t) for s in exits.get(source, [source]) for t in entries.get(target, [target])]
     if not inputs or not outputs:
         raise NIRFileError(
             f"the graph has {len(inputs)} Input and {len(outputs)} Output nodes; it needs one of each."
         )
-    return FlatGraph(nodes, edges, inputs, outputs, metadata.read(graph, "graph"))
+    for name, shape in inputs.items():
+        inputs[name], found = sample_shape(name, shape, [nodes[t] for s, t in edges if s == name and t in nodes])
+        notes += found
+    return FlatGraph(nodes, edges, inputs, outputs, metadata.read(graph, "graph"), claims, notes)
 
 
 def _shape(name: str, node: nir.Input) -> tuple[int, ...]:
@@ -135,8 +153,13 @@ def _worst(value: np.ndarray) -> str:
     return "NaN" if np.isnan(value).any() else "infinity"
 
 
+def keeps_state(node: nir.NIRNode) -> bool:
+    """True for what a step hands to the next one: neurons, delays, and extensions that are neurons."""
+    return isinstance(node, (*NEURONS, nir.Delay)) or (isinstance(node, Extension) and node.op in VALUES)
+
+
 def loops(graph: FlatGraph) -> dict[str, str]:
-    """Neurons with recurrent weights: ``{neuron: weights}`` for each pair that feeds nothing but itself."""
+    """Spiking neurons with recurrent weights: ``{neuron: weights}`` for each pair that feeds nothing but itself."""
     found: dict[str, str] = {}
     for name, node in graph.nodes.items():
         if isinstance(node, WEIGHTS) and graph.sources(name) == graph.targets(name):
@@ -144,6 +167,6 @@ def loops(graph: FlatGraph) -> dict[str, str]:
             if len(partners) == 1 and partners[0] in graph.nodes and partners[0] not in found:
                 partner = graph.nodes[partners[0]]
                 kind = metadata.read(partner, partners[0]).get("kind", "")
-                if isinstance(partner, NEURONS) or kind in ("RLeaky", "RSynaptic"):
+                if isinstance(partner, SPIKING) or kind in ("RLeaky", "RSynaptic"):
                     found[partners[0]] = name
     return found

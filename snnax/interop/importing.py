@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from os import PathLike
 from typing import Any
 
@@ -9,41 +10,58 @@ import flax.linen as nn
 import nir
 import numpy as np
 
-from snnax.errors import ConversionError, GraphError, NIRFileError, ShapeError
+from snnax.errors import ConversionError, GraphError, NIRFileError, RepairWarning, ShapeError
 from snnax.interop import conventions
 from snnax.interop.files import read_nir
-from snnax.interop.graph import NEURONS, FlatGraph, check, flatten, loops
+from snnax.interop.graph import NEURONS, FlatGraph, check, flatten, keeps_state, loops
+from snnax.interop.inputs import Entry
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.cells import shape_out
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.flax_neurons import module_from_spec
 from snnax.interop.nodes.neurons import spec_from_node
-from snnax.interop.nodes.recurrent import join
+from snnax.interop.nodes.recurrent import KINDS, join
 from snnax.interop.nodes.registry import Built, Site, Variables, build
 from snnax.interop.nodes.spec import VALUES, NeuronSpec
+from snnax.interop.readings import Reading, reading
+from snnax.interop.repairs import output_shape
+from snnax.layers import Scale
 from snnax.network.containers import Graph
-from snnax.network.topology import INPUT, OUTPUT, plan
+from snnax.network.topology import INPUT, OUTPUT, Plan, plan
 
 
-def from_nir(graph: nir.NIRGraph | str | PathLike[str], dt: float | None = None) -> tuple[Graph, Variables]:
+def from_nir(
+    graph: nir.NIRGraph | str | PathLike[str],
+    dt: float | None = None,
+    *,
+    preset: str | Reading | None = None,
+    **choices: Any,
+) -> tuple[Graph, Variables]:
     """Turn a NIR graph into a flax model of one time step.
 
-    Graphs that snnax exported come back as the neurons that they were. Others get NIR's semantics: forward
-    Euler, input before threshold, strict ``>``, reset to zero in the step of the spike. Two nodes on a loop,
-    a neuron and its weights, become one ``RLeaky`` or ``RSynaptic``; other cycles get one step of delay.
+    Graphs that snnax exported come back as the neurons that they were. Others are read as a
+    :class:`~snnax.interop.Reading` says; by default forward Euler, input before threshold, strict ``>``, reset to
+    ``v_reset`` in the step of the spike. Where one of snnTorch's neurons computes just that, it is that neuron;
+    else one of NIR's own (:class:`snnax.LIF`...). Two nodes on a loop, a neuron and its weights, become one
+    ``RLeaky`` or ``RSynaptic`` where these fit; other cycles get one step of delay. What can be meant in one way
+    only is put right, with a :class:`~snnax.errors.RepairWarning`.
 
     Args:
         graph: a graph in memory or the path of a ``.nir`` file.
         dt: time step in seconds. ``None``: what the graph's metadata says, else 1e-4.
+        preset: name of a framework whose reading is taken (a key of ``interop.PRESETS``), or a ``Reading``.
+        **choices: attributes of :class:`~snnax.interop.Reading`, as ``reset="subtract"``; they go before the preset.
 
     Returns:
         ``(model, variables)``: a :class:`snnax.Graph` that takes and returns channels-first arrays, and its
-        variables without ``hidden``. Run it with :func:`snnax.unroll`.
+        variables without ``hidden``. Run it with :func:`snnax.unroll`. A graph with several inputs takes them side
+        by side in one vector, each flattened, in the order of their names: see :func:`~snnax.interop.join_inputs`.
 
     Raises:
         NIRFileError: for a file or graph that is damaged or holds numbers that are not finite.
         GraphError: for edges that lead nowhere and nodes that the input does not reach.
         ConversionError: for a node that cannot be imported exactly; names it and the remedy.
+        ArgumentError: for an unknown preset or choice.
         ShapeError: where shapes do not meet.
 
     Example:
@@ -61,23 +79,22 @@ def from_nir(graph: nir.NIRGraph | str | PathLike[str], dt: float | None = None)
     Compared with snnTorch's ``import_from_nir``: recurrent graphs keep their wiring, per-neuron thresholds,
     groups, pooling and flatten work, and ``IF`` does not leak.
     """
-    imported = Import(read_nir(graph) if not isinstance(graph, nir.NIRGraph) else graph, dt)
+    made = reading(preset, dt=dt, **choices)
+    imported = Import(read_nir(graph) if not isinstance(graph, nir.NIRGraph) else graph, reading=made)
+    for note in imported.notes:
+        warnings.warn(RepairWarning(note), stacklevel=2)
     return imported.model, imported.variables
 
 
-def _prepared(graph: nir.NIRGraph, dt: float | None) -> tuple[FlatGraph, float]:
+def _prepared(graph: nir.NIRGraph, made: Reading) -> tuple[FlatGraph, float]:
     """The graph flattened and checked, and the time step."""
     flat = flatten(graph)
     check(flat)
-    if len(flat.inputs) != 1:
-        raise ConversionError(
-            sorted(flat.inputs)[1], "the graph has more than one Input node", "Import graphs with one input."
-        )
-    step = conventions.DT if dt is None else dt
-    if dt is None and "dt" in flat.content:
+    step = conventions.DT if made.dt is None else made.dt
+    if made.dt is None and "dt" in flat.content:
         step = float(flat.content["dt"])
     if not step > 0:
-        raise ConversionError(OUTPUT, f"dt={dt!r}", "The time step is a number of seconds greater than 0.")
+        raise ConversionError(OUTPUT, f"dt={step!r}", "The time step is a number of seconds greater than 0.")
     return flat, step
 
 
@@ -91,11 +108,14 @@ class Import:
         specs: the neuron behind each neuron of the model.
         sites: name and shapes of each node.
         shared: nodes that use the module of another one.
+        notes: what was put right.
     """
 
-    def __init__(self, graph: nir.NIRGraph, dt: float | None) -> None:
-        self.flat, self.dt = _prepared(graph, dt)
-        self.loops = loops(self.flat)
+    def __init__(self, graph: nir.NIRGraph, dt: float | None = None, *, reading: Reading | None = None) -> None:
+        self.reading = reading if reading is not None else Reading(dt=dt)
+        self.flat, self.dt = _prepared(graph, self.reading)
+        self.notes = list(self.flat.notes)
+        self.loops = {n: w for n, w in loops(self.flat).items() if self._joins(n, w)}
         self.names = self._names()
         self.nodes: dict[str, nir.NIRNode] = {}
         self.specs: dict[str, NeuronSpec] = {}
@@ -103,9 +123,22 @@ class Import:
         self.shared: dict[str, str] = {}
         self.modules: dict[str, nn.Module] = {}
         self.variables: Variables = {}
-        self.shapes: dict[str, tuple[int, ...]] = {INPUT: next(iter(self.flat.inputs.values()))}
+        self.entry = Entry.of(self.flat.inputs, self.reading.input_delay)
+        self.shapes: dict[str, tuple[int, ...]] = {INPUT: self.entry.shape}
         self.gains: dict[str, str] = {}
         self.model = self._run()
+
+    def _joins(self, neuron: str, weights: str) -> bool:
+        """True if a neuron and the weights on its loop are one recurrent neuron of snnTorch's."""
+        node = self.flat.nodes[neuron]
+        known = metadata.read_spec(node, neuron)
+        if known is not None:
+            return known.kind in KINDS.values()
+        spec, factor = spec_from_node(neuron, node, self.dt, self.reading)
+        if spec.kind not in KINDS or factor is not None:
+            return False
+        late = self.reading.recurrent_bias == "after_first"
+        return not (late and np.any(np.asarray(getattr(self.flat.nodes[weights], "bias", 0.0)) != 0))
 
     def _names(self) -> dict[str, str]:
         """Our name of each node: ``lif1`` for the pair ``lif1.lif`` and ``lif1.w_rec``."""
@@ -116,27 +149,57 @@ class Import:
         return names
 
     def _run(self) -> Graph:
-        edges = self._edges()
-        order = plan(tuple(self.names.values()), tuple(edges))
+        for name, (module, shape, after) in self.entry.nodes.items():
+            self._keep(name, shape, Built(module, {}, after))
+        edges = [*self.entry.edges, *self._edges()]
+        late = bool(self.flat.content.get("delay_spikes", self.reading.recurrent_bias == "always"))
+        order = plan((*self.modules, *self.names.values()), tuple(edges), self._stateful() if late else None)
         given = {ours: theirs for theirs, ours in self.names.items()}
-        for name in order.order:
-            shape = self._shape_in(name, order.sources[name])
-            self._add(name, given[name], shape)
+        waiting = [name for name in order.order if name in given]
+        while waiting:
+            ready = [n for n in waiting if any(s in self.shapes for s, _ in order.sources[n])]
+            if not ready:
+                raise GraphError(f"the shape of {waiting[0]!r} cannot be told: all that feeds it comes from a cycle.")
+            name = ready[0]
+            waiting.remove(name)
+            self._add(name, given[name], self._shape_in(name, order.sources[name]))
+        self._check_shapes(order)
         edges = [(s, self.gains.get(t, t)) for s, t in edges]
         edges += [(self.gains[n], n) for n in self.gains]
+        outputs, more = self._outputs()
         return Graph(
             nodes=self.modules,
-            edges=edges,
-            outputs=self._outputs(),
+            edges=[*edges, *more],
+            outputs=outputs,
             channels_first=True,
             input_shape=self.shapes[INPUT],
+            delay_spikes=late and bool(order.delayed),
         )
+
+    def _stateful(self) -> frozenset[str]:
+        """Nodes where the delay of a cycle may be: those that keep a state."""
+        return frozenset(ours for theirs, ours in self.names.items() if keeps_state(self.flat.nodes[theirs]))
+
+    def _check_shapes(self, order: Plan) -> None:
+        """What meets at a node, once all shapes are known; and what the Output nodes claim."""
+        for name in self.names.values():
+            known = [(s, self.shapes[s]) for s, _ in order.sources[name]]
+            for source, shape in known[1:]:
+                if shape != known[0][1]:
+                    raise ShapeError(
+                        f"{name!r} adds {known[0][0]!r} of shape {known[0][1]} and {source!r} of shape {shape}; "
+                        "what meets at a node must have one shape."
+                    )
+        for output, claim in self.flat.claims.items():
+            if sources := self.flat.sources(output):
+                name = self.entry.names.get(sources[0]) or self.names.get(sources[0])
+                self.notes += output_shape(output, claim, self.shapes[name]) if name in self.shapes else []
 
     def _edges(self) -> list[tuple[str, str]]:
         """Edges by our names, without the loops that recurrent neurons hold inside and with one output."""
         names = {
             **self.names,
-            **dict.fromkeys(self.flat.inputs, INPUT),
+            **self.entry.names,
             **dict.fromkeys(self.flat.outputs, OUTPUT),
         }
         inside = {edge for pair in self.loops.items() for edge in (pair, pair[::-1])}
@@ -144,16 +207,7 @@ class Import:
         return list(dict.fromkeys(found))
 
     def _shape_in(self, name: str, sources: Any) -> tuple[int, ...]:
-        known = [(s, self.shapes[s]) for s, _ in sources if s in self.shapes]
-        if not known:
-            raise GraphError(f"the shape of {name!r} cannot be told: all that feeds it comes from a cycle.")
-        for source, shape in known[1:]:
-            if shape != known[0][1]:
-                raise ShapeError(
-                    f"{name!r} adds {known[0][0]!r} of shape {known[0][1]} and {source!r} of shape {shape}; "
-                    "what meets at a node must have one shape."
-                )
-        return known[0][1]
+        return next(self.shapes[s] for s, _ in sources if s in self.shapes)
 
     def _add(self, name: str, given: str, shape: tuple[int, ...]) -> None:
         node = self.flat.nodes[given]
@@ -172,7 +226,7 @@ class Import:
 
     def _insert(self, name: str, node: nir.NIRNode, shape: tuple[int, ...]) -> None:
         self.nodes[name] = node
-        self._keep(name, shape, build(node, Site(name, shape, None, self.dt)))
+        self._keep(name, shape, build(node, Site(name, shape, None, self.dt, self.reading)))
 
     def _keep(self, name: str, shape: tuple[int, ...], built: Built) -> None:
         self.modules[name] = built.module
@@ -191,7 +245,7 @@ class Import:
         if given in self.loops:
             spec, factor = join(name, node, self.flat.nodes[self.loops[given]], own), None
         else:
-            spec, factor = spec_from_node(name, node, own)
+            spec, factor = spec_from_node(name, node, own, self.reading)
         self._check_shape(name, node, spec, shape)
         if factor is not None:
             self.gains[name] = f"{name}.gain"
@@ -207,26 +261,27 @@ class Import:
             raise ConversionError(
                 name, f"neuron class {spec.kind!r} is unknown", f"Known are {sorted(VALUES)}."
             )
-        own = None if isinstance(node, Extension) else tuple(node.v_threshold.shape)
+        own = None if isinstance(node, Extension) else np.shape(getattr(node, "v_threshold", node.r))
         if own not in (None, (), (1,)) and own != shape:
             raise ShapeError(f"{name!r} has neurons of shape {own}, what feeds it has shape {shape}.")
 
-    def _outputs(self) -> list[tuple[str, str]] | None:
-        """What the model returns, where that is not simply what one Output node gets."""
+    def _outputs(self) -> tuple[list[tuple[str, str]] | None, list[tuple[str, str]]]:
+        """What the model returns, where that is not simply what one Output node gets; and edges for sums."""
         listed = self.flat.content.get("outputs")
         if listed is not None:
             pairs = [(str(n), str(p)) for n, p in listed]
             if unknown := [n for n, _ in pairs if n not in self.modules]:
                 raise NIRFileError(f"the graph's metadata returns {unknown}, which are no nodes of it.")
-            return pairs
+            return pairs, []
         if len(self.flat.outputs) == 1:
-            return None
-        pairs = []
+            return None, []
+        pairs, edges = [], []
         for output in self.flat.outputs:
-            sources = self.flat.sources(output)
-            if len(sources) != 1:
-                raise ConversionError(
-                    output, f"{len(sources)} nodes feed one of several outputs", "Feed it from one."
-                )
-            pairs.append((self.names[sources[0]], "out"))
-        return pairs
+            names = [self.entry.names.get(s) or self.names[s] for s in self.flat.sources(output)]
+            if len(names) > 1 or names[0] == INPUT:
+                edges += [(name, output) for name in names]
+                shape = self.shapes[names[0]]
+                self._keep(output, shape, Built(Scale(1.0), {}, shape))
+                names = [output]
+            pairs.append((names[0], "out"))
+        return pairs, edges

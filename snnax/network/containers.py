@@ -13,6 +13,7 @@ from snnax.errors import GraphError, ShapeError, StateError
 from snnax.layers import State
 from snnax.network.members import check_members, check_names, check_wiring, read_port, total
 from snnax.network.topology import INPUT, OUTPUT, Plan, chain, plan
+from snnax.signals import Delay
 
 __all__ = ["Container", "Graph", "Sequential"]
 
@@ -110,10 +111,14 @@ class Container(nn.Module):
         shapes: dict[str, Any] = {INPUT: jax.ShapeDtypeStruct(x.shape, x.dtype)}
         delayed = self.plan().delayed
         entries = self.plan().sources
-        for name in self.plan().order:
-            known = next((shapes[s] for s, late in entries[name] if not late and s in shapes), None)
-            if known is None:
-                raise GraphError(f"the shape of {name!r} cannot be told: only delayed edges feed it.")
+        waiting = list(self.plan().order)
+        while waiting:
+            ready = [n for n in waiting if any(s in shapes for s, _ in entries[n])]
+            if not ready:
+                raise GraphError(f"the shape of {waiting[0]!r} cannot be told: only a cycle feeds it.")
+            name = ready[0]
+            waiting.remove(name)
+            known = next(shapes[s] for s, _ in entries[name] if s in shapes)
             module = members[name]
             if isinstance(module, State):
                 shapes[name] = known
@@ -182,6 +187,8 @@ class Graph(Container):
             several a tuple.
         channels_first: take and return images as torch does, ``[B, C, H, W]``; inside they are channels-last.
         input_shape: shape of one sample as the caller passes it, without batch; converters need it.
+        delay_spikes: the delay of a cycle is where the signal leaves a neuron, and not on the edge that closes the
+            cycle: a bias on the way back then counts from the first step on.
 
     Raises:
         GraphError: unknown, doubled or missing nodes or edges, unreachable nodes, names that variables cannot
@@ -206,6 +213,7 @@ class Graph(Container):
     outputs: Sequence[tuple[str, str]] | None = None
     channels_first: bool = False
     input_shape: Sequence[int] | None = None
+    delay_spikes: bool = False
 
     def __post_init__(self) -> None:
         pairs = self.nodes.items() if isinstance(self.nodes, Mapping) else self.nodes
@@ -226,7 +234,9 @@ class Graph(Container):
 
     def plan(self) -> Plan:
         """Depth-first order from the input; see :mod:`snnax.network.topology`."""
-        return plan(tuple(self.members()), tuple(self.edges))
+        members = self.members()
+        stateful = frozenset(n for n, m in members.items() if hasattr(m, "state_names") or isinstance(m, Delay))
+        return plan(tuple(members), tuple(self.edges), stateful if self.delay_spikes else None)
 
     def enter(self, x: jax.Array) -> jax.Array:
         """Check the input's shape; to channels-last, if the caller's images are channels-first."""

@@ -68,12 +68,15 @@ def check_edges(names: Iterable[str], edges: Sequence[tuple[str, str]]) -> None:
 
 
 @lru_cache(maxsize=256)
-def plan(names: tuple[str, ...], edges: tuple[tuple[str, str], ...]) -> Plan:
+def plan(
+    names: tuple[str, ...], edges: tuple[tuple[str, str], ...], stateful: frozenset[str] | None = None
+) -> Plan:
     """Order the nodes; edges that close a cycle become delayed.
 
     A depth-first walk from the input, sources before targets: in a cycle the edge that returns to a
     node already on the path is the delayed one, so ``lif -> w_rec -> lif`` reached at ``lif`` delays
-    ``w_rec -> lif``.
+    ``w_rec -> lif``. With ``stateful`` the delay moves back along a path of nodes that are not in it, to where the
+    signal leaves one that is: ``lif -> w_rec``, so that a bias of ``w_rec`` acts from the first step on.
 
     Raises:
         GraphError: as :func:`check_edges`, and for nodes that the input does not reach.
@@ -89,10 +92,38 @@ def plan(names: tuple[str, ...], edges: tuple[tuple[str, str], ...]) -> Plan:
     if unreached := [name for name in names if name not in set(finished)]:
         raise GraphError(f"the input does not reach {unreached}; connect them or take them out.")
     order = tuple(name for name in reversed(finished) if name != INPUT)
+    if stateful is not None and delayed:
+        delayed = {_moved_back(edge, edges, stateful) for edge in delayed}
+        order = _sorted(order, edges, delayed)
     sources: dict[str, tuple[tuple[str, bool], ...]] = {}
     for name in (*order, OUTPUT):
         sources[name] = tuple((s, (s, t) in delayed) for s, t in edges if t == name)
     return Plan(order, sources)
+
+
+def _moved_back(
+    edge: tuple[str, str], edges: tuple[tuple[str, str], ...], stateful: frozenset[str]
+) -> tuple[str, str]:
+    """The edge at which a closing edge's signal leaves a stateful node; itself if the way there branches."""
+    source, target = edge
+    while source not in stateful:
+        feeding = [s for s, t in edges if t == source]
+        fed = [t for s, t in edges if s == source]
+        if len(feeding) != 1 or fed != [target] or feeding[0] == INPUT:
+            return edge
+        source, target = feeding[0], source
+    return source, target
+
+
+def _sorted(
+    names: tuple[str, ...], edges: tuple[tuple[str, str], ...], delayed: set[tuple[str, str]]
+) -> tuple[str, ...]:
+    """``names`` with every source before its targets, delayed edges left out."""
+    before = {name: {s for s, t in edges if t == name and s != INPUT and (s, t) not in delayed} for name in names}
+    order: list[str] = []
+    while len(order) < len(names):
+        order.append(next(n for n in names if n not in order and before[n] <= set(order)))
+    return tuple(order)
 
 
 def _walk(targets: dict[str, list[str]], finished: list[str], delayed: set[tuple[str, str]]) -> None:

@@ -11,7 +11,7 @@ from snnax.interop.compare.entries import Cause
 from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.neuron_causes import case_of, neuron_causes
 from snnax.interop.compare.wording import Finding, Wording
-from snnax.interop.nodes.spec import SIZES, NeuronSpec
+from snnax.interop.nodes.spec import NATIVE, SIZES, NeuronSpec
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray
@@ -27,7 +27,7 @@ def diagnose(found: Evidence, name: str, judged: Judged) -> tuple[Finding, ...]:
         if text is not None:
             return (Finding(Cause("unknown", text)),)
     spec = found.specs[name][0]
-    if spec is not None and spec.kind in SIZES:
+    if spec is not None and (spec.kind in SIZES or spec.kind in NATIVE):
         return tuple(cell_causes(found, name, judged) or [Finding(_unknown(found, name))])
     findings: list[Finding] = []
     if judged.bad_current.any():

@@ -12,7 +12,7 @@ where its own membrane is above threshold: then the threshold lies between two m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from snnax.interop.compare.rounding import unit_roundoff
 from snnax.interop.compare.verdict import Verdict
 from snnax.interop.conventions import traces_first, traces_last
 from snnax.interop.nodes.flax_neurons import module_from_spec
-from snnax.interop.nodes.spec import SEQUENCES, NeuronSpec
+from snnax.interop.nodes.spec import NATIVE, SEQUENCES, NeuronSpec
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray
@@ -103,7 +103,7 @@ def _held(spec: NeuronSpec, trace: NodeTrace) -> _Side:
     level, threshold, slack = _level(spec, trace, exact, bound)
     fired = trace.spk.astype(np.float64) != 0
     if level is None:
-        wrong = np.abs(trace.spk.astype(np.float64) - exact["spk"]) > bound
+        wrong = np.abs(trace.spk.astype(np.float64) - exact.get("spk", exact["mem"])) > bound
         return _Side(off, wrong, np.zeros(shape, bool), bound)
     tie = (level == threshold) & fired
     astray = ((level > threshold) != fired) & (np.abs(level - threshold) > slack)
@@ -116,6 +116,8 @@ def _level(
     """What was compared with the threshold, the threshold, and how exactly that is known."""
     dtype = float_type(trace)
     threshold = np.asarray(spec.values.get("threshold", 1.0)).astype(dtype).astype(np.float64)
+    if spec.kind in NATIVE:
+        return _native_level(spec, trace)
     if spec.kind == "AssociativeLeaky":
         return trace.states["state"].astype(np.float64), 1.0, 0.0
     mem = trace.states["mem"].astype(np.float64)
@@ -130,6 +132,22 @@ def _level(
     if spec.sizes["max_pool"]:
         return _pooled(mem, trace.spk.shape, np.max), threshold, 0.0
     return _pooled(mem, trace.spk.shape, np.mean), threshold, bound if spec.sizes["avg_pool"] else 0.0
+
+
+def _native_level(
+    spec: NeuronSpec, trace: NodeTrace
+) -> tuple[Array | None, Array | float, Array | float]:
+    """Of NIR's own neurons: the membrane before its reset, taken again; they lose it in the step of the spike."""
+    if "v_threshold" not in spec.values:
+        return None, 0.0, 0.0
+    threshold = np.asarray(spec.values["v_threshold"]).astype(float_type(trace)).astype(np.float64)
+    if spec.sizes.get("threshold_test") == "before":
+        return _before(trace.states["mem"].astype(np.float64)), threshold, 0.0
+    free = replace(spec, sizes={**spec.sizes, "reset_mechanism": "none"}, options={})
+    if spec.sizes.get("reset_delay"):
+        return trace.states["mem"].astype(np.float64), threshold, 0.0
+    levels = [_again(free, trace, dtype)["mem"] for dtype in (np.float64, np.float32)]
+    return levels[0], threshold, MARGIN * np.abs(levels[0] - levels[1]).max(initial=0.0)
 
 
 def _pooled(mem: Array, shape: tuple[int, ...], reduce: Any) -> Array:

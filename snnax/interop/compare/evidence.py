@@ -18,7 +18,7 @@ from snnax.interop.compare.layer import Layer, float_type
 from snnax.interop.compare.stages import Stages, node_of
 from snnax.interop.compare.verdict import judge
 from snnax.interop.graph import FlatGraph, flatten
-from snnax.interop.nodes.spec import SIZES, NeuronSpec
+from snnax.interop.nodes.spec import NATIVE, SIZES, NeuronSpec
 from snnax.interop.trace import NodeTrace, Side, Trace
 
 Array = np.ndarray
@@ -150,7 +150,7 @@ class Judged:
                 feedback_bound=bound.feedback_bound,
                 horizon=None if horizon is None else horizon[samples],
             )
-            own = spec is not None and spec.kind in SIZES
+            own = spec is not None and (spec.kind in SIZES or spec.kind in NATIVE)
             parts.append(judge_cell(layer, spec) if own and spec is not None else judge(layer))
             gaps.append(
                 (
@@ -189,8 +189,9 @@ class Judged:
         shown = [t.states.get("mem") for t in (a, b)]
         mems = [float(m[at]) if m is not None and m.shape == mask.shape else None for m in shown]
         threshold = None
-        if spec is not None and "threshold" in spec.values:
-            threshold = float(np.broadcast_to(spec.values["threshold"], mask.shape[2:])[at[2:]])
+        key = next((k for k in ("threshold", "v_threshold") if spec is not None and k in spec.values), None)
+        if spec is not None and key is not None:
+            threshold = float(np.broadcast_to(spec.values[key], mask.shape[2:])[at[2:]])
         return Divergence(
             step=at[0],
             sample=at[1],

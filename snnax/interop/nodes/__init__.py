@@ -1,6 +1,6 @@
 """Converters between NIR nodes and flax modules, one file per family, in one registry."""
 
-from snnax.interop.nodes import conv, linear, norm, pooling, shape
+from snnax.interop.nodes import conv, linear, norm, pooling, shape, signals
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.neurons import node_from_spec, spec_from_node
 from snnax.interop.nodes.registry import Built, Site, build, supported, write
@@ -18,6 +18,7 @@ __all__ = [
     "norm",
     "pooling",
     "shape",
+    "signals",
     "spec_from_node",
     "supported",
     "write",

@@ -13,7 +13,7 @@ from snnax.dynamics.lapicque import complement
 from snnax.errors import ConversionError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch, per_neuron_first, per_neuron_last
 from snnax.interop.nodes.cell_weights import flax_weights, torch_weights
-from snnax.interop.nodes.spec import OPTIONS, SIZES, VALUES, NeuronSpec
+from snnax.interop.nodes.spec import NATIVE, OPEN, OPTIONS, SIZES, VALUES, NeuronSpec
 from snnax.neurons.quantize import NearestLevel
 from snnax.neurons.values import FrozenArray
 
@@ -32,7 +32,8 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
         if key == "beta" and "tau" in spec.weights:
             continue  # it follows from tau, which is what is kept
         if key in spec.learn:
-            arguments[f"learn_{key}"] = True
+            if spec.kind not in NATIVE:
+                arguments[f"learn_{key}"] = True
             variables.setdefault("params", {})[key] = jnp.asarray(here, _dtype(here))
         elif here.ndim:
             variables.setdefault("buffers", {})[key] = jnp.asarray(here, _dtype(here))
@@ -45,6 +46,8 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
         arguments["state_quant"] = NearestLevel(spec.quantizer)
     if "learn_recurrent" in fields:
         _add_recurrence(spec, rank, arguments, variables)
+    if spec.kind in NATIVE:
+        arguments.update({k: v for k, v in spec.sizes.items() if k in fields}, learn=spec.learn)
     if spec.kind in SIZES:
         arguments.update({k: v for k, v in spec.sizes.items() if k in fields})
         arguments.update({f"learn_{k}": True for k in spec.learn if f"learn_{k}" in fields})
@@ -99,7 +102,7 @@ def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variab
         if value is None or value is False:
             continue
         values[key] = per_neuron_first(value)
-        if getattr(module, f"learn_{key}", False):
+        if getattr(module, f"learn_{key}", False) or key in getattr(module, "learn", ()):
             learn.append(key)
     if kind == "Lapicque":
         values.update(_circuit(name, module, variables))
@@ -107,6 +110,10 @@ def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variab
     if recurrent and module.learn_recurrent:
         learn.append("recurrent")
     options = {k: getattr(module, k) for k in OPTIONS if hasattr(module, k)}
+    if kind in NATIVE:
+        sizes = {k: getattr(module, k) for k in OPEN if hasattr(module, k) and kind in OPEN[k]}
+        options = {"output": module.output, "reset_mechanism": module.reset_mechanism}
+        return NeuronSpec(kind, values, tuple(learn), options, _surrogate_of(name, module), sizes=sizes)
     if kind in ("StateLeaky", "LinearLeaky"):
         values["beta"] = _beta_of(module, variables)
     if kind == "LeakyParallel" and module.learn_beta:

@@ -16,6 +16,7 @@ others     extension   see :data:`snnax.interop.nodes.spec.SIZES`
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -26,10 +27,13 @@ from snnax.errors import ConversionError
 from snnax.interop.conventions import decay_from_tau, gain, tau_from_decay
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.spec import SIZES, NeuronSpec
+from snnax.interop.nodes.native import edited_values, native_node, spec_of_native
+from snnax.interop.nodes.native import tidy as _tidy
+from snnax.interop.nodes.spec import NATIVE, SIZES, NeuronSpec
+from snnax.interop.readings import Reading
 
-NIR_NEURONS = (nir.LIF, nir.CubaLIF, nir.IF)
 Shape = tuple[int, ...] | None
+_DEFAULT = Reading()
 
 
 def node_from_spec(
@@ -51,6 +55,8 @@ def node_from_spec(
         if not np.isfinite(value).all():
             raise ConversionError(name, f"{key} is not finite", "Train again or set it to a number.")
     bare = replace(spec, recurrent={})
+    if spec.kind in NATIVE:
+        return native_node(name, bare, shape, dt)
     if spec.kind == "Alpha" or spec.kind in SIZES:
         return _extension(bare, shape, dt, shape_out)
     write = _cuba_lif if spec.kind in ("Synaptic", "RSynaptic") else _lif
@@ -124,14 +130,23 @@ def _cuba_lif(name: str, spec: NeuronSpec, shape: Shape, dt: float) -> nir.NIRNo
     )
 
 
-def spec_from_node(name: str, node: nir.NIRNode, dt: float) -> tuple[NeuronSpec, np.ndarray | None]:
+def spec_from_node(
+    name: str, node: nir.NIRNode, dt: float, reading: Reading = _DEFAULT
+) -> tuple[NeuronSpec, np.ndarray | None]:
     """The neuron of a NIR node, and the gain on its input where that is not 1.
 
-    With our metadata it is the neuron that was exported. Without, it is NIR's: reset to zero in the step
-    of the spike, input scaled by ``r*dt/tau``, sums of currents before the threshold.
+    With our metadata it is the neuron that was exported. Without, it is what the reading makes of it; where
+    that has an equal among snnTorch's neurons (zero leak and reset potential, Euler's step, an immediate reset)
+    it is that neuron, with its input scaled by ``r*dt/tau``.
+
+    Args:
+        name: of the node, for errors.
+        node: the node.
+        dt: time step in seconds.
+        reading: what NIR leaves open.
 
     Raises:
-        ConversionError: for a leak or reset potential other than 0, or time constants shorter than ``dt``.
+        ConversionError: for time constants that are not positive, or shorter than an Euler step.
     """
     known = metadata.read_spec(node, name)
     if isinstance(node, Extension):
@@ -140,7 +155,11 @@ def spec_from_node(name: str, node: nir.NIRNode, dt: float) -> tuple[NeuronSpec,
                 name, f"the extension {node.op!r} lacks its neuron's metadata", "Export it again."
             )
         return known, None
-    spec, factor = _nir_semantics(name, node, dt)
+    if known is not None and known.kind in NATIVE:
+        return known.with_values(**edited_values(known, node)), None
+    if known is None and not _has_equal(node, reading):
+        return spec_of_native(name, node, reading, dt), None
+    spec, factor = _nir_semantics(name, node, dt, reading if known is None else _DEFAULT)
     if known is None:
         return spec, factor
     if _fits(known, node, metadata.read(node)["dt"]):
@@ -172,13 +191,30 @@ def _fits(spec: NeuronSpec, node: nir.NIRNode, dt: float) -> bool:
     )
 
 
-def _nir_semantics(name: str, node: Any, dt: float) -> tuple[NeuronSpec, np.ndarray | None]:
-    for what in ("v_leak", "v_reset"):
-        if np.any(np.asarray(getattr(node, what, 0.0)) != 0):
-            raise ConversionError(
-                name, f"{what} is not 0, which no snnTorch neuron has",
-                f"Shift the potentials so that {what} is 0: subtract it from v_threshold and the input bias.",
-            )  # fmt: skip
+def _has_equal(node: Any, reading: Reading) -> bool:
+    """True if one of snnTorch's neurons computes what the node says."""
+    plain = Reading()
+    choices = ("discretization", "reset", "w_in", "threshold", "reset_delay", "integrator")
+    if any(getattr(reading, c) != getattr(plain, c) for c in choices):
+        return False
+    if reading.membrane_current not in (None, "new") or not isinstance(node, nir.LIF | nir.CubaLIF | nir.IF):
+        return False
+    kind = type(node).__name__
+    zero = [w for w in ("v_leak", "v_reset") if f"{kind}.{w}" not in reading.ignore]
+    return not any(np.any(np.asarray(getattr(node, what, 0.0)) != 0) for what in zero)
+
+
+def _nir_semantics(
+    name: str, node: Any, dt: float, reading: Reading
+) -> tuple[NeuronSpec, np.ndarray | None]:
+    kind = type(node).__name__
+    if f"{kind}.r" in reading.ignore or reading.time_unit != "s":
+        node = _plainly(node, kind, reading)
+    if np.any(np.asarray(getattr(node, "v_leak", 0.0)) != 0):
+        raise ConversionError(
+            name, "v_leak was edited to another value than 0, which its metadata contradicts",
+            "Remove the key 'snnax' from the node's metadata to read it by NIR's own semantics.",
+        )  # fmt: skip
     options = {"reset_mechanism": "zero", "reset_delay": False}
     threshold = _tidy(node.v_threshold)
     if isinstance(node, nir.IF):
@@ -196,6 +232,17 @@ def _nir_semantics(name: str, node: Any, dt: float) -> tuple[NeuronSpec, np.ndar
     return NeuronSpec("Leaky", values, options=options), _unless_one(gain(node.r, node.tau, dt))
 
 
+def _plainly(node: Any, kind: str, reading: Reading) -> Any:
+    """The node in seconds, and with a resistance of 1 step where that is not read."""
+    twin = copy.copy(node)
+    for key in ("tau", "tau_syn", "tau_mem"):
+        if hasattr(twin, key):
+            setattr(twin, key, np.asarray(getattr(twin, key)) * reading.seconds)
+    if f"{kind}.r" in reading.ignore:
+        twin.r = np.ones_like(np.asarray(twin.r))
+    return twin
+
+
 def _decay(name: str, what: str, tau: Any, dt: float) -> np.ndarray:
     tau = np.asarray(tau)
     if not (tau > 0).all():
@@ -206,12 +253,6 @@ def _decay(name: str, what: str, tau: Any, dt: float) -> np.ndarray:
             f"Pass the time step that the graph was made for: from_nir(graph, dt={tau.min() / 10:.1g}) or smaller.",
         )  # fmt: skip
     return _tidy(np.clip(decay_from_tau(tau, dt), 0.0, 1.0).astype(tau.dtype))
-
-
-def _tidy(value: Any) -> np.ndarray:
-    """One number where all neurons share it."""
-    value = np.asarray(value)
-    return value.reshape(-1)[0].reshape(()) if value.size and (value == value.reshape(-1)[0]).all() else value
 
 
 def _unless_one(factor: np.ndarray) -> np.ndarray | None:

@@ -15,6 +15,7 @@ import nir
 
 from snnax.errors import ConversionError
 from snnax.interop.nodes.extension import Extension
+from snnax.interop.readings import Reading
 
 Variables = dict[str, Any]
 Shape = tuple[int, ...]
@@ -29,12 +30,14 @@ class Site:
         shape_in: shape of one sample that enters, channels first.
         shape_out: shape of one sample that leaves, channels first; ``None`` while not known.
         dt: time step in seconds.
+        reading: what NIR leaves open.
     """
 
     name: str
     shape_in: Shape
     shape_out: Shape | None
     dt: float
+    reading: Reading = Reading()
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,24 @@ STATES: dict[str, tuple[str, ...]] = {
     "LinearLeaky": ("mem",),
     "LeakyParallel": ("mem",),
     "AssociativeLeaky": ("state",),
+    "LIF": ("mem",),
+    "CubaLIF": ("syn", "mem"),
+    "LI": ("mem",),
+    "CubaLI": ("syn", "mem"),
+    "IF": ("mem",),
+    "I": ("mem",),
 }
 """States that each neuron keeps, in the order in which it returns them after its spikes."""
+
+NATIVE: dict[str, tuple[str, ...]] = {
+    "LIF": ("tau", "r", "v_leak", "v_threshold", "v_reset"),
+    "CubaLIF": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in"),
+    "LI": ("tau", "r", "v_leak"),
+    "CubaLI": ("tau_syn", "tau_mem", "r", "v_leak", "w_in"),
+    "IF": ("r", "v_threshold", "v_reset"),
+    "I": ("r",),
+}
+"""NIR's own neurons and their parameters."""
 
 VALUES: dict[str, tuple[str, ...]] = {
     "Leaky": ("beta", "threshold", "graded_spikes_factor"),
@@ -38,6 +54,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "LinearLeaky": ("beta", "threshold", "graded_spikes_factor"),
     "LeakyParallel": ("threshold", "graded_spikes_factor"),
     "AssociativeLeaky": (),
+    **NATIVE,
 }
 """Numbers that each neuron's equation takes."""
 
@@ -54,6 +71,18 @@ SIZES: dict[str, tuple[str, ...]] = {
 
 They travel as extension nodes: a NIR neuron has one input for each of its neurons, and a threshold.
 """
+
+OPEN: dict[str, tuple[str, ...]] = {
+    "dt": tuple(NATIVE),
+    "discretization": ("LIF", "CubaLIF", "LI", "CubaLI"),
+    "w_in_scaling": ("CubaLIF", "CubaLI"),
+    "membrane_current": ("CubaLIF", "CubaLI"),
+    "reset_mechanism": ("LIF", "CubaLIF", "IF"),
+    "threshold_test": ("LIF", "CubaLIF", "IF"),
+    "reset_delay": ("LIF", "CubaLIF", "IF"),
+    "reset_at": ("LIF", "CubaLIF", "IF"),
+}
+"""Options of NIR's own neurons, and which of them have each."""
 
 SEQUENCES = ("StateLeaky", "LinearLeaky", "LeakyParallel", "AssociativeLeaky")
 """Layers of which snnTorch runs all time steps at once, on ``[T, B, N]``."""

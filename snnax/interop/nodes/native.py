@@ -1,0 +1,125 @@
+"""NIR's own neurons <-> snnax's ``LIF``, ``CubaLIF``, ``LI``, ``CubaLI``, ``IF`` and ``I``.
+
+A node's parameters are those of the module; what NIR leaves open are the module's options, which travel in the
+metadata. IF and I add ``r`` in each step, as every framework reads them, while the modules add ``r*dt`` as the
+equation says: the node's ``r`` is the module's times ``dt``, unless the reading says ``integrator="ode"``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nir
+import numpy as np
+
+from snnax.errors import ConversionError
+from snnax.interop.nodes import metadata
+from snnax.interop.nodes.spec import NATIVE, NeuronSpec
+from snnax.interop.readings import Reading
+
+NODES: dict[str, type] = {kind: getattr(nir, kind) for kind in NATIVE}
+_TIMES = ("tau", "tau_syn", "tau_mem")
+_SUMS = ("IF", "I")
+
+
+def spec_of_native(name: str, node: Any, reading: Reading, dt: float) -> NeuronSpec:
+    """The neuron of a NIR node under a reading.
+
+    Raises:
+        ConversionError: for time constants that are not positive, or shorter than an Euler step.
+    """
+    kind = type(node).__name__
+    values = {}
+    for key in NATIVE[kind]:
+        given = np.asarray(getattr(node, key))
+        value = np.asarray(given, np.float64)
+        if f"{kind}.{key}" in reading.ignore:
+            value = np.full_like(value, 1.0 if key in ("r", "w_in") else 0.0)
+        if key in _TIMES:
+            value = value * reading.seconds
+            _check_time(name, key, value, dt, reading)
+        if key == "r" and kind in _SUMS and reading.integrator == "impulse":
+            value = value / dt
+        values[key] = tidy(value.astype(given.dtype if np.issubdtype(given.dtype, np.floating) else np.float32))
+    _check_reset(name, values, reading)
+    return NeuronSpec(kind, values, sizes=_options(kind, reading, dt))
+
+
+def _options(kind: str, reading: Reading, dt: float) -> dict[str, Any]:
+    options: dict[str, Any] = {"dt": dt}
+    if kind not in _SUMS:
+        options["discretization"] = reading.discretization
+    if kind.startswith("Cuba"):
+        options.update(w_in_scaling=reading.w_in, membrane_current=reading.membrane_current)
+    if kind in ("LIF", "CubaLIF", "IF"):
+        options.update(
+            reset_mechanism=reading.reset, threshold_test=reading.threshold, reset_delay=reading.reset_delay
+        )
+    if kind in _SUMS:
+        options["integrator"] = reading.integrator
+    return options
+
+
+def _check_time(name: str, key: str, tau: np.ndarray, dt: float, reading: Reading) -> None:
+    if not (tau > 0).all():
+        raise ConversionError(name, f"{key} is not positive", "Time constants are seconds greater than 0.")
+    if reading.discretization == "euler" and (tau < dt * (1 - 1e-6)).any():
+        raise ConversionError(
+            name, f"{key} = {tau.min():.3g} s is shorter than the time step dt = {dt:.3g} s",
+            f"Pass the time step that the graph was made for, as from_nir(graph, dt={tau.min() / 10:.1g}); or "
+            "discretization='exact'; or time_unit='ms', if that is what the file means.",
+        )  # fmt: skip
+
+
+def _check_reset(name: str, values: dict[str, np.ndarray], reading: Reading) -> None:
+    if "v_reset" not in values or reading.reset != "nir":
+        return
+    if (values["v_reset"] >= values["v_threshold"]).any():
+        raise ConversionError(
+            name, "v_reset is not below v_threshold, so that it would fire in every step after its first spike",
+            "Correct the file, or read it with reset='subtract'.",
+        )  # fmt: skip
+
+
+def native_node(name: str, spec: NeuronSpec, shape: tuple[int, ...] | None, dt: float) -> nir.NIRNode:
+    """The NIR node of a native neuron, its parameters in the full shape of a sample.
+
+    Raises:
+        ConversionError: for parameters that do not fit the shape.
+    """
+    given = {}
+    for key in NATIVE[spec.kind]:
+        value = np.asarray(spec.values[key], np.float64)
+        if key == "r" and spec.kind in _SUMS and spec.sizes.get("integrator", "impulse") == "impulse":
+            value = value * spec.sizes["dt"]
+        try:
+            full = value if shape is None else np.broadcast_to(value, shape)
+        except ValueError as error:
+            raise ConversionError(
+                name, f"{key} has shape {value.shape}, the layer has neurons {shape}", "Give one value per neuron."
+            ) from error
+        given[key] = full.astype(_dtype(spec)).copy()
+    return metadata.write_spec(NODES[spec.kind](**given), spec, dt)
+
+
+def _dtype(spec: NeuronSpec) -> Any:
+    wide = any(np.asarray(v).dtype == np.float64 and np.ndim(v) for v in spec.values.values())
+    return np.float64 if wide else np.float32
+
+
+def edited_values(spec: NeuronSpec, node: Any) -> dict[str, np.ndarray]:
+    """The parameters of a node that are no longer those that its metadata was written with."""
+    found = {}
+    for key in NATIVE[spec.kind]:
+        now = np.asarray(getattr(node, key), np.float64)
+        if key == "r" and spec.kind in _SUMS and spec.sizes.get("integrator", "impulse") == "impulse":
+            now = now / spec.sizes["dt"]
+        if not np.allclose(now, spec.values[key], rtol=1e-5, atol=1e-12):
+            found[key] = tidy(now)
+    return found
+
+
+def tidy(value: Any) -> np.ndarray:
+    """One number where all neurons share it."""
+    value = np.asarray(value)
+    return value.reshape(-1)[0].reshape(()) if value.size and (value == value.reshape(-1)[0]).all() else value

@@ -1,0 +1,75 @@
+"""What is wrong with other people's graphs and can mean one thing only: put right, and said.
+
+Nothing here guesses. A repair is made where a single reading is possible; everything else stays as it is and is
+refused by the checks that follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import nir
+import numpy as np
+
+Edge = tuple[str, str]
+
+
+def renamed(names: Sequence[str], edges: Sequence[Edge], where: str) -> tuple[list[Edge], list[str]]:
+    """Edges to a name that does not exist, in a graph where exactly one node has no edge, go to that node.
+
+    Args:
+        names: the graph's nodes.
+        edges: its edges.
+        where: name of the graph, for the note; empty for the outermost one.
+
+    Returns:
+        The edges, and what was done in words.
+    """
+    known = set(names)
+    unknown = list(dict.fromkeys(end for edge in edges for end in edge if end not in known))
+    idle = [name for name in names if all(name not in edge for edge in edges)]
+    if len(unknown) != 1 or len(idle) != 1:
+        return list(edges), []
+    right = {unknown[0]: idle[0]}
+    found = [(right.get(s, s), right.get(t, t)) for s, t in edges]
+    place = f"nested graph {where!r}" if where else "the graph"
+    return found, [f"{place}: edges name {unknown[0]!r}, which is no node; taken as {idle[0]!r}, which had no edge"]
+
+
+def sample_shape(name: str, shape: tuple[int, ...], consumers: Sequence[Any]) -> tuple[tuple[int, ...], list[str]]:
+    """The shape of one sample, without a batch axis that was left in.
+
+    Args:
+        name: of the Input node.
+        shape: as the node gives it.
+        consumers: the nodes that it feeds.
+
+    Returns:
+        The shape, and what was done in words.
+    """
+    ranks = {rank for node in consumers if (rank := _rank(node)) is not None}
+    if len(ranks) != 1 or len(shape) <= (rank := ranks.pop()):
+        return shape, []
+    rest = shape[-rank:]
+    return rest, [f"input {name!r}: its shape {shape} has more axes than what it feeds takes; read as {rest}"]
+
+
+def output_shape(name: str, given: Any, found: tuple[int, ...]) -> list[str]:
+    """A note if an Output node claims another shape than what feeds it has."""
+    if given is None or np.array_equal(np.ravel(given), found):
+        return []
+    claimed = tuple(int(n) for n in np.ravel(given))
+    return [f"output {name!r}: it says {claimed}, what feeds it has shape {found}"]
+
+
+def _rank(node: Any) -> int | None:
+    """Number of axes of one sample that a node takes; ``None`` if it takes any."""
+    if isinstance(node, nir.Affine | nir.Linear):
+        return 1 if np.ndim(node.weight) == 2 else None
+    if isinstance(node, nir.Conv1d):
+        return 2
+    if isinstance(node, nir.Conv2d | nir.SumPool2d | nir.AvgPool2d):
+        return 3
+    threshold = getattr(node, "v_threshold", None)
+    return np.ndim(threshold) or None if threshold is not None else None
