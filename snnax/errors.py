@@ -40,6 +40,10 @@ class NIRFileError(SnnaxError, ValueError):
     """A ``.nir`` file or graph cannot be read; the message names the file and the node."""
 
 
+class TraceFileError(SnnaxError, ValueError):
+    """A recording cannot be read: the file is damaged, or was written by something else."""
+
+
 class ConversionError(SnnaxError, ValueError):
     """A node or module cannot be converted without changing what it computes.
 

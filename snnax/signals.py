@@ -144,7 +144,7 @@ class Slice(nn.Module):
 
     Args:
         begin: index of its first element.
-        shape: shape of the part, channels last.
+        shape: shape of the part, without the batch, channels first: ``(C, H, W)``, ``(C, L)`` or ``(N,)``.
 
     Raises:
         ArgumentError: at construction, for a bad argument.
@@ -174,12 +174,12 @@ class Slice(nn.Module):
 
     @nn.compact
     def __call__(self, x: ArrayLike) -> jax.Array:
-        """The part of ``[B, N]``."""
+        """The part of ``[B, N]``, channels last."""
         x = jnp.asarray(x)
         end = self.begin + math.prod(self.shape)
         if x.ndim != 2 or x.shape[1] < end:
             raise ShapeError(f"Slice({self.begin}, {self.shape}) got shape {x.shape}; expected [B, N] with N >= {end}.")
-        return x[:, self.begin : end].reshape(x.shape[0], *self.shape)
+        return jnp.moveaxis(x[:, self.begin : end].reshape(x.shape[0], *self.shape), 1, -1)
 
 
 def _for_sample(what: str, shape: tuple[int, ...], x: jax.Array) -> tuple[int, ...]:

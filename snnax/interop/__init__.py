@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from snnax.interop.inputs import join_inputs as join_inputs
     from snnax.interop.readings import PRESETS as PRESETS
     from snnax.interop.readings import Reading as Reading
+    from snnax.interop.recordings import RecordedSide as RecordedSide
+    from snnax.interop.recordings import load_trace as load_trace
+    from snnax.interop.recordings import save_trace as save_trace
     from snnax.interop.snntorch import from_snntorch as from_snntorch
     from snnax.interop.snntorch import to_snntorch as to_snntorch
+    from snnax.interop.source import write_source as write_source
     from snnax.interop.state_dict import from_state_dict as from_state_dict
     from snnax.interop.state_dict import load_safetensors as load_safetensors
     from snnax.interop.state_dict import save_safetensors as save_safetensors
@@ -40,7 +44,9 @@ _HOMES = {
     "snnax.interop.importing": ("from_nir",),
     "snnax.interop.inputs": ("join_inputs",),
     "snnax.interop.readings": ("PRESETS", "Reading"),
+    "snnax.interop.recordings": ("RecordedSide", "load_trace", "save_trace"),
     "snnax.interop.snntorch": ("from_snntorch", "to_snntorch"),
+    "snnax.interop.source": ("write_source",),
     "snnax.interop.state_dict": (
         "from_state_dict",
         "load_safetensors",
@@ -56,6 +62,7 @@ __all__ = [
     "PRESETS",
     "NodeTrace",
     "Reading",
+    "RecordedSide",
     "Report",
     "Side",
     "Trace",
@@ -65,12 +72,15 @@ __all__ = [
     "from_state_dict",
     "join_inputs",
     "load_safetensors",
+    "load_trace",
     "read_nir",
     "save_safetensors",
+    "save_trace",
     "to_nir",
     "to_snntorch",
     "to_state_dict",
     "write_nir",
+    "write_source",
 ]
 
 

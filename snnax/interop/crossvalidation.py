@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import nir
 import numpy as np
 
-from snnax.errors import ArgumentError, MissingDependencyError, ShapeError
+from snnax.errors import ArgumentError, ConversionError, MissingDependencyError, ShapeError
 from snnax.interop.compare import Report, compare
 from snnax.interop.flax_side import FlaxSide
 from snnax.interop.importing import from_nir
-from snnax.interop.trace import Side
+from snnax.interop.readings import Reading
+from snnax.interop.readings import reading as read_as
+from snnax.interop.recordings import RecordedSide
+from snnax.interop.reference import ReferenceSide
+from snnax.interop.trace import Side, Trace
 
 
 def crossvalidate(
@@ -23,6 +29,7 @@ def crossvalidate(
     num_steps: int | None = None,
     channels_first: bool = True,
     dt: float | None = None,
+    reading: str | Reading | None = None,
     gradients: bool = False,
 ) -> Report:
     """Run two networks on the same input and say whether they compute the same spikes, layer by layer.
@@ -33,13 +40,16 @@ def crossvalidate(
     errors of the sums in front of it; anything else is unexplained, and comes with its likely cause.
 
     Args:
-        a: the reference: a torch module with snnTorch neurons, ``(model, variables)``, or a NIR graph or path.
-        b: the other side, of any of these kinds.
+        a: the reference: a torch module with snnTorch neurons, ``(model, variables)``, a NIR graph or path, or a
+            recording: a :class:`Trace`, the path of a ``.npz`` file of :func:`save_trace`, or a
+            :class:`RecordedSide`.
+        b: the other side, of any of these kinds but a recording.
         x: input ``[T, B, ...]``, float32 or float64, which decides the precision of both runs; with
             ``num_steps`` one frame ``[B, ...]``.
         num_steps: T, for one frame that is shown at every step.
         channels_first: images in ``x`` are ``C, H, W``; flax models written for channels-last get them so.
         dt: time step for NIR graphs that do not say theirs.
+        reading: what NIR leaves open, for NIR graphs: a :class:`Reading`, or the name of a framework.
         gradients: also compare the gradients of the summed outputs with respect to every weight.
 
     Returns:
@@ -47,9 +57,12 @@ def crossvalidate(
         ``report.plot(path)``, ``report.to_dict()``.
 
     Raises:
-        ArgumentError: for a side of another kind.
+        ArgumentError: for a side of another kind, and for a recording as side ``b``.
         ShapeError: if ``x`` does not fit, or the layers of the sides do not pair up.
         ConversionError: if a torch module cannot be traced.
+
+    NIR graphs are run by the reference simulator (:mod:`snnax.interop.reference`), by NIR's equations in
+    float64; where that lacks a node, or gradients are asked for, as the model that ``from_nir`` makes of them.
 
     Example:
         >>> import torch, snntorch, numpy as np
@@ -61,11 +74,39 @@ def crossvalidate(
         True
     """
     x = _input(x, num_steps)
-    first = _side(a, x, "a", channels_first, dt)
-    second = _side(b, x, "b", channels_first, dt)
+    how = read_as(reading, dt=dt)
+    notes: list[str] = []
+    first, second = (
+        _graph_side(given, how, gradients, _is_recording(other), notes)
+        or _side(given, x, which, channels_first)
+        for given, other, which in ((a, b, "a"), (b, a, "b"))
+    )
     if first.label == second.label:
         first.label, second.label = f"{first.label} a", f"{second.label} b"
-    return compare(first, second, x, gradients=gradients)
+    report = compare(first, second, x, gradients=gradients)
+    return replace(report, notes=(*notes, *report.notes))
+
+
+def _graph_side(
+    given: Any, reading: Reading, gradients: bool, natural: bool, notes: list[str]
+) -> Side | None:
+    """A NIR graph or its path as a side, ``None`` for anything else; what there is to say goes to the notes."""
+    if not isinstance(given, nir.NIRGraph | str | PathLike) or _is_recording(given):
+        return None
+    if not gradients:
+        try:
+            side = ReferenceSide(given, reading, natural=natural)
+            notes += side.notes
+            return side
+        except ConversionError as error:
+            notes.append(f"the graph is run as the flax model that from_nir makes of it ({error})")
+    return FlaxSide(*from_nir(given, preset=reading), label="NIR")
+
+
+def _is_recording(given: Any) -> bool:
+    if isinstance(given, str | PathLike):
+        return Path(given).suffix == ".npz"
+    return isinstance(given, Trace | RecordedSide)
 
 
 def _input(x: Any, num_steps: int | None) -> np.ndarray:
@@ -88,18 +129,18 @@ def _input(x: Any, num_steps: int | None) -> np.ndarray:
     return x
 
 
-def _side(given: Any, x: np.ndarray, which: str, channels_first: bool, dt: float | None) -> Side:
+def _side(given: Any, x: np.ndarray, which: str, channels_first: bool) -> Side:
     if isinstance(given, tuple) and len(given) == 2:
         return FlaxSide(*given, channels_first=channels_first)
-    if isinstance(given, nir.NIRGraph | str | PathLike):
-        return FlaxSide(*from_nir(given, dt), label="NIR")
+    if isinstance(given, Trace | str | PathLike):
+        return RecordedSide(given)
     if any(base.__module__.startswith("torch.") for base in type(given).__mro__):
         return _torch_side(given, x)
     if all(hasattr(given, name) for name in ("run", "replay", "graph", "label")):
         return given
     raise ArgumentError(
         f"side {which} is a {type(given).__name__}; expected a torch module, (model, variables), a "
-        "nir.NIRGraph, or the path of a .nir file."
+        "nir.NIRGraph, the path of a .nir file, or a recorded Trace."
     )
 
 

@@ -15,7 +15,6 @@ import numpy as np
 from snnax.errors import ArgumentError, ShapeError
 from snnax.interop.files import read_nir
 from snnax.interop.graph import flatten
-from snnax.layers import Reshape
 from snnax.network.topology import INPUT
 from snnax.signals import Delay, Slice
 
@@ -55,11 +54,8 @@ class Entry:
         for name in sorted(inputs):
             shape, at = inputs[name], INPUT
             if len(inputs) > 1:
-                flat = (prod(shape),)
-                at = put(name, Slice(begin, flat), at, whole, flat)
+                at = put(name, Slice(begin, shape), at, whole, shape)
                 begin += prod(shape)
-                if len(shape) > 1:
-                    at = put(f"{name}.shaped", Reshape(shape), at, flat, shape)
             names[name] = put(f"{name}.late", Delay(delay), at, shape, shape) if delay else at
         return cls(whole, names, nodes, edges)
 

@@ -13,26 +13,36 @@ from snnax.interop.files import read_nir
 from snnax.interop.graph import parameters
 from snnax.interop.importing import Import
 from snnax.interop.nodes.extension import PREFIX, Extension
+from snnax.interop.readings import Reading, reading
 from snnax.layers import State
+from snnax.network.topology import OUTPUT
 
 
-def describe(path: str | PathLike[str], dt: float | None = None) -> dict[str, Any]:
+def describe(
+    path: str | PathLike[str],
+    dt: float | None = None,
+    *,
+    preset: str | Reading | None = None,
+    **choices: Any,
+) -> dict[str, Any]:
     """Contents of a ``.nir`` file and what snnax makes of them, as JSON values.
 
     Args:
         path: the file.
         dt: time step in seconds; ``None``: what the file says, else 1e-4.
+        preset: name of a framework whose reading is taken, or a ``Reading``.
+        **choices: attributes of ``Reading``.
 
     Returns:
-        ``version``, ``dt``, ``nodes`` (name, type, shapes, parameters, what it becomes), ``edges``, ``parameters``
-        (their number).
+        ``version``, ``dt``, ``nodes`` (name, type, shapes, parameters, what it becomes), ``edges`` between them,
+        those of them that are ``delayed`` by a step, ``weights`` (their number), ``repairs``.
 
     Raises:
         NIRFileError: if the file cannot be read.
         ConversionError: if snnax cannot import it; the message names the node.
     """
     graph = read_nir(path)
-    found = Import(graph, dt)
+    found = Import(graph, reading=reading(preset, dt=dt, **choices))
     numbers = sum(
         v.size for node in found.flat.nodes.values() for k, v in parameters(node) if k in ("weight", "bias")
     )
@@ -40,12 +50,36 @@ def describe(path: str | PathLike[str], dt: float | None = None) -> dict[str, An
         "file": str(path),
         "version": _version(Path(path)),
         "dt": found.dt,
-        "dt_source": "given" if dt is not None else "file" if "dt" in found.flat.content else "default",
+        "dt_source": "given"
+        if found.reading.dt is not None
+        else "file"
+        if "dt" in found.flat.content
+        else "default",
         "input": list(found.shapes["input"]),
         "nodes": [_node(found, name) for name in found.model.plan().order],
-        "edges": [list(edge) for edge in graph.edges],
+        "edges": _edges(found),
+        "delayed": _delayed(found),
         "weights": int(numbers),
+        "repairs": list(found.notes),
     }
+
+
+def _edges(found: Import) -> list[list[str]]:
+    """Those of the model, and one from each recurrent neuron to itself."""
+    edges = [list(edge) for edge in found.model.edges if edge[1] != OUTPUT or found.model.outputs is None]
+    edges += [[name, OUTPUT] for name, _ in found.model.outputs or ()]
+    return edges + _own(found)
+
+
+def _delayed(found: Import) -> list[list[str]]:
+    """Edges that hand over what their source emitted one step earlier."""
+    sources = found.model.plan().sources
+    return [[s, t] for t, entries in sources.items() for s, late in entries if late] + _own(found)
+
+
+def _own(found: Import) -> list[list[str]]:
+    """The edges that recurrent neurons hold inside."""
+    return [[name, name] for name, spec in found.specs.items() if spec.recurrent]
 
 
 def _version(path: Path) -> str:
@@ -66,6 +100,12 @@ def _node(found: Import, name: str) -> dict[str, Any]:
         if spec.recurrent:
             entry["recurrent"] = {k: list(v.shape) for k, v in spec.recurrent.items()}
         return entry
+    if name not in found.nodes:  # an input's part or delay, or the sum in front of an output
+        return {
+            **entry,
+            "type": "Output" if name in found.flat.outputs else "Input",
+            "becomes": type(module).__name__,
+        }
     node = found.nodes[name]
     kind = f"{PREFIX}{node.op}" if isinstance(node, Extension) else type(node).__name__
     entry.update(type=kind, becomes="State" if isinstance(module, State) else type(module).__name__)
@@ -104,7 +144,8 @@ def table(content: dict[str, Any]) -> str:
         "",
     ]
     edges = "edges: " + ", ".join(f"{s} -> {t}" for s, t in content["edges"])
-    return "\n".join([*head, *lines, "", edges])
+    repairs = [f"repaired: {note}" for note in content["repairs"]]
+    return "\n".join([*head, *lines, "", edges, *repairs])
 
 
 def _text(value: Any) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import itertools
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -16,6 +15,7 @@ from flax.traverse_util import flatten_dict
 
 import snnax
 from snnax.errors import ArgumentError, ConversionError
+from snnax.interop.drafts import drafts
 from snnax.interop.source_modules import Writer, edges_in_order, graph_options
 from snnax.interop.source_text import Bracket, Expression, call, lines, literal, quoted, readable
 from snnax.network.containers import Container, Graph, Sequential
@@ -55,22 +55,14 @@ def write_source(
     """
     path = Path(path)
     if path.suffix != ".py":
-        raise ArgumentError(f"{str(path)!r} does not end in .py; pass the Python module to write, as 'net.py'.")
+        raise ArgumentError(
+            f"{str(path)!r} does not end in .py; pass the Python module to write, as 'net.py'."
+        )
     text, arrays = source(model, variables, origin, path.stem)
-    drafts: list[tuple[Path, Path]] = []
-    try:
-        for target in (path.with_suffix(".npz"), path):
-            handle, name = tempfile.mkstemp(suffix=target.suffix, dir=path.resolve().parent)
-            os.close(handle)
-            drafts.append((Path(name), target))
-        with drafts[0][0].open("wb") as file:
+    with drafts(path.with_suffix(".npz"), path) as (weights, module):
+        with weights.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        drafts[1][0].write_text(text, encoding="utf-8")
-        for draft, target in drafts:
-            os.replace(draft, target)
-    finally:
-        for draft, _ in drafts:
-            draft.unlink(missing_ok=True)
+        module.write_text(text, encoding="utf-8")
 
 
 def source(
@@ -92,7 +84,9 @@ def source(
     }
     writer = Writer(arrays)
     body = _body(writer, model, names)
-    head = _head(writer, model, origin, stem, any(" nn." in line.replace("(", " ").replace("=", " ") for line in body))
+    head = _head(
+        writer, model, origin, stem, any(" nn." in line.replace("(", " ").replace("=", " ") for line in body)
+    )
     return "\n".join([*head, *body]) + "\n", {**arrays, **writer.constants}
 
 
@@ -101,7 +95,7 @@ def _is_chain(model: Graph, variables: Mapping[str, Any]) -> bool:
     if model.outputs is not None or len({m._id for m in model.members().values()}) < len(model.members()):
         return False
     order = (INPUT, *model.plan().order, OUTPUT)
-    expected = {name: ((before, False),) for before, name in zip(order, order[1:], strict=False)}
+    expected = {name: ((before, False),) for before, name in itertools.pairwise(order)}
     if model.plan().sources != expected:
         return False
     if not model.channels_first:
@@ -140,7 +134,7 @@ def _body(writer: Writer, model: Container, names: Mapping[str, str]) -> list[st
         parts.append(written[module._id])
     if isinstance(model, Sequential) or set(names) != set(names.values()):
         order = [list(members).index(name) for name in model.plan().order]
-        labels = [n for n in model.plan().order] if isinstance(model, Graph) else [""] * len(order)
+        labels = list(model.plan().order) if isinstance(model, Graph) else [""] * len(order)
         layers = Bracket("[", [("", parts[i]) for i in order], "]", [readable(n) for n in labels])
         found += lines("layers = ", layers)
         found += lines("model = ", call("snn.Sequential", ["layers"]))

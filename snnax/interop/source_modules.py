@@ -15,7 +15,7 @@ import snnax
 from snnax.errors import ConversionError, SnnaxError
 from snnax.interop.source_text import Bracket, Expression, call, literal, quoted
 from snnax.network.containers import Graph, Sequential
-from snnax.network.topology import INPUT, plan
+from snnax.network.topology import INPUT
 from snnax.neurons.base import SpikingNeuron
 from snnax.neurons.quantize import NearestLevel
 from snnax.neurons.values import FrozenArray
@@ -108,8 +108,10 @@ class Writer:
             if len(levels) > _MOST_LEVELS:
                 return call(self._class(path, NearestLevel), [self._array(path, key, np.asarray(levels))])
             return call(self._class(path, NearestLevel), [literal(list(levels))])
-        if isinstance(value, float) and len(repr(value)) > len(short := str(np.float32(value))) + 4:
-            if _same(kind, {**given, key: np.float32(short)}, key, value):
+        if isinstance(value, float):
+            short = str(np.float32(value))
+            tidier = len(repr(value)) > len(short) + 4
+            if tidier and _same(kind, {**given, key: np.float32(short)}, key, value):
                 self.imports.add("from numpy import float32")
                 return call("float32", [short])
         return self._constant(path, key, value)
@@ -140,22 +142,24 @@ class Writer:
 
 def edges_in_order(module: Graph) -> list[tuple[str, str]]:
     """The edges from the input to the output, where that leaves the graph as it is, else in their own order."""
-    edges = tuple((str(s), str(t)) for s, t in module.edges)
+    edges = [(str(s), str(t)) for s, t in module.edges]
     places = {name: place for place, name in enumerate((INPUT, *module.plan().order))}
-    ordered = tuple(sorted(edges, key=lambda edge: places[edge[0]]))
-    return list(ordered if plan(tuple(module.members()), ordered) == module.plan() else edges)
+    ordered = sorted(edges, key=lambda edge: places[edge[0]])
+    return ordered if module.clone(edges=ordered).plan() == module.plan() else edges
 
 
 def graph_options(module: Graph) -> dict[str, Expression]:
-    """The arguments of a graph after its nodes and edges."""
-    given: dict[str, Any] = {}
-    if module.outputs is not None:
-        given["outputs"] = [tuple(pair) for pair in module.outputs]
-    if module.channels_first:
-        given["channels_first"] = True
-    if module.input_shape is not None:
-        given["input_shape"] = tuple(module.input_shape)
-    return {key: literal(value) for key, value in given.items()}
+    """The arguments of a graph after its nodes and edges, where they are not the defaults."""
+    given = {
+        f.name: getattr(module, f.name)
+        for f in dataclasses.fields(Graph)
+        if f.init and f.name not in ("nodes", "edges", "parent", "name")
+    }
+    defaults = {f.name: f.default for f in dataclasses.fields(Graph)}
+    chosen = {key: value for key, value in given.items() if not _equal(value, defaults[key])}
+    if chosen.get("outputs"):
+        chosen["outputs"] = [tuple(pair) for pair in chosen["outputs"]]
+    return {key: literal(value) for key, value in chosen.items()}
 
 
 def _plain(kind: type, given: dict[str, Any]) -> dict[str, Any]:
@@ -177,9 +181,9 @@ def _needed(kind: type, given: dict[str, Any]) -> dict[str, Any]:
     for key, value in given.items():
         default = fields[key].default
         if default is dataclasses.MISSING and fields[key].default_factory is dataclasses.MISSING:
-            if isinstance(value, tuple) and len(set(map(repr, value))) == 1 and len(value) > 1:
-                if _same(kind, {**kept, key: value[0]}, key, value):
-                    kept[key] = value[0]
+            uniform = isinstance(value, tuple) and len(value) > 1 and len(set(map(repr, value))) == 1
+            if uniform and _same(kind, {**kept, key: value[0]}, key, value):
+                kept[key] = value[0]
             continue
         less = {k: v for k, v in kept.items() if k != key}
         if _equal(value, default) or _same(kind, less, key, value):

@@ -34,9 +34,7 @@ class Bracket:
     def __str__(self) -> str:
         """On one line."""
         comma = "," if self.opening == "(" and len(self.items) == 1 else ""
-        return (
-            self.opening + ", ".join(f"{head}{value}" for head, value in self.items) + comma + self.closing
-        )
+        return self.opening + ", ".join(f"{head}{value}" for head, value in self.items) + comma + self.closing
 
 
 Expression = str | Bracket

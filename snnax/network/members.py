@@ -23,6 +23,8 @@ def read_port(name: str, module: nn.Module, raw: Any, port: str) -> jax.Array:
     if port in ("out", "spk"):
         return raw[0]
     states = getattr(module, "state_names", ())
+    if port == "mem_prev" and isinstance(raw[-1], tuple):
+        return raw[-1][1]
     if port not in states:
         raise GraphError(f"{name!r} has no state {port!r}; its states are {list(states)}.")
     # an RLeaky keeps its spikes as a state but returns them once

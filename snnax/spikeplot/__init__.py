@@ -11,17 +11,21 @@ Example:
     >>> ax.figure.savefig("raster.png")  # doctest: +SKIP
 """
 
+from snnax.spikeplot.activity import activity
 from snnax.spikeplot.animation import animator
 from snnax.spikeplot.counts import spike_count
 from snnax.spikeplot.crossvalidation import crossvalidation
 from snnax.spikeplot.galleries import neuron_gallery, surrogate_gallery
+from snnax.spikeplot.graphs import network_graph
 from snnax.spikeplot.layers import LayerPicture
 from snnax.spikeplot.neurons import panel, raster, traces
 
 __all__ = [
     "LayerPicture",
+    "activity",
     "animator",
     "crossvalidation",
+    "network_graph",
     "neuron_gallery",
     "panel",
     "raster",

@@ -64,8 +64,7 @@ REFUSED = {
     "no neuron": (lambda: nn.Sequential(nn.Linear(3, 4)).eval(), ConversionError, "neuron", "snntorch"),
     "neuron of the user's": (lambda: _net(last=OwnLeaky(0.9, init_hidden=True)), ConversionError, "'1'", "OwnLeaky"),
     "other neuron": (
-        lambda: _net(last=snt.DeltaLeaky(beta=0.9, delta_threshold=0.3, init_hidden=True)),
-        ConversionError, "'1'", "DeltaLeaky",
+        lambda: _net(last=snt.SLSTM(4, 3, init_hidden=True)), ConversionError, "'1'", "from_state_dict",
     ),
     "reset label changed": (_relabelled, ConversionError, "'1'", "construction"),
     "ceil mode": (

@@ -94,7 +94,12 @@ class Filter(nn.Module):
         return self.memory(self.filter(x))
 
 
+def delta():
+    return nn.Sequential(nn.Linear(6, 5), sn.DeltaLeaky(0.2, 0.9, init_hidden=True))
+
+
 NETS = {
+    "DeltaLeaky": (delta, (6,), T),
     "SLSTM none": (Cell, (6,), T),
     "SLSTM subtract": (lambda: Cell(reset_mechanism="subtract"), (6,), T),
     "SLSTM zero": (lambda: Cell(reset_mechanism="zero", bias=False), (6,), T),

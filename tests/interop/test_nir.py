@@ -13,7 +13,7 @@ import pytest
 
 import snnax as snn
 from snnax import interop
-from snnax.errors import ConversionError, GraphError, NIRFileError, ShapeError
+from snnax.errors import ConversionError, GraphError, NIRFileError, RepairWarning, ShapeError
 from snnax.interop import conventions
 from snnax.interop.inspecting import describe, table
 
@@ -183,12 +183,11 @@ def test_foreign_gain_scales_the_input():
 
 
 REFUSED = {
-    "leak": (_graph, _lif(v_leak=0.1), ConversionError, "v_leak"),
-    "reset": (_graph, _lif(v_reset=0.1), ConversionError, "v_reset"),
+    "reset": (_graph, _lif(v_reset=1.5), ConversionError, "v_reset"),
     "tau": (_graph, _lif(tau=-1.0), ConversionError, "positive"),
     "fast": (_graph, _lif(tau=1e-5), ConversionError, "dt="),
     "nan": (_graph, _lif(v_threshold=np.nan), NIRFileError, "NaN"),
-    "delay": (_graph, nir.Delay(np.ones(3)), ConversionError, "Delay"),
+    "delay": (_graph, nir.Delay(np.full(3, 1.5e-4)), ConversionError, "1.5 time steps"),
 }
 
 
@@ -207,7 +206,7 @@ def test_malformed_graphs():
         return nir.NIRGraph({**ends, **nodes}, edges, type_check=False)
 
     with pytest.raises(GraphError, match="nowhere"):
-        interop.from_nir(graph([("input", "a"), ("a", "nowhere")], a=one))
+        interop.from_nir(graph([("input", "a"), ("a", "output"), ("a", "nowhere")], a=one))
     with pytest.raises(GraphError, match="twice"):
         interop.from_nir(graph([("input", "a"), ("input", "a"), ("a", "output")], a=one))
     wide = nir.Linear(np.ones((2, 4), np.float32))
@@ -273,10 +272,13 @@ def test_lif_of_the_nir_paper_against_recorded_runs():
 
 
 @needs_data
-def test_nested_file_with_edges_to_nowhere_is_refused():
-    """Its inner edges name nodes that do not exist; nir 1.0.8 refuses it too."""
-    with pytest.raises(GraphError, match="lif1"):
-        interop.from_nir(DATA / "03_rnn" / "braille_noDelay_bias_zero_subgraph.nir")
+def test_nested_file_with_edges_to_nowhere_is_put_right():
+    """Its inner edges name a node that does not exist, where just one has no edge; nir 1.0.8 refuses it."""
+    with pytest.warns(RepairWarning, match="nested graph 'lif1': edges name 'lif'"):
+        nested = interop.from_nir(DATA / "03_rnn" / "braille_noDelay_bias_zero_subgraph.nir")
+    flat = interop.from_nir(DATA / "03_rnn" / "braille_noDelay_bias_zero.nir")
+    x = np.random.default_rng(0).integers(0, 2, (50, 2, 12)).astype(np.float32)
+    assert np.array_equal(snn.unroll(*nested, x)[0], snn.unroll(*flat, x)[0])
 
 
 @needs_data

@@ -32,7 +32,7 @@ class Entry:
     @property
     def stateful(self) -> bool:
         """Whether it keeps a state of its own."""
-        return self.kind in (*NETWORKS, *COUNTERS) or getattr(self.build(), "init_hidden", False)
+        return self.kind in (*NETWORKS, *COUNTERS, "Delay") or getattr(self.build(), "init_hidden", False)
 
 
 def net(*layers: nn.Module) -> nn.Module:
@@ -164,6 +164,9 @@ TABLE = {
     "Reshape": Entry("Reshape", lambda: snn.Reshape((4, -1, 2)), IMAGE),
     "Scale": Entry("Scale", lambda: snn.Scale(array()), NEURON),
     "Scale, learned": Entry("Scale", lambda: snn.Scale(0.5, learn_scale=True), IMAGE),
+    "Threshold": Entry("Threshold", lambda: snn.Threshold(array(), snn.surrogate.fast_sigmoid(5.0)), NEURON),
+    "Delay": Entry("Delay", lambda: snn.Delay([1, 0, 2, 1]), NEURON),
+    "Slice": Entry("Slice", lambda: snn.Slice(1, (3,)), NEURON),
     "Sequential": Entry("Sequential", lambda: net(snn.Scale(2.0), snn.Leaky(0.5, init_hidden=True)), NEURON),
     "Sequential, images": Entry(
         "Sequential",

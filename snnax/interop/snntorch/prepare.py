@@ -166,14 +166,15 @@ def _tensors(things: list[Any]) -> Iterator[Tensor]:
             yield from _tensors(list(thing))
 
 
-def reset_states(neurons: dict[str, nn.Module], dtype: torch.dtype) -> None:
+def reset_states(neurons: dict[str, nn.Module], dtype: torch.dtype, *, traced: bool = False) -> None:
     """Put every known neuron into the state before its first call: empty tensors, which it reads as zeros.
 
-    DeltaLeaky does not; it gets a zero that broadcasts.
+    DeltaLeaky does not: it gets nothing, or while it is traced a zero that broadcasts.
     """
     for module in neurons.values():
         if isinstance(module, snntorch.DeltaLeaky):
-            module.mem = module.mem_prev = torch.zeros((), dtype=dtype, device=module.threshold.device)
+            zero = torch.zeros((), dtype=dtype, device=module.threshold.device)
+            module.mem = module.mem_prev = zero if traced else None
             continue
         for state in STATE_NAMES.get(neuron_kind(module), ()):
             old = module._buffers[state]

@@ -15,7 +15,7 @@ from snnax.errors import ConversionError, ShapeError
 from snnax.interop.snntorch.function_calls import tensors_in
 from snnax.interop.snntorch.functions import handle
 from snnax.interop.snntorch.prepare import check_neuron, is_neuron, is_sequence, neuron_kind, state_shape
-from snnax.interop.snntorch.records import Ledger, Value
+from snnax.interop.snntorch.records import Ledger, Op, Value
 from snnax.interop.snntorch.step_graph import STATE_NAMES
 from snnax.interop.snntorch.timed import ScaleBy, TimedNorm
 
@@ -164,7 +164,15 @@ class Recorder(TorchFunctionMode):
             state = getattr(module, port)
             self.ledger.bind(state, Value(op, port, tuple(state.shape)))
         self.ledger.bind(spk, Value(op, "spk", shape))
-        return result
+        return self._with_membrane_before(op, module, result) if neuron_kind(module) == "DeltaLeaky" else result
+
+    def _with_membrane_before(self, op: Op, module: Any, result: Any) -> Any:
+        """What DeltaLeaky returns, its membrane of the step before as a value of this step."""
+        spk, (mem, before) = result
+        with self._pause():
+            module.mem_prev = before.expand(mem.shape).clone()
+        self.ledger.bind(module.mem_prev, Value(op, "mem_prev", tuple(mem.shape)))
+        return spk, (mem, module.mem_prev)
 
     def _call_sequence(self, name: str, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
         """A neuron that takes all time steps at once."""

@@ -221,7 +221,7 @@ class _Builder:
             name = self._add(op.name, self._modules[op.name], inputs, shape)
             self.names[op] = name
             self.chain_numbers[name] = self._chains.chain_of(op)
-            for port in ("spk", *op.states):
+            for port in ("spk", *op.states, "mem_prev"):
                 self._sources[op, port] = Source(name, port)
         elif op.kind == "reshape":
             self._sources[op, "out"] = self._reshape(op, inputs, shape)

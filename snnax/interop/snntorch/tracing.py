@@ -142,7 +142,7 @@ def _record(net: nn.Module, call: _Call) -> Recording:
     """Run a copy of ``net`` under a recorder."""
     twin = copy_net(net)
     neurons = neurons_of(twin)
-    reset_states(neurons, call.dtype)
+    reset_states(neurons, call.dtype, traced=True)
     constants = {id(t) for m in twin.modules() for t in tensors_of(m) if not isinstance(t, nn.Parameter)}
     recorder = Recorder(type(net).__name__, _owned(net, twin), constants)
     args = [a.clone() if isinstance(a, Tensor) else a for a in call.args]

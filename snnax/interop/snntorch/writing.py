@@ -199,6 +199,8 @@ class PortedNetwork(nn.Module):
             return value
         if port == "out":
             return value[0]
+        if port == "mem_prev":
+            return value[1][1]
         state = value[1 + _state_names(self.get_submodule(self._paths[name])).index(port)]
         return (
             state[0] if isinstance(state, tuple) else state

@@ -1,0 +1,183 @@
+"""The command line: ``snnax`` and ``python -m snnax``.
+
+Exit status: 0 the sides agree or the work is done, 1 they disagree, 2 bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from snnax.cli.files import check_picture, load, save_figure
+from snnax.cli.readings import choices, noted
+from snnax.errors import SnnaxError
+
+AGREE, DISAGREE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+TARGETS = ("flax", "snntorch", "norse", "flax-source")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; errors go to the error stream as one line."""
+    options = _parser().parse_args(arguments)
+    try:
+        with noted(options.command):
+            return int(options.run(options))
+    except (SnnaxError, OSError) as error:
+        print(f"snnax {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"snnax {options.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="snnax",
+        description="Spiking networks in JAX, and the proof that a port computes the same spikes.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    demo = commands.add_parser(
+        "demo", help="port a trained snnTorch network, prove it, train on, port it back"
+    )
+    demo.add_argument(
+        "--out", type=Path, default=Path(), help="folder for demo.nir and demo.png (default: here)"
+    )
+    demo.add_argument("--json", action="store_true", help="print the results as JSON")
+    demo.set_defaults(run=_demo)
+
+    inspect = commands.add_parser("inspect", help="show what is in a .nir file and how snnax reads it")
+    inspect.add_argument("file", type=Path)
+    inspect.add_argument("--plot", type=Path, help="write the picture of the graph here, .svg, .png or .pdf")
+    _add_reading(inspect)
+    inspect.add_argument("--json", action="store_true")
+    inspect.set_defaults(run=_inspect)
+
+    compare = commands.add_parser(
+        "compare", help="run two .nir files on the same input and compare their spikes"
+    )
+    compare.add_argument("a", type=Path)
+    compare.add_argument("b", type=Path)
+    compare.add_argument(
+        "--input", type=Path, required=True, help=".npy file with x [T, B, ...], channels first"
+    )
+    compare.add_argument("--plot", type=Path, help="write the picture of the comparison here")
+    compare.add_argument("--dt", type=float, help="time step in seconds (default: each file's, else 1e-4)")
+    compare.add_argument("--json", action="store_true")
+    compare.set_defaults(run=_compare)
+    _add_run(commands)
+    _add_convert(commands)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser("run", help="run a .nir file on an input; spikes and membranes to a file")
+    run.add_argument("file", type=Path)
+    run.add_argument(
+        "--input", action="append", required=True, metavar="X.npy",
+        help=".npy file with x [T, B, ...], channels first; for several inputs NAME=X.npy each",
+    )  # fmt: skip
+    run.add_argument("--out", type=Path, help="write outputs, spikes and membranes here, .npz")
+    run.add_argument("--plot", type=Path, help="write the picture of the first sample's spikes here")
+    run.add_argument(
+        "--chunk", type=int, help="steps at a time (default: what fits in 256 MiB, at most 1000)"
+    )
+    _add_reading(run)
+    run.add_argument("--force", action="store_true", help="replace OUT if it is there")
+    run.add_argument("--json", action="store_true")
+    run.set_defaults(run=_run)
+
+
+def _add_convert(commands: Any) -> None:
+    convert = commands.add_parser("convert", help="write a .nir file as weights or source of a framework")
+    convert.add_argument("file", type=Path)
+    convert.add_argument("out", type=Path, help="file to write")
+    convert.add_argument("--to", choices=TARGETS, required=True)
+    _add_reading(convert)
+    convert.add_argument("--force", action="store_true", help="replace OUT if it is there")
+    convert.add_argument("--json", action="store_true")
+    convert.set_defaults(run=_convert)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dt", type=float, help="time step in seconds (default: the file's, else 1e-4)")
+    parser.add_argument("--preset", help="read the file as this framework does: norse, snntorch, sinabs, ...")
+    parser.add_argument(
+        "--reading", action="append", default=[], metavar="CHOICE=VALUE",
+        help="one choice of what NIR leaves open, as reset=subtract; goes before the preset",
+    )  # fmt: skip
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from snnax.demo import run
+
+    say = (lambda text: print(text, file=sys.stderr, flush=True)) if options.json else _say
+    results = run(options.out, say)
+    if options.json:
+        _print_json(results)
+    return AGREE if results["agree"] else DISAGREE
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from snnax.interop.inspecting import describe, table
+
+    check_picture(options.plot)
+    content = describe(options.file, **choices(options))
+    if options.plot is not None:
+        from snnax import spikeplot
+
+        save_figure(options.plot, spikeplot.network_graph(content).figure)
+    if options.json:
+        _print_json(content)
+    else:
+        print(table(content))
+    return AGREE
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from snnax import interop
+
+    check_picture(options.plot)
+    x = load(options.input)
+    report = interop.crossvalidate(options.a, options.b, x, dt=options.dt)
+    if options.plot is not None:
+        save_figure(options.plot, report.plot())
+    if options.json:
+        _print_json(report.to_dict())
+    else:
+        print(report)
+    return AGREE if report.agree else DISAGREE
+
+
+def _run(options: argparse.Namespace) -> int:
+    from snnax.cli import run
+
+    content = run.run(options)
+    if options.json:
+        _print_json(content)
+    else:
+        print(run.table(content))
+    return AGREE
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from snnax.cli import convert
+
+    content = convert.convert(options)
+    if options.json:
+        _print_json(content)
+    else:
+        print(convert.text(content))
+    return AGREE
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    print(json.dumps(content, indent=2))

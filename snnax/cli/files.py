@@ -1,0 +1,89 @@
+"""What commands read and write: arrays in, whole files out or none."""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snnax.errors import ArgumentError, MissingDependencyError
+from snnax.interop.drafts import drafts
+
+
+def load(path: Path) -> np.ndarray:
+    """The numeric array in a ``.npy`` file.
+
+    Raises:
+        ArgumentError: for anything else.
+        OSError: if there is no such file.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0]
+        raise ArgumentError(f"{path}: not a .npy file with one array ({reason}).") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise ArgumentError(f"{path}: expected one numeric array x [T, B, ...], as numpy.save writes it.")
+    return array
+
+
+def refuse_existing(*paths: Path | None, force: bool = False) -> None:
+    """Before the work: refuse to write over a file, or into a folder that is not there.
+
+    Raises:
+        ArgumentError: names the file and the option.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir() or not path.name:
+            raise ArgumentError(f"{path} is a folder; pass the name of the file to write.")
+        if not path.parent.is_dir():
+            raise ArgumentError(f"{path}: there is no folder {str(path.parent)!r}.")
+        if path.exists() and not force:
+            raise ArgumentError(f"{path} is there already; pass --force to replace it.")
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays by name to a ``.npz`` or ``.safetensors`` file, all of it or nothing."""
+    with drafts(path) as (draft,):
+        if path.suffix == ".safetensors":
+            _safetensors().save_file({k: np.array(v, order="C") for k, v in arrays.items()}, str(draft))
+        else:
+            with draft.open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _safetensors() -> Any:
+    try:
+        return importlib.import_module("safetensors.numpy")
+    except ImportError as error:
+        raise MissingDependencyError("safetensors", "io", "A safetensors file") from error
+
+
+def check_picture(path: Path | None) -> None:
+    """Before the work: refuse a picture that cannot be written. It replaces an older one.
+
+    Raises:
+        ArgumentError: for a format that matplotlib does not know, or a folder that is not there.
+        MissingDependencyError: matplotlib is not installed.
+    """
+    if path is None:
+        return
+    from snnax.spikeplot import canvas
+
+    refuse_existing(path, force=True)
+    known = sorted(canvas.new_figure(1, 1).canvas.get_supported_filetypes())
+    if path.suffix[1:].lower() not in known:
+        raise ArgumentError(f"{path}: the name of a picture ends in one of {', '.join(known)}.")
+
+
+def save_figure(path: Path, figure: Any) -> None:
+    """Write a picture in the format that the name of the file asks for, all of it or nothing."""
+    with drafts(path) as (draft,):
+        figure.savefig(draft)

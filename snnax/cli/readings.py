@@ -1,0 +1,54 @@
+"""How a file is read: the options that say so, and what the reader put right."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from snnax.errors import ArgumentError, RepairWarning
+
+
+def choices(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of ``from_nir`` that ``--dt``, ``--preset`` and ``--reading`` stand for, those that are given.
+
+    Raises:
+        ArgumentError: for a reading that is no ``CHOICE=VALUE``.
+    """
+    found: dict[str, Any] = {"dt": options.dt, "preset": options.preset}
+    for given in options.reading:
+        name, equals, value = given.partition("=")
+        if not (name and equals):
+            raise ArgumentError(f"--reading {given}: expected CHOICE=VALUE, as --reading reset=subtract.")
+        found[name] = _value(name, value)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _value(name: str, text: str) -> Any:
+    if name == "ignore":
+        return tuple(text.split(","))
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@contextmanager
+def noted(command: str) -> Iterator[None]:
+    """What the reader puts right is a line on the error stream, not a warning with a place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RepairWarning)
+        before = warnings.showwarning
+
+        def show(message: Any, category: Any, *rest: Any, **more: Any) -> None:
+            if issubclass(category, RepairWarning):
+                print(f"snnax {command}: repaired: {message}", file=sys.stderr)
+            else:
+                before(message, category, *rest, **more)
+
+        warnings.showwarning = show
+        yield

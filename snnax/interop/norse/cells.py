@@ -1,0 +1,250 @@
+"""Norse's neurons as specs: their parameters, their order of operations, and the potential they start from.
+
+==================  ========  ==================================================================
+Norse 1.1.0         NIR       a step
+==================  ========  ==================================================================
+LIFBoxCell          LIF       Euler, ``r = 1``; reset to ``v_reset`` or by ``v_th``
+LIBoxCell           LI        Euler, ``r = 1``
+LIFCell, LIF        CubaLIF   the input jumps onto the current, that charges the membrane, then it decays
+LICell, LI          CubaLI    the same
+IAFCell, IAF        IF        adds the input itself; the time step does not matter
+LIFRecurrent[Cell]  CubaLIF   with ``input_weights`` before, ``recurrent_weights`` on a loop of one step
+LILinearCell        CubaLI    with ``input_weights`` before
+==================  ========  ==================================================================
+
+Norse starts from ``v_leak`` (IAF from ``v_reset``), snnax from 0. What is converted is therefore the membrane
+above that *rest*: ``v - rest``, with a threshold and a reset potential that are lower by as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from norse.torch.functional.leaky_integrator import LIState, li_step
+from norse.torch.functional.reset import reset_subtract, reset_value
+from norse.torch.module.iaf import IAF, IAFCell
+from norse.torch.module.leaky_integrator import LI, LICell, LILinearCell
+from norse.torch.module.leaky_integrator_box import LIBoxCell
+from norse.torch.module.lif import LIF, LIFCell, LIFRecurrent, LIFRecurrentCell
+from norse.torch.module.lif_box import LIFBoxCell
+from torch import Tensor, nn
+
+from snnax.errors import ConversionError
+from snnax.interop.nodes.native import tidy
+from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.norse.gain import Resistance
+from snnax.interop.snntorch.cells import array
+
+KINDS: dict[type, str] = {
+    LIFBoxCell: "LIF",
+    LIBoxCell: "LI",
+    LIFCell: "CubaLIF",
+    LIF: "CubaLIF",
+    LIFRecurrentCell: "CubaLIF",
+    LIFRecurrent: "CubaLIF",
+    LICell: "CubaLI",
+    LI: "CubaLI",
+    LILinearCell: "CubaLI",
+    IAFCell: "IF",
+    IAF: "IF",
+}
+"""Norse's classes that have a NIR form."""
+
+WRAPPED = (LIF, LIFRecurrent, LI, IAF)
+"""Those that take all time steps at once."""
+
+PORTS = {"v": "mem", "i": "syn", "z": "z"}
+"""Our name of each field of Norse's states."""
+
+_NAMES = {
+    "LIF": {"tau": "tau_mem_inv", "v_threshold": "v_th", "v_reset": "v_reset"},
+    "CubaLIF": {"tau_syn": "tau_syn_inv", "tau_mem": "tau_mem_inv", "v_threshold": "v_th", "v_reset": "v_reset"},
+    "LI": {"tau": "tau_mem_inv"},
+    "CubaLI": {"tau_syn": "tau_syn_inv", "tau_mem": "tau_mem_inv"},
+    "IF": {"v_threshold": "v_th", "v_reset": "v_reset"},
+}
+_SURROGATES: dict[str, tuple[str, dict[str, Any]]] = {"super": ("fast_sigmoid", {"slope": 1.0})}
+
+Handler = Callable[[Tensor, Any, Callable[[], tuple[Tensor, Any]]], tuple[Tensor, Any]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A Norse neuron.
+
+    Attributes:
+        spec: its equation, for the membrane above ``rest``.
+        rest: potential from which Norse starts, one number or one for each neuron.
+        weights: ``w_in`` and ``w_rec`` of recurrent ones.
+    """
+
+    spec: NeuronSpec
+    rest: np.ndarray
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def is_cell(module: object) -> bool:
+    """True for Norse's neurons that can be converted."""
+    return type(module) in KINDS
+
+
+def cells_of(net: nn.Module) -> dict[str, nn.Module]:
+    """All convertible Norse neurons of a network by module path."""
+    return {name: m for name, m in net.named_modules() if is_cell(m)}
+
+
+def is_norse(module: nn.Module) -> bool:
+    """True for modules of Norse's and for classes derived from them."""
+    return any(c.__module__.startswith("norse.torch.module.") for c in type(module).__mro__)
+
+
+def cell_of(name: str, module: Any, shape: tuple[int, ...], gain: Resistance | None = None) -> Cell:
+    """The spec of a Norse neuron.
+
+    Args:
+        name: its path, for errors.
+        module: the neuron.
+        shape: shape of one sample, channels first.
+        gain: the resistance in front of it, of networks that ``to_norse`` made.
+
+    Raises:
+        ConversionError: for numbers and functions that have no equal.
+    """
+    kind = KINDS[type(module)]
+    rest = _number(name, module, "v_reset" if kind == "IF" else "v_leak", shape)
+    dt = float(module.dt)
+    values, learn = {}, []
+    for ours, theirs in _NAMES[kind].items():
+        value = _number(name, module, theirs, shape)
+        values[ours] = _time(name, theirs, value, dt) if theirs.startswith("tau") else value
+        if isinstance(getattr(module.p, theirs), nn.Parameter):
+            learn.append(ours)
+    _check_learned(name, module, rest)
+    options = _options(name, module, kind, dt)
+    if "v_threshold" in values:
+        values["v_threshold"] = values["v_threshold"] - rest
+        values["v_reset"] = values["v_reset"] - rest
+        if options["reset_mechanism"] == "subtract":
+            if np.any(rest != 0):
+                raise ConversionError(
+                    name, "v_leak is not 0 and reset_subtract lowers the membrane by v_th, whatever its rest",
+                    "Set v_leak = 0, and add it to the bias of the layer before.",
+                )  # fmt: skip
+            values["v_reset"] = np.zeros(())
+        elif (values["v_reset"] >= values["v_threshold"]).any():
+            raise ConversionError(
+                name, "v_reset is not below v_th, so that it fires in every step after its first spike",
+                "Set v_reset below v_th.",
+            )  # fmt: skip
+    values["r"] = np.asarray(1.0 / dt if kind == "IF" else 1.0)
+    if kind != "IF":
+        values["v_leak"] = np.zeros(())
+    if kind.startswith("Cuba"):
+        values["w_in"] = np.ones(())
+    if gain is not None:
+        values, options = gain.applied(kind, values, options)
+    surrogate = _surrogate(name, module) if "v_threshold" in values else None
+    spec = NeuronSpec(
+        kind, {k: tidy(v) for k, v in values.items()}, tuple(learn), {}, surrogate=surrogate, sizes=options
+    )
+    return Cell(spec, np.asarray(tidy(rest)), _weights(module))
+
+
+def _number(name: str, module: Any, what: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A parameter in double precision, with no more axes than a sample."""
+    value = np.asarray(array(torch.as_tensor(getattr(module.p, what))), np.float64)
+    if not np.isfinite(value).all():
+        raise ConversionError(name, f"{what} is not finite", "Set it to a number.")
+    while value.ndim > len(shape) and value.shape[0] == 1:
+        value = value[0]
+    try:
+        np.broadcast_to(value, shape)
+    except ValueError as error:
+        raise ConversionError(
+            name, f"{what} has shape {value.shape}, the layer has neurons {shape}",
+            "Give one number, or one for each neuron.",
+        ) from error  # fmt: skip
+    return value if value.ndim in (0, len(shape)) else np.broadcast_to(value, shape).copy()
+
+
+def _time(name: str, what: str, inverse: np.ndarray, dt: float) -> np.ndarray:
+    if (inverse <= 0).any():
+        raise ConversionError(name, f"{what} is not positive", "It is 1 over a time constant in seconds.")
+    if (inverse * dt > 1 + 1e-6).any():
+        raise ConversionError(
+            name, f"{what} = {inverse.max():.6g} is a time constant shorter than the time step dt = {dt:g} s, "
+            "which Euler's step overshoots",
+            f"Build it with a dt of at most {1 / inverse.max():.3g} s.",
+        )  # fmt: skip
+    return np.maximum(1.0 / inverse, dt)
+
+
+def _check_learned(name: str, module: Any, rest: np.ndarray) -> None:
+    what = "v_reset" if KINDS[type(module)] == "IF" else "v_leak"
+    if isinstance(getattr(module.p, what), nn.Parameter):
+        raise ConversionError(
+            name, f"it learns {what}, which is also the potential that it starts from, and snnax starts from 0",
+            f"Fix {what}; a bias in the layer before it can be learned.",
+        )  # fmt: skip
+
+
+def _options(name: str, module: Any, kind: str, dt: float) -> dict[str, Any]:
+    options: dict[str, Any] = {"dt": dt}
+    if kind != "IF":
+        options["discretization"] = "euler"
+    if kind.startswith("Cuba"):
+        options.update(w_in_scaling="impulse", membrane_current="undecayed")
+    if kind in ("LIF", "CubaLIF", "IF"):
+        method = getattr(module.p, "reset_method", reset_value)
+        known = {reset_value: "nir", reset_subtract: "subtract"}
+        if method not in known:
+            raise ConversionError(
+                name, f"its reset_method is {getattr(method, '__name__', method)!r}, a function of your own",
+                "Use norse.torch.functional.reset.reset_value or reset_subtract.",
+            )  # fmt: skip
+        options.update(reset_mechanism=known[method], threshold_test="after", reset_delay=False)
+    return options
+
+
+def _surrogate(name: str, module: Any) -> tuple[str, dict[str, Any]] | None:
+    method = "super" if module.p.method == "adjoint" else module.p.method
+    if method not in _SURROGATES:
+        raise ConversionError(
+            name, f"its surrogate gradient is method={method!r}, which snnax does not have",
+            "Only its gradient would be lost: convert with method='super', and set a surrogate of snnax.surrogate.",
+        )  # fmt: skip
+    return _SURROGATES[method]
+
+
+def _weights(module: Any) -> dict[str, np.ndarray]:
+    found = {}
+    for ours, theirs in (("w_in", "input_weights"), ("w_rec", "recurrent_weights")):
+        if hasattr(module, theirs):
+            found[ours] = array(getattr(module, theirs))
+    return found
+
+
+def tap(module: Any, handler: Handler) -> None:
+    """Let ``handler(x, state, run)`` see each step of a neuron, part of a copy; ``run()`` computes it."""
+    if isinstance(module, LILinearCell):
+        vars(module)["forward"] = partial(_linear_cell, module, handler)
+        return
+    activation = module.activation
+
+    def tapped(x: Tensor, state: Any, *rest: Any) -> tuple[Tensor, Any]:
+        return handler(x, state, lambda: activation(x, state, *rest))
+
+    module.activation, module.activation_sparse = tapped, None
+
+
+def _linear_cell(module: Any, handler: Handler, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    """LILinearCell's forward, which calls its equation directly."""
+    if state is None:
+        rows = x.new_zeros((x.shape[0], module.hidden_size))
+        state = LIState(v=module.p.v_leak.detach().clone(), i=rows)
+    return handler(x, state, lambda: li_step(x, state, module.input_weights, module.p, module.dt))

@@ -1,0 +1,60 @@
+"""The resistance in front of a Norse neuron: NIR's ``r`` and ``w_in``, which Norse's cells do not have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class Resistance(nn.Module):
+    """``r * w_in * x``: what makes Norse's cells those of NIR.
+
+    It stands right before a neuron in the networks that :func:`snnax.interop.to_norse` makes. Reading them back
+    puts both factors into the neuron again.
+
+    Args:
+        r: factor of the current, one number or one for each neuron.
+        w_in: factor of the input of a neuron with a synaptic current.
+        current: which current the neuron was said to show and to charge its membrane with; Norse's own is
+            ``"undecayed"``, ``"new"`` is the same one under another name, one step older by its decay.
+        late_reset: the neuron was said to reset at the start of the step after a spike, which gives the same
+            spikes and shows the membrane before its reset.
+    """
+
+    r: Tensor
+    w_in: Tensor
+
+    def __init__(
+        self, r: Any = 1.0, w_in: Any = 1.0, current: str = "undecayed", late_reset: bool = False
+    ) -> None:
+        super().__init__()
+        self.register_buffer("r", torch.as_tensor(np.asarray(r, np.float64)))
+        self.register_buffer("w_in", torch.as_tensor(np.asarray(w_in, np.float64)))
+        self.current = current
+        self.late_reset = late_reset
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale ``[B, ...]``."""
+        return x * (self.r * self.w_in).to(x)
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows."""
+        return f"current={self.current!r}, late_reset={self.late_reset}"
+
+    def applied(
+        self, kind: str, values: dict[str, Any], options: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Values and options of the neuron with this resistance in front of it."""
+        r, w_in = (t.detach().cpu().double().numpy() for t in (self.r, self.w_in))
+        values = {**values, "r": values["r"] * r}
+        if kind.startswith("Cuba"):
+            values["w_in"] = w_in
+            options = {**options, "membrane_current": self.current}
+        else:
+            values["r"] = values["r"] * w_in
+        if self.late_reset:
+            options = {**options, "reset_delay": True, "reset_at": "start"}
+        return values, options

@@ -1,0 +1,170 @@
+"""A Norse network as one side of a cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from snnax.errors import ArgumentError, ShapeError, SnnaxError
+from snnax.interop.norse.cells import KINDS, cell_of, is_cell, tap
+from snnax.interop.norse.gain import Resistance
+from snnax.interop.norse.reading import common_dt, graph_of_step
+from snnax.interop.norse.tracing import NorseStep, frames, run, takes_state, takes_time, trace
+from snnax.interop.snntorch.prepare import check_mode, copy_net, isolated, unwrap
+from snnax.interop.snntorch.step_graph import StepNode
+from snnax.interop.trace import NodeTrace, Trace
+
+
+class NorseSide:
+    """Runs a network of Norse cells and records every one of them.
+
+    Membranes are recorded above the potential that Norse starts from (``v_leak``; of IAF ``v_reset``), as
+    :func:`~snnax.interop.from_norse` converts them. The output of cells that do not fire, in the place of spikes,
+    is that membrane.
+
+    Args:
+        net: the user's network; each run works on a copy of it, from Norse's initial state.
+        step: its traced step.
+        label: what reports call this side.
+
+    Example:
+        >>> import numpy as np, norse.torch as norse, torch
+        >>> net = norse.SequentialState(torch.nn.Linear(3, 2), norse.LIFCell())
+        >>> side = norse_side(net, np.ones((5, 1, 3), np.float32))
+        >>> side.run(np.ones((5, 1, 3), np.float32)).nodes["1"].spk.shape
+        (5, 1, 2)
+    """
+
+    def __init__(self, net: nn.Module, step: NorseStep, label: str = "Norse") -> None:
+        self.label = label
+        self._net = unwrap(net)
+        self._step = step
+
+    def graph(self) -> nir.NIRGraph:
+        """The network as a NIR graph in memory."""
+        return graph_of_step(self._step, common_dt(self._net))
+
+    def run(self, x: np.ndarray) -> Trace:
+        """Run all steps of ``x`` ``[T, B, ...]`` from Norse's initial state, in the precision of ``x``.
+
+        Raises:
+            ShapeError: ``x`` does not fit the network.
+        """
+        return self._execute(x, {})
+
+    def replay(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
+        """Run ``x`` while each neuron in ``forced`` emits what is given there, ``[T, B, ...]``.
+
+        The trace holds what each neuron would have done.
+        """
+        known = [_name(node) for node in self._nodes()]
+        if unknown := [name for name in forced if name not in known]:
+            raise ArgumentError(f"forced spikes for {unknown[0]!r}, which is no neuron of the network: {known}.")
+        return self._execute(x, forced)
+
+    def _nodes(self) -> list[StepNode]:
+        return [node for node in self._step.graph.nodes if is_cell(node.module)]
+
+    def _execute(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
+        x = np.asarray(x)
+        shape = self._step.graph.input_shape
+        if x.ndim != len(shape) + 2 or x.shape[2:] != shape:
+            expected = ", ".join(map(str, shape))
+            raise ShapeError(f"{self.label} was given x of shape {x.shape}; expected x of shape [T, B, {expected}].")
+        whole = frames(x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float32), self._net)
+        check_mode(self._net)
+        twin = copy_net(self._net).to(dtype=whole.dtype)
+        paths = {path: id(module) for path, module in self._net.named_modules()}
+        copies = dict(twin.named_modules())
+        records = []
+        for node in self._nodes():
+            path = next(path for path, key in paths.items() if key == id(node.module))
+            records.append(_Record.of(node, copies[path], self._gain(node), len(x)))
+            if _name(node) in forced:
+                records[-1].forced = torch.from_numpy(np.array(forced[_name(node)])).to(whole)
+        with isolated({}, whole.dtype):
+            outputs = self._outputs(twin, whole)
+        return Trace({record.name: record.trace() for record in records}, outputs)
+
+    def _gain(self, node: StepNode) -> Resistance | None:
+        source = node.inputs[0].node
+        found = (n.module for n in self._step.graph.nodes if n.name == source)
+        return next((module for module in found if isinstance(module, Resistance)), None)
+
+    def _outputs(self, twin: nn.Module, whole: Tensor) -> tuple[np.ndarray, ...]:
+        """What the network returns, stacked over time."""
+        graph = self._step.graph
+        inputs = whole.transpose(0, 1) if graph.time_axis == 1 else whole
+        try:
+            result = run(twin, inputs, self._step.stepwise)
+        except SnnaxError:
+            raise
+        except (IndexError, RuntimeError, ValueError) as error:
+            raise ShapeError(
+                f"{self.label} failed on {len(whole)} steps of shape {tuple(whole.shape[1:])}: {error}. "
+                "Pass x[T, B, ...] that net can run."
+            ) from error
+        parts = [result] if graph.single else _flat(result)
+        stacked = []
+        for part, axis in zip(parts, graph.output_axes, strict=True):
+            rows = torch.stack(list(part)) if isinstance(part, list) else part.transpose(0, axis or 0)
+            if len(rows) != len(whole):
+                raise ShapeError(
+                    f"{self.label} returned {len(rows)} steps for the {len(whole)} of x, so its loop has a fixed "
+                    "length. Pass as many steps as the loop has, or loop over range(len(x))."
+                )
+            stacked.append(_array(rows))
+        return tuple(stacked)
+
+
+def norse_side(net: nn.Module, x: np.ndarray) -> NorseSide:
+    """The side for ``x`` ``[T, B, ...]``.
+
+    Raises:
+        ConversionError: if the network cannot be traced.
+        ShapeError: if the input does not fit.
+    """
+    inner = unwrap(net)
+    stepwise = takes_state(inner) and not takes_time(inner)
+    return NorseSide(net, trace(net, x[0, :2] if stepwise else x[:, :2]))
+
+
+@dataclass
+class _Record:
+    """What one neuron received and did so far.
+
+    Attributes:
+        name: of its node.
+        module: the neuron of the copy that runs.
+        gain: the resistance in front of it.
+        rest: potential that its membrane is recorded above.
+        num_steps: how many there will be.
+        forced: what it is to emit.
+    """
+
+    name: str
+    module: Any
+    gain: Resistance | None
+    rest: Tensor
+    num_steps: int
+    forced: Tensor | None = None
+    inputs: list[np.ndarray] = field(default_factory=list)
+    spikes: list[np.ndarray] = field(default_factory=list)
+    states: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, node: StepNode, module: Any, gain: Resistance | None, num_steps: int) -> _Record:
+        """A record of a neuron of a copy, whose parameters get the precision of its weights."""
+        dtype = torch.get_default_dtype()
+        cell = cell_of(node.name, module, node.shape)
+        record = cls(_name(node), module, gain, torch.from_numpy(np.array(cell.rest)), num_steps)
+        tap(module, partial(record.step))
+        del dtype
+        return record

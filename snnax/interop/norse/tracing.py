@@ -1,0 +1,241 @@
+"""Tracing a network of Norse cells: a few time steps, recorded operation by operation.
+
+Norse threads states explicitly: ``out, state = net(x, state)``. Such a network is run in a loop over three steps;
+one that takes all steps at once (``LIF``, ``Lift``, a loop inside ``forward``) gets three of them. The recording is
+folded to the graph of one step as for snnTorch, and a state that is not handed on is found out on the way.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import snntorch
+import torch
+from norse.torch.module.lift import Lift
+from norse.torch.module.sequential import SequentialState
+from torch import Tensor, nn
+
+from snnax.errors import ConversionError, ShapeError, SnnaxError
+from snnax.interop.norse.cells import KINDS, WRAPPED, cells_of, is_cell, is_norse
+from snnax.interop.norse.recorder import CellRecorder
+from snnax.interop.snntorch.folding import fold
+from snnax.interop.snntorch.prepare import (
+    check_finite,
+    check_mode,
+    copy_net,
+    isolated,
+    tensors_of,
+    unwrap,
+)
+from snnax.interop.snntorch.records import Recording
+from snnax.interop.snntorch.step_graph import StepGraph
+from snnax.interop.snntorch.tracing import _owned, _tensor
+
+_GLUE = (Lift, SequentialState)
+_FEEDBACK = "Use LIFRecurrentCell for feedback: its recurrent weights get the spikes of the step before."
+
+
+@dataclass(frozen=True)
+class NorseStep:
+    """A traced network.
+
+    Attributes:
+        graph: one time step.
+        stepwise: the network takes one step and its states, instead of a sequence.
+    """
+
+    graph: StepGraph
+    stepwise: bool
+
+
+def trace(net: nn.Module, sample: Any) -> NorseStep:
+    """Find the graph of one time step of a network of Norse cells.
+
+    Args:
+        net: the network, in evaluation mode; it stays as it is.
+        sample: what one call takes: one step ``[B, ...]``, or a sequence ``[T, B, ...]``.
+
+    Raises:
+        ConversionError: for what has no equal in a graph of layers.
+        TrainingModeError: a layer is in training mode.
+        ShapeError: a layer does not fit its input.
+
+    Example:
+        >>> import norse.torch as norse, torch
+        >>> net = norse.SequentialState(torch.nn.Linear(3, 2), norse.LIFBoxCell())
+        >>> [node.name for node in trace(net, torch.zeros(1, 3)).graph.nodes]
+        ['0', '1']
+    """
+    net = unwrap(net)
+    check_modules(net)
+    check_mode(net)
+    check_finite(net)
+    parameter = next((p for p in net.parameters() if p.is_floating_point()), torch.zeros(()))
+    x = _tensor(sample).to(parameter.device, parameter.dtype)
+    stepwise = takes_state(net) and not takes_time(net)
+    if x.ndim < (2 if stepwise else 3):
+        wanted = "one step [B, ...]" if stepwise else "a sequence [T, B, ...]"
+        raise ShapeError(f"sample has shape {tuple(x.shape)}; {type(net).__name__} takes {wanted}.")
+    try:
+        graph = _traced(net, x, stepwise)
+    except ConversionError as error:
+        if "snn.RLeaky" not in error.remedy:
+            raise
+        raise ConversionError(error.node, error.problem, _FEEDBACK) from error
+    uses = [node for node in graph.nodes if is_cell(node.module)]
+    for node in uses:
+        if node.shared_with is not None:
+            raise ConversionError(
+                node.name, f"it is the neuron {node.shared_with!r}, used twice", "Give each layer its own."
+            )
+    return NorseStep(graph, stepwise)
+
+
+def _traced(net: nn.Module, x: Tensor, stepwise: bool) -> StepGraph:
+    steps = 2 if x.shape[0 if stepwise else 1] == 3 else 3
+    if stepwise:
+        return fold(_record(net, torch.stack([x] * steps), stepwise))
+    few = x[[t % len(x) for t in range(steps)]]
+    try:
+        return fold(_record(net, few, stepwise))
+    except SnnaxError:
+        if len(x) < 2:
+            raise
+    return fold(_record(net, x, stepwise))
+
+
+def check_modules(net: nn.Module) -> None:
+    """Refuse networks without Norse cells, of both libraries, and cells without a NIR form."""
+    if any(isinstance(m, snntorch.SpikingNeuron) for m in net.modules()):
+        raise ConversionError(
+            type(net).__name__, "it has neurons of both snnTorch and Norse", "Convert the two parts one by one."
+        )
+    for name, module in net.named_modules():
+        if is_norse(module) and not is_cell(module) and type(module) not in _GLUE:
+            names = sorted(kind.__name__ for kind in KINDS)
+            raise ConversionError(
+                name or type(net).__name__, f"Norse's {_norse_class(module)} has no NIR form, or is a class derived from it",
+                f"Convertible are Norse's own {', '.join(names)}, SequentialState and Lift; states that a forward of "
+                "your own hands on.",
+            )  # fmt: skip
+    if not cells_of(net):
+        raise ConversionError(
+            type(net).__name__, "the network has no Norse neuron", "Pass the network that holds the LIFCell (or other)."
+        )
+
+
+def _norse_class(module: nn.Module) -> str:
+    return next(c.__name__ for c in type(module).__mro__ if c.__module__.startswith("norse."))
+
+
+def takes_time(net: nn.Module) -> bool:
+    """True if the network takes all time steps at once, by the modules that it holds."""
+    return any(isinstance(m, (*WRAPPED, Lift)) for m in net.modules())
+
+
+def takes_state(net: nn.Module) -> bool:
+    """True if ``forward`` takes states beside its input."""
+    return len(_parameters(net)) > 1
+
+
+def _parameters(net: nn.Module) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [n for n, p in inspect.signature(type(net).forward).parameters.items() if p.kind in kinds][1:]
+
+
+def run(net: nn.Module, x: Tensor, stepwise: bool) -> Any:
+    """What a network returns for a sequence, without its states: a tensor ``[T, B, ...]``, or a tuple of them.
+
+    Raises:
+        ConversionError: if it takes states and returns none.
+    """
+    if not stepwise:
+        return visible(net(x))
+    names, rows, states = _parameters(net)[1:], [], None
+    for t in range(len(x)):
+        result = net(x[t]) if states is None else net(x[t], *states)
+        if not isinstance(result, tuple) or len(result) < 2:
+            raise ConversionError(
+                type(net).__name__, f"its forward takes {', '.join(names)} and returns no new state",
+                "Return the new state beside the output: return out, state.",
+            )  # fmt: skip
+        out, *states = result
+        if len(states) != len(names):
+            raise ConversionError(
+                type(net).__name__, f"its forward takes {len(names)} states and returns {len(states)}",
+                "Return one new state for each that it takes.",
+            )  # fmt: skip
+        rows.append(list(out) if isinstance(out, list | tuple) else [out])
+    columns = [torch.stack(list(column)) for column in zip(*rows, strict=True)]
+    return columns[0] if len(columns) == 1 else tuple(columns)
+
+
+def visible(result: Any) -> Any:
+    """What a network returns beside its states."""
+    if not isinstance(result, tuple) or hasattr(result, "_fields"):
+        return result
+    parts = tuple(part for part in result if not _is_state(part))
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _is_state(part: Any) -> bool:
+    if part is None or hasattr(part, "_fields"):
+        return True
+    return isinstance(part, list | tuple) and all(map(_is_state, part))
+
+
+def _record(net: nn.Module, x: Tensor, stepwise: bool) -> Recording:
+    """Run a copy of ``net`` on a sequence under a recorder."""
+    twin, label = copy_net(net), type(net).__name__
+    constants = {id(t) for m in twin.modules() for t in tensors_of(m) if not isinstance(t, nn.Parameter)}
+    recorder = CellRecorder(label, _owned(net, twin), constants)
+    recorder.ledger.emit(x, "arg", "x", label, position=0)
+    recorder.attach(twin)
+    with isolated({}, x.dtype):
+        result = _called(lambda: run(twin, x, stepwise), recorder, x)
+    return Recording(
+        ops=recorder.ledger.ops,
+        result=_values(result, recorder),
+        args=[x],
+        names=["x"],
+        probes=set(),
+        modules={name or label: module for name, module in net.named_modules()},
+        label=label,
+    )
+
+
+def _called(call: Callable[[], Any], recorder: CellRecorder, x: Tensor) -> Any:
+    try:
+        with recorder:
+            return call()
+    except SnnaxError:
+        raise
+    except Exception as error:
+        raise ConversionError(
+            recorder.where,
+            f"its forward raised {type(error).__name__}: {error}; the net was given {len(x)} steps of "
+            f"{tuple(x.shape[1:])}",
+            "Pass a sample for which net(sample) runs; networks of Norse cells are chained by SequentialState.",
+        ) from error
+
+
+def _values(result: Any, recorder: CellRecorder) -> Any:
+    """What was returned, with values in place of tensors."""
+    if isinstance(result, Tensor):
+        return recorder.signal(result, "an output")
+    if isinstance(result, list | tuple) and len(result):
+        return type(result)(_values(part, recorder) for part in result)
+    raise ConversionError(
+        recorder.where, f"its forward returns a {type(result).__name__}",
+        "Return a tensor, or a tuple of tensors, and the states.",
+    )  # fmt: skip
+
+
+def frames(x: np.ndarray, net: nn.Module) -> Tensor:
+    """A sequence as a tensor in its own precision, where the network is."""
+    device = next((p.device for p in net.parameters()), None)
+    return torch.from_numpy(np.array(x)).to(device)

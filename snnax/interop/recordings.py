@@ -1,0 +1,351 @@
+"""Traces as data: keep a run, take it elsewhere, and compare with it where what made it is not installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, NoReturn
+
+import nir
+import nir.serialization
+import numpy as np
+
+from snnax.errors import ArgumentError, ConversionError, ShapeError, TraceFileError
+from snnax.interop.trace import NodeTrace, Trace
+
+FORMAT, VERSION = "snnax.trace", 1
+_HEADER = "trace"
+_DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, RuntimeError, MemoryError,
+    NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+_OBSERVABLES = {"input": "input", "spk": "spikes", "mem": "voltages", "syn": "currents"}
+_ALIASES = {"spike": "spk", "spikes": "spk", "v": "mem", "voltage": "mem", "voltages": "mem", "i": "syn",
+            "current": "syn", "currents": "syn", "inputs": "input"}  # fmt: skip
+
+
+def save_trace(path: str | PathLike[str], trace: Trace) -> None:
+    """Keep a run in a ``.npz`` file: names, kinds, order of the layers and precision exactly as they are.
+
+    Args:
+        path: the file; replaced only once the new one is complete.
+        trace: a run, as ``side.run(x)`` or :func:`snnax.interop.reference.simulate` return it.
+
+    Raises:
+        ShapeError: if the layers have other numbers of steps or samples.
+
+    Example:
+        >>> import numpy as np, os, tempfile
+        >>> from snnax import interop
+        >>> spk = np.ones((5, 2, 3), np.float32)
+        >>> trace = interop.Trace({"lif": interop.NodeTrace("lif", "Leaky", spk, spk, {"mem": spk})}, (spk,))
+        >>> path = os.path.join(tempfile.mkdtemp(), "run.npz")
+        >>> interop.save_trace(path, trace)
+        >>> interop.load_trace(path).nodes["lif"].states["mem"].shape
+        (5, 2, 3)
+    """
+    _check(trace)
+    path = Path(path)
+    arrays: dict[str, np.ndarray] = {}
+    nodes = []
+    for i, (name, node) in enumerate(trace.nodes.items()):
+        given = {"input": node.input, "spk": node.spk, **{f"state {k}": v for k, v in node.states.items()}}
+        arrays.update({f"{i} {what}": np.asarray(value) for what, value in given.items()})
+        nodes.append({"name": name, "kind": node.kind, "states": list(node.states)})
+    arrays.update({f"output {i}": np.asarray(value) for i, value in enumerate(trace.outputs)})
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "nodes": nodes,
+        "outputs": len(trace.outputs),
+        "dtypes": {key: value.dtype.name for key, value in arrays.items()},
+    }
+    handle, draft = tempfile.mkstemp(suffix=".npz", dir=path.resolve().parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            plain = {key: _as_numbers(value) for key, value in arrays.items()}
+            np.savez_compressed(file, allow_pickle=False, **{_HEADER: np.array(json.dumps(header))}, **plain)
+        os.replace(draft, path)
+    finally:
+        Path(draft).unlink(missing_ok=True)
+
+
+def load_trace(path: str | PathLike[str]) -> Trace:
+    """Read what :func:`save_trace` wrote.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        TraceFileError: if it is damaged, was not written by :func:`save_trace`, or by a newer version of it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    try:
+        _check_sizes(path)
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile) or _HEADER not in file:
+                _refuse(path, "it was not written by save_trace")
+            header = json.loads(str(file[_HEADER][()]))
+            if header.get("format") != FORMAT:
+                _refuse(path, "it was not written by save_trace")
+            if header["version"] > VERSION:
+                _refuse(path, f"its version is {header['version']}; this snnax reads up to {VERSION}")
+            read = {key: _as_given(file[key], dtype) for key, dtype in header["dtypes"].items()}
+        nodes = {}
+        for i, entry in enumerate(header["nodes"]):
+            states = {k: read[f"{i} state {k}"] for k in entry["states"]}
+            name = str(entry["name"])
+            nodes[name] = NodeTrace(name, str(entry["kind"]), read[f"{i} input"], read[f"{i} spk"], states)
+        trace = Trace(nodes, tuple(read[f"output {i}"] for i in range(header["outputs"])))
+        _check(trace)
+    except _DAMAGE as error:
+        if isinstance(error, TraceFileError):
+            raise
+        _refuse(path, f"it is damaged ({type(error).__name__}: {error})", error)
+    return trace
+
+
+def _refuse(path: Path, why: str, cause: BaseException | None = None) -> NoReturn:
+    raise TraceFileError(
+        f"{path}: cannot be read as a trace: {why}. Expected a file of interop.save_trace."
+    ) from cause
+
+
+def _as_numbers(array: np.ndarray) -> np.ndarray:
+    """An array that ``.npy`` can hold: bfloat16 as the bits it is made of."""
+    return array if array.dtype.isbuiltin == 1 else array.view(f"u{array.dtype.itemsize}")
+
+
+def _as_given(array: np.ndarray, dtype: str) -> np.ndarray:
+    return array if array.dtype.name == dtype else array.view(np.dtype(dtype))
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuse arrays that claim to be larger than what the file holds, before room is made for them."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            with archive.open(entry) as member:
+                version = np.lib.format.read_magic(member)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(member)
+                size = member.tell() + int(np.prod(shape, dtype=np.float64)) * dtype.itemsize
+            if size != entry.file_size:
+                raise ValueError(f"{entry.filename} claims {size} bytes and has {entry.file_size}")
+
+
+def _check(trace: Trace) -> None:
+    """Refuse recordings that are no ``[T, B, ...]`` with one T and one B."""
+    sizes = {}
+    for name, node in trace.nodes.items():
+        for what, value in {"input": node.input, "spk": node.spk, **node.states}.items():
+            if np.ndim(value) < 2:
+                raise ShapeError(f"layer {name!r}: {what} has shape {np.shape(value)}; expected [T, B, ...].")
+            sizes[f"{name}.{what}"] = np.shape(value)[:2]
+    if len(set(sizes.values())) > 1:
+        raise ShapeError(f"the layers were recorded over other numbers of steps and samples: {sizes}.")
+
+
+class RecordedSide:
+    """A run that was recorded, as side ``a`` of :func:`~snnax.interop.crossvalidate`.
+
+    What made it need not be installed. It says what its layers did and nothing about what they would have done
+    with other spikes, so it can be the reference, and not the side that is compared with it.
+
+    Args:
+        trace: the recording, or the path of a file of :func:`save_trace`.
+        label: name in reports, as ``"Norse"``.
+        graph: the network that was recorded, as a NIR graph whose nodes have the recording's names. Without it
+            the rounding errors of currents are estimated, or taken from the other side where it has a graph.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        TraceFileError: if the file cannot be read.
+
+    Example:
+        >>> import numpy as np, nir
+        >>> from snnax import interop
+        >>> from snnax.interop import reference
+        >>> one = np.ones(3, np.float32)
+        >>> graph = nir.NIRGraph.from_list(nir.LIF(tau=one * 1e-3, r=one * 10, v_leak=one * 0, v_threshold=one))
+        >>> x = np.random.default_rng(0).random((20, 2, 3), np.float32)
+        >>> recording = reference.simulate(graph, x)
+        >>> interop.crossvalidate(interop.RecordedSide(recording), interop.from_nir(graph), x).agree
+        True
+    """
+
+    def __init__(
+        self,
+        trace: Trace | str | PathLike[str],
+        label: str = "recording",
+        *,
+        graph: nir.NIRGraph | None = None,
+    ) -> None:
+        self.label, self._graph = label, graph
+        self.trace = trace if isinstance(trace, Trace) else load_trace(trace)
+        if not self.trace.nodes:
+            raise ArgumentError("the recording has no layer, so there is nothing to compare with.")
+
+    def run(self, x: np.ndarray) -> Trace:
+        """The recording; ``x`` is the input that it was made with.
+
+        Raises:
+            ShapeError: if ``x`` has another number of steps or samples.
+        """
+        first = next(iter(self.trace.nodes.values()))
+        if np.shape(x)[:2] != first.spk.shape[:2]:
+            raise ShapeError(
+                f"x has shape {np.shape(x)}; {self.label} was recorded over {first.spk.shape[0]} steps with "
+                f"{first.spk.shape[1]} samples. Pass the input that it was recorded with."
+            )
+        return self.trace
+
+    def replay(self, x: np.ndarray, forced: Mapping[str, np.ndarray]) -> NoReturn:
+        """A recording cannot be run again.
+
+        Raises:
+            ArgumentError: always; says to swap the sides.
+        """
+        raise ArgumentError(
+            f"{self.label} is a recording, which cannot be run on the spikes of another side. Make it the reference: "
+            "crossvalidate(recording, other, x)."
+        )
+
+    def graph(self) -> nir.NIRGraph:
+        """The graph that was given.
+
+        Raises:
+            ConversionError: if none was.
+        """
+        if self._graph is None:
+            raise ConversionError(
+                self.label,
+                "a recording holds no weights",
+                "Pass RecordedSide(trace, graph=...) if you have them.",
+            )
+        return self._graph
+
+
+def from_columns(
+    columns: Mapping[str, Any], name: str = "neuron", kind: str = "neuron", dtype: Any = np.float32
+) -> Trace:
+    """A trace of one layer from columns of numbers, as other simulators write them to text files.
+
+    Args:
+        columns: ``"input"``, ``"spk"`` and states as ``"mem"``, each ``[T]``, ``[T, N]`` or ``[T, B, ...]``.
+        name: name of the layer in the network that it is compared with.
+        kind: class of the neuron.
+        dtype: precision that the numbers were computed in.
+
+    Raises:
+        ArgumentError: without an input or spikes.
+        ShapeError: for columns of other lengths.
+
+    Example:
+        >>> from snnax.interop.recordings import from_columns
+        >>> trace = from_columns({"input": [1.0, 0.0], "spk": [0, 1], "mem": [0.5, 0.0]}, name="lif")
+        >>> trace.nodes["lif"].states["mem"].shape
+        (2, 1, 1)
+    """
+    if missing := [key for key in ("input", "spk") if key not in columns]:
+        raise ArgumentError(f"columns are {list(columns)}; {missing} are missing.")
+    arrays = {}
+    for key, values in columns.items():
+        array = np.asarray(values, dtype)
+        arrays[key] = array.reshape(len(array), 1, -1) if array.ndim < 3 else array
+    states = {key: value for key, value in arrays.items() if key not in ("input", "spk")}
+    trace = Trace({name: NodeTrace(name, kind, arrays["input"], arrays["spk"], states)}, (arrays["spk"],))
+    _check(trace)
+    return trace
+
+
+def write_nir_data(path: str | PathLike[str], trace: Trace, dt: float) -> None:
+    """Write a run as NIR's own ``NIRGraphData``, with ``nir.write_data``.
+
+    Each layer has ``input``, ``spikes``, ``voltages`` and ``currents`` as ``[B, T, neurons]``, images flattened.
+    The order of the layers, their kinds and what the network returned are not in that format, and nir 1.0.8
+    warns that it may change: keep runs with :func:`save_trace`, and use this for readers that know no other.
+
+    Args:
+        path: the file.
+        trace: the run.
+        dt: time step in seconds.
+
+    Raises:
+        ConversionError: for names with a slash, which the format cannot hold.
+    """
+    nodes: dict[str, Any] = {}
+    for name, node in trace.nodes.items():
+        if "/" in name or not name:
+            raise ConversionError(name, "a layer of this name cannot be written to HDF5", "Rename it.")
+        found = {"input": node.input, "spk": node.spk, **node.states}
+        nodes[name] = nir.NIRNodeData(
+            {
+                _OBSERVABLES.get(key, key): nir.TimeGriddedData(_gridded(key, value), dt)
+                for key, value in found.items()
+            }
+        )
+    nir.serialization.write_data(path, nir.NIRGraphData(nodes))
+
+
+def _gridded(key: str, value: np.ndarray) -> np.ndarray:
+    """``[T, B, ...]`` as ``[B, T, neurons]``; spikes of 0 and 1 as bool."""
+    flat = np.moveaxis(np.asarray(value).reshape(*value.shape[:2], -1), 0, 1)
+    return flat.astype(bool) if key == "spk" and np.isin(flat, (0, 1)).all() else flat
+
+
+def read_nir_data(path: str | PathLike[str], dtype: Any = np.float32) -> tuple[Trace, float]:
+    """Read NIR's own ``NIRGraphData`` of a flat graph, written by any framework.
+
+    Args:
+        path: the file.
+        dtype: precision of spikes, which are stored as bits.
+
+    Returns:
+        The trace, layers in the order of their names, ``[T, B, neurons]``, without outputs; and ``dt`` in
+        seconds. An input that was not recorded is zero.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        TraceFileError: if it cannot be read; or for events, which have no steps until they are put on a grid.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    try:
+        data = nir.serialization.read_data(str(path))
+        nodes, dts = {}, set()
+        for name, entry in data.nodes.items():
+            arrays = {}
+            for observable, grid in entry.observables.items():
+                if not isinstance(grid, nir.TimeGriddedData):
+                    _refuse(path, f"{name!r} holds events; put them on a grid with their to_time_gridded(dt)")
+                values = np.moveaxis(np.asarray(grid.data), 0, 1)
+                arrays[_ALIASES.get(observable.lower(), observable)] = (
+                    values.astype(dtype) if values.dtype == bool else values
+                )
+                dts.add(float(grid.dt))
+            spk = arrays.pop("spk")
+            given = arrays.pop("input", np.zeros_like(spk))
+            nodes[name] = NodeTrace(name, "neuron", given, spk, arrays)
+        if len(dts) != 1:
+            _refuse(path, f"its time steps are {sorted(dts)}")
+        trace = Trace(nodes, ())
+        _check(trace)
+    except (*_DAMAGE, AssertionError, RecursionError) as error:
+        if isinstance(error, TraceFileError):
+            raise
+        _refuse(path, f"it is damaged ({type(error).__name__}: {error})", error)
+    return trace, dts.pop()

@@ -1,0 +1,183 @@
+"""NIR's neurons: a node's parameters, the choices that it is read with, and its state."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import nir
+import numpy as np
+
+from snnax.errors import ArgumentError, ConversionError, ShapeError
+from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.readings import Reading
+from snnax.interop.reference.equations import Array, Firing, Synapse, relax
+
+NIR_NEURONS = (nir.LIF, nir.CubaLIF, nir.LI, nir.CubaLI, nir.IF, nir.I)
+_TIMES = ("tau", "tau_syn", "tau_mem")
+_NEUTRAL = {"r": 1.0, "w_in": 1.0, "v_leak": 0.0, "v_reset": 0.0}
+
+
+class Unit(Protocol):
+    """A node with a state.
+
+    Attributes:
+        kind: name of its class.
+        spiking: whether it emits spikes.
+        states: each state ``[B, ...]`` after the last step; empty before the first.
+    """
+
+    kind: str
+    spiking: bool
+    states: dict[str, Array]
+
+    def step(self, x: Array, feedback: Array | None = None) -> Array:
+        """What it emits in answer to ``x`` ``[B, ...]`` and its own weighted spikes of the step before."""
+        ...
+
+
+def nir_choices(reading: Reading, dt: float) -> dict[str, Any]:
+    """A reading by the names of the arguments of snnax's neurons, which are those in our metadata."""
+    return {
+        "dt": dt,
+        "discretization": reading.discretization,
+        "reset_mechanism": reading.reset,
+        "threshold_test": reading.threshold,
+        "reset_delay": reading.reset_delay,
+        "reset_at": "end",
+        "w_in_scaling": reading.w_in,
+        "membrane_current": reading.membrane_current,
+        "integrator": reading.integrator,
+    }
+
+
+def nir_values(name: str, node: nir.NIRNode, reading: Reading) -> dict[str, Array]:
+    """The parameters of a neuron, in seconds, with those that the reading ignores at 1 or 0.
+
+    Raises:
+        ConversionError: for a time constant that is not positive.
+        ArgumentError: if the reading ignores a parameter that no neuron goes without.
+    """
+    kind, values = type(node).__name__, {}
+    for field in dataclasses.fields(node):
+        if field.name in ("metadata", "input_type", "output_type"):
+            continue
+        value = np.asarray(getattr(node, field.name), np.float64)
+        if f"{kind}.{field.name}" in reading.ignore:
+            if field.name not in _NEUTRAL:
+                raise ArgumentError(
+                    f"ignore={f'{kind}.{field.name}'!r}: no {kind} goes without it; expected one of {list(_NEUTRAL)}."
+                )
+            value = np.full_like(value, _NEUTRAL[field.name])
+        values[field.name] = value * reading.seconds if field.name in _TIMES else value
+        if field.name in _TIMES and not (value > 0).all():
+            raise ConversionError(
+                name, f"{field.name} is not positive", "Time constants are seconds greater than 0."
+            )
+    return values
+
+
+class NIRNeuron:
+    """One layer of NIR's neurons.
+
+    Args:
+        name: of the node, for errors.
+        kind: class of NIR.
+        values: parameters by NIR's names, each a number or an array that broadcasts from the right to a sample.
+        choices: see :func:`nir_choices`.
+
+    Raises:
+        ConversionError: for a time constant shorter than an Euler step.
+        ArgumentError: for choices that exclude each other.
+    """
+
+    def __init__(self, name: str, kind: str, values: dict[str, Array], choices: dict[str, Any]) -> None:
+        self.name, self.kind, self.values = name, kind, values
+        self.spiking = "v_threshold" in values
+        self.states: dict[str, Array] = {}
+        self.dt, self.discretization = float(choices["dt"]), choices["discretization"]
+        self.gain = values["r"] * (self.dt if choices["integrator"] == "ode" else 1.0)
+        self._check_times()
+        self.synapse = self._synapse(choices) if "tau_syn" in values else None
+        self.firing = self._firing(choices) if self.spiking else None
+
+    @classmethod
+    def from_spec(cls, name: str, spec: NeuronSpec, dt: float) -> NIRNeuron:
+        """The neuron that our metadata describes; its ``r`` of IF and I is per second."""
+        given = {**nir_choices(Reading(), dt), **spec.sizes, "integrator": "ode"}
+        if "reset_mechanism" in spec.options:
+            given["reset_mechanism"] = spec.options["reset_mechanism"]
+        values = {key: np.asarray(value, np.float64) for key, value in spec.values.items()}
+        return cls(name, spec.kind, values, given)
+
+    def step(self, x: Array, feedback: Array | None = None) -> Array:
+        """Spikes as 0 and 1; of neurons that do not fire the membrane."""
+        x = x if feedback is None else x + feedback
+        if not self.states:
+            self._start(x)
+        mem, charge = self.states["mem"], self._charge(x)
+        if self.firing is None:
+            self.states["mem"] = charge(mem)
+            return self.states["mem"]
+        self.states["mem"], spikes = self.firing.step(mem, charge)
+        return spikes.astype(np.float64)
+
+    def _charge(self, x: Array) -> Callable[[Array], Array]:
+        """The function that takes the membrane over the step."""
+        if self.synapse is not None:
+            self.states["syn"], charge = self.synapse.step(self.states["syn"], x)
+            return charge
+        if "tau" not in self.values:
+            return lambda v: v + self.gain * x
+        tau, r, v_leak = (self.values[key] for key in ("tau", "r", "v_leak"))
+        return lambda v: relax(v, v_leak, r * x, tau, self.dt, self.discretization)
+
+    def _start(self, x: Array) -> None:
+        """Every state is 0 before the first step."""
+        for key, value in self.values.items():
+            fits = value.ndim < x.ndim and all(
+                n in (1, m) for n, m in zip(value.shape[::-1], x.shape[:0:-1], strict=False)
+            )
+            if not fits:
+                raise ShapeError(
+                    f"{self.name!r} has {key} of shape {value.shape}, what feeds it has shape {x.shape[1:]}."
+                )
+        self.states = {key: np.zeros(x.shape) for key in (("syn", "mem") if self.synapse else ("mem",))}
+
+    def _check_times(self) -> None:
+        for key in _TIMES:
+            if key in self.values and self.discretization == "euler":
+                shortest = self.values[key].min(initial=np.inf)
+                if shortest < self.dt * (1 - 1e-6):
+                    raise ConversionError(
+                        self.name, f"{key} = {shortest:.3g} s is shorter than the time step dt = {self.dt:.3g} s",
+                        "Pass the time step that the graph was made for, as dt=1e-5; or discretization='exact'; or "
+                        "time_unit='ms', if that is what the file means.",
+                    )  # fmt: skip
+
+    def _synapse(self, choices: dict[str, Any]) -> Synapse:
+        current = choices["membrane_current"]
+        if current is None:
+            current = "continuous" if self.discretization == "exact" else "new"
+        if current == "continuous" and self.discretization != "exact":
+            raise ArgumentError(
+                f"membrane_current='continuous' with discretization={self.discretization!r}; it is part of the "
+                "exact solution: pass discretization='exact'."
+            )
+        given = {key: self.values[key] for key in ("tau_syn", "tau_mem", "r", "v_leak", "w_in")}
+        return Synapse(**given, dt=self.dt, discretization=self.discretization,
+                       scaling=choices["w_in_scaling"], current=current)  # fmt: skip
+
+    def _firing(self, choices: dict[str, Any]) -> Firing:
+        before = choices["threshold_test"] == "before"
+        if before and choices["reset_delay"]:
+            raise ArgumentError("threshold='before' with reset_delay=True; 'before' delays the spike itself.")
+        return Firing(
+            threshold=self.values["v_threshold"],
+            v_reset=self.values["v_reset"],
+            reset=choices["reset_mechanism"],
+            before=before,
+            delayed=choices["reset_delay"],
+            at_start=choices["reset_at"] == "start",
+        )

@@ -1,0 +1,305 @@
+"""The reference simulator: a NIR graph, step by step, in float64 NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from os import PathLike
+from typing import Any
+
+import nir
+import numpy as np
+
+from snnax.errors import ArgumentError, ConversionError, ShapeError
+from snnax.interop import conventions
+from snnax.interop.files import read_nir
+from snnax.interop.graph import FlatGraph, check, flatten, loops
+from snnax.interop.nodes.extension import Extension
+from snnax.interop.readings import Reading
+from snnax.interop.readings import reading as read_as
+from snnax.interop.reference.described import described
+from snnax.interop.reference.equations import Array
+from snnax.interop.reference.layers import Delay, Function, layer
+from snnax.interop.reference.neurons import NIR_NEURONS, NIRNeuron, Unit, nir_choices, nir_values
+from snnax.interop.reference.walk import walk
+from snnax.interop.trace import NodeTrace, Trace
+
+Forced = Mapping[str, Array]
+
+
+def simulate(
+    graph: nir.NIRGraph | str | PathLike[str],
+    x: Any,
+    *,
+    reading: Reading | None = None,
+    dt: float | None = None,
+    preset: str | None = None,
+    **choices: Any,
+) -> Trace:
+    """Run a NIR graph by its equations, in float64 NumPy, without JAX and without any neuron of snnax.
+
+    This is the neutral referee: the code follows the specification of NIR and shares nothing with the
+    simulation that it judges. Each node computes once in each step, after all that feed it; an edge that
+    closes a cycle carries the step before (see :func:`snnax.interop.reference.walk.walk`); what meets at a
+    node is added up in the order of the edges. All states start from 0. Nodes with our metadata compute what
+    it says.
+
+    Args:
+        graph: a graph in memory, nested or not, or the path of a ``.nir`` file.
+        x: input ``[T, B, ...]``, channels first; for several Input nodes a dict of such arrays by their names.
+        reading: what NIR leaves open; see :class:`~snnax.interop.readings.Reading`.
+        dt: time step in seconds. ``None``: what the graph's metadata says, else 1e-4.
+        preset: name of a framework whose reading to take, as ``"norse"``.
+        **choices: single choices of the reading, as ``reset="subtract"``.
+
+    Returns:
+        A :class:`~snnax.interop.Trace`: for each layer of neurons, by name and in the order in which they
+        compute, its input, what it emitted, and its states ``syn`` and ``mem`` after each step; and one array
+        for each Output in the graph's order. A neuron and its recurrent weights, ``x.lif`` and ``x.w_rec``,
+        are called ``x``, and its input leaves its own spikes out. Of neurons that do not fire ``spk`` is the
+        membrane.
+
+    Raises:
+        NIRFileError: for a file or graph that is damaged or holds numbers that are not finite.
+        GraphError: for edges that lead nowhere and nodes that no input reaches.
+        ConversionError: for an extension node that NumPy code is lacking for; names it.
+        ShapeError: where shapes do not meet, or ``x`` does not fit.
+        ArgumentError: for an unknown choice.
+
+    Example:
+        >>> import nir, numpy as np
+        >>> from snnax.interop import reference
+        >>> one = np.ones(1)
+        >>> graph = nir.NIRGraph.from_list(
+        ...     nir.LIF(tau=one * 2e-4, r=one, v_leak=one * 0, v_threshold=one * 0.7, v_reset=one * -0.5))
+        >>> trace = reference.simulate(graph, np.ones((4, 1, 1)))
+        >>> trace.nodes["lif"].spk.ravel().tolist(), trace.nodes["lif"].states["mem"].ravel().tolist()
+        ([0.0, 1.0, 0.0, 0.0], [0.5, -0.5, 0.25, 0.625])
+    """
+    if reading is not None and preset is not None:
+        raise ArgumentError(f"reading={reading!r} and preset={preset!r}; expected one of them.")
+    how = read_as(preset if reading is None else reading, dt=dt, **choices)
+    return Simulation(graph, how).run(x)
+
+
+class Simulation:
+    """A graph ready to run.
+
+    Args:
+        graph: as for :func:`simulate`.
+        reading: how to read it.
+        pairs: weights of each neuron that makes one layer with them, by the neuron's name; ``None``: all pairs of
+            a spiking neuron and weights that join nothing but that neuron with itself.
+
+    Attributes:
+        flat: the graph without nesting.
+        dt: time step in seconds.
+        pairs: see above.
+        names: name of each node in a trace.
+    """
+
+    def __init__(
+        self,
+        graph: nir.NIRGraph | str | PathLike[str],
+        reading: Reading,
+        pairs: Mapping[str, str] | None = None,
+    ) -> None:
+        given = graph if isinstance(graph, nir.NIRGraph) else read_nir(graph)
+        self.graph, self.reading = given, reading
+        self.flat: FlatGraph = flatten(given)
+        check(self.flat)
+        self.dt = float(reading.dt or self.flat.content.get("dt", conventions.DT))
+        self.pairs = loops(self.flat) if pairs is None else dict(pairs)
+        self.walk = walk(self.flat)
+        self.names = {n: n.removesuffix(".lif") if n in self.pairs else n for n in self.flat.nodes}
+        self._parts()
+
+    def run(self, x: Any, forced: Forced | None = None) -> Trace:
+        """All steps of ``x`` from zero.
+
+        Args:
+            x: as for :func:`simulate`.
+            forced: spikes ``[T, B, ...]`` that a layer emits instead of its own, by its name in the trace; layers that
+                do not fire go on handing over their membrane.
+        """
+        inputs = self._inputs(x)
+        steps = len(next(iter(inputs.values())))
+        units, layers = self._parts()
+        recorder = Recorder(steps, {name: self.names[name] for name in self.walk.order if name in units})
+        late = self._before_the_first(inputs, units, layers)
+        outputs: list[list[Array]] = []
+        for t in range(steps):
+            values = {name: given[t] for name, given in inputs.items()}
+            for name in self.walk.order:
+                current = self._sum(name, values, late)
+                if name in units:
+                    feedback = self._feedback(name, late)
+                    emitted = units[name].step(current, feedback)
+                    recorder.write(t, name, current, emitted, units[name])
+                    dictated = (forced or {}).get(self.names[name]) if units[name].spiking else None
+                    values[name] = emitted if dictated is None else np.asarray(dictated[t], np.float64)
+                elif self._is_state(name):
+                    values[name] = self._state(name, units)
+                else:
+                    values[name] = layers[name](current)
+            outputs.append(self._results(values, late, units))
+            late = {name: values[name] for name in self.walk.late}
+        return Trace(recorder.traces(units), tuple(np.stack(column) for column in zip(*outputs, strict=True)))
+
+    def _parts(self) -> tuple[dict[str, Unit], dict[str, Function]]:
+        """Each node ready to compute: those with a neuron's state, and the others."""
+        units: dict[str, Unit] = {}
+        layers: dict[str, Function] = {}
+        for name, node in self.flat.nodes.items():
+            unit: Unit | None = described(name, node, self.dt)
+            if unit is None and isinstance(node, NIR_NEURONS):
+                values = nir_values(name, node, self.reading)
+                unit = NIRNeuron(name, type(node).__name__, values, nir_choices(self.reading, self.dt))
+            if unit is not None:
+                units[name] = unit
+            elif not self._is_state(name):
+                layers[name] = layer(name, node, self.reading, self.dt)
+        return units, layers
+
+    def _inputs(self, x: Any) -> dict[str, Array]:
+        """``x`` by the names of the Inputs, checked, and late by the reading's delay."""
+        given = x if isinstance(x, Mapping) else self._parted(x)
+        if set(given) != set(self.flat.inputs):
+            raise ArgumentError(
+                f"x has input for {sorted(given)}, the graph's Inputs are {sorted(self.flat.inputs)}; expected a dict "
+                "with one array [T, B, ...] for each of them."
+            )
+        arrays = {name: np.asarray(given[name], np.float64) for name in self.flat.inputs}
+        for name, array in arrays.items():
+            shape = self.flat.inputs[name]
+            if array.ndim < 2 or array.shape[2:] != shape or not len(array):
+                sizes = ", ".join(map(str, shape))
+                raise ShapeError(
+                    f"x has shape {array.shape} for the Input {name!r}; expected [T, B, {sizes}], T >= 1."
+                )
+        if len({array.shape[:2] for array in arrays.values()}) > 1:
+            raise ShapeError(
+                f"the inputs have { ({n: a.shape[:2] for n, a in arrays.items()}) } steps and samples."
+            )
+        late = self.reading.input_delay
+        return {
+            n: np.concatenate([np.zeros_like(a), a])[len(a) - late :][: len(a)] for n, a in arrays.items()
+        }
+
+    def _parted(self, x: Any) -> dict[str, Array]:
+        """One array for several Inputs: side by side, flattened, in the order of their names."""
+        shapes, x = self.flat.inputs, np.asarray(x)
+        if len(shapes) == 1:
+            return dict.fromkeys(shapes, x)
+        sizes = [prod(shapes[name]) for name in sorted(shapes)]
+        if x.ndim != 3 or x.shape[2] != sum(sizes):
+            raise ShapeError(
+                f"x has shape {x.shape}; expected a dict with one array for each of {sorted(shapes)}, or all of them "
+                f"flattened side by side, [T, B, {sum(sizes)}]."
+            )
+        parts = np.split(x, np.cumsum(sizes)[:-1], axis=2)
+        return {
+            n: part.reshape(*x.shape[:2], *shapes[n]) for n, part in zip(sorted(shapes), parts, strict=True)
+        }
+
+    def _before_the_first(
+        self, inputs: dict[str, Array], units: dict[str, Unit], layers: dict[str, Function]
+    ) -> dict[str, Array]:
+        """What late edges carry in the first step: what becomes of silence, as a bias; or nothing."""
+        wanted = self.walk.late
+        if self.reading.recurrent_bias == "after_first":
+            wanted = frozenset(
+                self.pairs[n] for n, unit in units.items() if unit.kind in ("RLeaky", "RSynaptic")
+            )
+        if not wanted:
+            return {}
+        values = {name: np.zeros(given.shape[1:]) for name, given in inputs.items()}
+        for name in self.walk.order:
+            current = self._sum(name, values, {})
+            silent = name in units or self._is_state(name) or isinstance(layers[name], Delay)
+            values[name] = np.zeros_like(current) if silent else layers[name](current)
+        return {name: values[name] for name in wanted}
+
+    def _sum(self, name: str, values: Mapping[str, Array], late: Mapping[str, Array]) -> Array:
+        """What enters a node, in the order of the edges; of a recurrent neuron without its own spikes."""
+        total: Array | None = None
+        for source, delayed in self.walk.sources[name]:
+            known = late if delayed else values
+            if source not in known or self.pairs.get(name) == source:
+                continue
+            if total is not None and total.shape != known[source].shape:
+                raise ShapeError(
+                    f"{name!r} adds up signals of shapes {total.shape[1:]} and {known[source].shape[1:]}, the latter "
+                    f"from {source!r}; what meets at a node must have one shape."
+                )
+            total = known[source] if total is None else total + known[source]
+        if total is None:  # a cycle alone feeds it, and has carried nothing yet
+            raise ShapeError(f"the shape of {name!r} cannot be told: all that feeds it comes from a cycle.")
+        return total
+
+    def _feedback(self, name: str, late: Mapping[str, Array]) -> Array | None:
+        return late.get(self.pairs[name]) if name in self.pairs else None
+
+    def _is_state(self, name: str) -> bool:
+        node = self.flat.nodes[name]
+        return isinstance(node, Extension) and node.op == "State"
+
+    def _state(self, name: str, units: Mapping[str, Unit]) -> Array:
+        """A state of the neuron in front, which the network uses as a signal."""
+        node: Any = self.flat.nodes[name]
+        (source,) = self.flat.sources(name)
+        return _port(source, units, str(node.options["state"]))
+
+    def _results(
+        self, values: dict[str, Array], late: Mapping[str, Array], units: dict[str, Unit]
+    ) -> list[Array]:
+        """What a step returns: what enters each Output, or what our metadata of the graph lists."""
+        listed = self.flat.content.get("outputs")
+        if listed is None:
+            return [self._sum(name, values, late) for name in self.flat.outputs]
+        given = {ours: theirs for theirs, ours in self.names.items()}
+        if unknown := [name for name, _ in listed if name not in given]:
+            raise ConversionError(
+                str(unknown[0]),
+                "the graph's metadata returns it, but there is no such node",
+                "Export it again.",
+            )
+        return [
+            values[given[name]] if port == "out" else _port(given[name], units, str(port))
+            for name, port in listed
+        ]
+
+
+def _port(name: str, units: Mapping[str, Unit], state: str) -> Array:
+    if name not in units or state not in units[name].states:
+        raise ConversionError(name, f"it has no state {state!r}", "Read a state of a neuron, as 'mem'.")
+    return units[name].states[state]
+
+
+class Recorder:
+    """The traces of a run, in arrays of their final size.
+
+    Args:
+        steps: T.
+        names: the trace's name of each node with a neuron's state, in the order in which they compute.
+    """
+
+    def __init__(self, steps: int, names: dict[str, str]) -> None:
+        self.steps, self.names = steps, names
+        self.rows: dict[str, dict[str, Array]] = {name: {} for name in names}
+
+    def write(self, t: int, name: str, current: Array, emitted: Array, unit: Unit) -> None:
+        """One step of one layer."""
+        for what, value in {"input": current, "spk": emitted, **unit.states}.items():
+            if what not in self.rows[name]:
+                self.rows[name][what] = np.zeros((self.steps, *value.shape))
+            self.rows[name][what][t] = value
+
+    def traces(self, units: Mapping[str, Unit]) -> dict[str, NodeTrace]:
+        """By the trace's names."""
+        found = {}
+        for name, ours in self.names.items():
+            rows = self.rows[name]
+            states = {key: rows[key] for key in units[name].states}
+            found[ours] = NodeTrace(ours, units[name].kind, rows["input"], rows["spk"], states)
+        return found

@@ -1,0 +1,98 @@
+"""The picture of a run: what every layer of a network did, one panel each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snnax.errors import ArgumentError, ShapeError
+from snnax.spikeplot import canvas
+from snnax.spikeplot.canvas import BLUE, INK, ORANGE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FEW = 4
+SHOWN = 256
+
+
+def activity(layers: Mapping[str, Mapping[str, Any]], fig: Figure | None = None) -> Figure:
+    """What every layer did over time: spikes as dots, or membranes where there are few neurons or no spikes.
+
+    Args:
+        layers: ``{"spk": [T, N], "mem": [T, N]}`` by name, of one sample; one of the two is enough. More than 256
+            neurons are thinned evenly.
+        fig: figure to draw into; a new one without it.
+
+    Returns:
+        The figure; ``.savefig("run.png")`` writes it.
+
+    Raises:
+        ArgumentError: no layers, or a layer without ``spk`` and ``mem``.
+        ShapeError: an array is not ``[T, N]``, or the layers have different numbers of steps.
+        MissingDependencyError: matplotlib is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> from snnax import spikeplot
+        >>> figure = spikeplot.activity({"lif": {"spk": np.eye(8)}, "out": {"mem": np.ones((8, 2))}})
+        >>> [ax.get_ylabel() for ax in figure.axes]
+        ['neuron', 'membrane']
+    """
+    read = {name: _read(name, arrays) for name, arrays in layers.items()}
+    if not read:
+        raise ArgumentError("activity got no layers; pass {name: {'spk': [T, N], 'mem': [T, N]}}.")
+    lengths = {name: len(next(iter(arrays.values()))) for name, arrays in read.items()}
+    if len(set(lengths.values())) > 1:
+        raise ShapeError(f"the layers have different numbers of steps: {lengths}; pass one run.")
+    fig = canvas.new_figure(7, 1.7 * len(read) + 0.4) if fig is None else fig
+    panels = np.ravel(fig.subplots(len(read), 1, sharex=True, squeeze=False))
+    for ax, (name, arrays) in zip(panels, read.items(), strict=True):
+        _panel(ax, name, arrays)
+    panels[-1].set_xlabel("time step")
+    fig.align_ylabels()
+    return fig
+
+
+def _read(name: str, arrays: Mapping[str, Any]) -> dict[str, canvas.Values]:
+    found = {key: canvas.matrix(arrays[key], key, f"{name}: ") for key in ("spk", "mem") if key in arrays}
+    if not found:
+        raise ArgumentError(f"{name!r} has neither 'spk' nor 'mem'; it has {sorted(arrays)}.")
+    canvas.same_shape(**found)
+    return found
+
+
+def _panel(ax: Axes, name: str, arrays: Mapping[str, canvas.Values]) -> None:
+    steps, size = next(iter(arrays.values())).shape
+    shown = np.unique(np.linspace(0, size - 1, min(size, SHOWN)).round().astype(int))
+    said = f"{size} neuron{'s' * (size != 1)}"
+    if "spk" in arrays:
+        count = int(np.count_nonzero(arrays["spk"]))
+        said += f", {count} spike{'s' * (count != 1)}"
+    if len(shown) < size:
+        said += f", {len(shown)} shown"
+    ax.set_title(f"{name}: {said}", loc="left", fontsize=10)
+    if "mem" in arrays and (size <= FEW or "spk" not in arrays):
+        _membranes(ax, arrays, shown)
+    else:
+        time, neuron = np.nonzero(arrays["spk"][:, shown])
+        ax.scatter(time, shown[neuron], s=min(12, 500 / len(shown)), linewidths=0, color=INK)
+        ax.set(ylabel="neuron", ylim=(-0.5, size - 0.5))
+        ax.yaxis.set_major_locator(canvas.module("ticker").MaxNLocator(integer=True))
+    ax.set_xlim(-0.5, steps - 0.5)
+    canvas.tidy(ax)
+
+
+def _membranes(ax: Axes, arrays: Mapping[str, canvas.Values], shown: np.ndarray) -> None:
+    """Lines, with an orange tick above them at each spike."""
+    mem = arrays["mem"][:, shown]
+    one = len(shown) == 1
+    ax.plot(mem, lw=1.2 if len(shown) <= FEW else 0.6, color=BLUE if one else None, alpha=1 if one else 0.8)
+    if "spk" in arrays:
+        high = np.nanmax(mem, initial=0.0)
+        time, _ = np.nonzero(arrays["spk"][:, shown])
+        ax.plot(time, np.full(len(time), high * 1.12 + 1e-12), ls="none", marker="|", color=ORANGE, ms=6)
+    ax.set_ylabel("membrane")
