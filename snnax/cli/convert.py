@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from snnax.cli.files import drafts, refuse_existing, save_arrays
+from snnax.cli.files import refuse_existing, save_arrays
 from snnax.cli.run import read
 from snnax.errors import ArgumentError
+from snnax.interop.drafts import drafts
 
 _ENDS = {
     "flax": (".npz", ".safetensors"),

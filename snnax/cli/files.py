@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from snnax.errors import ArgumentError, MissingDependencyError
-from snnax.interop.drafts import drafts
+from snnax.interop.drafts import drafts, save_npz
 
 
 def load(path: Path) -> np.ndarray:
@@ -55,8 +55,7 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         if path.suffix == ".safetensors":
             _safetensors().save_file({k: np.array(v, order="C") for k, v in arrays.items()}, str(draft))
         else:
-            with draft.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
+            save_npz(draft, arrays)
 
 
 def _safetensors() -> Any:

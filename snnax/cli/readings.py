@@ -22,7 +22,7 @@ def choices(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"dt": options.dt, "preset": options.preset}
     for given in options.reading:
         name, equals, value = given.partition("=")
-        if not (name and equals):
+        if not equals or name in ("", "dt", "preset"):
             raise ArgumentError(f"--reading {given}: expected CHOICE=VALUE, as --reading reset=subtract.")
         found[name] = _value(name, value)
     return {name: value for name, value in found.items() if value is not None}

@@ -40,7 +40,7 @@ def crossvalidate(
     errors of the sums in front of it; anything else is unexplained, and comes with its likely cause.
 
     Args:
-        a: the reference: a torch module with snnTorch neurons, ``(model, variables)``, a NIR graph or path, or a
+        a: the reference: a torch module with neurons of snnTorch or Norse, ``(model, variables)``, a NIR graph or path, or a
             recording: a :class:`Trace`, the path of a ``.npz`` file of :func:`save_trace`, or a
             :class:`RecordedSide`.
         b: the other side, of any of these kinds but a recording.
@@ -145,7 +145,12 @@ def _side(given: Any, x: np.ndarray, which: str, channels_first: bool) -> Side:
 
 
 def _torch_side(net: Any, x: np.ndarray) -> Side:
+    homes = {base.__module__.partition(".")[0] for m in net.modules() for base in type(m).__mro__}
     try:
+        if "norse" in homes:
+            from snnax.interop.norse.side import norse_side
+
+            return norse_side(net, x)
         from snnax.interop.snntorch.side import torch_side
     except ModuleNotFoundError as error:
         raise MissingDependencyError(

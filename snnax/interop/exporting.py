@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from math import prod
 from typing import Any, Literal
@@ -14,6 +15,7 @@ import numpy as np
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop import conventions
+from snnax.interop.graph import free
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.flax_neurons import is_neuron, spec_from_module
@@ -22,7 +24,7 @@ from snnax.interop.nodes.norm import fold
 from snnax.interop.nodes.recurrent import split
 from snnax.interop.nodes.registry import Site, Variables, write
 from snnax.interop.nodes.spec import SIZES
-from snnax.layers import Flatten, State
+from snnax.layers import Flatten, Reshape, State
 from snnax.network.containers import Container, Graph
 from snnax.network.schedule import branch, owners
 from snnax.network.topology import INPUT, OUTPUT
@@ -117,6 +119,10 @@ class _Exporter:
     Attributes:
         permuted: nodes whose output is an image flattened in the order H, W, C, with that shape.
         exits: node that emits a layer's spikes, where that has not the layer's name (recurrent neurons).
+        parts: the parts of the input that are Inputs of their own.
+        paths: of all layers.
+        readers: how many layers each layer feeds.
+        shapes: of a sample that leaves each layer.
     """
 
     def __init__(self, dt: float) -> None:
@@ -125,6 +131,10 @@ class _Exporter:
         self.edges: list[tuple[str, str]] = []
         self.permuted: dict[str, Shape] = {}
         self.exits: dict[str, str] = {}
+        self.parts: dict[str, Slice] = {}
+        self.paths: set[str] = set()
+        self.readers: Counter[str] = Counter()
+        self.shapes: dict[str, Shape] = {}
 
     def container(
         self, model: Container, variables: Variables, prefix: str, entry: Any
@@ -136,13 +146,24 @@ class _Exporter:
                 "Keep outputs= and channels_first= for the outermost Graph.",
             )  # fmt: skip
         members, owner, plan = model.members(), owners(model), model.plan()
+        here = [prefix + node_name(name) for name in plan.order]
+        if twice := sorted({path for path in here if path in self.paths or here.count(path) > 1}):
+            raise ConversionError(
+                twice[0], "two layers would have this name in the graph", "Rename one of them."
+            )
+        self.paths.update(here)
+        self.readers.update(
+            prefix + node_name(source) for pairs in plan.sources.values() for source, _ in pairs
+        )
         known: dict[str, list[tuple[str, Any]]] = {INPUT: entry}
         for name in plan.order:
             known[name] = [(prefix + node_name(name), None)]
         waiting = list(plan.order)
         while waiting:
             # in a cycle the node after the delay may come first, and its shape last
-            name = next(n for n in waiting if any(s is not None for f, _ in plan.sources[n] for _, s in known[f]))
+            name = next(
+                n for n in waiting if any(s is not None for f, _ in plan.sources[n] for _, s in known[f])
+            )
             waiting.remove(name)
             path, module = prefix + node_name(name), members[name]
             feeds = [pair for source, _ in plan.sources[name] for pair in known[source]]
@@ -152,7 +173,8 @@ class _Exporter:
                 known[name] = self.container(module, own, f"{path}.", feeds)
                 continue
             shared = None if owner[name] == name else prefix + node_name(owner[name])
-            known[name] = [(path, self.leaf(path, module, own, feeds, shape, shared))]
+            out = self.leaf(path, module, own, feeds, shape, shared)
+            known[name], self.shapes[path] = [(path, out)], _sample(out)
         return [pair for source, _ in plan.sources[OUTPUT] for pair in known[source]]
 
     def leaf(
@@ -168,7 +190,9 @@ class _Exporter:
             )
         axes = order.pop()
         if isinstance(module, Slice):
-            self.nodes[path] = nir.Input(input_type={"input": np.array(site.shape_out)})
+            self._part(path, module, feeds, site)
+            return out
+        if isinstance(module, Reshape) and self._shapes_input(path, feeds, site):
             return out
         if is_neuron(module):
             self._neuron(path, module, variables, site, feeds, axes)
@@ -217,11 +241,29 @@ class _Exporter:
             self.nodes[path] = node_from_spec(path, spec, site.shape_in, self.dt, site.shape_out)
             self.edges += [(source, path) for source, _ in feeds]
             return
-        neuron, weights = split(spec, site)
-        self.nodes[f"{path}.lif"], self.nodes[f"{path}.w_rec"] = neuron, weights
-        self.exits[path] = f"{path}.lif"
-        self.edges += [(source, f"{path}.lif") for source, _ in feeds]
-        self.edges += [(f"{path}.lif", f"{path}.w_rec"), (f"{path}.w_rec", f"{path}.lif")]
+        lif, back = free(f"{path}.lif", self.paths), free(f"{path}.w_rec", self.paths)
+        self.nodes[lif], self.nodes[back] = split(spec, site)
+        self.exits[path] = lif
+        self.edges += [(source, lif) for source, _ in feeds]
+        self.edges += [(path, back), (back, lif)]
+
+    def _part(self, path: str, module: Slice, feeds: Any, site: Site) -> None:
+        """A part of the input as an Input of its own."""
+        if [source for source, _ in feeds] != [INPUT]:
+            raise ConversionError(
+                path, "it is a part of a signal inside the model", "NIR has parts of the input only."
+            )
+        self.parts[path] = module
+        self.nodes[path] = nir.Input(input_type={"input": np.array(site.shape_out)})
+
+    def _shapes_input(self, path: str, feeds: Any, site: Site) -> bool:
+        """Give an Input the shape of the only layer that it feeds."""
+        ((source, _), *more) = feeds
+        if more or source not in self.parts or self.readers.get(source) != 1:
+            return False
+        self.nodes[source] = nir.Input(input_type={"input": np.array(site.shape_out)})
+        self.exits[path] = source
+        return True
 
     def _unpermute(self, path: str, node: nir.NIRNode, module: nn.Module, axes: Shape) -> nir.NIRNode:
         """Columns of a weight from the order H, W, C to C, H, W."""
@@ -260,12 +302,14 @@ def _finish(
             ends[0][0], "its output is in H, W, C order", "Use snnax.Flatten(channels_first=True)."
         )
     exits = exporter.exits
-    edges = [(exits.get(s, s), t) for s, t in exporter.edges]
-    edges += [(exits.get(s, s), OUTPUT) for s, _ in ends]
-    nodes = exporter.nodes
+    edges = [(exits.get(s, s), t) for s, t in _ordered(exporter, model)]
+    nodes, last = exporter.nodes, _results(exporter, model, ends)
+    edges += [(exits.get(s, s), name) for name, (_, sources) in last.items() for s in sources]
     if any(s == INPUT for s, _ in edges):
         nodes = {INPUT: nir.Input(input_type={"input": np.array(_sample(frame))}), **nodes}
-    nodes[OUTPUT] = nir.Output(output_type={"output": np.array(_sample(ends[0][1]))})
+    _check_parts(exporter.parts, frame, INPUT in nodes)
+    for name, (shape, _) in last.items():
+        nodes[name] = nir.Output(output_type={"output": np.array(shape)})
     graph = nir.NIRGraph(nodes, edges, type_check=False)
     content: dict[str, Any] = {"dt": exporter.dt}
     if isinstance(model, Graph) and model.plan().delayed:
@@ -280,6 +324,45 @@ def _finish(
         ]:
             bypass(graph, name)
     return metadata.write(graph, content)
+
+
+def _ordered(exporter: _Exporter, model: Container) -> list[tuple[str, str]]:
+    """Edges in the order that the model gives them: it says which edges of a cycle are late."""
+    if not isinstance(model, Graph):
+        return exporter.edges
+    rank = {(node_name(s), node_name(t)): i for i, (s, t) in enumerate(model.edges)}
+    layer = {node: path for path, node in exporter.exits.items()}
+    return sorted(exporter.edges, key=lambda edge: rank.get((edge[0], layer.get(edge[1], edge[1])), -1))
+
+
+def _results(
+    exporter: _Exporter, model: Container, ends: list[tuple[str, Any]]
+) -> dict[str, tuple[Shape, list[str]]]:
+    """Shape and sources of each Output: one for each thing that the model returns, where those are signals."""
+    returned = model.outputs if isinstance(model, Graph) and model.outputs is not None else ()
+    if len(returned) < 2 or any(p != "out" or node_name(n) not in exporter.shapes for n, p in returned):
+        return {OUTPUT: (_sample(ends[0][1]), [s for s, _ in ends])}
+    width = len(str(len(returned) - 1))
+    return {
+        free(f"{OUTPUT}_{i:0{width}}", exporter.nodes): (exporter.shapes[node_name(name)], [node_name(name)])
+        for i, (name, _) in enumerate(returned)
+    }
+
+
+def _check_parts(parts: Mapping[str, Slice], frame: Any, whole: bool) -> None:
+    """Inputs of a graph are read side by side in the order of their names: so must be the parts of the input."""
+    if not parts:
+        return
+    begin = 0
+    for name in sorted(parts):
+        if parts[name].begin != begin or whole:
+            raise ConversionError(
+                name, "it and the other Slices do not cut the whole input into parts in the order of their names",
+                "NIR has an Input for each part: let the first Slice by name begin at 0, the next where that ends.",
+            )  # fmt: skip
+        begin += prod(parts[name].shape)
+    if begin != prod(_sample(frame)):
+        raise ConversionError(sorted(parts)[-1], "the Slices leave a part of the input out", "Cut all of it.")
 
 
 def fold_norms(graph: nir.NIRGraph) -> None:

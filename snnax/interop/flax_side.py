@@ -92,7 +92,7 @@ class FlaxSide:
         self._sample = x[0] if not self.convert else conventions.traces_last(x)[0]
         with _precision(x):
             inputs = jnp.asarray(conventions.traces_last(x) if self.convert else x)
-            paths = {_name(path): path for path in self._paths(inputs) if self._spikes(path)}
+            paths = {_name(path): path for path in self._paths(inputs)}
             force = {paths[n]: jnp.asarray(self._turned(s, False)) for n, s in forced.items() if n in paths}
             variables = _cast(self.variables, inputs.dtype)
             outputs, _, recorded = unroll(self.model, variables, inputs, record=True, force=force)
@@ -109,10 +109,6 @@ class FlaxSide:
             lambda v, x: unroll(self.model, v, x, record=True)[2], self.variables, inputs[:1]
         )
         return list(recorded)
-
-    def _spikes(self, path: str) -> bool:
-        """False for NIR's integrators, which hand on their membrane."""
-        return path not in self._found or getattr(self._found[path][0], "spiking", True)
 
     def _ordered(self, recorded: dict[str, Any]) -> list[tuple[str, Any]]:
         names = [n for n in self._found if n in recorded] or list(recorded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,8 @@ Edge = tuple[str, str]
 WEIGHTS = (nir.Affine, nir.Linear, nir.Conv2d, nir.Scale)
 SPIKING = (nir.LIF, nir.CubaLIF, nir.IF)
 NEURONS = (nir.LIF, nir.CubaLIF, nir.IF, nir.LI, nir.CubaLI, nir.I)
+DEPTH = 32
+"""How deep graphs may be nested."""
 
 
 @dataclass
@@ -52,55 +54,112 @@ class FlatGraph:
         return [t for s, t in self.edges if s == name]
 
 
-def flatten(graph: nir.NIRGraph, where: str = "") -> FlatGraph:
+def flatten(graph: nir.NIRGraph, where: str = "", depth: int = 0) -> FlatGraph:
     """Take nested graphs apart: an edge to a nested graph goes to what its ``Input`` feeds.
+
+    Nothing depends on the order of ``graph.nodes``, which files do not keep; Outputs come in the order of their
+    names. A nested graph that hands its input on as it is gets a ``Scale`` of ones in place of its ``Input``.
 
     Args:
         graph: the graph.
         where: its name, if it is nested.
+        depth: of how many graphs it is a part.
 
     Raises:
-        NIRFileError: for an input without a shape, a nested graph with several ends, no input or output.
+        NIRFileError: for an input without a shape, a nested graph with several ends, no input or output, and more
+            than :data:`DEPTH` levels.
     """
+    if depth > DEPTH:
+        raise NIRFileError(
+            f"nested graph '{where[:40]}...': more than {DEPTH} levels, or a graph holds itself."
+        )
     nodes: dict[str, nir.NIRNode] = {}
     edges: list[Edge] = []
-    entries: dict[str, list[str]] = {}
-    exits: dict[str, list[str]] = {}
+    ends: dict[str, _Nested] = {}
     inputs: dict[str, tuple[int, ...]] = {}
-    outputs: list[str] = []
     claims: dict[str, Any] = {}
-    given, notes = renamed(list(graph.nodes), [(str(s), str(t)) for s, t in graph.edges], where)
-    for name, node in graph.nodes.items():
+    given, notes = renamed(sorted(graph.nodes), [(str(s), str(t)) for s, t in graph.edges], where)
+    for name, node in sorted(graph.nodes.items()):
         if isinstance(node, nir.NIRGraph):
-            inner = flatten(node, f"{where}.{name}" if where else name)
+            inner = flatten(node, f"{where}.{name}" if where else name, depth + 1)
+            ends[name] = nested = _Nested.of(name, inner, {*graph.nodes, *nodes})
             notes += inner.notes
-            if len(inner.inputs) != 1 or len(inner.outputs) != 1:
-                raise NIRFileError(
-                    f"nested graph {name!r} has {len(inner.inputs)} inputs and {len(inner.outputs)} outputs; "
-                    "snnax reads nested graphs with one of each."
-                )
-            entry, leave = next(iter(inner.inputs)), inner.outputs[0]
-            nodes.update({f"{name}.{k}": v for k, v in inner.nodes.items()})
-            edges += [(f"{name}.{s}", f"{name}.{t}") for s, t in inner.edges if s != entry and t != leave]
-            entries[name] = [f"{name}.{t}" for t in inner.targets(entry)]
-            exits[name] = [f"{name}.{s}" for s in inner.sources(leave)]
+            nodes.update(nested.nodes)
+            edges += nested.edges
         elif isinstance(node, nir.Input):
             inputs[name] = _shape(name, node)
         elif isinstance(node, nir.Output):
-            outputs.append(name)
             claims[name] = (node.output_type or {}).get("output")
         else:
             nodes[name] = node
     for source, target in given:
-        edges += [(s, t) for s in exits.get(source, [source]) for t in entries.get(target, [target])]
-    if not inputs or not outputs:
+        sources = ends[source].exits if source in ends else [source]
+        targets = ends[target].entries if target in ends else [target]
+        edges += [(s, t) for s in sources for t in targets]
+    if not inputs or not claims:
         raise NIRFileError(
-            f"the graph has {len(inputs)} Input and {len(outputs)} Output nodes; it needs one of each."
+            f"{f'nested graph {where!r}' if where else 'the graph'} has {len(inputs)} Input and {len(claims)} Output "
+            "nodes; it needs one of each."
         )
     for name, shape in inputs.items():
-        inputs[name], found = sample_shape(name, shape, [nodes[t] for s, t in edges if s == name and t in nodes])
+        inputs[name], found = sample_shape(
+            name, shape, [nodes[t] for s, t in edges if s == name and t in nodes]
+        )
         notes += found
-    return FlatGraph(nodes, edges, inputs, outputs, metadata.read(graph, "graph"), claims, notes)
+    return FlatGraph(nodes, edges, inputs, list(claims), metadata.read(graph, "graph"), claims, notes)
+
+
+@dataclass(frozen=True)
+class _Nested:
+    """A nested graph as a part of the one around it: its nodes by their new names, and what its ends became."""
+
+    nodes: dict[str, nir.NIRNode]
+    edges: list[Edge]
+    entries: list[str]
+    exits: list[str]
+
+    @classmethod
+    def of(cls, name: str, flat: FlatGraph, taken: Collection[str]) -> _Nested:
+        if len(flat.inputs) != 1 or len(flat.outputs) != 1:
+            raise NIRFileError(
+                f"nested graph {name!r} has {len(flat.inputs)} inputs and {len(flat.outputs)} outputs; "
+                "snnax reads nested graphs with one of each."
+            )
+        (entry, shape), leave = next(iter(flat.inputs.items())), flat.outputs[0]
+        inner = dict(flat.nodes)
+        if (entry, leave) in flat.edges:
+            inner[entry] = nir.Scale(np.ones(shape, np.float32))
+        names: dict[str, str] = {}
+        for k in inner:
+            names[k] = free(
+                f"{name}.{k}", {*taken, *names.values(), *(f"{name}.{n}" for n in inner if n != k)}
+            )
+        ours = [(names.get(s, f"{name}.{s}"), names.get(t, f"{name}.{t}")) for s, t in flat.edges]
+        pairs = list(zip(flat.edges, ours, strict=True))
+        starts = [after for (s, _), (_, after) in pairs if s == entry]
+        return cls(
+            nodes={names[k]: node for k, node in inner.items()},
+            edges=[to for (s, t), to in pairs if t != leave and (s != entry or entry in inner)],
+            entries=[names[entry]] if entry in inner else starts,
+            exits=[before for (_, t), (before, _) in pairs if t == leave],
+        )
+
+
+def fit(name: str) -> str:
+    """The name of a node as a flax model can have it."""
+    fitting = name.replace("/", "_") or "_"
+    return (
+        f"{fitting}_"
+        if fitting in ("input", "output", "params") or fitting.endswith("_previous")
+        else fitting
+    )
+
+
+def free(name: str, taken: Container[str]) -> str:
+    """``name``, with underscores at its end until it is not taken."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _shape(name: str, node: nir.Input) -> tuple[int, ...]:
@@ -161,7 +220,7 @@ def keeps_state(node: nir.NIRNode) -> bool:
 def loops(graph: FlatGraph) -> dict[str, str]:
     """Spiking neurons with recurrent weights: ``{neuron: weights}`` for each pair that feeds nothing but itself."""
     found: dict[str, str] = {}
-    for name, node in graph.nodes.items():
+    for name, node in sorted(graph.nodes.items()):
         if isinstance(node, WEIGHTS) and graph.sources(name) == graph.targets(name):
             partners = graph.sources(name)
             if len(partners) == 1 and partners[0] in graph.nodes and partners[0] not in found:

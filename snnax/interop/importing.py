@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from os import PathLike
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from snnax.errors import ConversionError, GraphError, NIRFileError, RepairWarning, ShapeError
 from snnax.interop import conventions
 from snnax.interop.files import read_nir
-from snnax.interop.graph import NEURONS, FlatGraph, check, flatten, keeps_state, loops
+from snnax.interop.graph import NEURONS, FlatGraph, check, fit, flatten, free, keeps_state, loops
 from snnax.interop.inputs import Entry
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.cells import shape_out
@@ -111,11 +112,16 @@ class Import:
         notes: what was put right.
     """
 
-    def __init__(self, graph: nir.NIRGraph, dt: float | None = None, *, reading: Reading | None = None) -> None:
+    def __init__(
+        self, graph: nir.NIRGraph, dt: float | None = None, *, reading: Reading | None = None
+    ) -> None:
         self.reading = reading if reading is not None else Reading(dt=dt)
         self.flat, self.dt = _prepared(graph, self.reading)
         self.notes = list(self.flat.notes)
         self.loops = {n: w for n, w in loops(self.flat).items() if self._joins(n, w)}
+        self.entry = Entry.of(
+            self.flat.inputs, self.reading.input_delay, {*self.flat.nodes, *self.flat.outputs}
+        )
         self.names = self._names()
         self.nodes: dict[str, nir.NIRNode] = {}
         self.specs: dict[str, NeuronSpec] = {}
@@ -123,7 +129,6 @@ class Import:
         self.shared: dict[str, str] = {}
         self.modules: dict[str, nn.Module] = {}
         self.variables: Variables = {}
-        self.entry = Entry.of(self.flat.inputs, self.reading.input_delay)
         self.shapes: dict[str, tuple[int, ...]] = {INPUT: self.entry.shape}
         self.gains: dict[str, str] = {}
         self.model = self._run()
@@ -141,11 +146,13 @@ class Import:
         return not (late and np.any(np.asarray(getattr(self.flat.nodes[weights], "bias", 0.0)) != 0))
 
     def _names(self) -> dict[str, str]:
-        """Our name of each node: ``lif1`` for the pair ``lif1.lif`` and ``lif1.w_rec``."""
-        names = {name: name for name in self.flat.nodes}
-        for neuron, weights in self.loops.items():
-            names[neuron] = neuron.removesuffix(".lif")
-            del names[weights]
+        """Our name of each node: ``lif1`` for the pair ``lif1.lif`` and ``lif1.w_rec``; no two alike."""
+        names = {name: fit(name) for name in self.flat.nodes if name not in self.loops.values()}
+        taken = {*self.flat.outputs, *self.entry.nodes}
+        for name, wish in names.items():
+            short = re.sub(r"\.lif_*$", "", wish) if name in self.loops else wish
+            others = {*taken, *(ours for other, ours in names.items() if other != name)}
+            names[name] = short if short and short not in others else free(wish, others)
         return names
 
     def _run(self) -> Graph:
@@ -159,7 +166,9 @@ class Import:
         while waiting:
             ready = [n for n in waiting if any(s in self.shapes for s, _ in order.sources[n])]
             if not ready:
-                raise GraphError(f"the shape of {waiting[0]!r} cannot be told: all that feeds it comes from a cycle.")
+                raise GraphError(
+                    f"the shape of {waiting[0]!r} cannot be told: all that feeds it comes from a cycle."
+                )
             name = ready[0]
             waiting.remove(name)
             self._add(name, given[name], self._shape_in(name, order.sources[name]))
@@ -248,7 +257,8 @@ class Import:
             spec, factor = spec_from_node(name, node, own, self.reading)
         self._check_shape(name, node, spec, shape)
         if factor is not None:
-            self.gains[name] = f"{name}.gain"
+            taken = {*self.names.values(), *self.entry.nodes, *self.flat.outputs, *self.gains.values()}
+            self.gains[name] = free(f"{name}.gain", taken)
             full = np.broadcast_to(factor, shape).astype(np.float32)
             self._insert(self.gains[name], nir.Scale(scale=full), shape)
         module, variables = module_from_spec(name, spec, len(shape))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 from os import PathLike
@@ -14,7 +14,7 @@ import numpy as np
 
 from snnax.errors import ArgumentError, ShapeError
 from snnax.interop.files import read_nir
-from snnax.interop.graph import flatten
+from snnax.interop.graph import fit, flatten, free
 from snnax.network.topology import INPUT
 from snnax.signals import Delay, Slice
 
@@ -38,8 +38,8 @@ class Entry:
     edges: list[tuple[str, str]]
 
     @classmethod
-    def of(cls, inputs: Mapping[str, Shape], delay: int) -> Entry:
-        """For these inputs, with their shapes, all of them late by ``delay`` steps."""
+    def of(cls, inputs: Mapping[str, Shape], delay: int, taken: Collection[str] = ()) -> Entry:
+        """For these inputs, with their shapes, all of them late by ``delay`` steps; by names not ``taken``."""
         whole = next(iter(inputs.values())) if len(inputs) == 1 else (sum(map(prod, inputs.values())),)
         names: dict[str, str] = {}
         nodes: dict[str, tuple[nn.Module, Shape, Shape]] = {}
@@ -47,6 +47,7 @@ class Entry:
         begin = 0
 
         def put(name: str, module: nn.Module, source: str, before: Shape, after: Shape) -> str:
+            name = free(fit(name), {*taken, *nodes, *(n for n in inputs if n != name)})
             nodes[name] = (module, before, after)
             edges.append((source, name))
             return name
@@ -86,11 +87,15 @@ def join_inputs(graph: nir.NIRGraph | str | PathLike[str], inputs: Mapping[str, 
     """
     flat = flatten(read_nir(graph) if not isinstance(graph, nir.NIRGraph) else graph)
     if set(inputs) != set(flat.inputs):
-        raise ArgumentError(f"inputs for {sorted(inputs)}; the graph's Input nodes are {sorted(flat.inputs)}.")
+        raise ArgumentError(
+            f"inputs for {sorted(inputs)}; the graph's Input nodes are {sorted(flat.inputs)}."
+        )
     parts = []
     for name in sorted(flat.inputs):
         x, shape = np.asarray(inputs[name]), flat.inputs[name]
         if x.ndim != len(shape) + 2 or x.shape[2:] != shape:
-            raise ShapeError(f"input {name!r} has shape {x.shape}; expected [T, B, {', '.join(map(str, shape))}].")
+            raise ShapeError(
+                f"input {name!r} has shape {x.shape}; expected [T, B, {', '.join(map(str, shape))}]."
+            )
         parts.append(x.reshape(*x.shape[:2], -1))
     return np.concatenate(parts, axis=-1)

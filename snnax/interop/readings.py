@@ -66,7 +66,11 @@ class Reading:
                 )
         if self.dt is not None and not self.dt > 0:
             raise ArgumentError(f"dt={self.dt!r}; expected seconds greater than 0.")
-        if isinstance(self.input_delay, bool) or not isinstance(self.input_delay, int) or self.input_delay < 0:
+        if (
+            isinstance(self.input_delay, bool)
+            or not isinstance(self.input_delay, int)
+            or self.input_delay < 0
+        ):
             raise ArgumentError(f"input_delay={self.input_delay!r}; expected a number of steps >= 0.")
 
     @property

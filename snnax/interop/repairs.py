@@ -34,10 +34,14 @@ def renamed(names: Sequence[str], edges: Sequence[Edge], where: str) -> tuple[li
     right = {unknown[0]: idle[0]}
     found = [(right.get(s, s), right.get(t, t)) for s, t in edges]
     place = f"nested graph {where!r}" if where else "the graph"
-    return found, [f"{place}: edges name {unknown[0]!r}, which is no node; taken as {idle[0]!r}, which had no edge"]
+    return found, [
+        f"{place}: edges name {unknown[0]!r}, which is no node; taken as {idle[0]!r}, which had no edge"
+    ]
 
 
-def sample_shape(name: str, shape: tuple[int, ...], consumers: Sequence[Any]) -> tuple[tuple[int, ...], list[str]]:
+def sample_shape(
+    name: str, shape: tuple[int, ...], consumers: Sequence[Any]
+) -> tuple[tuple[int, ...], list[str]]:
     """The shape of one sample, without a batch axis that was left in.
 
     Args:

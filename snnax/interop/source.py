@@ -14,8 +14,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 import snnax
-from snnax.errors import ArgumentError, ConversionError
-from snnax.interop.drafts import drafts
+from snnax.errors import ArgumentError
+from snnax.interop.drafts import drafts, save_npz
 from snnax.interop.source_modules import Writer, edges_in_order, graph_options
 from snnax.interop.source_text import Bracket, Expression, call, lines, literal, quoted, readable
 from snnax.network.containers import Container, Graph, Sequential
@@ -60,8 +60,7 @@ def write_source(
         )
     text, arrays = source(model, variables, origin, path.stem)
     with drafts(path.with_suffix(".npz"), path) as (weights, module):
-        with weights.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+        save_npz(weights, arrays)
         module.write_text(text, encoding="utf-8")
 
 
@@ -79,7 +78,7 @@ def source(
     if isinstance(model, Graph) and _is_chain(model, given):
         names = {n: f"layers_{i}" for i, n in enumerate(model.plan().order)}
     arrays = {
-        "/".join((path[0], names.get(path[1], path[1]), *path[2:])): _stored(path, value)
+        "/".join((path[0], names.get(path[1], path[1]), *path[2:])): np.asarray(value)
         for path, value in flatten_dict(given).items()
     }
     writer = Writer(arrays)
@@ -105,15 +104,6 @@ def _is_chain(model: Graph, variables: Mapping[str, Any]) -> bool:
     sample = jax.ShapeDtypeStruct((1, *model.input_shape), np.float32)
     out, _ = jax.eval_shape(lambda v, x: model.apply(v, x, mutable=["hidden"]), dict(variables), sample)
     return all(leaf.ndim <= 2 for leaf in jax.tree.leaves(out))
-
-
-def _stored(path: tuple[str, ...], value: Any) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise ConversionError(
-            "/".join(path), f"arrays of {array.dtype} cannot be kept in a .npz file", "Convert it to float32."
-        )
-    return array
 
 
 def _body(writer: Writer, model: Container, names: Mapping[str, str]) -> list[str]:
@@ -144,11 +134,15 @@ def _body(writer: Writer, model: Container, names: Mapping[str, str]) -> list[st
         graph = cast(Graph, model)
         found += lines("edges = ", literal(edges_in_order(graph)))
         found += lines("model = ", call("snn.Graph", ["nodes", "edges"], **graph_options(graph)))
-    wanted = " if not k.startswith(fixed)" if writer.constants else ""
-    if wanted:
-        found.append('    fixed = "constants/"  # arguments of layers, no variables')
-    pairs = f"{{k: jnp.asarray(v) for k, v in weights.items(){wanted}}}"
-    return [*found, f"    variables = {pairs}", '    return model, unflatten_dict(variables, sep="/")']
+    found.append("    flat = {k: jnp.asarray(v) for k, v in weights.items()}")
+    if not writer.constants:
+        return [*found, '    return model, unflatten_dict(flat, sep="/")']
+    return [
+        *found,
+        '    variables = unflatten_dict(flat, sep="/")',
+        '    del variables["constants"]  # arguments of the layers above',
+        "    return model, variables",
+    ]
 
 
 def _head(writer: Writer, model: Container, origin: str, stem: str, flax: bool) -> list[str]:
@@ -176,7 +170,7 @@ def _head(writer: Writer, model: Container, origin: str, stem: str, flax: bool) 
         "def build():",
         '    """The network and its variables.',
         "",
-        f"    Run them with ``snn.unroll(model, variables, x)``; x is {sizes}.",
+        f"    Run them with ``snn.unroll(model, variables, x)``, x {sizes}.",
         '    """',
         '    with np.load(Path(__file__).with_suffix(".npz")) as file:',
         "        weights = dict(file)",

@@ -80,8 +80,8 @@ class Writer:
         )
 
     def _class(self, path: str, kind: type) -> str:
-        for prefix, home in (("snn", snnax), ("nn", nn)):
-            if getattr(home, kind.__name__, None) is kind:
+        for prefix, public in (("snn", snnax), ("nn", nn)):
+            if getattr(public, kind.__name__, None) is kind:
                 return f"{prefix}.{kind.__name__}"
         home = inspect.getmodule(kind)
         if kind.__module__.startswith("snnax.") and kind.__name__ in getattr(
@@ -102,7 +102,7 @@ class Writer:
             return self._array(path, key, np.asarray(value))
         if isinstance(value, Surrogate):
             options = {k: self._constant(path, key, v) for k, v in value.options.items()}
-            return call(f"snn.surrogate.{value.name}", **options)
+            return call(f"snn.surrogate.{value.name}", (), **options)
         if isinstance(value, NearestLevel):
             levels = value.levels
             if len(levels) > _MOST_LEVELS:

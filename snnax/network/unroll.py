@@ -281,7 +281,8 @@ def _check_force(
 
     without = {c: v for c, v in variables.items() if c != "hidden"}
     recorded = flatten_dict(unfreeze(jax.eval_shape(once, without)))
-    known = {"/".join(path[:-1]): spikes.shape for path, spikes in recorded.items() if path[-1] == "spk"}
+    emitted = {path: "spk" if (*path[:-1], "spk") in recorded else "mem" for path in recorded}
+    known = {"/".join(path[:-1]): value.shape for path, value in recorded.items() if path[-1] == emitted[path]}
     if missing := [name for name in force if name not in known]:
         raise ArgumentError(f"force={missing} names no neuron; the neurons are {sorted(known)}.")
     for name, spikes in force.items():

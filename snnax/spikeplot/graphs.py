@@ -103,7 +103,7 @@ def _read(graph: Any) -> tuple[dict[str, _Box], list[Edge], set[Edge] | None]:
         edges = [(s, t) for t, sources in order.sources.items() for s, _ in sources]
         late = {(s, t) for t, sources in order.sources.items() for s, delayed in sources if delayed}
         if getattr(graph, "outputs", None) is not None:
-            edges = [e for e in edges if e[1] != OUTPUT] + [(name, OUTPUT) for name, _ in graph.outputs]  # type: ignore[attr-defined]
+            edges = [e for e in edges if e[1] != OUTPUT] + [(name, OUTPUT) for name, _ in graph.outputs]
         own = [(name, name) for name in order.order if hasattr(graph.members()[name], "learn_recurrent")]
         edges, late = edges + own, late.union(own)
         shape = getattr(graph, "input_shape", None)

@@ -53,9 +53,10 @@ def layout(widths: Mapping[str, float], edges: Sequence[Edge], gap: float, lane:
     forward = [edge for edge in edges if edge not in feedback]
     row = _rows(list(widths), forward)
     spots: list[list[Spot]] = [[] for _ in range(max(row.values(), default=0) + 1)]
-    for name in widths:
+    wide: dict[Spot, float] = {}
+    for name, width in widths.items():
         spots[row[name]].append(name)
-    wide: dict[Spot, float] = dict(widths)
+        wide[name] = width
     routes: list[tuple[Edge, list[Spot]]] = []
     for source, target in forward:
         passed: list[Spot] = [(f"{source}>{target}", r) for r in range(row[source] + 1, row[target])]

@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 NAMES = (
     "lif1.lif", "lif1.w_rec", "0", "1", "10", "2", "näme", "層", "a.b", "with space", "params", "lif1", "x.gain", "x",
-    "previous", "lif1.lif.lif", "input_1", "output_1", "x.late", "kernel", "Z", "x.shaped", "hidden", "_", "a", "b.a",
+    "previous", "lif1.lif.lif", "input_1", "output_1", "x.late", "x_previous", "kernel", "Z", "x.shaped", "hidden", "_", "a", "b.a",
 )  # fmt: skip
 """Names of nodes: dots, digits, unicode, and words that mean something inside of a model."""
 
@@ -68,7 +68,7 @@ class Builder:
 
     def put(self, node: nir.NIRNode, sources: list[str], shape: Shape, out: Shape) -> str:
         """Add a node fed by ``sources``; returns its name."""
-        name = self.names.pop(0)
+        name = str(self.names.pop(0))
         self.nodes[name], self.before[name], self.after[name] = node, shape, out
         self.edges += [(source, name) for source in sources]
         return name
@@ -86,7 +86,7 @@ class Builder:
             self.put(self.nest(shape, depth), sources, shape, shape)
         elif kind == "Loop":
             name = self.put(self.make(self.draw(st.sampled_from(NEURONS)), shape)[0], sources, shape, shape)
-            back = self.put(nir.Scale(self.numbers(shape, -0.8, 0.8)), [name], shape, shape)
+            back = self.put(nir.Scale(self.numbers(shape, -0.8, 0.8).astype(np.float32)), [name], shape, shape)
             self.edges.append((back, name))
         elif kind == "Recurrent":
             name = self.put(self.make(self.draw(st.sampled_from(NEURONS)), shape)[0], sources, shape, shape)
@@ -132,7 +132,7 @@ class Builder:
         if kind in NEURONS:
             return self.neuron(kind, shape), shape
         if kind == "Scale":
-            return nir.Scale(self.numbers(shape, -1.5, 1.5)), shape
+            return nir.Scale(self.numbers(shape, -1.5, 1.5).astype(np.float32)), shape
         if kind == "Threshold":
             return nir.Threshold(self.numbers(shape, -0.2, 0.5)), shape
         if kind == "Delay":
@@ -222,7 +222,7 @@ def graphs(draw: Any, unit: float = 1.0, most: int = 5) -> Case:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     builder = Builder(draw, rng, list(rng.permutation(NAMES)), unit)
     count = draw(st.sampled_from([1, 1, 2, 3]))
-    inputs = {f"in{i}" if count > 1 else "input": draw(st.sampled_from(INPUT_SHAPES)) for i in range(count)}
+    inputs = {("input", "in2", "a")[i] if i or count > 1 else draw(st.sampled_from(["input", "0in"])): draw(st.sampled_from(INPUT_SHAPES)) for i in range(count)}
     builder.after.update(inputs)
     for _ in range(draw(st.integers(1, most))):
         builder.grow(2)
@@ -262,14 +262,15 @@ def readings(draw: Any) -> Reading:
     if draw(st.integers(0, 3)) == 0:
         return PRESETS[draw(st.sampled_from(sorted(PRESETS)))]
     ignorable = ("LIF.r", "IF.r", "LIF.v_reset", "CubaLIF.v_reset", "CubaLIF.w_in", "LI.v_leak", "CubaLIF.v_leak")
+    before = draw(st.booleans())
     return Reading(
         dt=DT,
         discretization=draw(st.sampled_from(["euler", "exact", "exact_decay"])),
         reset=draw(st.sampled_from(["nir", "subtract", "none"])),
         w_in=draw(st.sampled_from(["ode", "impulse", "decayed_impulse"])),
         membrane_current=draw(st.sampled_from([None, "new", "old", "undecayed", "continuous"])),
-        threshold=draw(st.sampled_from(["after", "before"])),
-        reset_delay=draw(st.booleans()),
+        threshold="before" if before else "after",
+        reset_delay=not before and draw(st.booleans()),
         integrator=draw(st.sampled_from(["impulse", "ode"])),
         recurrent_bias=draw(st.sampled_from(["always", "after_first"])),
         input_delay=draw(st.integers(0, 2)),

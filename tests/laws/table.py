@@ -178,6 +178,14 @@ TABLE = {
     "Graph, dense": Entry("Graph", lambda: loop(nn.Dense(4)), NEURON, pickles=False),
 }  # fmt: skip
 
+NOT_SMOOTH = {
+    "AssociativeLeaky": "its threshold is fixed, so it cannot be silenced",
+    "Graph": "its neurons are tested alone",
+    "Sequential": "its neurons are tested alone",
+    "Threshold": "it does nothing but spike",
+}
+"""Entries without a part that is differentiable in truth."""
+
 NOT_APPLICABLE = {
     "SpikingCell": "called with a carry, by flax.linen.RNN: tests/neurons/test_cell.py",
     "State": "never called by itself: a Graph reads the state; it is inside the Graph entries",

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from laws.table import COUNTERS, NOT_APPLICABLE, TABLE
+from laws.table import COUNTERS, NETWORKS, NOT_APPLICABLE, NOT_SMOOTH, TABLE
 
 import snnax as snn
 
@@ -204,3 +204,60 @@ def test_time_loop_runs_it(name):
     single, after = compiled(module, variables, x)
     close(jax.tree.map(lambda v: v[0], y), single)
     close(updates["hidden"], after.get("hidden", {}))
+
+
+@every
+def test_the_same_key_gives_the_same_variables(name):
+    entry = TABLE[name]
+    module, variables, x = example(name)
+    again = {c: v for c, v in jax.jit(module.init)(jax.random.key(0), x).items() if c != "hidden"}
+    close(again, {c: v for c, v in variables.items() if c != "hidden"}, 0)
+    if params := jax.tree.leaves(again.get("params", {})):
+        other = jax.tree.leaves(jax.jit(entry.build().init)(jax.random.key(1), x)["params"])
+        drawn = [not bool((v == v.ravel()[0]).all()) for v in params]
+        assert all(bool((a != b).any()) for a, b, d in zip(params, other, drawn, strict=True) if d and a.ndim > 1)
+
+
+SILENCED = {"threshold": 1e6, "v_threshold": 1e6, "delta_threshold": 1e6, "inhibition": False}
+
+
+@every
+def test_without_spikes_gradients_are_finite_differences(name):
+    """Spikes apart, every layer is smooth; the derivative of the rest is the true one."""
+    module, variables, x = example(name)
+    if TABLE[name].kind in NOT_SMOOTH:
+        pytest.skip(NOT_SMOOTH[TABLE[name].kind])
+    fields = {field.name for field in dataclasses.fields(module)}
+    silent = {k: np.full(np.shape(getattr(module, k)), v) for k, v in SILENCED.items() if k in fields}
+    if "delta_threshold" in silent:
+        silent = {"delta_threshold": SILENCED["delta_threshold"]}
+    quiet = module.clone(**{k: bool(v) if k == "inhibition" else v for k, v in silent.items()})
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(3)
+        variables, x = jax.tree.map(
+            lambda v: v.astype("float64") if jnp.issubdtype(v.dtype, jnp.floating) else v, (variables, x)
+        )
+        for home in variables.values():
+            for key in home.keys() & SILENCED.keys():
+                home[key] = jnp.full_like(home[key], SILENCED[key])
+        into = jnp.asarray(rng.normal(size=x.shape))
+
+        def smooth(step):
+            return sum(jnp.sum(v**2) for v in jax.tree.leaves(call(quiet, variables, x + step * into)))
+
+        smooth = jax.jit(smooth)
+        true = (smooth(1e-6) - smooth(-1e-6)) / 2e-6
+        np.testing.assert_allclose(jax.grad(smooth)(0.0), true, rtol=1e-5, atol=1e-6)
+
+
+@every
+def test_a_state_of_another_shape_is_an_error(name):
+    module, variables, x = example(name)
+    keeps = variables.get("hidden", {}) if TABLE[name].kind not in (*NETWORKS, *COUNTERS) else {}
+    explicit = getattr(module, "state_names", ()) and not getattr(module, "init_hidden", False)
+    if getattr(module, "sequence", False) or not (keeps or explicit):
+        return
+    larger = jnp.concatenate([x, x])
+    states = [jnp.full(module._state_shape(x), 0.75) for _ in module.state_names] if explicit else []
+    with pytest.raises(snn.errors.StateError, match=rf"{x.shape[0]}.*{larger.shape[0]}"):
+        module.apply(variables, larger, *states, mutable=["hidden"])

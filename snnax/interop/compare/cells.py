@@ -134,9 +134,7 @@ def _level(
     return _pooled(mem, trace.spk.shape, np.mean), threshold, bound if spec.sizes["avg_pool"] else 0.0
 
 
-def _native_level(
-    spec: NeuronSpec, trace: NodeTrace
-) -> tuple[Array | None, Array | float, Array | float]:
+def _native_level(spec: NeuronSpec, trace: NodeTrace) -> tuple[Array | None, Array | float, Array | float]:
     """Of NIR's own neurons: the membrane before its reset, taken again; they lose it in the step of the spike."""
     if "v_threshold" not in spec.values:
         return None, 0.0, 0.0

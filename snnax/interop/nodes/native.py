@@ -40,7 +40,9 @@ def spec_of_native(name: str, node: Any, reading: Reading, dt: float) -> NeuronS
             _check_time(name, key, value, dt, reading)
         if key == "r" and kind in _SUMS and reading.integrator == "impulse":
             value = value / dt
-        values[key] = tidy(value.astype(given.dtype if np.issubdtype(given.dtype, np.floating) else np.float32))
+        values[key] = tidy(
+            value.astype(given.dtype if np.issubdtype(given.dtype, np.floating) else np.float32)
+        )
     _check_reset(name, values, reading)
     return NeuronSpec(kind, values, sizes=_options(kind, reading, dt))
 
@@ -96,7 +98,9 @@ def native_node(name: str, spec: NeuronSpec, shape: tuple[int, ...] | None, dt: 
             full = value if shape is None else np.broadcast_to(value, shape)
         except ValueError as error:
             raise ConversionError(
-                name, f"{key} has shape {value.shape}, the layer has neurons {shape}", "Give one value per neuron."
+                name,
+                f"{key} has shape {value.shape}, the layer has neurons {shape}",
+                "Give one value per neuron.",
             ) from error
         given[key] = full.astype(_dtype(spec)).copy()
     return metadata.write_spec(NODES[spec.kind](**given), spec, dt)

@@ -204,9 +204,7 @@ def _has_equal(node: Any, reading: Reading) -> bool:
     return not any(np.any(np.asarray(getattr(node, what, 0.0)) != 0) for what in zero)
 
 
-def _nir_semantics(
-    name: str, node: Any, dt: float, reading: Reading
-) -> tuple[NeuronSpec, np.ndarray | None]:
+def _nir_semantics(name: str, node: Any, dt: float, reading: Reading) -> tuple[NeuronSpec, np.ndarray | None]:
     kind = type(node).__name__
     if f"{kind}.r" in reading.ignore or reading.time_unit != "s":
         node = _plainly(node, kind, reading)

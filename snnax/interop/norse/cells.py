@@ -63,7 +63,12 @@ PORTS = {"v": "mem", "i": "syn", "z": "z"}
 
 _NAMES = {
     "LIF": {"tau": "tau_mem_inv", "v_threshold": "v_th", "v_reset": "v_reset"},
-    "CubaLIF": {"tau_syn": "tau_syn_inv", "tau_mem": "tau_mem_inv", "v_threshold": "v_th", "v_reset": "v_reset"},
+    "CubaLIF": {
+        "tau_syn": "tau_syn_inv",
+        "tau_mem": "tau_mem_inv",
+        "v_threshold": "v_th",
+        "v_reset": "v_reset",
+    },
     "LI": {"tau": "tau_mem_inv"},
     "CubaLI": {"tau_syn": "tau_syn_inv", "tau_mem": "tau_mem_inv"},
     "IF": {"v_threshold": "v_th", "v_reset": "v_reset"},

@@ -20,6 +20,7 @@ class Resistance(nn.Module):
         w_in: factor of the input of a neuron with a synaptic current.
         current: which current the neuron was said to show and to charge its membrane with; Norse's own is
             ``"undecayed"``, ``"new"`` is the same one under another name, one step older by its decay.
+        apart: the recurrent signals of the neuron are no part of the input that is recorded for it.
         late_reset: the neuron was said to reset at the start of the step after a spike, which gives the same
             spikes and shows the membrane before its reset.
     """
@@ -28,21 +29,33 @@ class Resistance(nn.Module):
     w_in: Tensor
 
     def __init__(
-        self, r: Any = 1.0, w_in: Any = 1.0, current: str = "undecayed", late_reset: bool = False
+        self,
+        r: Any = 1.0,
+        w_in: Any = 1.0,
+        current: str = "undecayed",
+        apart: bool = False,
+        late_reset: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("r", torch.as_tensor(np.asarray(r, np.float64)))
         self.register_buffer("w_in", torch.as_tensor(np.asarray(w_in, np.float64)))
         self.current = current
+        self.apart = apart
         self.late_reset = late_reset
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale ``[B, ...]``."""
-        return x * (self.r * self.w_in).to(x)
+        return x * (self.r * self.w_in).to(x.dtype)
+
+    @property
+    def factor(self) -> np.ndarray:
+        """``r * w_in``, with an axis for the inputs of a weight where it differs between neurons."""
+        value = np.asarray((self.r * self.w_in).detach().cpu().double().numpy())
+        return value[:, None] if value.ndim else value
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""
-        return f"current={self.current!r}, late_reset={self.late_reset}"
+        return f"current={self.current!r}, apart={self.apart}, late_reset={self.late_reset}"
 
     def applied(
         self, kind: str, values: dict[str, Any], options: dict[str, Any]

@@ -116,12 +116,20 @@ class _CellReader(_Reader):
     def _entry(self, node: StepNode) -> StepNode | None:
         """The resistance that feeds a node."""
         source = node.inputs[0].node
-        return next((n for n in self.step.nodes if n.name == source and isinstance(n.module, Resistance)), None)
+        return next(
+            (n for n in self.step.nodes if n.name == source and isinstance(n.module, Resistance)), None
+        )
 
     def _layer(self, node: StepNode) -> None:
         if is_cell(node.module):
             self._cell(node)
         elif isinstance(node.module, Resistance):
+            fed = [n for n in self.step.nodes if any(source.node == node.name for source in n.inputs)]
+            if not fed or not all(is_cell(n.module) for n in fed):
+                raise ConversionError(
+                    node.name, "a Resistance feeds something else than Norse neurons",
+                    "It stands right in front of a neuron; scale other signals by a number.",
+                )  # fmt: skip
             self.terms[Source(node.name)] = self._in(node)
         else:
             super()._layer(node)
@@ -143,7 +151,10 @@ class _CellReader(_Reader):
             name = f"{node.name}.lif"
         self._put(name, node_from_spec(node.name, cell.spec, node.shape, self.dt), terms)
         if "w_rec" in cell.weights:
-            self._put(f"{node.name}.w_rec", nir.Linear(weight=cell.weights["w_rec"]), [name])
+            weight = cell.weights["w_rec"] / (1.0 if gain is None else gain.factor)
+            self._put(
+                f"{node.name}.w_rec", nir.Linear(weight=weight.astype(cell.weights["w_rec"].dtype)), [name]
+            )
             self.edges.append((f"{node.name}.w_rec", name))
         self.terms[Source(node.name)] = [name]
         if cell.spec.kind in ("LI", "CubaLI") and np.any(cell.rest != 0):

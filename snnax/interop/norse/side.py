@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import nir
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from snnax.errors import ArgumentError, ShapeError, SnnaxError
-from snnax.interop.norse.cells import KINDS, cell_of, is_cell, tap
+from snnax.interop.norse.cells import is_cell
 from snnax.interop.norse.gain import Resistance
+from snnax.interop.norse.record import Record
 from snnax.interop.norse.reading import common_dt, graph_of_step
 from snnax.interop.norse.tracing import NorseStep, frames, run, takes_state, takes_time, trace
 from snnax.interop.snntorch.prepare import check_mode, copy_net, isolated, unwrap
 from snnax.interop.snntorch.step_graph import StepNode
-from snnax.interop.trace import NodeTrace, Trace
+from snnax.interop.trace import Trace
 
 
 class NorseSide:
@@ -66,7 +64,9 @@ class NorseSide:
         """
         known = [_name(node) for node in self._nodes()]
         if unknown := [name for name in forced if name not in known]:
-            raise ArgumentError(f"forced spikes for {unknown[0]!r}, which is no neuron of the network: {known}.")
+            raise ArgumentError(
+                f"forced spikes for {unknown[0]!r}, which is no neuron of the network: {known}."
+            )
         return self._execute(x, forced)
 
     def _nodes(self) -> list[StepNode]:
@@ -77,7 +77,9 @@ class NorseSide:
         shape = self._step.graph.input_shape
         if x.ndim != len(shape) + 2 or x.shape[2:] != shape:
             expected = ", ".join(map(str, shape))
-            raise ShapeError(f"{self.label} was given x of shape {x.shape}; expected x of shape [T, B, {expected}].")
+            raise ShapeError(
+                f"{self.label} was given x of shape {x.shape}; expected x of shape [T, B, {expected}]."
+            )
         whole = frames(x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float32), self._net)
         check_mode(self._net)
         twin = copy_net(self._net).to(dtype=whole.dtype)
@@ -86,17 +88,20 @@ class NorseSide:
         records = []
         for node in self._nodes():
             path = next(path for path, key in paths.items() if key == id(node.module))
-            records.append(_Record.of(node, copies[path], self._gain(node), len(x)))
-            if _name(node) in forced:
-                records[-1].forced = torch.from_numpy(np.array(forced[_name(node)])).to(whole)
+            gain = self._gain(node)
+            record = Record.of(node, _name(node), copies[path], gain and copies[gain], whole)
+            if record.name in forced:
+                record.forced = torch.from_numpy(np.array(forced[record.name])).to(whole)
+            records.append(record)
         with isolated({}, whole.dtype):
             outputs = self._outputs(twin, whole)
         return Trace({record.name: record.trace() for record in records}, outputs)
 
-    def _gain(self, node: StepNode) -> Resistance | None:
+    def _gain(self, node: StepNode) -> str | None:
+        """Path of the resistance in front of a neuron."""
         source = node.inputs[0].node
-        found = (n.module for n in self._step.graph.nodes if n.name == source)
-        return next((module for module in found if isinstance(module, Resistance)), None)
+        found = (n for n in self._step.graph.nodes if n.name == source)
+        return next((n.name for n in found if isinstance(n.module, Resistance)), None)
 
     def _outputs(self, twin: nn.Module, whole: Tensor) -> tuple[np.ndarray, ...]:
         """What the network returns, stacked over time."""
@@ -136,35 +141,16 @@ def norse_side(net: nn.Module, x: np.ndarray) -> NorseSide:
     return NorseSide(net, trace(net, x[0, :2] if stepwise else x[:, :2]))
 
 
-@dataclass
-class _Record:
-    """What one neuron received and did so far.
+def _name(node: StepNode) -> str:
+    """Name of a neuron's node in the graph."""
+    return f"{node.name}.lif" if hasattr(node.module, "recurrent_weights") else node.name
 
-    Attributes:
-        name: of its node.
-        module: the neuron of the copy that runs.
-        gain: the resistance in front of it.
-        rest: potential that its membrane is recorded above.
-        num_steps: how many there will be.
-        forced: what it is to emit.
-    """
 
-    name: str
-    module: Any
-    gain: Resistance | None
-    rest: Tensor
-    num_steps: int
-    forced: Tensor | None = None
-    inputs: list[np.ndarray] = field(default_factory=list)
-    spikes: list[np.ndarray] = field(default_factory=list)
-    states: dict[str, list[np.ndarray]] = field(default_factory=dict)
+def _flat(result: Any) -> list[Any]:
+    """Returned tensors and lists over time, tuples flattened."""
+    return [r for part in result for r in (_flat(part) if isinstance(part, tuple) else [part])]
 
-    @classmethod
-    def of(cls, node: StepNode, module: Any, gain: Resistance | None, num_steps: int) -> _Record:
-        """A record of a neuron of a copy, whose parameters get the precision of its weights."""
-        dtype = torch.get_default_dtype()
-        cell = cell_of(node.name, module, node.shape)
-        record = cls(_name(node), module, gain, torch.from_numpy(np.array(cell.rest)), num_steps)
-        tap(module, partial(record.step))
-        del dtype
-        return record
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """A copy that later in-place changes do not reach."""
+    return np.array(tensor.detach().cpu().numpy())

@@ -112,7 +112,9 @@ def check_modules(net: nn.Module) -> None:
     """Refuse networks without Norse cells, of both libraries, and cells without a NIR form."""
     if any(isinstance(m, snntorch.SpikingNeuron) for m in net.modules()):
         raise ConversionError(
-            type(net).__name__, "it has neurons of both snnTorch and Norse", "Convert the two parts one by one."
+            type(net).__name__,
+            "it has neurons of both snnTorch and Norse",
+            "Convert the two parts one by one.",
         )
     for name, module in net.named_modules():
         if is_norse(module) and not is_cell(module) and type(module) not in _GLUE:
@@ -124,7 +126,9 @@ def check_modules(net: nn.Module) -> None:
             )  # fmt: skip
     if not cells_of(net):
         raise ConversionError(
-            type(net).__name__, "the network has no Norse neuron", "Pass the network that holds the LIFCell (or other)."
+            type(net).__name__,
+            "the network has no Norse neuron",
+            "Pass the network that holds the LIFCell (or other).",
         )
 
 

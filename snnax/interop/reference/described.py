@@ -118,6 +118,7 @@ class DescribedNeuron:
             if key in self.values:
                 self.values[key] = np.clip(self.values[key], 0.0, 1.0)
         self.threshold = self.values["threshold"]
+        self.output = bool(spec.output)
 
     def step(self, x: Array, feedback: Array | None = None) -> Array:
         """Spikes, 0 and 1 or graded."""

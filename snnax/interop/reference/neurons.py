@@ -25,11 +25,13 @@ class Unit(Protocol):
     Attributes:
         kind: name of its class.
         spiking: whether it emits spikes.
+        output: whether a network that ends with it returns its states too.
         states: each state ``[B, ...]`` after the last step; empty before the first.
     """
 
     kind: str
     spiking: bool
+    output: bool
     states: dict[str, Array]
 
     def step(self, x: Array, feedback: Array | None = None) -> Array:
@@ -94,7 +96,7 @@ class NIRNeuron:
 
     def __init__(self, name: str, kind: str, values: dict[str, Array], choices: dict[str, Any]) -> None:
         self.name, self.kind, self.values = name, kind, values
-        self.spiking = "v_threshold" in values
+        self.spiking, self.output = "v_threshold" in values, bool(choices.get("output", False))
         self.states: dict[str, Array] = {}
         self.dt, self.discretization = float(choices["dt"]), choices["discretization"]
         self.gain = values["r"] * (self.dt if choices["integrator"] == "ode" else 1.0)
@@ -105,7 +107,7 @@ class NIRNeuron:
     @classmethod
     def from_spec(cls, name: str, spec: NeuronSpec, dt: float) -> NIRNeuron:
         """The neuron that our metadata describes; its ``r`` of IF and I is per second."""
-        given = {**nir_choices(Reading(), dt), **spec.sizes, "integrator": "ode"}
+        given = {**nir_choices(Reading(), dt), **spec.sizes, "integrator": "ode", "output": spec.output}
         if "reset_mechanism" in spec.options:
             given["reset_mechanism"] = spec.options["reset_mechanism"]
         values = {key: np.asarray(value, np.float64) for key, value in spec.values.items()}

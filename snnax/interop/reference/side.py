@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
 from typing import Any
@@ -59,13 +60,12 @@ class ReferenceSide:
         given = graph if isinstance(graph, nir.NIRGraph) else read_nir(graph)
         reading = Reading() if reading is None else reading
         self.imported: Import | None = None
-        pairs: dict[str, str] | None = None
-        try:
+        with suppress(SnnaxError):  # the referee may run what the model cannot
             self.imported = Import(given, reading=reading)
-            pairs = self.imported.loops
-        except SnnaxError:
-            pass  # the referee may run what the model cannot
-        self.simulation = Simulation(given, reading, pairs)
+        if self.imported is None:
+            self.simulation = Simulation(given, reading)
+        else:
+            self.simulation = Simulation(given, reading, self.imported.loops, self.imported.names)
         self.notes = list(self.simulation.flat.notes)
 
     def run(self, x: Any) -> Trace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from math import prod
 from os import PathLike
@@ -10,7 +11,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from snnax.errors import ArgumentError, ConversionError, ShapeError
+from snnax.errors import ArgumentError, ConversionError, RepairWarning, ShapeError
 from snnax.interop import conventions
 from snnax.interop.files import read_nir
 from snnax.interop.graph import FlatGraph, check, flatten, loops
@@ -78,8 +79,10 @@ def simulate(
     """
     if reading is not None and preset is not None:
         raise ArgumentError(f"reading={reading!r} and preset={preset!r}; expected one of them.")
-    how = read_as(preset if reading is None else reading, dt=dt, **choices)
-    return Simulation(graph, how).run(x)
+    simulation = Simulation(graph, read_as(preset if reading is None else reading, dt=dt, **choices))
+    for note in simulation.flat.notes:
+        warnings.warn(RepairWarning(note), stacklevel=2)
+    return simulation.run(x)
 
 
 class Simulation:
@@ -90,6 +93,7 @@ class Simulation:
         reading: how to read it.
         pairs: weights of each neuron that makes one layer with them, by the neuron's name; ``None``: all pairs of
             a spiking neuron and weights that join nothing but that neuron with itself.
+        names: names in a trace that differ from the nodes' own; ``None``: ``x`` for ``x.lif`` of a pair.
 
     Attributes:
         flat: the graph without nesting.
@@ -103,6 +107,7 @@ class Simulation:
         graph: nir.NIRGraph | str | PathLike[str],
         reading: Reading,
         pairs: Mapping[str, str] | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> None:
         given = graph if isinstance(graph, nir.NIRGraph) else read_nir(graph)
         self.graph, self.reading = given, reading
@@ -111,7 +116,8 @@ class Simulation:
         self.dt = float(reading.dt or self.flat.content.get("dt", conventions.DT))
         self.pairs = loops(self.flat) if pairs is None else dict(pairs)
         self.walk = walk(self.flat)
-        self.names = {n: n.removesuffix(".lif") if n in self.pairs else n for n in self.flat.nodes}
+        own = {name: name.removesuffix(".lif") for name in self.pairs} if names is None else names
+        self.names = {name: own.get(name, name) for name in self.flat.nodes}
         self._parts()
 
     def run(self, x: Any, forced: Forced | None = None) -> Trace:
@@ -178,13 +184,10 @@ class Simulation:
                     f"x has shape {array.shape} for the Input {name!r}; expected [T, B, {sizes}], T >= 1."
                 )
         if len({array.shape[:2] for array in arrays.values()}) > 1:
-            raise ShapeError(
-                f"the inputs have { ({n: a.shape[:2] for n, a in arrays.items()}) } steps and samples."
-            )
+            sizes = ", ".join(f"{name!r} {array.shape[:2]}" for name, array in arrays.items())
+            raise ShapeError(f"the inputs have other numbers of steps and samples: {sizes}.")
         late = self.reading.input_delay
-        return {
-            n: np.concatenate([np.zeros_like(a), a])[len(a) - late :][: len(a)] for n, a in arrays.items()
-        }
+        return {n: np.concatenate([np.zeros_like(a[:late]), a])[: len(a)] for n, a in arrays.items()}
 
     def _parted(self, x: Any) -> dict[str, Array]:
         """One array for several Inputs: side by side, flattened, in the order of their names."""
@@ -206,11 +209,9 @@ class Simulation:
         self, inputs: dict[str, Array], units: dict[str, Unit], layers: dict[str, Function]
     ) -> dict[str, Array]:
         """What late edges carry in the first step: what becomes of silence, as a bias; or nothing."""
-        wanted = self.walk.late
-        if self.reading.recurrent_bias == "after_first":
-            wanted = frozenset(
-                self.pairs[n] for n, unit in units.items() if unit.kind in ("RLeaky", "RSynaptic")
-            )
+        wanted = {self.pairs[n] for n, unit in units.items() if unit.kind in ("RLeaky", "RSynaptic")}
+        if self.flat.content.get("delay_spikes", self.reading.recurrent_bias == "always"):
+            wanted |= self.walk.audible
         if not wanted:
             return {}
         values = {name: np.zeros(given.shape[1:]) for name, given in inputs.items()}
@@ -256,7 +257,7 @@ class Simulation:
         """What a step returns: what enters each Output, or what our metadata of the graph lists."""
         listed = self.flat.content.get("outputs")
         if listed is None:
-            return [self._sum(name, values, late) for name in self.flat.outputs]
+            return [array for name in self.flat.outputs for array in self._result(name, values, late, units)]
         given = {ours: theirs for theirs, ours in self.names.items()}
         if unknown := [name for name, _ in listed if name not in given]:
             raise ConversionError(
@@ -268,6 +269,15 @@ class Simulation:
             values[given[name]] if port == "out" else _port(given[name], units, str(port))
             for name, port in listed
         ]
+
+    def _result(
+        self, name: str, values: Mapping[str, Array], late: Mapping[str, Array], units: Mapping[str, Unit]
+    ) -> list[Array]:
+        """What enters an Output; of the one neuron in front of it its states too, if our metadata says so."""
+        emitted = self._sum(name, values, late)
+        sources = self.flat.sources(name)
+        unit = units.get(sources[0]) if len(sources) == 1 else None
+        return [emitted, *unit.states.values()] if unit is not None and unit.output else [emitted]
 
 
 def _port(name: str, units: Mapping[str, Unit], state: str) -> Array:

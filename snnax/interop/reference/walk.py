@@ -16,8 +16,8 @@ class Walk:
         order: names of the nodes, without Input and Output.
         sources: for each node and each Output its ``(source, late)`` in the order of the graph's edges, which
             is the order in which they are added up; a late source hands over what it computed a step before.
-        audible: late sources that hand over something in the first step too: what becomes of a neuron's silence
-            on an unbranched way to here, as the bias of recurrent weights.
+        audible: late sources that may hand over something in the first step too: what becomes of a neuron's
+            silence on the way to here, as the bias of recurrent weights. On a way that branches, nothing.
     """
 
     order: tuple[str, ...]

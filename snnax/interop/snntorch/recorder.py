@@ -164,7 +164,9 @@ class Recorder(TorchFunctionMode):
             state = getattr(module, port)
             self.ledger.bind(state, Value(op, port, tuple(state.shape)))
         self.ledger.bind(spk, Value(op, "spk", shape))
-        return self._with_membrane_before(op, module, result) if neuron_kind(module) == "DeltaLeaky" else result
+        return (
+            self._with_membrane_before(op, module, result) if neuron_kind(module) == "DeltaLeaky" else result
+        )
 
     def _with_membrane_before(self, op: Op, module: Any, result: Any) -> Any:
         """What DeltaLeaky returns, its membrane of the step before as a value of this step."""
