@@ -49,6 +49,15 @@ def shelf(tmp_path_factory):
     edges = [("a", "wa"), ("b", "wb"), ("wa", "lif"), ("wb", "lif"), ("lif", "output")]
     two = nir.NIRGraph({**inputs, **weights, **output}, edges, type_check=False)
     interop.write_nir(folder / "two.nir", two)
+    loop = {
+        "fc": nir.Linear(array(4, 3)),
+        "lif": lif(4),
+        "w": nir.Linear(array(4, 4)),
+        "s": nir.Linear(array(4, 4)),
+    }
+    edges = [("input", "fc"), ("fc", "lif"), ("lif", "w"), ("w", "s"), ("s", "lif"), ("lif", "output")]
+    ends = {"input": nir.Input({"input": np.array([3])}), **output}
+    interop.write_nir(folder / "loop.nir", nir.NIRGraph({**ends, **loop}, edges, type_check=False))
     np.save(folder / "x.npy", X)
     (folder / "cut.npy").write_bytes((folder / "x.npy").read_bytes()[:300])
     np.save(folder / "narrow.npy", X[..., :2])
@@ -130,7 +139,7 @@ def test_long_runs_are_cut_by_themselves(shelf, monkeypatch):
         (["--preset", "sinabs"], {"preset": "sinabs"}),
         (["--dt", "2e-4"], {"dt": 2e-4}),
         (["--reading", "reset=subtract", "--reading", "reset_delay=true"], {"reset": "subtract", "reset_delay": True}),
-        (["--preset", "lava", "--reading", "ignore=LIF.r,LIF.v_reset"], {"preset": "lava", "ignore": ("LIF.r", "LIF.v_reset")}),
+        (["--reading", "ignore=LIF.r,LIF.v_reset"], {"ignore": ("LIF.r", "LIF.v_reset")}),
     ],
 )  # fmt: skip
 def test_the_reading_is_passed_on(shelf, tmp_path, capsys, options, reading):
@@ -303,7 +312,7 @@ BAD = {
     "no nir file": (["run", "{s}/x.npy", "--input", "{s}/x.npy"], "x.npy"),
     "no input": ([*RUN[:3], "{s}/none.npy"], "none.npy"),
     "half an input": ([*RUN[:3], "{s}/cut.npy"], "cut.npy"),
-    "no array": ([*RUN[:3], "{s}/net.nir"], "numpy.save"),
+    "no array": ([*RUN[:3], "{s}/net.nir"], "not a .npy file"),
     "many arrays": ([*RUN[:3], "{s}/many.npz"], "numpy.save"),
     "words": ([*RUN[:3], "{s}/words.npy"], "numpy.save"),
     "wrong shape": ([*RUN[:3], "{s}/narrow.npy"], "[T, B, 3]"),
@@ -330,7 +339,7 @@ BAD = {
     "wrong name": ([*CONVERT, "{t}/a.npz", "--to", "flax-source"], ".py"),
     "no module's name": ([*CONVERT, "{t}/1-a.py", "--to", "flax-source"], "import"),
     "no torch file": ([*CONVERT, "{t}/a.npz", "--to", "snntorch"], ".pt"),
-    "no snnTorch form": (["convert", "{s}/two.nir", "{t}/a.pt", "--to", "snntorch"], "snn"),
+    "no snnTorch form": (["convert", "{s}/loop.nir", "{t}/a.pt", "--to", "snntorch"], "no snnTorch form"),
 }
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from snnax.interop.files import write_nir as write_nir
     from snnax.interop.importing import from_nir as from_nir
     from snnax.interop.inputs import join_inputs as join_inputs
+    from snnax.interop.portable import losses as losses
     from snnax.interop.readings import PRESETS as PRESETS
     from snnax.interop.readings import Reading as Reading
     from snnax.interop.recordings import RecordedSide as RecordedSide
@@ -43,6 +44,7 @@ _HOMES = {
     "snnax.interop.files": ("read_nir", "write_nir"),
     "snnax.interop.importing": ("from_nir",),
     "snnax.interop.inputs": ("join_inputs",),
+    "snnax.interop.portable": ("losses",),
     "snnax.interop.readings": ("PRESETS", "Reading"),
     "snnax.interop.recordings": ("RecordedSide", "load_trace", "save_trace"),
     "snnax.interop.snntorch": ("from_snntorch", "to_snntorch"),
@@ -73,6 +75,7 @@ __all__ = [
     "join_inputs",
     "load_safetensors",
     "load_trace",
+    "losses",
     "read_nir",
     "save_safetensors",
     "save_trace",

@@ -24,6 +24,7 @@ from snnax.interop.nodes.norm import fold
 from snnax.interop.nodes.recurrent import split
 from snnax.interop.nodes.registry import Site, Variables, write
 from snnax.interop.nodes.spec import SIZES
+from snnax.interop.portable import portable
 from snnax.layers import Flatten, Reshape, State
 from snnax.network.containers import Container, Graph
 from snnax.network.schedule import branch, owners
@@ -41,6 +42,7 @@ def to_nir(
     *,
     batchnorm: Literal["keep", "fold"] = "keep",
     dropout: Literal["keep", "drop"] = "drop",
+    profile: Literal["snnax", "portable"] = "snnax",
 ) -> nir.NIRGraph:
     """Turn a flax model into a NIR graph in memory; write it with :func:`snnax.interop.write_nir`.
 
@@ -55,6 +57,9 @@ def to_nir(
         dt: time step in seconds.
         batchnorm: ``"fold"`` moves batch normalisation into the weights before it (exact up to rounding).
         dropout: ``"drop"`` leaves it out, which changes nothing outside training.
+        profile: ``"portable"`` writes what Norse 1.1.0 and snnTorch 1.0.0 read with the same spikes, without our
+            metadata, and refuses what they would read as something else; ``interop.losses(graph)`` says what a
+            reader without our metadata makes of a graph of the profile ``"snnax"``.
 
     Returns:
         The graph, names those of the model (``layers_3`` becomes ``3``), weights in torch's layout.
@@ -88,7 +93,10 @@ def to_nir(
         if isinstance(error, ShapeError | ConversionError | ArgumentError):
             raise
         raise ShapeError(f"a sample of shape {frame.shape} does not go through the model: {error}") from error
-    return _finish(exporter, model, frame, ends, batchnorm, dropout)
+    if profile not in ("snnax", "portable"):
+        raise ArgumentError(f"profile={profile!r}; expected 'snnax' or 'portable'.")
+    graph = _finish(exporter, model, frame, ends, batchnorm, dropout)
+    return portable(graph) if profile == "portable" else graph
 
 
 def node_name(path: str) -> str:

@@ -259,7 +259,7 @@ def ring(**changes):
     """Two neurons on a cycle of four nodes."""
     return graph(
         ["input > fc > a > w > b > back > a", "b > output"],
-        fc=affine(4, 3), a=lif(**changes), w=affine(4, 4, 1), b=lif(), back=affine(4, 4, 2),
+        fc=affine(4, 3), a=lif(**changes), w=affine(4, 4, 1), b=cuba(), back=affine(4, 4, 2, bias=0.5),
     )  # fmt: skip
 
 
@@ -300,35 +300,26 @@ def images():
 
 
 NETWORKS = {
-    "lif": lambda: graph(["input > fc > n > output"], fc=affine(4, 3), n=lif(v_leak=0.2, v_reset=-0.3)),
-    "cuba": lambda: graph(["input > fc > n > output"], fc=affine(4, 3), n=cuba()),
-    "if": lambda: graph(["input > fc > n > output"], fc=affine(4, 3), n=nir.IF(full(4, 0.4, 0.1), full(4, 1.0))),
+    "layers": lambda: graph(
+        ["input > fc > n > v > output", "fc > m > output", "fc > k > late > output", "fc > output"], fc=affine(4, 3),
+        n=lif(v_leak=0.2, v_reset=-0.3), m=cuba(), k=nir.IF(full(4, 0.4, 0.1), full(4, 1.0)), v=affine(4, 4, 7),
+        late=nir.Delay(np.array([0, 1e-4, 3e-4, 2e-4], np.float32)),
+    ),
     "integrators": lambda: graph(
         ["input > fc > li > t > cuba > i > output"], fc=affine(4, 3), t=nir.Threshold(full(4, 0.6)),
         li=nir.LI(tau=full(4, 1e-3), r=full(4, 3.0), v_leak=full(4, 0.1)), cuba=cuba(4, nir.CubaLI),
         i=nir.I(r=full(4, 0.1, 0.3)),
     ),
-    "branches": lambda: graph(
-        ["input > fc > a > v > c > output", "fc > b > late > c", "fc > c"], fc=affine(4, 3), a=lif(), b=cuba(),
-        v=affine(4, 4, 7), late=nir.Delay(full(4, 3e-4)), c=lif(v_reset=-0.4),
-    ),
     "recurrent": lambda: graph(
-        ["input > fc > n.lif > n.w_rec > n.lif > output"], fc=affine(4, 3),
-        **{"n.lif": lif(spread=0.0), "n.w_rec": affine(4, 4, 8, bias=0.5)},
+        ["input > fc > n.lif > n.w_rec > n.lif > w > k.lif > k.w_rec > k.lif > output"], fc=affine(4, 3),
+        **{"n.lif": lif(spread=0.0), "n.w_rec": affine(4, 4, 8, bias=0.5), "w": affine(4, 4, 9),
+           "k.lif": lif(v_leak=0.2), "k.w_rec": affine(4, 4, 10, bias=0.5)},
     ),
-    "recurrent with a leak": lambda: graph(
-        ["input > fc > n.lif > n.w_rec > n.lif > output"], fc=affine(4, 3),
-        **{"n.lif": lif(v_leak=0.2), "n.w_rec": affine(4, 4, 8, bias=0.5)},
+    "loops": lambda: graph(
+        ["input > fc > n > n > m > w > v > m > output", "m > u > m", "u > output"], fc=affine(4, 3),
+        n=lif(v_reset=-0.5), m=lif(), w=affine(5, 4, 1, 0.5), v=affine(4, 5, 2, 0.5), u=affine(4, 4, 3, 0.5),
     ),
-    "self-loop": lambda: graph(["input > fc > n > n > output"], fc=affine(4, 3), n=lif(v_reset=-0.5)),
     "ring": ring,
-    "loop over two weights": lambda: graph(
-        ["input > fc > n > w > v > n > output"], fc=affine(4, 3), n=lif(), w=affine(5, 4, 1, 0.5),
-        v=affine(4, 5, 2, 0.5),
-    ),
-    "loop that branches": lambda: graph(
-        ["input > fc > n > w > n > output", "w > m > output"], fc=affine(4, 3), n=lif(), w=affine(4, 4, 1, 0.5), m=lif()
-    ),
     "nested": nested,
     "ends": ends,
     "images": images,
@@ -381,9 +372,8 @@ READINGS = {
 
 
 @pytest.mark.parametrize("name", READINGS)
-@pytest.mark.parametrize("network", ["recurrent with a leak", "ring"])
-def test_readings_equal_those_of_the_flax_model(name, network):
-    net = NETWORKS[network]()
+def test_readings_equal_those_of_the_flax_model(name):
+    net = ring(v_leak=0.2)
     how = dict(READINGS[name])
     made = reading(how.pop("preset", None), **how)
     x = drive(net, 100)
@@ -408,7 +398,7 @@ def test_bias_of_recurrent_weights_counts_from_the_first_step_or_not():
     )
 
 
-@pytest.mark.parametrize("network", ["branches", "ring", "nested", "ends", "loop over two weights"])
+@pytest.mark.parametrize("network", ["layers", "ring", "nested", "ends", "loops"])
 def test_order_of_the_nodes_does_not_matter(network):
     net = NETWORKS[network]()
     x = drive(net, 60)
@@ -481,18 +471,37 @@ DESCRIBED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DESCRIBED)
-def test_neurons_that_the_metadata_describes(name):
-    neuron = DESCRIBED[name]().clone(init_hidden=True, output=True)
-    net = snn.Sequential([nn.Dense(4), neuron])
-    x = np.random.default_rng(0).uniform(0, 1.5, (120, 2, 3))
-    variables = net.init(jax.random.key(1), x[0].astype(np.float32))
-    variables = {c: v for c, v in variables.items() if c != "hidden"}
-    exported = interop.to_nir(net, variables, x[0].astype(np.float32))
+def test_neurons_that_the_metadata_describes():
+    """All side by side in one network, so that one program is compiled for all."""
+    neurons = {name: make().clone(init_hidden=True, output=True) for name, make in DESCRIBED.items()}
+    net = snn.Graph(
+        nodes={"fc": nn.Dense(4), **neurons},
+        edges=[("input", "fc"), *(("fc", name) for name in neurons), ("fc", "output")],
+        outputs=[(name, port) for name in neurons for port in ("out", "mem")],
+    )
+    x = np.random.default_rng(0).uniform(0, 1.5, (300, 2, 3))
+    exported, _ = _exported(net, x)
     ours, theirs = reference.ReferenceSide(exported).run(x), FlaxSide(*interop.from_nir(exported)).run(x)
     assert_same(ours, theirs, 1e-6)
-    assert set(ours.nodes["1"].states) == set(theirs.nodes["1"].states)
-    assert len(ours.outputs) == len(theirs.outputs) > 1
+    assert len(ours.outputs) == len(theirs.outputs) == 2 * len(neurons)
+    assert all(set(ours.nodes[name].states) == set(theirs.nodes[name].states) for name in neurons)
+
+
+def test_states_of_the_last_neuron_are_returned_if_it_returned_them():
+    net = snn.Sequential([nn.Dense(4), snn.Synaptic(0.8, 0.9, init_hidden=True, output=True)])
+    x = np.random.default_rng(0).uniform(0, 1.5, (20, 2, 3))
+    exported, _ = _exported(net, x)
+    spk, syn, mem = reference.simulate(exported, x).outputs
+    node = reference.simulate(exported, x).nodes["1"]
+    for output, expected in ((spk, node.spk), (syn, node.states["syn"]), (mem, node.states["mem"])):
+        np.testing.assert_array_equal(output, expected)
+
+
+def _exported(net, x):
+    """Its NIR graph and its variables."""
+    first = x[0].astype(np.float32)
+    variables = {c: v for c, v in net.init(jax.random.key(1), first).items() if c != "hidden"}
+    return interop.to_nir(net, variables, first), variables
 
 
 def test_edited_parameters_count():
@@ -505,8 +514,7 @@ def test_edited_parameters_count():
         ]
     )
     x = np.random.default_rng(0).uniform(0, 3, (60, 2, 3)).astype(np.float32)
-    variables = {c: v for c, v in net.init(jax.random.key(1), x[0]).items() if c != "hidden"}
-    exported = interop.to_nir(net, variables, x[0])
+    exported, variables = _exported(net, x)
     node = exported.nodes["1"]
     node.tau, node.r = node.tau / 2, node.r / 2
     exported.nodes["3"].v_threshold = exported.nodes["3"].v_threshold / 2
@@ -523,8 +531,7 @@ def test_a_membrane_as_a_signal():
         edges=[("input", "a"), ("a", "mem"), ("mem", "b"), ("b", "output")],
     )
     x = np.random.default_rng(0).uniform(0, 1, (60, 2, 3)).astype(np.float32)
-    variables = {c: v for c, v in net.init(jax.random.key(1), x[0]).items() if c != "hidden"}
-    exported = interop.to_nir(net, variables, x[0])
+    exported, variables = _exported(net, x)
     assert_same(reference.ReferenceSide(exported).run(x), FlaxSide(*interop.from_nir(exported)).run(x))
 
 
@@ -583,15 +590,19 @@ def test_forced_spikes_take_the_place_of_a_layers_own():
 
 def test_a_layer_without_numpy_code_is_run_by_flax():
     net = snn.Sequential(
-        [nn.Dense(3), snn.SLSTM(3, 4, init_hidden=True), nn.Dense(4), snn.Leaky(0.9, init_hidden=True)]
+        [
+            nn.Dense(3),
+            snn.DeltaLeaky(0.9, delta_threshold=0.3, init_hidden=True),
+            nn.Dense(4),
+            snn.Leaky(0.9, init_hidden=True),
+        ]
     )
     x = np.random.default_rng(0).uniform(0, 3, (20, 2, 3)).astype(np.float32)
-    variables = {c: v for c, v in net.init(jax.random.key(1), x[0]).items() if c != "hidden"}
-    exported = interop.to_nir(net, variables, x[0])
-    with pytest.raises(ConversionError, match=r"'1'.*SLSTM"):
+    exported, variables = _exported(net, x)
+    with pytest.raises(ConversionError, match=r"'1'.*DeltaLeaky"):
         reference.simulate(exported, x)
     report = interop.crossvalidate(exported, (net, variables), x)
-    assert report.agree and report.labels[0] == "NIR" and "SLSTM" in report.notes[0]
+    assert report.agree and report.labels[0] == "NIR" and "DeltaLeaky" in report.notes[0]
 
 
 def test_gradients_need_the_flax_model():
