@@ -110,14 +110,15 @@ def test_a_run_in_pieces_is_the_same_run(shelf, tmp_path, capsys, chunk):
     y, recorded = expected(shelf / "net.nir", X)
     with np.load(out) as file:
         np.testing.assert_array_equal(file["output"], y)
-        np.testing.assert_array_equal(file["lif/mem"], recorded["lif"]["mem"])
+        # one step at a time XLA multiplies by another routine, which rounds differently
+        np.testing.assert_allclose(file["lif/mem"], recorded["lif"]["mem"], rtol=5e-7 if chunk == 1 else 0)
     layer = json.loads(said)["layers"][0]
     fired = np.asarray(recorded["lif"]["spk"]).any(axis=(1, 2))
     assert layer["first_spike"] == int(np.flatnonzero(fired)[0])
     assert layer["spikes"] == int(np.sum(recorded["lif"]["spk"]))
     assert layer["rate"] == pytest.approx(float(np.mean(recorded["lif"]["spk"])))
     low, high = np.min(recorded["lif"]["mem"]), np.max(recorded["lif"]["mem"])
-    assert layer["membrane"] == [float(low), float(high)]
+    assert layer["membrane"] == pytest.approx([float(low), float(high)])
     assert (layer["name"], layer["kind"], layer["neurons"]) == ("lif", "Leaky", 4)
 
 

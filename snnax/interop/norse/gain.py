@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Resistance(nn.Module):
-    """``r * w_in * x``: what makes Norse's cells those of NIR.
+    """``r * w_in * x + bias``: what makes Norse's cells those of NIR.
 
     It stands right before a neuron in the networks that :func:`snnax.interop.to_norse` makes. Reading them back
     puts both factors into the neuron again.
@@ -18,6 +18,8 @@ class Resistance(nn.Module):
     Args:
         r: factor of the current, one number or one for each neuron.
         w_in: factor of the input of a neuron with a synaptic current.
+        bias: added in every step; the resting potential of a neuron that starts from 0, or a bias of its
+            recurrent weights.
         current: which current the neuron was said to show and to charge its membrane with; Norse's own is
             ``"undecayed"``, ``"new"`` is the same one under another name, one step older by its decay.
         apart: the recurrent signals of the neuron are no part of the input that is recorded for it.
@@ -27,11 +29,13 @@ class Resistance(nn.Module):
 
     r: Tensor
     w_in: Tensor
+    bias: Tensor
 
     def __init__(
         self,
         r: Any = 1.0,
         w_in: Any = 1.0,
+        bias: Any = 0.0,
         current: str = "undecayed",
         apart: bool = False,
         late_reset: bool = False,
@@ -39,18 +43,20 @@ class Resistance(nn.Module):
         super().__init__()
         self.register_buffer("r", torch.as_tensor(np.asarray(r, np.float64)))
         self.register_buffer("w_in", torch.as_tensor(np.asarray(w_in, np.float64)))
+        self.register_buffer("bias", torch.as_tensor(np.asarray(bias, np.float64)))
         self.current = current
         self.apart = apart
         self.late_reset = late_reset
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale ``[B, ...]``."""
-        return x * (self.r * self.w_in).to(x.dtype)
+        out = x * (self.r * self.w_in).to(x.dtype)
+        return out + self.bias.to(x.dtype) if bool((self.bias != 0).any()) else out
 
     @property
     def factor(self) -> np.ndarray:
         """``r * w_in``, with an axis for the inputs of a weight where it differs between neurons."""
-        value = np.asarray((self.r * self.w_in).detach().cpu().double().numpy())
+        value = _array(self.r * self.w_in)
         return value[:, None] if value.ndim else value
 
     def extra_repr(self) -> str:
@@ -61,13 +67,19 @@ class Resistance(nn.Module):
         self, kind: str, values: dict[str, Any], options: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Values and options of the neuron with this resistance in front of it."""
-        r, w_in = (t.detach().cpu().double().numpy() for t in (self.r, self.w_in))
+        r, w_in = (_array(t) for t in (self.r, self.w_in))
         values = {**values, "r": values["r"] * r}
         if kind.startswith("Cuba"):
             values["w_in"] = w_in
             options = {**options, "membrane_current": self.current}
         else:
             values["r"] = values["r"] * w_in
+        if not self.apart and kind in ("LIF", "LI"):
+            values["v_leak"] = _array(self.bias)
         if self.late_reset:
             options = {**options, "reset_delay": True, "reset_at": "start"}
         return values, options
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return np.array(tensor.detach().cpu().double().numpy())

@@ -151,15 +151,23 @@ class _CellReader(_Reader):
             name = f"{node.name}.lif"
         self._put(name, node_from_spec(node.name, cell.spec, node.shape, self.dt), terms)
         if "w_rec" in cell.weights:
-            weight = cell.weights["w_rec"] / (1.0 if gain is None else gain.factor)
-            self._put(
-                f"{node.name}.w_rec", nir.Linear(weight=weight.astype(cell.weights["w_rec"].dtype)), [name]
-            )
+            self._put(f"{node.name}.w_rec", _loop(cell.weights["w_rec"], gain), [name])
             self.edges.append((f"{node.name}.w_rec", name))
         self.terms[Source(node.name)] = [name]
         if cell.spec.kind in ("LI", "CubaLI") and np.any(cell.rest != 0):
             self._put(f"{node.name}.rest", _added(node.name, cell, node.shape), [name])
             self.terms[Source(node.name)] = [f"{node.name}.rest"]
+
+
+def _loop(weight: np.ndarray, gain: Resistance | None) -> nir.NIRNode:
+    """The recurrent weights, before the resistance; its bias is theirs."""
+    if gain is None:
+        return nir.Linear(weight=weight)
+    before = (weight / gain.factor).astype(weight.dtype)
+    if not bool((gain.bias != 0).any()):
+        return nir.Linear(weight=before)
+    bias = gain.bias.detach().cpu().double().numpy() / np.ravel(gain.factor)
+    return nir.Affine(weight=before, bias=np.broadcast_to(bias, weight.shape[:1]).astype(weight.dtype))
 
 
 def _added(name: str, cell: Cell, shape: tuple[int, ...]) -> nir.NIRNode:

@@ -66,8 +66,8 @@ class Record:
         t, kind = len(self.inputs), KINDS[type(self.module)]
         total, feedback = self._currents(x, state)
         shown = total if self.entry is None else self.entry
-        if self.entry is not None and feedback is not None and not self.gain_apart:
-            shown = shown + feedback / self._factor(both=True)
+        if self.gain is not None and feedback is not None and not self.gain.apart:
+            shown = shown + (feedback + self.gain.bias.to(x)) / self._factor(both=True)
         mem = after.v
         if self.gain is not None and self.gain.late_reset:
             mem = self._charged(total if kind == "LIF" else state.i + total, state.v)
@@ -87,11 +87,6 @@ class Record:
             )
         out = self.forced[t].clone() if fires else self.forced[t] + self.rest.to(out)
         return out, (after._replace(z=out) if "z" in after._fields else after)
-
-    @property
-    def gain_apart(self) -> bool:
-        """True if recurrent signals are no part of the recorded input."""
-        return self.gain is not None and self.gain.apart
 
     def trace(self) -> NodeTrace:
         """The finished record.
