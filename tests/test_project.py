@@ -38,7 +38,7 @@ def modules():
 PROBE = """
 import sys
 
-OPTIONAL = {"safetensors", optional!r}
+OPTIONAL = {optional!r}
 
 class Wall:
     def find_spec(self, name, path=None, target=None):

@@ -121,7 +121,7 @@ def pieces(
     for start in range(0, len(x), chunk):
         part = x[start : start + chunk]
         y, updates, recorded = step(variables, part)
-        pass
+        variables["hidden"] = updates.get("hidden", {})
         outputs = tuple(np.asarray(leaf) for leaf in jax.tree.leaves(y))
         turned = {name: {k: _first(v) for k, v in values.items()} for name, values in recorded.items()}
         yield len(part), outputs, turned

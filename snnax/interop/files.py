@@ -1,4 +1,8 @@
-"""Reading and writing ``.nir`` files: one error class for what is wrong, nothing half-written."""
+"""Reading and writing ``.nir`` files: one error class for what is wrong, nothing half-written.
+
+What a file says is not believed before it is checked: arrays that the file does not hold are never made room for,
+links out of the file or back to where they come from are not followed.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,17 @@ from typing import Any
 
 import h5py
 import nir
-import nir.serialization
 import numpy as np
 
 from snnax.errors import NIRFileError
 from snnax.interop.nodes.extension import PREFIX, Extension
 
+MAX_BYTES = 2**32
+DEPTH = 32
+"""How deep graphs may be nested."""
+_RATIO = 1032
+"""What deflate packs into one byte at most."""
+_SPARE = 2**16
 _DAMAGE = (
     OSError,
     KeyError,
@@ -28,18 +37,21 @@ _DAMAGE = (
 )
 
 
-def read_nir(path: str | PathLike[str]) -> nir.NIRGraph:
+def read_nir(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> nir.NIRGraph:
     """Read a ``.nir`` file written by any framework, ours with extension nodes included.
 
     Args:
         path: the file.
+        max_bytes: how large all arrays together may be, unless the file itself is larger. A packed array may further
+            be 1032 times as large as what the file holds of it, which is the most that NIR's compression can do.
 
     Returns:
         The graph, its types not checked (older writers leave some out).
 
     Raises:
         FileNotFoundError: if there is no such file.
-        NIRFileError: if it is no HDF5 file, truncated, or not a NIR graph; names the file and the node.
+        NIRFileError: if it is no HDF5 file, truncated, too large, nested more than 32 deep, not a NIR graph, or links
+            to other files; names the file and the node.
 
     Example:
         >>> import nir, numpy as np, tempfile, os
@@ -52,17 +64,102 @@ def read_nir(path: str | PathLike[str]) -> nir.NIRGraph:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
-    try:
-        with h5py.File(path, "r") as file:
-            content = nir.serialization.hdf2dict(file["node"])
-    except _DAMAGE as error:
-        raise NIRFileError(f"{path}: not a readable NIR file ({_say(error)}).") from error
+    content = _Content(path, max(max_bytes, path.stat().st_size)).read()
     node = _restore(content, str(path), "")
     if not isinstance(node, nir.NIRGraph):
         raise NIRFileError(
             f"{path}: holds a single {type(node).__name__} node; wrap it in a NIRGraph before writing."
         )
     return node
+
+
+class _Content:
+    """What a file holds, as nested dicts of arrays and strings.
+
+    Args:
+        path: the file.
+        budget: bytes that all arrays may have.
+    """
+
+    def __init__(self, path: Path, budget: int) -> None:
+        self.path, self.budget, self.left = path, budget, budget
+        self.seen: set[int] = set()
+        self.block = max(1, budget // max(1, path.stat().st_size))
+
+    def read(self) -> dict[str, Any]:
+        """The group ``node``."""
+        try:
+            with h5py.File(self.path, "r") as file:
+                if not isinstance(self._entry(file, "node", "/"), h5py.Group):
+                    raise NIRFileError(f"{self.path}: 'node' is no group.")
+                return self._group(file["node"], 0)
+        except NIRFileError:
+            raise
+        except (*_DAMAGE, MemoryError) as error:
+            raise NIRFileError(f"{self.path}: not a readable NIR file ({_say(error)}).") from error
+
+    def _group(self, group: h5py.Group, depth: int) -> dict[str, Any]:
+        address = h5py.h5o.get_info(group.id).addr
+        if depth > 2 * DEPTH + 4:
+            raise NIRFileError(f"{self.path}: '{group.name[:60]}...' is nested more than {DEPTH} deep.")
+        if address in self.seen:
+            raise NIRFileError(f"{self.path}: {group.name!r} is in the file twice or holds itself; copy it instead.")
+        self.seen.add(address)
+        found: dict[str, Any] = {}
+        for key in group:
+            name = _text(key)
+            entry = self._entry(group, name, group.name)
+            try:
+                found[name] = self._group(entry, depth + 1) if isinstance(entry, h5py.Group) else self._value(entry)
+            except NIRFileError:
+                raise
+            except _DAMAGE as error:
+                raise NIRFileError(f"{self.path}: {group.name}/{name} cannot be read ({_say(error)}).") from error
+        return found
+
+    def _entry(self, group: h5py.Group, name: str, where: str) -> Any:
+        if name not in group and group.get(name, getlink=True) is None:
+            raise NIRFileError(f"{self.path}: it has no {name!r}, so it is no NIR file.")
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise NIRFileError(f"{self.path}: {where}/{name} is a link to elsewhere; a NIR file holds all of its nodes.")
+        entry = group[name]
+        if not isinstance(entry, h5py.Group | h5py.Dataset):
+            raise NIRFileError(f"{self.path}: {where}/{name} is neither a node nor a number.")
+        return entry
+
+    def _value(self, entry: h5py.Dataset) -> Any:
+        text = h5py.check_string_dtype(entry.dtype)
+        if text is None and entry.dtype.kind not in "fiubcS":
+            raise NIRFileError(f"{self.path}: {entry.name} holds {entry.dtype}; expected numbers or text.")
+        if entry.is_virtual or entry.external:
+            raise NIRFileError(f"{self.path}: {entry.name} is kept in another file; a NIR file holds all of its nodes.")
+        if entry.size is None:
+            raise NIRFileError(f"{self.path}: {entry.name} is empty.")
+        stored = entry.id.get_storage_size()
+        if entry.nbytes > stored * _RATIO + _SPARE:
+            raise NIRFileError(
+                f"{self.path}: {entry.name} claims the shape {entry.shape}, {entry.nbytes} bytes, of which the file "
+                f"holds {stored}."
+            )
+        self._spend(entry, entry.nbytes)
+        if text is None or entry.ndim == 0:
+            return _decoded(entry[()])
+        rows = [entry[i : i + self.block] for i in range(0, len(entry), self.block)]
+        for row in rows:
+            self._spend(entry, sum(len(word) for word in row.ravel()))
+        return np.concatenate(rows) if rows else entry[()]
+
+    def _spend(self, entry: h5py.Dataset, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise NIRFileError(
+                f"{self.path}: with {entry.name} its arrays are larger than {self.budget} bytes. If that is right, "
+                "pass read_nir(path, max_bytes=...)."
+            )
+
+
+def _decoded(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _restore(entry: Any, path: str, name: str) -> nir.NIRNode:
@@ -72,7 +169,7 @@ def _restore(entry: Any, path: str, name: str) -> nir.NIRNode:
         if kind == "NIRGraph":
             prefix = f"{name}." if name else ""
             nodes = {k: _restore(v, path, prefix + k) for k, v in entry["nodes"].items()}
-            edges = [(_text(a), _text(b)) for a, b in np.asarray(entry["edges"]).reshape(-1, 2)]
+            edges = _edges(entry["edges"])
             return nir.NIRGraph(nodes, edges, metadata=dict(entry.get("metadata", {})), type_check=False)
         if isinstance(kind, str) and kind.startswith(PREFIX):
             return Extension.from_file(entry)
@@ -83,6 +180,16 @@ def _restore(entry: Any, path: str, name: str) -> nir.NIRNode:
         if isinstance(error, NIRFileError):
             raise
         raise NIRFileError(f"{where}: cannot be read as {kind} ({_say(error)}).") from error
+
+
+def _edges(given: Any) -> list[tuple[str, str]]:
+    """Pairs of names."""
+    pairs = np.asarray(given)
+    if pairs.size and (pairs.ndim != 2 or pairs.shape[1] != 2):
+        raise ValueError(f"edges have shape {pairs.shape}; expected pairs of names")
+    if not all(isinstance(end, bytes | str) for end in pairs.ravel()):
+        raise TypeError(f"edges are {pairs.dtype}; expected pairs of names")
+    return [(_text(a), _text(b)) for a, b in pairs.reshape(-1, 2)]
 
 
 def _text(value: Any) -> str:

@@ -10,6 +10,7 @@ import nir
 import numpy as np
 
 from snnax.errors import GraphError, NIRFileError
+from snnax.interop.files import DEPTH
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.spec import VALUES
@@ -19,8 +20,6 @@ Edge = tuple[str, str]
 WEIGHTS = (nir.Affine, nir.Linear, nir.Conv2d, nir.Scale)
 SPIKING = (nir.LIF, nir.CubaLIF, nir.IF)
 NEURONS = (nir.LIF, nir.CubaLIF, nir.IF, nir.LI, nir.CubaLI, nir.I)
-DEPTH = 32
-"""How deep graphs may be nested."""
 
 
 @dataclass
@@ -128,7 +127,7 @@ class _Nested:
         (entry, shape), leave = next(iter(flat.inputs.items())), flat.outputs[0]
         inner = dict(flat.nodes)
         if (entry, leave) in flat.edges:
-            inner[entry] = nir.Scale(np.ones(shape, np.float32))
+            inner[entry] = nir.Scale(np.ones((1,) * len(shape), np.float32))
         names: dict[str, str] = {}
         for k in inner:
             names[k] = free(

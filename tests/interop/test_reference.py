@@ -362,12 +362,9 @@ def test_networks_equal_their_flax_models(name):
 READINGS = {
     "norse": {"preset": "norse", "ignore": ("LIF.v_reset", "IF.v_reset")},
     "spyx": {"preset": "spyx"},
-    "nengo": {"preset": "nengo"},
-    "sinabs": {"preset": "sinabs"},
-    "lava": {"preset": "lava"},
+    "lava": {"preset": "lava", "dt": 5e-5},
     "impulse, late reset": {"w_in": "impulse", "membrane_current": "undecayed", "reset_delay": True},
     "decayed impulse": {"w_in": "decayed_impulse", "discretization": "exact", "reset": "none"},
-    "after first": {"recurrent_bias": "after_first", "dt": 5e-5},
 }
 
 
@@ -446,7 +443,7 @@ def test_delayed_edges_are_those_of_the_flax_model():
 
 # --- what our metadata describes ------------------------------------------------------------------
 
-RESETS = list(itertools.product(("subtract", "zero", "none"), (True, False)))
+RESETS = [("subtract", False), ("zero", True), ("none", False), ("zero", False), ("subtract", True)]
 FAMILIES = {
     "leaky": partial(snn.Leaky, [0.9, 0.6, 0.8, 0.7]),
     "synaptic": partial(snn.Synaptic, 0.6, 0.8),
@@ -456,7 +453,7 @@ NATIVE = {"v_leak": 0.1, "v_threshold": 0.8, "v_reset": -0.3, "reset_delay": Tru
 QUANT = snn.functional.quant.state_quant(num_bits=4, threshold=1.0)
 DESCRIBED = {
     **{f"{kind} {m} {d}": lambda make=make, m=m, d=d: make(reset_mechanism=m, reset_delay=d)
-       for (m, d), (kind, make) in itertools.product(RESETS, FAMILIES.items())},
+       for i, (kind, make) in enumerate(FAMILIES.items()) for m, d in RESETS[i::2]},
     "rsynaptic": lambda: snn.RSynaptic(0.5, 0.8, V=[0.1, -0.4, 0.2, 0.3], all_to_all=False),
     "graded": lambda: snn.Leaky(0.8, graded_spikes_factor=0.5, reset_delay=False),
     "inhibition": lambda: snn.Leaky(0.8, inhibition=True),
@@ -514,7 +511,7 @@ def test_edited_parameters_count():
         ]
     )
     x = np.random.default_rng(0).uniform(0, 3, (60, 2, 3)).astype(np.float32)
-    exported, variables = _exported(net, x)
+    exported, _ = _exported(net, x)
     node = exported.nodes["1"]
     node.tau, node.r = node.tau / 2, node.r / 2
     exported.nodes["3"].v_threshold = exported.nodes["3"].v_threshold / 2
@@ -531,7 +528,7 @@ def test_a_membrane_as_a_signal():
         edges=[("input", "a"), ("a", "mem"), ("mem", "b"), ("b", "output")],
     )
     x = np.random.default_rng(0).uniform(0, 1, (60, 2, 3)).astype(np.float32)
-    exported, variables = _exported(net, x)
+    exported, _ = _exported(net, x)
     assert_same(reference.ReferenceSide(exported).run(x), FlaxSide(*interop.from_nir(exported)).run(x))
 
 
@@ -546,7 +543,7 @@ def test_models_in_float32_agree_with_the_referee(file):
         2 if shape == (1,) else 1
     )
     model = interop.from_nir(DATA / file)
-    for a, b in ((DATA / file, model), (model, DATA / file)):
+    for a, b in ((DATA / file, model), (model, DATA / file))[: 1 + (shape == (1,))]:
         report = interop.crossvalidate(a, b, x)
         assert report.agree and set(report.labels) == {"reference", "snnax"}
         assert sum(layer.spikes for layer in report.layers) > 100
@@ -589,14 +586,8 @@ def test_forced_spikes_take_the_place_of_a_layers_own():
 
 
 def test_a_layer_without_numpy_code_is_run_by_flax():
-    net = snn.Sequential(
-        [
-            nn.Dense(3),
-            snn.DeltaLeaky(0.9, delta_threshold=0.3, init_hidden=True),
-            nn.Dense(4),
-            snn.Leaky(0.9, init_hidden=True),
-        ]
-    )
+    cell = snn.DeltaLeaky(beta=0.9, delta_threshold=0.3, init_hidden=True)
+    net = snn.Sequential([nn.Dense(3), cell, nn.Dense(4), snn.Leaky(0.9, init_hidden=True)])
     x = np.random.default_rng(0).uniform(0, 3, (20, 2, 3)).astype(np.float32)
     exported, variables = _exported(net, x)
     with pytest.raises(ConversionError, match=r"'1'.*DeltaLeaky"):

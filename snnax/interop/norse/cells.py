@@ -157,7 +157,10 @@ def cell_of(name: str, module: Any, shape: tuple[int, ...], gain: Resistance | N
     spec = NeuronSpec(
         kind, {k: tidy(v) for k, v in values.items()}, tuple(learn), {}, surrogate=surrogate, sizes=options
     )
-    return Cell(spec, np.asarray(tidy(rest)), _weights(module))
+    weights = _weights(module)
+    if gain is not None and gain.apart:
+        spec = gain.joined(spec, weights.pop("w_rec"))
+    return Cell(spec, np.asarray(tidy(rest)), weights)
 
 
 def _number(name: str, module: Any, what: str, shape: tuple[int, ...]) -> np.ndarray:

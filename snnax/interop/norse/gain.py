@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnax.interop.nodes.spec import NeuronSpec
+
 
 class Resistance(nn.Module):
     """``r * w_in * x + bias``: what makes Norse's cells those of NIR.
@@ -22,7 +24,8 @@ class Resistance(nn.Module):
             recurrent weights.
         current: which current the neuron was said to show and to charge its membrane with; Norse's own is
             ``"undecayed"``, ``"new"`` is the same one under another name, one step older by its decay.
-        apart: the recurrent signals of the neuron are no part of the input that is recorded for it.
+        apart: snnTorch's neuron with recurrent weights inside that the neuron stands for, ``"RLeaky"`` or
+            ``"RSynaptic"``: its recurrent signals are no part of the input that is recorded for it.
         late_reset: the neuron was said to reset at the start of the step after a spike, which gives the same
             spikes and shows the membrane before its reset.
     """
@@ -37,7 +40,7 @@ class Resistance(nn.Module):
         w_in: Any = 1.0,
         bias: Any = 0.0,
         current: str = "undecayed",
-        apart: bool = False,
+        apart: str = "",
         late_reset: bool = False,
     ) -> None:
         super().__init__()
@@ -61,7 +64,27 @@ class Resistance(nn.Module):
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""
-        return f"current={self.current!r}, apart={self.apart}, late_reset={self.late_reset}"
+        return f"current={self.current!r}, apart={self.apart!r}, late_reset={self.late_reset}"
+
+    def joined(self, spec: NeuronSpec, w_rec: np.ndarray) -> NeuronSpec:
+        """The neuron with its recurrent weights inside, as snnTorch has it."""
+        dt, values = spec.sizes["dt"], {}
+        for ours, tau in (("alpha", "tau_syn"), ("beta", "tau_mem")):
+            values[ours] = np.asarray(1 - dt / spec.values[tau])
+        if self.apart == "RLeaky":
+            del values["alpha"]
+        values["threshold"] = spec.values["v_threshold"]
+        weight = w_rec / self.factor
+        bias = np.broadcast_to(_array(self.bias) / np.ravel(self.factor), weight.shape[:1])
+        names = {"tau_syn": "alpha", "tau_mem": "beta", "v_threshold": "threshold"}
+        return NeuronSpec(
+            self.apart,
+            values,
+            tuple(names[key] for key in spec.learn if names.get(key) in values),
+            {"reset_mechanism": "zero", "reset_delay": False},
+            spec.surrogate,
+            {"weight": weight.astype(w_rec.dtype), "bias": bias.astype(w_rec.dtype)},
+        )
 
     def applied(
         self, kind: str, values: dict[str, Any], options: dict[str, Any]

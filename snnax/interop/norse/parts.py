@@ -39,7 +39,7 @@ class Parts:
 
     def resistance(self) -> Resistance | None:
         """The resistance, if there has to be one."""
-        neutral = {"r": 1.0, "w_in": 1.0, "bias": 0.0, "current": "undecayed", "apart": False, "late_reset": False}
+        neutral = {"r": 1.0, "w_in": 1.0, "bias": 0.0, "current": "undecayed", "apart": "", "late_reset": False}
         given = {k: v for k, v in self.gain.items() if np.any(np.asarray(v != neutral[k]))}
         return Resistance(**given) if given else None
 
@@ -178,16 +178,14 @@ def _snntorch(name: str, spec: NeuronSpec, dt: float) -> Parts:
             "Train with reset_mechanism='zero' and reset_delay=False, or use snnax.LIF(reset_mechanism='subtract').",
         )  # fmt: skip
     late = spec.reset_delay
-    if late and spec.kind != "Leaky":
+    if spec.kind == "Lapicque" or (late and spec.kind != "Leaky"):
+        remedy = "Train with reset_delay=False."
+        if spec.kind == "Lapicque":
+            remedy = "Use snnax.LIF(tau=R*C, r=R, dt=time_step), whose reset keeps it."
         raise ConversionError(
-            name, f"reset_delay=True: the reset of {spec.kind} discards the input of the next step; Norse resets at once",
-            "Train with reset_delay=False.",
-        )  # fmt: skip
+            name, f"the reset of {spec.kind} discards the input of the next step; Norse resets at once", remedy
+        )
     p = {"v_th": _wide(spec, "threshold")}
-    if spec.kind == "Lapicque":
-        decayed = _wide(spec, "time_step") / (_wide(spec, "R") * _wide(spec, "C"))
-        p.update(tau_mem_inv=decayed / dt, v_reset=np.zeros(()))
-        return Parts("LIF", p, {"r": _wide(spec, "R")}, learn=_learned(spec))
     beta = np.clip(_wide(spec, "beta"), 0, 1)
     if spec.kind == "Leaky" and (beta == 1).all():
         return Parts("IF", p, {"late_reset": late}, learn=_learned(spec))
@@ -204,7 +202,7 @@ def _snntorch(name: str, spec: NeuronSpec, dt: float) -> Parts:
     if (alpha == 1).any():
         raise ConversionError(name, "an alpha of 1: a current that never decays", "Use an alpha below 1.")
     p["tau_syn_inv"] = (1 - alpha) / dt
-    gain.update(current="new", apart=bool(spec.recurrent))
+    gain.update(current="new", apart=spec.kind if spec.recurrent else "")
     return Parts("CubaLIF", p, gain, learn=_learned(spec))
 
 

@@ -12,7 +12,8 @@ from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.importing import from_nir
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.neurons import node_from_spec
-from snnax.interop.nodes.registry import Variables
+from snnax.interop.nodes.recurrent import split
+from snnax.interop.nodes.registry import Site, Variables
 from snnax.interop.norse.cells import Cell, cell_of, cells_of, is_cell
 from snnax.interop.norse.gain import Resistance
 from snnax.interop.norse.tracing import NorseStep, trace
@@ -147,6 +148,15 @@ class _CellReader(_Reader):
         if "w_in" in cell.weights:
             self._put(f"{node.name}.w_in", nir.Linear(weight=cell.weights["w_in"]), terms)
             terms = [f"{node.name}.w_in"]
+        if cell.spec.recurrent:
+            name = f"{node.name}.lif"
+            neuron, weights = split(cell.spec, Site(node.name, node.shape, node.shape, self.dt))
+            self._put(name, neuron, terms)
+            self._put(f"{node.name}.w_rec", weights, [name])
+            self.edges.append((f"{node.name}.w_rec", name))
+            self.layers[name] = node.name
+            self.terms[Source(node.name)] = [name]
+            return
         if "w_rec" in cell.weights:
             name = f"{node.name}.lif"
         self._put(name, node_from_spec(node.name, cell.spec, node.shape, self.dt), terms)

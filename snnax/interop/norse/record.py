@@ -70,7 +70,7 @@ class Record:
             shown = shown + (feedback + self.gain.bias.to(x)) / self._factor(both=True)
         mem = after.v
         if self.gain is not None and self.gain.late_reset:
-            mem = self._charged(total if kind == "LIF" else state.i + total, state.v)
+            mem = self._charged(kind, total if kind in ("LIF", "IF") else state.i + total, state.v)
         self._keep("mem", self._above(mem, out))
         if kind.startswith("Cuba"):
             jumped = self.gain is not None and self.gain.current == "new"
@@ -122,10 +122,10 @@ class Record:
             return 1.0
         return self.gain.r * self.gain.w_in if both else self.gain.r
 
-    def _charged(self, current: Tensor, v: Tensor) -> Tensor:
+    def _charged(self, kind: str, current: Tensor, v: Tensor) -> Tensor:
         """The membrane before its reset."""
         p = self.module.p
-        return v + self.module.dt * p.tau_mem_inv * ((p.v_leak - v) + current)
+        return v + current if kind == "IF" else v + self.module.dt * p.tau_mem_inv * ((p.v_leak - v) + current)
 
     def _above(self, v: Tensor, like: Tensor) -> Tensor:
         """A membrane above its rest."""

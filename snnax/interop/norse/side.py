@@ -62,7 +62,7 @@ class NorseSide:
 
         The trace holds what each neuron would have done.
         """
-        known = [_name(node) for node in self._nodes()]
+        known = [self._name(node) for node in self._nodes()]
         if unknown := [name for name in forced if name not in known]:
             raise ArgumentError(
                 f"forced spikes for {unknown[0]!r}, which is no neuron of the network: {known}."
@@ -89,13 +89,19 @@ class NorseSide:
         for node in self._nodes():
             path = next(path for path, key in paths.items() if key == id(node.module))
             gain = self._gain(node)
-            record = Record.of(node, _name(node), copies[path], gain and copies[gain], whole)
+            record = Record.of(node, self._name(node), copies[path], gain and copies[gain], whole)
             if record.name in forced:
                 record.forced = torch.from_numpy(np.array(forced[record.name])).to(whole)
             records.append(record)
         with isolated({}, whole.dtype):
             outputs = self._outputs(twin, whole)
         return Trace({record.name: record.trace() for record in records}, outputs)
+
+    def _name(self, node: StepNode) -> str:
+        """Name of a neuron's node in the model that the network is converted to."""
+        gain = self._gain(node)
+        inside = gain is not None and self._step.graph.node(gain).module.apart
+        return f"{node.name}.lif" if hasattr(node.module, "recurrent_weights") and not inside else node.name
 
     def _gain(self, node: StepNode) -> str | None:
         """Path of the resistance in front of a neuron."""
@@ -139,11 +145,6 @@ def norse_side(net: nn.Module, x: np.ndarray) -> NorseSide:
     inner = unwrap(net)
     stepwise = takes_state(inner) and not takes_time(inner)
     return NorseSide(net, trace(net, x[0, :2] if stepwise else x[:, :2]))
-
-
-def _name(node: StepNode) -> str:
-    """Name of a neuron's node in the graph."""
-    return f"{node.name}.lif" if hasattr(node.module, "recurrent_weights") else node.name
 
 
 def _flat(result: Any) -> list[Any]:

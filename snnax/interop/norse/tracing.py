@@ -78,7 +78,10 @@ def trace(net: nn.Module, sample: Any) -> NorseStep:
     x = _tensor(sample).to(parameter.device, parameter.dtype)
     stepwise = takes_state(net) and not takes_time(net)
     if x.ndim < (2 if stepwise else 3):
-        wanted = "one step [B, ...]" if stepwise else "a sequence [T, B, ...]"
+        wanted = "one step [B, ...]"
+        if not stepwise:
+            wanted = "a sequence [T, B, ...], since its forward takes no state: forward(x, state=None) takes one step, as "
+            wanted += "does norse.torch.SequentialState"
         raise ShapeError(f"sample has shape {tuple(x.shape)}; {type(net).__name__} takes {wanted}.")
     try:
         graph = _traced(net, x, stepwise)
@@ -182,7 +185,7 @@ def visible(result: Any) -> Any:
     """What a network returns beside its states."""
     if not isinstance(result, tuple) or hasattr(result, "_fields"):
         return result
-    parts = tuple(part for part in result if not _is_state(part))
+    parts = tuple(visible(part) for part in result if not _is_state(part))
     return parts[0] if len(parts) == 1 else parts
 
 

@@ -26,7 +26,12 @@ _CYCLE = "Norse has feedback in LIFRecurrentCell only: one neuron layer and a De
 
 
 def to_norse(
-    model: Any, variables: Mapping[str, Any], sample: Any = None, *, dt: float | None = None
+    model: Any,
+    variables: Mapping[str, Any],
+    sample: Any = None,
+    *,
+    dt: float | None = None,
+    dtype: torch.dtype | None = None,
 ) -> nn.Module:
     """Turn a flax model into a torch network of Norse cells, of one time step, in evaluation mode.
 
@@ -40,7 +45,7 @@ def to_norse(
     ``CubaLIF`` ``CubaLI``                      ``LIFCell`` ``LICell``
     these with a loop over one ``Dense``        ``LIFRecurrentCell``
     ``Leaky`` reset to zero                     ``LIFBoxCell``; ``IAFCell`` where beta is 1
-    ``Lapicque`` ``Synaptic``, zero, no delay   ``LIFBoxCell`` ``LIFCell``
+    ``Synaptic``, zero, no delay                ``LIFCell``
     ``RLeaky`` ``RSynaptic``, zero, no delay    ``LIFRecurrentCell``
     ==========================================  ===============================================================
 
@@ -53,6 +58,9 @@ def to_norse(
         sample: one step's input ``[B, ...]``, for models that do not know their ``input_shape``.
         dt: time step in seconds of the cells that snnTorch's neurons become; ``None`` takes that of NIR's neurons in
             the model, else Norse's own, 1e-3. The spikes do not depend on it.
+        dtype: of weights and per-neuron parameters; ``None`` is that of the model's weights. What has to be computed
+            for Norse, ``1/tau`` of each neuron or recurrent weights times ``r``, is rounded to it; with
+            ``torch.float64`` nothing is lost, and the network takes and returns float64.
 
     Raises:
         ConversionError: for what Norse has no equal of, naming the reason: a threshold that is subtracted by
@@ -75,7 +83,7 @@ def to_norse(
         raise ConversionError(
             OUTPUT, f"its neurons have the time steps {sorted(set(steps))} s", "Build all neurons with the same dt."
         )
-    return _Writer(source, dt or (steps[0] if steps else 1e-3)).run().eval()
+    return _Writer(source, dt or (steps[0] if steps else 1e-3), dtype).run().eval()
 
 
 @dataclass
@@ -92,25 +100,22 @@ class _Writer:
 
     Attributes:
         weights: recurrent weights that became part of a cell, by the name of the neuron.
-        inputs: input weights that became part of a cell.
     """
 
-    def __init__(self, source: Import, dt: float) -> None:
+    def __init__(self, source: Import, dt: float, dtype: torch.dtype | None) -> None:
         self.source = source
         self.dt = dt
         self.plan = source.model.plan()
         self.weights: dict[str, str] = {}
-        self.inputs: dict[str, str] = {}
         self.steps: list[_Step] = []
-        self.dtype = next(
-            (torch.float64 for n in source.nodes.values() if getattr(n, "weight", np.zeros(1)).dtype == np.float64),
-            torch.float32,
-        )
+        weights = [np.asarray(node.weight) for node in source.nodes.values() if hasattr(node, "weight")]
+        wide = any(weight.dtype == np.float64 for weight in weights)
+        self.dtype = dtype or (torch.float64 if wide else torch.float32)
 
     def run(self) -> nn.Module:
         self._find_loops()
         for name in self.plan.order:
-            if name in self.weights.values() or name in self.inputs.values():
+            if name in self.weights.values():
                 continue
             if name in self.source.specs:
                 self._neuron(name, self.source.specs[name])
@@ -153,7 +158,7 @@ class _Writer:
         if name in self.source.shared:
             made = next(s.module for s in self.steps if s.name == self.source.shared[name])
         else:
-            made = layer_from_node(self.source.nodes[name], self.source.sites[name])
+            made = layer_from_node(self.source.nodes[name], self.source.sites[name]).to(self.dtype)
         self.steps.append(_Step(name, made, self._sources(name)))
 
     def _neuron(self, name: str, spec: NeuronSpec) -> None:
