@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import runpy
 import sys
+import textwrap
 import warnings
+from pathlib import Path
 
 import jax
 import nir
@@ -179,6 +182,22 @@ def test_images_come_out_channels_first(tmp_path, capsys):
         np.testing.assert_array_equal(file["if/spk"], file["output"])
 
 
+def test_a_trace_is_a_side_to_compare_with(shelf, tmp_path, capsys):
+    trace = tmp_path / "trace.npz"
+    run = ("run", shelf / "net.nir", "--input", shelf / "x.npy", "--trace", trace)
+    assert call(capsys, *run)[0] == 0 and call(capsys, *run)[0] == 2
+    loaded = interop.load_trace(trace)
+    _, recorded = expected(shelf / "net.nir", X)
+    assert [(node.name, node.kind) for node in loaded.nodes.values()] == [
+        ("lif", "Leaky"),
+        ("lif_1", "Leaky"),
+    ]
+    for name, node in loaded.nodes.items():
+        np.testing.assert_array_equal(node.input, recorded[name]["input"])
+        np.testing.assert_array_equal(node.spk, recorded[name]["spk"])
+    assert interop.crossvalidate(interop.RecordedSide(trace), interop.from_nir(shelf / "net.nir"), X).agree
+
+
 def test_integrators_have_membranes_and_no_spikes(tmp_path, capsys):
     li = nir.LI(*(np.full(2, v, np.float32) for v in (3e-3, 1.5, 0.0)))
     interop.write_nir(tmp_path / "net.nir", nir.NIRGraph.from_list(nir.Linear(array(2, 3)), li))
@@ -332,6 +351,7 @@ BAD = {
     "out is a folder": ([*RUN, "--out", "{t}/folder.npz"], "folder"),
     "no folder": ([*RUN, "--out", "{t}/none/run.npz"], "no folder"),
     "out is no npz": ([*RUN, "--out", "{t}/run.txt"], ".npz"),
+    "one file twice": ([*RUN, "--out", "{t}/run.npz", "--trace", "{t}/run.npz"], "each a file"),
     "unknown picture": ([*RUN, "--plot", "{t}/run.doc", "--out", "{t}/run.npz"], "svg"),
     "picture of nothing": (["inspect", "{s}/cut.nir", "--plot", "{t}/g.svg"], "cut.nir"),
     "convert nothing": (["convert", "{s}/none.nir", "{t}/a.npz", "--to", "flax"], "none.nir"),
@@ -360,10 +380,56 @@ def test_bad_input_is_status_2_one_line_and_no_file(shelf, tmp_path, capsys, cas
     assert (tmp_path / "there.npz").read_text() == "old"
 
 
-def test_norse_is_there_or_said_not_to_be(shelf, tmp_path, capsys):
+def test_convert_to_norse_saves_what_the_network_loads(shelf, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
     pytest.importorskip("norse")
-    code, _, err = call(capsys, "convert", shelf / "net.nir", tmp_path / "net.pt", "--to", "norse")
-    if hasattr(interop, "to_norse"):
-        assert code == 0 and (tmp_path / "net.pt").exists()
-    else:
-        assert code == 2 and "not available" in err and list(tmp_path.iterdir()) == []
+    code, *_ = call(capsys, "convert", shelf / "net.nir", tmp_path / "net.pt", "--to", "norse")
+    assert code == 0
+    net = interop.to_norse(*interop.from_nir(shelf / "net.nir"))
+    known = net.state_dict()
+    saved = torch.load(tmp_path / "net.pt", weights_only=True)
+    assert len(saved) >= 3 and saved.keys() == known.keys()
+    assert all(torch.equal(saved[name], known[name]) for name in saved)
+    net.load_state_dict(saved)
+
+
+# --- the page of the documentation ----------------------------------------------------------------
+
+PAGE = Path(__file__).parents[1] / "docs" / "command_line.rst"
+
+
+def blocks(kind):
+    pattern = rf"\.\. code-block:: {kind}\n\n((?:   .*\n|\n)+)"
+    return [textwrap.dedent(block).strip() + "\n" for block in re.findall(pattern, PAGE.read_text())]
+
+
+def masked(text):
+    """Without times, sizes of files and versions."""
+    return re.sub(r"[\d.]+ s\n|\(\d+ bytes\)|NIR [\d.]+|snnax [\d.]+", "#", text)
+
+
+def test_the_page_shows_what_the_commands_print(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    (script,) = blocks("python")
+    exec(compile(script, PAGE.name, "exec"), {})
+    shown = blocks("console")
+    assert len(shown) == 5
+    for block in shown:
+        command, _, output = block.partition("\n")
+        words = command.split()
+        assert words[:2] == ["$", "snnax"]
+        cli.main(words[2:])
+        captured = capsys.readouterr()
+        said = captured.out + captured.err
+        if words[2] == "compare":  # its table is another page's
+            assert output.split("\n")[0] == said.split("\n")[0] and ("DISAGREE" in output) == (
+                "DISAGREE" in said
+            )
+            continue
+        assert masked(said) == masked(output)
+    (module,) = blocks("py")
+    assert masked(module) == masked(Path("net.py").read_text())
+    assert {"net.svg", "run.npz", "run.png", "net.py", "net.npz"} <= {
+        path.name for path in tmp_path.iterdir()
+    }

@@ -24,6 +24,7 @@ PARTS = (
     "functional",
     "functional.quant",
     "functional.stdp_learner",
+    "interop.reference",
     "layers",
     "network",
     "neurons",

@@ -82,12 +82,13 @@ def _add_run(commands: Any) -> None:
         help=".npy file with x [T, B, ...], channels first; for several inputs NAME=X.npy each",
     )  # fmt: skip
     run.add_argument("--out", type=Path, help="write outputs, spikes and membranes here, .npz")
+    run.add_argument("--trace", type=Path, help="record the run here, .npz, for interop.load_trace")
     run.add_argument("--plot", type=Path, help="write the picture of the first sample's spikes here")
     run.add_argument(
         "--chunk", type=int, help="steps at a time (default: what fits in 256 MiB, at most 1000)"
     )
     _add_reading(run)
-    run.add_argument("--force", action="store_true", help="replace OUT if it is there")
+    run.add_argument("--force", action="store_true", help="replace files that are there")
     run.add_argument("--json", action="store_true")
     run.set_defaults(run=_run)
 

@@ -74,8 +74,6 @@ def _snntorch(options: argparse.Namespace, model: Any, variables: Any) -> str:
 def _norse(options: argparse.Namespace, model: Any, variables: Any) -> str:
     from snnax import interop
 
-    if not hasattr(interop, "to_norse"):
-        raise ArgumentError("--to norse is not available: this version of snnax has no interop.to_norse.")
     return _state_dict(options.out, interop.to_norse(model, variables), "to_norse")
 
 

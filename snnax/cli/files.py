@@ -20,6 +20,10 @@ def load(path: Path) -> np.ndarray:
         ArgumentError: for anything else.
         OSError: if there is no such file.
     """
+    with path.open("rb") as file:
+        start = file.read(6)
+    if not start.startswith((b"\x93NUMPY", b"PK")):
+        raise ArgumentError(f"{path}: not a .npy file; write one with numpy.save({path.stem + '.npy'!r}, x).")
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:

@@ -16,28 +16,40 @@ import numpy as np
 
 from snnax.cli.files import check_picture, load, refuse_existing, save_arrays, save_figure
 from snnax.cli.readings import choices
+from snnax.cli.tally import Arrays, Tally
 from snnax.errors import ArgumentError, ShapeError
+from snnax.interop.drafts import drafts
 
 BYTES_AT_ONCE = 2**28
 STEPS_AT_ONCE = 1000
 
-Arrays = dict[str, np.ndarray]
-
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """The command; returns what it reports, as JSON values."""
-    if options.out is not None and options.out.suffix != ".npz":
-        raise ArgumentError(f"--out {options.out}: expected a name that ends in .npz, as --out run.npz.")
+    for option in ("out", "trace"):
+        path = getattr(options, option)
+        if path is not None and path.suffix != ".npz":
+            raise ArgumentError(
+                f"--{option} {path}: expected a name that ends in .npz, as --{option} run.npz."
+            )
+    if options.out is not None and options.out == options.trace:
+        raise ArgumentError(f"--out and --trace are both {options.out}; give each a file of its own.")
     if options.chunk is not None and options.chunk < 1:
         raise ArgumentError(f"--chunk {options.chunk}: expected a number of steps >= 1.")
-    refuse_existing(options.out, force=options.force)
+    refuse_existing(options.out, options.trace, force=options.force)
     check_picture(options.plot)
     x = _input(options)
     began = time.perf_counter()
     with jax.enable_x64(x.dtype == np.float64):
         model, variables = read(options)
         _check(x, model)
-        tally = _Tally(len(x), x.shape[1], keep=options.out is not None, picture=options.plot is not None)
+        tally = Tally(
+            len(x),
+            x.shape[1],
+            keep=options.out is not None,
+            inputs=options.trace is not None,
+            picture=options.plot is not None,
+        )
         with _progress(len(x)) as advance:
             for steps, outputs, recorded in pieces(model, variables, x, options.chunk):
                 tally.add(outputs, recorded)
@@ -49,7 +61,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
         save_figure(options.plot, spikeplot.activity(tally.pictures(layers)))
     if options.out is not None:
-        save_arrays(options.out, tally.arrays)
+        save_arrays(options.out, tally.named())
+    if options.trace is not None:
+        from snnax import interop
+
+        with drafts(options.trace) as (draft,):
+            interop.save_trace(draft, tally.trace(layers))
     return {
         "file": str(options.file),
         "input": {"file": ", ".join(options.input), "shape": list(x.shape), "dtype": str(x.dtype)},
@@ -58,6 +75,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "layers": layers,
         "outputs": tally.outputs,
         "out": None if options.out is None else str(options.out),
+        "trace": None if options.trace is None else str(options.trace),
         "plot": None if options.plot is None else str(options.plot),
     }
 
@@ -133,99 +151,6 @@ def _first(array: Any) -> np.ndarray:
     return traces_first(np.asarray(array))
 
 
-class _Tally:
-    """What a run adds up to, and its arrays where somebody wants them."""
-
-    def __init__(self, steps: int, samples: int, *, keep: bool, picture: bool) -> None:
-        self.steps, self.samples, self.keep, self.picture = steps, samples, keep, picture
-        self.done = 0
-        self.arrays: Arrays = {}
-        self.first_sample: dict[str, Arrays] = {}
-        self.outputs: list[dict[str, Any]] = []
-        self._counts: dict[str, dict[str, Any]] = {}
-
-    def add(self, outputs: tuple[np.ndarray, ...], recorded: dict[str, Arrays]) -> None:
-        """One more piece of time."""
-        length = len(outputs[0])
-        names = ["output"] if len(outputs) == 1 else [f"output_{i}" for i in range(len(outputs))]
-        if not self.done:
-            self.outputs = [
-                {"name": name, "shape": [self.steps, *y.shape[1:]], "dtype": str(y.dtype)}
-                for name, y in zip(names, outputs, strict=True)
-            ]
-        for name, values in recorded.items():
-            self._count(name, values)
-            states = {k: v for k, v in values.items() if k != "input"}
-            if self.keep:
-                self._put(self.arrays, {f"{name}/{k}": v for k, v in states.items()})
-            if self.picture:
-                shown = {k: v[:, 0].reshape(length, -1) for k, v in states.items() if k in ("spk", "mem")}
-                self._put(self.first_sample.setdefault(name, {}), shown)
-        if self.keep:
-            self._put(self.arrays, dict(zip(names, outputs, strict=True)))
-        self.done += length
-
-    def _put(self, home: Arrays, values: Arrays) -> None:
-        for name, value in values.items():
-            if name not in home:
-                home[name] = np.empty((self.steps, *value.shape[1:]), value.dtype)
-            home[name][self.done : self.done + len(value)] = value
-
-    def _count(self, name: str, values: Arrays) -> None:
-        found = self._counts.setdefault(name, {"spikes": 0, "first": None, "low": np.inf, "high": -np.inf})
-        found["neurons"] = math.prod(values["input" if "spk" not in values else "spk"].shape[2:])
-        if "mem" in values:
-            found["neurons"] = math.prod(values["mem"].shape[2:])
-            found["low"] = np.minimum(found["low"], values["mem"].min())
-            found["high"] = np.maximum(found["high"], values["mem"].max())
-        if "spk" not in values:
-            found["spikes"] = None
-            return
-        fired = np.count_nonzero(values["spk"].reshape(len(values["spk"]), -1), axis=1)
-        found["spikes"] += int(fired.sum())
-        if found["first"] is None and fired.any():
-            found["first"] = self.done + int((fired > 0).argmax())
-
-    def layers(self, model: Any) -> list[dict[str, Any]]:
-        """One entry for each layer of neurons, in the order in which a step executes them."""
-        order = {name: place for place, name in enumerate(model.plan().order)}
-        names = sorted(self._counts, key=lambda name: order.get(name.partition("/")[0], len(order)))
-        rows = []
-        for name in names:
-            found = self._counts[name]
-            size = self.steps * self.samples * found["neurons"]
-            spikes = found["spikes"]
-            rows.append(
-                {
-                    "name": name,
-                    "kind": _kind(model, name),
-                    "neurons": found["neurons"],
-                    "spikes": spikes,
-                    "rate": None if spikes is None else spikes / size,
-                    "first_spike": found["first"],
-                    "membrane": [_number(found["low"]), _number(found["high"])],
-                }
-            )
-        return rows
-
-    def pictures(self, layers: list[dict[str, Any]]) -> dict[str, Arrays]:
-        """Spikes and membranes of sample 0, in the order of the layers."""
-        return {layer["name"]: self.first_sample[layer["name"]] for layer in layers}
-
-
-def _kind(model: Any, path: str) -> str:
-    for name in path.split("/"):
-        members = model.members() if hasattr(model, "members") else {}
-        if name not in members:
-            return "neuron"
-        model = members[name]
-    return type(model).__name__
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
 @contextmanager
 def _progress(steps: int) -> Iterator[Callable[[int], None]]:
     """A bar on the error stream if that is a terminal, else nothing."""
@@ -271,7 +196,7 @@ def table(content: dict[str, Any]) -> str:
         for row in rows
     ]
     ends = [f"{y['name']}  {' x '.join(map(str, y['shape']))}" for y in content["outputs"]]
-    ends += [f"written  {content[k]}" for k in ("out", "plot") if content[k]]
+    ends += [f"written  {content[k]}" for k in ("out", "trace", "plot") if content[k]]
     return "\n".join([head, "", *lines, "", *ends])
 
 

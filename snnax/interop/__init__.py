@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from snnax.interop.recordings import RecordedSide as RecordedSide
     from snnax.interop.recordings import load_trace as load_trace
     from snnax.interop.recordings import save_trace as save_trace
+    from snnax.interop.norse import from_norse as from_norse
+    from snnax.interop.norse import to_norse as to_norse
     from snnax.interop.snntorch import from_snntorch as from_snntorch
     from snnax.interop.snntorch import to_snntorch as to_snntorch
     from snnax.interop.source import write_source as write_source
@@ -47,6 +49,7 @@ _HOMES = {
     "snnax.interop.portable": ("losses",),
     "snnax.interop.readings": ("PRESETS", "Reading"),
     "snnax.interop.recordings": ("RecordedSide", "load_trace", "save_trace"),
+    "snnax.interop.norse": ("from_norse", "to_norse"),
     "snnax.interop.snntorch": ("from_snntorch", "to_snntorch"),
     "snnax.interop.source": ("write_source",),
     "snnax.interop.state_dict": (
@@ -70,6 +73,7 @@ __all__ = [  # noqa: RUF022  plain order, which a test holds
     "Trace",
     "crossvalidate",
     "from_nir",
+    "from_norse",
     "from_snntorch",
     "from_state_dict",
     "join_inputs",
@@ -80,6 +84,7 @@ __all__ = [  # noqa: RUF022  plain order, which a test holds
     "save_safetensors",
     "save_trace",
     "to_nir",
+    "to_norse",
     "to_snntorch",
     "to_state_dict",
     "write_nir",

@@ -40,8 +40,8 @@ def crossvalidate(
     errors of the sums in front of it; anything else is unexplained, and comes with its likely cause.
 
     Args:
-        a: the reference: a torch module with neurons of snnTorch or Norse, ``(model, variables)``, a NIR graph or path, or a
-            recording: a :class:`Trace`, the path of a ``.npz`` file of :func:`save_trace`, or a
+        a: the reference: a torch module with neurons of snnTorch or Norse, ``(model, variables)``, a NIR graph or
+            path, or a recording: a :class:`Trace`, the path of a ``.npz`` file of :func:`save_trace`, or a
             :class:`RecordedSide`.
         b: the other side, of any of these kinds but a recording.
         x: input ``[T, B, ...]``, float32 or float64, which decides the precision of both runs; with

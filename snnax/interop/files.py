@@ -6,8 +6,14 @@ links out of the file or back to where they come from are not followed.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
 import tempfile
+import warnings
+import zlib
+from itertools import product
+from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,18 +22,22 @@ import h5py
 import nir
 import numpy as np
 
-from snnax.errors import NIRFileError
+from snnax.errors import NIRFileError, RepairWarning
 from snnax.interop.nodes.extension import PREFIX, Extension
 
 MAX_BYTES = 2**32
 DEPTH = 32
 """How deep graphs may be nested."""
+DIGEST = "snnax_digest"
+"""Where a file keeps the digest of its content; other readers ignore it."""
 _RATIO = 1032
 """What deflate packs into one byte at most."""
 _SPARE = 2**16
 _DAMAGE = (
     OSError,
     KeyError,
+    IndexError,
+    ArithmeticError,
     TypeError,
     ValueError,
     RuntimeError,
@@ -53,6 +63,9 @@ def read_nir(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> nir.NI
         NIRFileError: if it is no HDF5 file, truncated, too large, nested more than 32 deep, not a NIR graph, or links
             to other files; names the file and the node.
 
+    Warns:
+        RepairWarning: if :func:`write_nir` wrote the file and it has changed since.
+
     Example:
         >>> import nir, numpy as np, tempfile, os
         >>> from snnax import interop
@@ -64,7 +77,12 @@ def read_nir(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> nir.NI
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
-    content = _Content(path, max(max_bytes, path.stat().st_size)).read()
+    content, digest = _Content(path, max(max_bytes, path.stat().st_size)).read()
+    if digest is not None and digest != _digest(content):
+        warnings.warn(
+            RepairWarning(f"{path}: it has changed since snnax wrote it; by hand, or by damage that nothing else shows."),
+            stacklevel=2,
+        )
     node = _restore(content, str(path), "")
     if not isinstance(node, nir.NIRGraph):
         raise NIRFileError(
@@ -86,13 +104,14 @@ class _Content:
         self.seen: set[int] = set()
         self.block = max(1, budget // max(1, path.stat().st_size))
 
-    def read(self) -> dict[str, Any]:
-        """The group ``node``."""
+    def read(self) -> tuple[dict[str, Any], str | None]:
+        """The group ``node``, and the digest that it was written with."""
         try:
             with h5py.File(self.path, "r") as file:
                 if not isinstance(self._entry(file, "node", "/"), h5py.Group):
                     raise NIRFileError(f"{self.path}: 'node' is no group.")
-                return self._group(file["node"], 0)
+                digest = self._value(self._entry(file, DIGEST, "/")) if DIGEST in file else None
+                return self._group(file["node"], 0), None if digest is None else str(digest)
         except NIRFileError:
             raise
         except (*_DAMAGE, MemoryError) as error:
@@ -136,18 +155,35 @@ class _Content:
         if entry.size is None:
             raise NIRFileError(f"{self.path}: {entry.name} is empty.")
         stored = entry.id.get_storage_size()
-        if entry.nbytes > stored * _RATIO + _SPARE:
+        if (entry.nbytes and not stored) or entry.nbytes > stored * _RATIO + _SPARE:
             raise NIRFileError(
                 f"{self.path}: {entry.name} claims the shape {entry.shape}, {entry.nbytes} bytes, of which the file "
                 f"holds {stored}."
             )
         self._spend(entry, entry.nbytes)
+        if entry.chunks:
+            self._check_chunks(entry)
         if text is None or entry.ndim == 0:
             return _decoded(entry[()])
         rows = [entry[i : i + self.block] for i in range(0, len(entry), self.block)]
         for row in rows:
             self._spend(entry, sum(len(word) for word in row.ravel()))
         return np.concatenate(rows) if rows else entry[()]
+
+    def _check_chunks(self, entry: h5py.Dataset) -> None:
+        """HDF5 fills what is missing with zeros, and what is too short with whatever is in memory."""
+        grid = [range(0, n, size) for n, size in zip(entry.shape, entry.chunks, strict=True)]
+        found: list[tuple[int, ...]] = []
+        entry.id.chunk_iter(lambda chunk: found.append(chunk.chunk_offset) if chunk.filter_mask == 0 else None)
+        if prod(map(len, grid)) != len(found) or set(found) != set(product(*grid)):
+            raise NIRFileError(f"{self.path}: parts of {entry.name} are missing.")
+        pipeline = entry.id.get_create_plist()
+        if [pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())] != [h5py.h5z.FILTER_DEFLATE]:
+            return
+        size = prod(entry.chunks) * entry.dtype.itemsize
+        for offset in found:
+            if _unpacked(entry.id.read_direct_chunk(offset)[1], size) != size:
+                raise NIRFileError(f"{self.path}: parts of {entry.name} have another size than it says.")
 
     def _spend(self, entry: h5py.Dataset, size: int) -> None:
         self.left -= size
@@ -156,6 +192,32 @@ class _Content:
                 f"{self.path}: with {entry.name} its arrays are larger than {self.budget} bytes. If that is right, "
                 "pass read_nir(path, max_bytes=...)."
             )
+
+
+def _unpacked(packed: bytes, limit: int) -> int:
+    """How many bytes were packed, no further than one beyond the limit."""
+    try:
+        return len(zlib.decompressobj().decompress(packed, limit + 1))
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
+def _digest(content: Any) -> str:
+    """A number for all that a file holds."""
+    found = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, dict):
+            for key in sorted(value):
+                found.update(repr(key).encode())
+                add(value[key])
+        elif isinstance(value, np.ndarray | np.generic) and value.dtype != object:
+            found.update(f"{value.dtype.str}{value.shape}".encode() + value.tobytes())
+        else:
+            found.update(repr(value.tolist() if isinstance(value, np.ndarray) else value).encode())
+
+    add(content)
+    return found.hexdigest()
 
 
 def _decoded(value: Any) -> Any:
@@ -175,7 +237,8 @@ def _restore(entry: Any, path: str, name: str) -> nir.NIRNode:
             return Extension.from_file(entry)
         if not isinstance(kind, str) or not hasattr(nir, kind):
             raise NIRFileError(f"{where}: NIR {nir.version} has no node type {kind!r}.")
-        return nir.dict2NIRNode(entry)
+        with np.errstate(all="ignore"):
+            return nir.dict2NIRNode(entry)
     except _DAMAGE as error:
         if isinstance(error, NIRFileError):
             raise
@@ -220,6 +283,9 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
         for node, before in flags:
             node.writable = extensions or before
         nir.write(draft, graph)
+        content, _ = _Content(Path(draft), sys.maxsize).read()
+        with h5py.File(draft, "r+") as file:
+            file.create_dataset(DIGEST, data=_digest(content), dtype=h5py.string_dtype())
         os.replace(draft, path)
     except (TypeError, KeyError, AttributeError) as error:
         raise NIRFileError(f"{path}: the graph cannot be written ({_say(error)}).") from error

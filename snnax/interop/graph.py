@@ -14,6 +14,8 @@ from snnax.interop.files import DEPTH
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.spec import VALUES
+from snnax.interop.parameters import check_node
+from snnax.interop.parameters import parameters as parameters
 from snnax.interop.repairs import renamed, sample_shape
 
 Edge = tuple[str, str]
@@ -163,19 +165,22 @@ def free(name: str, taken: Container[str]) -> str:
 
 def _shape(name: str, node: nir.Input) -> tuple[int, ...]:
     shape = (node.input_type or {}).get("input")
-    if shape is None or not np.all(np.asarray(shape) >= 1):
+    sizes = np.atleast_1d(np.asarray(shape))
+    whole = sizes.ndim == 1 and sizes.size > 0 and sizes.dtype.kind in "fiu"
+    if not whole or not ((sizes >= 1) & (sizes == np.floor(sizes)) & (sizes < 2**62)).all():
         raise NIRFileError(
             f"Input node {name!r} has the shape {shape}; expected positive sizes, without batch or time."
         )
-    return tuple(int(s) for s in np.atleast_1d(shape))
+    return tuple(int(s) for s in sizes)
 
 
 def check(graph: FlatGraph) -> None:
-    """Refuse edges to nowhere, doubled edges and numbers that are not finite.
+    """Refuse edges to nowhere, doubled edges, and parameters that cannot be meant.
 
     Raises:
         GraphError: for the edges.
-        NIRFileError: for the numbers; names node and parameter.
+        NIRFileError: for the parameters; names node and parameter.
+        ShapeError: for parameters that do not fit one another.
     """
     known = set(graph.nodes) | set(graph.inputs) | set(graph.outputs)
     seen: set[Edge] = set()
@@ -188,27 +193,7 @@ def check(graph: FlatGraph) -> None:
             raise GraphError(f"edge {edge} is given twice; NIR joins two nodes at most once.")
         seen.add(edge)
     for name, node in graph.nodes.items():
-        for what, value in parameters(node):
-            if not np.isfinite(value).all():
-                raise NIRFileError(
-                    f"node {name!r}: {what} holds {_worst(value)}; every parameter must be finite."
-                )
-
-
-def parameters(node: nir.NIRNode) -> Iterable[tuple[str, np.ndarray]]:
-    """The numeric arrays of a node by name."""
-    given = node.arrays if isinstance(node, Extension) else vars(node)
-    for what, value in given.items():
-        if what not in ("metadata", "input_type", "output_type") and not isinstance(
-            value, str | bytes | dict
-        ):
-            array = np.asarray(value)
-            if np.issubdtype(array.dtype, np.number):
-                yield what, array
-
-
-def _worst(value: np.ndarray) -> str:
-    return "NaN" if np.isnan(value).any() else "infinity"
+        check_node(name, node)
 
 
 def keeps_state(node: nir.NIRNode) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from math import prod
 from os import PathLike
 from typing import Any
 
@@ -11,7 +12,7 @@ import flax.linen as nn
 import nir
 import numpy as np
 
-from snnax.errors import ConversionError, GraphError, NIRFileError, RepairWarning, ShapeError
+from snnax.errors import ConversionError, GraphError, NIRFileError, RepairWarning, ShapeError, SnnaxError
 from snnax.interop import conventions
 from snnax.interop.files import read_nir
 from snnax.interop.graph import NEURONS, FlatGraph, check, fit, flatten, free, keeps_state, loops
@@ -24,11 +25,15 @@ from snnax.interop.nodes.neurons import spec_from_node
 from snnax.interop.nodes.recurrent import KINDS, join
 from snnax.interop.nodes.registry import Built, Site, Variables, build
 from snnax.interop.nodes.spec import VALUES, NeuronSpec
+from snnax.interop.parameters import check_flatten
 from snnax.interop.readings import Reading, reading
 from snnax.interop.repairs import output_shape
 from snnax.layers import Scale
 from snnax.network.containers import Graph
 from snnax.network.topology import INPUT, OUTPUT, Plan, plan
+
+_LARGE = 2**24
+"""Neurons from which on one number for all of them is not written out."""
 
 
 def from_nir(
@@ -93,10 +98,10 @@ def _prepared(graph: nir.NIRGraph, made: Reading) -> tuple[FlatGraph, float]:
     check(flat)
     step = conventions.DT if made.dt is None else made.dt
     if made.dt is None and "dt" in flat.content:
-        step = float(flat.content["dt"])
-    if not step > 0:
+        step = flat.content["dt"]
+    if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < float("inf"):
         raise ConversionError(OUTPUT, f"dt={step!r}", "The time step is a number of seconds greater than 0.")
-    return flat, step
+    return flat, float(step)
 
 
 class Import:
@@ -171,7 +176,7 @@ class Import:
                 )
             name = ready[0]
             waiting.remove(name)
-            self._add(name, given[name], self._shape_in(name, order.sources[name]))
+            self._add_described(name, given[name], self._shape_in(name, order.sources[name]))
         self._check_shapes(order)
         edges = [(s, self.gains.get(t, t)) for s, t in edges]
         edges += [(self.gains[n], n) for n in self.gains]
@@ -218,6 +223,18 @@ class Import:
     def _shape_in(self, name: str, sources: Any) -> tuple[int, ...]:
         return next(self.shapes[s] for s, _ in sources if s in self.shapes)
 
+    def _add_described(self, name: str, given: str, shape: tuple[int, ...]) -> None:
+        """Add a node; what our metadata says of it may be damaged in any way."""
+        try:
+            self._add(name, given, shape)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            node = self.flat.nodes[given]
+            if isinstance(error, SnnaxError) or not (isinstance(node, Extension) or metadata.read(node, name)):
+                raise
+            raise NIRFileError(
+                f"node {given!r}: its snnax metadata is damaged ({type(error).__name__}: {error})."
+            ) from error
+
     def _add(self, name: str, given: str, shape: tuple[int, ...]) -> None:
         node = self.flat.nodes[given]
         shared = metadata.read(node, name).get("shared_with")
@@ -235,6 +252,8 @@ class Import:
 
     def _insert(self, name: str, node: nir.NIRNode, shape: tuple[int, ...]) -> None:
         self.nodes[name] = node
+        if isinstance(node, nir.Flatten):
+            check_flatten(name, node, shape)
         self._keep(name, shape, build(node, Site(name, shape, None, self.dt, self.reading)))
 
     def _keep(self, name: str, shape: tuple[int, ...], built: Built) -> None:
@@ -259,7 +278,8 @@ class Import:
         if factor is not None:
             taken = {*self.names.values(), *self.entry.nodes, *self.flat.outputs, *self.gains.values()}
             self.gains[name] = free(f"{name}.gain", taken)
-            full = np.broadcast_to(factor, shape).astype(np.float32)
+            small = factor.size == 1 and prod(shape) > _LARGE
+            full = np.broadcast_to(factor, (1,) * len(shape) if small else shape).astype(np.float32)
             self._insert(self.gains[name], nir.Scale(scale=full), shape)
         module, variables = module_from_spec(name, spec, len(shape))
         self.specs[name] = spec
@@ -279,7 +299,10 @@ class Import:
         """What the model returns, where that is not simply what one Output node gets; and edges for sums."""
         listed = self.flat.content.get("outputs")
         if listed is not None:
-            pairs = [(str(n), str(p)) for n, p in listed]
+            try:
+                pairs = [(str(n), str(p)) for n, p in listed]
+            except (TypeError, ValueError) as error:
+                raise NIRFileError(f"the graph's metadata has outputs {listed!r}; expected pairs of names.") from error
             if unknown := [n for n, _ in pairs if n not in self.modules]:
                 raise NIRFileError(f"the graph's metadata returns {unknown}, which are no nodes of it.")
             return pairs, []

@@ -96,7 +96,8 @@ def _node(found: Import, name: str) -> dict[str, Any]:
         spec = found.specs[name]
         values = {k: _summary(v) for k, v in spec.values.items()}
         entry.update(type=_type(found, name), becomes=spec.kind, **values)
-        entry.update(reset_mechanism=spec.reset_mechanism, reset_delay=spec.reset_delay)
+        if any("threshold" in key for key in values):
+            entry.update(reset_mechanism=spec.reset_mechanism, reset_delay=spec.reset_delay)
         if spec.recurrent:
             entry["recurrent"] = {k: list(v.shape) for k, v in spec.recurrent.items()}
         return entry

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import nir
-import nir.serialization
 import numpy as np
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError, TraceFileError
@@ -21,13 +20,10 @@ from snnax.interop.trace import NodeTrace, Trace
 
 FORMAT, VERSION = "snnax.trace", 1
 _HEADER = "trace"
-_DAMAGE = (
+DAMAGE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, RuntimeError, MemoryError,
     NotImplementedError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-_OBSERVABLES = {"input": "input", "spk": "spikes", "mem": "voltages", "syn": "currents"}
-_ALIASES = {"spike": "spk", "spikes": "spk", "v": "mem", "voltage": "mem", "voltages": "mem", "i": "syn",
-            "current": "syn", "currents": "syn", "inputs": "input"}  # fmt: skip
 
 
 def save_trace(path: str | PathLike[str], trace: Trace) -> None:
@@ -50,7 +46,7 @@ def save_trace(path: str | PathLike[str], trace: Trace) -> None:
         >>> interop.load_trace(path).nodes["lif"].states["mem"].shape
         (5, 2, 3)
     """
-    _check(trace)
+    check(trace)
     path = Path(path)
     arrays: dict[str, np.ndarray] = {}
     nodes = []
@@ -93,12 +89,12 @@ def load_trace(path: str | PathLike[str]) -> Trace:
         _check_sizes(path)
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile) or _HEADER not in file:
-                _refuse(path, "it was not written by save_trace")
+                refuse(path, "it was not written by save_trace")
             header = json.loads(str(file[_HEADER][()]))
             if header.get("format") != FORMAT:
-                _refuse(path, "it was not written by save_trace")
+                refuse(path, "it was not written by save_trace")
             if header["version"] > VERSION:
-                _refuse(path, f"its version is {header['version']}; this snnax reads up to {VERSION}")
+                refuse(path, f"its version is {header['version']}; this snnax reads up to {VERSION}")
             read = {key: _as_given(file[key], dtype) for key, dtype in header["dtypes"].items()}
         nodes = {}
         for i, entry in enumerate(header["nodes"]):
@@ -106,18 +102,19 @@ def load_trace(path: str | PathLike[str]) -> Trace:
             name = str(entry["name"])
             nodes[name] = NodeTrace(name, str(entry["kind"]), read[f"{i} input"], read[f"{i} spk"], states)
         trace = Trace(nodes, tuple(read[f"output {i}"] for i in range(header["outputs"])))
-        _check(trace)
-    except _DAMAGE as error:
+        check(trace)
+    except DAMAGE as error:
         if isinstance(error, TraceFileError):
             raise
-        _refuse(path, f"it is damaged ({type(error).__name__}: {error})", error)
+        refuse(path, f"it is damaged ({type(error).__name__}: {error})", error)
     return trace
 
 
-def _refuse(path: Path, why: str, cause: BaseException | None = None) -> NoReturn:
-    raise TraceFileError(
-        f"{path}: cannot be read as a trace: {why}. Expected a file of interop.save_trace."
-    ) from cause
+def refuse(
+    path: Path, why: str, cause: BaseException | None = None, writer: str = "interop.save_trace"
+) -> NoReturn:
+    """Say that a file cannot be read, why, and what should have written it."""
+    raise TraceFileError(f"{path}: cannot be read as a trace: {why}. Expected a file of {writer}.") from cause
 
 
 def _as_numbers(array: np.ndarray) -> np.ndarray:
@@ -146,7 +143,7 @@ def _check_sizes(path: Path) -> None:
                 raise ValueError(f"{entry.filename} claims {size} bytes and has {entry.file_size}")
 
 
-def _check(trace: Trace) -> None:
+def check(trace: Trace) -> None:
     """Refuse recordings that are no ``[T, B, ...]`` with one T and one B."""
     sizes = {}
     for name, node in trace.nodes.items():
@@ -267,85 +264,5 @@ def from_columns(
         arrays[key] = array.reshape(len(array), 1, -1) if array.ndim < 3 else array
     states = {key: value for key, value in arrays.items() if key not in ("input", "spk")}
     trace = Trace({name: NodeTrace(name, kind, arrays["input"], arrays["spk"], states)}, (arrays["spk"],))
-    _check(trace)
+    check(trace)
     return trace
-
-
-def write_nir_data(path: str | PathLike[str], trace: Trace, dt: float) -> None:
-    """Write a run as NIR's own ``NIRGraphData``, with ``nir.write_data``.
-
-    Each layer has ``input``, ``spikes``, ``voltages`` and ``currents`` as ``[B, T, neurons]``, images flattened.
-    The order of the layers, their kinds and what the network returned are not in that format, and nir 1.0.8
-    warns that it may change: keep runs with :func:`save_trace`, and use this for readers that know no other.
-
-    Args:
-        path: the file.
-        trace: the run.
-        dt: time step in seconds.
-
-    Raises:
-        ConversionError: for names with a slash, which the format cannot hold.
-    """
-    nodes: dict[str, Any] = {}
-    for name, node in trace.nodes.items():
-        if "/" in name or not name:
-            raise ConversionError(name, "a layer of this name cannot be written to HDF5", "Rename it.")
-        found = {"input": node.input, "spk": node.spk, **node.states}
-        nodes[name] = nir.NIRNodeData(
-            {
-                _OBSERVABLES.get(key, key): nir.TimeGriddedData(_gridded(key, value), dt)
-                for key, value in found.items()
-            }
-        )
-    nir.serialization.write_data(path, nir.NIRGraphData(nodes))
-
-
-def _gridded(key: str, value: np.ndarray) -> np.ndarray:
-    """``[T, B, ...]`` as ``[B, T, neurons]``; spikes of 0 and 1 as bool."""
-    flat = np.moveaxis(np.asarray(value).reshape(*value.shape[:2], -1), 0, 1)
-    return flat.astype(bool) if key == "spk" and np.isin(flat, (0, 1)).all() else flat
-
-
-def read_nir_data(path: str | PathLike[str], dtype: Any = np.float32) -> tuple[Trace, float]:
-    """Read NIR's own ``NIRGraphData`` of a flat graph, written by any framework.
-
-    Args:
-        path: the file.
-        dtype: precision of spikes, which are stored as bits.
-
-    Returns:
-        The trace, layers in the order of their names, ``[T, B, neurons]``, without outputs; and ``dt`` in
-        seconds. An input that was not recorded is zero.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        TraceFileError: if it cannot be read; or for events, which have no steps until they are put on a grid.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r}")
-    try:
-        data = nir.serialization.read_data(str(path))
-        nodes, dts = {}, set()
-        for name, entry in data.nodes.items():
-            arrays = {}
-            for observable, grid in entry.observables.items():
-                if not isinstance(grid, nir.TimeGriddedData):
-                    _refuse(path, f"{name!r} holds events; put them on a grid with their to_time_gridded(dt)")
-                values = np.moveaxis(np.asarray(grid.data), 0, 1)
-                arrays[_ALIASES.get(observable.lower(), observable)] = (
-                    values.astype(dtype) if values.dtype == bool else values
-                )
-                dts.add(float(grid.dt))
-            spk = arrays.pop("spk")
-            given = arrays.pop("input", np.zeros_like(spk))
-            nodes[name] = NodeTrace(name, "neuron", given, spk, arrays)
-        if len(dts) != 1:
-            _refuse(path, f"its time steps are {sorted(dts)}")
-        trace = Trace(nodes, ())
-        _check(trace)
-    except (*_DAMAGE, AssertionError, RecursionError) as error:
-        if isinstance(error, TraceFileError):
-            raise
-        _refuse(path, f"it is damaged ({type(error).__name__}: {error})", error)
-    return trace, dts.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -83,9 +84,7 @@ def source(
     }
     writer = Writer(arrays)
     body = _body(writer, model, names)
-    head = _head(
-        writer, model, origin, stem, any(" nn." in line.replace("(", " ").replace("=", " ") for line in body)
-    )
+    head = _head(writer, model, origin, stem, any(re.search(r"(?<![\w.\"])nn\.", line) for line in body))
     return "\n".join([*head, *body]) + "\n", {**arrays, **writer.constants}
 
 

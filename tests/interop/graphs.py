@@ -222,7 +222,7 @@ def graphs(draw: Any, unit: float = 1.0, most: int = 5) -> Case:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     builder = Builder(draw, rng, list(rng.permutation(NAMES)), unit)
     count = draw(st.sampled_from([1, 1, 2, 3]))
-    inputs = {("input", "in2", "a")[i] if i or count > 1 else draw(st.sampled_from(["input", "0in"])): draw(st.sampled_from(INPUT_SHAPES)) for i in range(count)}
+    inputs = {("input", "in2", "0in")[i] if i or count > 1 else draw(st.sampled_from(["input", "0in"])): draw(st.sampled_from(INPUT_SHAPES)) for i in range(count)}
     builder.after.update(inputs)
     for _ in range(draw(st.integers(1, most))):
         builder.grow(2)
@@ -262,13 +262,14 @@ def readings(draw: Any) -> Reading:
     if draw(st.integers(0, 3)) == 0:
         return PRESETS[draw(st.sampled_from(sorted(PRESETS)))]
     ignorable = ("LIF.r", "IF.r", "LIF.v_reset", "CubaLIF.v_reset", "CubaLIF.w_in", "LI.v_leak", "CubaLIF.v_leak")
-    before = draw(st.booleans())
+    before, discretization = draw(st.booleans()), draw(st.sampled_from(["euler", "exact", "exact_decay"]))
+    currents = [None, "new", "old", "undecayed", *(["continuous"] if discretization == "exact" else [])]
     return Reading(
         dt=DT,
-        discretization=draw(st.sampled_from(["euler", "exact", "exact_decay"])),
+        discretization=discretization,
         reset=draw(st.sampled_from(["nir", "subtract", "none"])),
         w_in=draw(st.sampled_from(["ode", "impulse", "decayed_impulse"])),
-        membrane_current=draw(st.sampled_from([None, "new", "old", "undecayed", "continuous"])),
+        membrane_current=draw(st.sampled_from(currents)),
         threshold="before" if before else "after",
         reset_delay=not before and draw(st.booleans()),
         integrator=draw(st.sampled_from(["impulse", "ode"])),

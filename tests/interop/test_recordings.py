@@ -17,7 +17,8 @@ import pytest
 from snnax import interop
 from snnax.errors import ArgumentError, ConversionError, ShapeError, TraceFileError
 from snnax.interop import NodeTrace, Trace, reference
-from snnax.interop.recordings import from_columns, read_nir_data, write_nir_data
+from snnax.interop.nir_data import read_nir_data, write_nir_data
+from snnax.interop.recordings import from_columns
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "nir_paper" / "01_lif"
 needs_data = pytest.mark.skipif(

@@ -113,7 +113,26 @@ GRAPHS = {
         [("input", "fc"), ("fc", "lif"), ("lif", "rec"), ("rec", "lif"), ("lif", "output")],
     ),
     "images": conv_graph,
+    "two inputs": lambda: nir.NIRGraph(
+        {
+            **{name: nir.Input({"input": np.array([size])}) for name, size in (("a", 1), ("b", 2))},
+            **{name: nir.Output({"output": np.array([4])}) for name in ("first", "second")},
+            "wa": nir.Linear(array(4, 1)),
+            "wb": nir.Linear(array(4, 2)),
+            "lif": lif(4),
+        },
+        [("a", "wa"), ("b", "wb"), ("wa", "lif"), ("wb", "lif"), ("lif", "first"), ("wa", "second")],
+        type_check=False,
+    ),
+    "delay and threshold": lambda: chain(
+        nir.Linear(array(3, 3)),
+        nir.Delay(np.array([1e-4, 3e-4, 0], np.float32)),
+        nir.Threshold(np.array([0.1, 0.5, 0.3], np.float32)),
+        nir.Scale(array(3)),
+        nir.I(array(3)),
+    ),
 }
+CHAINS = ("chain", "per neuron", "leak and reset", "integrator", "recurrent", "delay and threshold")
 
 
 def built(folder, model, variables, origin="net.nir"):
@@ -158,9 +177,19 @@ def test_the_source_computes_bit_for_bit_what_the_graph_does(name, tmp_path):
         for key in mine:
             np.testing.assert_array_equal(mine[key], theirs[key])
     assert formatted(tmp_path / "net.py") == "", text
-    assert isinstance(again, snn.Sequential) == (
-        name in ("chain", "per neuron", "leak and reset", "integrator", "recurrent")
-    )
+    assert isinstance(again, snn.Sequential) == (name in CHAINS)
+
+
+@pytest.mark.parametrize("preset", ["lava", "norse", "nengo", "spyx"])
+@pytest.mark.parametrize("name", ["cycle", "recurrent", "two inputs"])
+def test_every_reading_can_be_written(name, preset, tmp_path):
+    model, variables = interop.from_nir(GRAPHS[name](), preset=preset)
+    text, again, weights = built(tmp_path, model, variables)
+    assert formatted(tmp_path / "net.py") == "", text
+    if isinstance(again, snn.Graph):
+        assert again.clone(edges=model.edges) == model and again.plan() == model.plan()
+    for a, b in zip(jax.tree.leaves(variables), jax.tree.leaves(weights), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("name", ["branches", "images", "chain"])
@@ -194,6 +223,7 @@ def test_edges_are_written_from_the_input_to_the_output(tmp_path):
 
 
 OWN = {
+    "short": lambda: snn.Sequential([nn.Dense(2), snn.Leaky(0.5, init_hidden=True)]),
     "surrogate and quantizer": lambda: snn.Sequential(
         [
             nn.Dense(3),
@@ -246,7 +276,7 @@ def test_networks_of_your_own(name, tmp_path):
         variables = {"params": variables["params"]}  # the array is then an argument alone
     text, again, weights = built(tmp_path, model, variables)
     assert (again == model) == (
-        name in ("surrogate and quantizer", "nested", "two outputs", "fixed arrays", "shared")
+        name in ("short", "surrogate and quantizer", "nested", "two outputs", "fixed arrays", "shared")
     )
     if again != model or name == "shared":
         for a, b in zip(run(model, variables, x)[0], run(again, weights, x)[0], strict=True):

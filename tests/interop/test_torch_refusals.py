@@ -93,9 +93,9 @@ NETWORKS = {
     ),
     "own fire": (lambda: OwnFire(beta=0.9, init_hidden=True), ConversionError, "'OwnFire'|overrides fire"),
     "other neuron": (
-        lambda: nn.Sequential(nn.Linear(4, 4), snn.SLSTM(4, 4, init_hidden=True)),
+        lambda: nn.Sequential(nn.Linear(4, 4), snn.SLSTM(4, 3, init_hidden=True)),
         ConversionError,
-        "'1'|SLSTM|RSynaptic",
+        "'1'|SLSTM|from_state_dict",
     ),
 }
 

@@ -18,6 +18,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 import snnax as snn
 from snnax import cli, interop, spikeplot
 from snnax.errors import ArgumentError, ShapeError
+from snnax.spikeplot.canvas import BLUE
 from snnax.spikeplot.layout import layout
 
 
@@ -115,7 +116,7 @@ def test_neurons_stand_out():
         {"nodes": [*nodes("fc"), *nodes("lif", kind="CubaLIF")], "edges": [["fc", "lif"]]}
     )
     colours = [patch.get_edgecolor() for patch in parts(ax, FancyBboxPatch)]
-    assert [same_color(c, spikeplot.graphs.BLUE) for c in colours] == [False, True]
+    assert [same_color(c, BLUE) for c in colours] == [False, True]
 
 
 def random_graph(seed):
@@ -153,6 +154,11 @@ def test_edges_over_rows_have_places_of_their_own():
     assert found.row == {"a": 0, "b": 1, "c": 2, "d": 3} and found.feedback == []
     assert dict(found.forward)["a", "d"] == ["a", ("a>d", 1), ("a>d", 2), "d"]
     assert abs(found.x["a>d", 1] - found.x["b"]) >= 0.6 + 0.5 - 1e-9
+
+
+def test_names_that_no_box_can_hold():
+    ax = drawn(spikeplot.network_graph({"nodes": nodes("n" * 200, "a\nb"), "edges": [["n" * 200, "a\nb"]]}))
+    assert set(boxes(ax)) == {"n" * 47 + "…", "a?b"}
 
 
 def test_it_draws_into_given_axes_and_shrinks_its_letters():

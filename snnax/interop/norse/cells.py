@@ -154,6 +154,8 @@ def cell_of(name: str, module: Any, shape: tuple[int, ...], gain: Resistance | N
     if gain is not None:
         values, options = gain.applied(kind, values, options)
     surrogate = _surrogate(name, module) if "v_threshold" in values else None
+    for key in learn:
+        values[key] = values[key].astype(np.float32)
     spec = NeuronSpec(
         kind, {k: tidy(v) for k, v in values.items()}, tuple(learn), {}, surrogate=surrogate, sizes=options
     )

@@ -39,7 +39,14 @@ class Parts:
 
     def resistance(self) -> Resistance | None:
         """The resistance, if there has to be one."""
-        neutral = {"r": 1.0, "w_in": 1.0, "bias": 0.0, "current": "undecayed", "apart": "", "late_reset": False}
+        neutral = {
+            "r": 1.0,
+            "w_in": 1.0,
+            "bias": 0.0,
+            "current": "undecayed",
+            "apart": "",
+            "late_reset": False,
+        }
         given = {k: v for k, v in self.gain.items() if np.any(np.asarray(v != neutral[k]))}
         return Resistance(**given) if given else None
 
@@ -52,7 +59,9 @@ def parts_of(name: str, spec: NeuronSpec, dt: float) -> Parts:
     """
     for option, plain in (("inhibition", False), ("surrogate_disable", False)):
         if spec.options.get(option, plain) != plain:
-            raise ConversionError(name, f"{option}={spec.options[option]!r}, which Norse does not have", _EXACT)
+            raise ConversionError(
+                name, f"{option}={spec.options[option]!r}, which Norse does not have", _EXACT
+            )
     if spec.quantizer is not None or np.any(spec.values.get("graded_spikes_factor", np.ones(())) != 1):
         raise ConversionError(name, "quantized states or graded spikes, which Norse does not have", _EXACT)
     if spec.kind in _NATIVE:
@@ -88,7 +97,9 @@ def _check_firing(name: str, spec: NeuronSpec) -> bool:
         raise ConversionError(name, "it fires and is never reset; Norse resets what fires", _EXACT)
     if late and options.get("reset_at", "end") != "start":
         raise ConversionError(
-            name, "its reset comes one step late and after the input, which it discards; Norse resets at once", _EXACT
+            name,
+            "its reset comes one step late and after the input, which it discards; Norse resets at once",
+            _EXACT,
         )
     return late
 
@@ -105,7 +116,9 @@ def _lif(name: str, spec: NeuronSpec) -> Parts:
 def _li(name: str, spec: NeuronSpec) -> Parts:
     del name
     inverse, r = _membrane(spec)
-    return Parts("LI", {"tau_mem_inv": inverse}, {"r": r, "bias": _wide(spec, "v_leak")}, learn=_learned(spec))
+    return Parts(
+        "LI", {"tau_mem_inv": inverse}, {"r": r, "bias": _wide(spec, "v_leak")}, learn=_learned(spec)
+    )
 
 
 def _if(name: str, spec: NeuronSpec) -> Parts:
@@ -128,7 +141,7 @@ def _cuba(name: str, spec: NeuronSpec) -> Parts:
     current = options.get("membrane_current") or ("continuous" if kind == "exact" else "new")
     if current not in ("new", "undecayed"):
         raise ConversionError(
-            name, f"membrane_current={current!r}; Norse charges the membrane with the current and the input of the step",
+            name, f"membrane_current={current!r}; Norse charges it with the current and the input of the step",
             "Use membrane_current='new' or 'undecayed'.",
         )  # fmt: skip
     if np.any(_wide(spec, "v_leak") != 0):
@@ -147,7 +160,9 @@ def _cuba(name: str, spec: NeuronSpec) -> Parts:
         gain["late_reset"] = _check_firing(name, spec)
         if options.get("reset_mechanism") == "subtract":
             raise ConversionError(
-                name, "it subtracts its threshold; Norse's LIFCell resets to v_reset", "Use LIF, or reset to v_reset."
+                name,
+                "it subtracts its threshold; Norse's LIFCell resets to v_reset",
+                "Use LIF, or reset to v_reset.",
             )
         p.update(v_th=_wide(spec, "v_threshold"), v_reset=_wide(spec, "v_reset"))
     return Parts(spec.kind, p, gain, learn=_learned(spec))
@@ -183,7 +198,9 @@ def _snntorch(name: str, spec: NeuronSpec, dt: float) -> Parts:
         if spec.kind == "Lapicque":
             remedy = "Use snnax.LIF(tau=R*C, r=R, dt=time_step), whose reset keeps it."
         raise ConversionError(
-            name, f"the reset of {spec.kind} discards the input of the next step; Norse resets at once", remedy
+            name,
+            f"the reset of {spec.kind} discards the input of the next step; Norse resets at once",
+            remedy,
         )
     p = {"v_th": _wide(spec, "threshold")}
     beta = np.clip(_wide(spec, "beta"), 0, 1)
@@ -220,7 +237,7 @@ def cell(name: str, parts: Parts, spec: NeuronSpec, dt: float, dtype: torch.dtyp
     Raises:
         ConversionError: for a surrogate that Norse does not have.
     """
-    p = {key: _tensor(value, dtype) for key, value in parts.p.items()}
+    p: dict[str, Any] = {key: _tensor(value, dtype) for key, value in parts.p.items()}
     if "v_th" in p:
         p["method"] = _method(name, spec)
     if parts.subtract or parts.kind == "LIF":

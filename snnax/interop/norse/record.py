@@ -125,7 +125,9 @@ class Record:
     def _charged(self, kind: str, current: Tensor, v: Tensor) -> Tensor:
         """The membrane before its reset."""
         p = self.module.p
-        return v + current if kind == "IF" else v + self.module.dt * p.tau_mem_inv * ((p.v_leak - v) + current)
+        return (
+            v + current if kind == "IF" else v + self.module.dt * p.tau_mem_inv * ((p.v_leak - v) + current)
+        )
 
     def _above(self, v: Tensor, like: Tensor) -> Tensor:
         """A membrane above its rest."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from snnax.errors import ArgumentError, ShapeError, SnnaxError
 from snnax.interop.norse.cells import is_cell
 from snnax.interop.norse.gain import Resistance
-from snnax.interop.norse.record import Record
 from snnax.interop.norse.reading import common_dt, graph_of_step
+from snnax.interop.norse.record import Record
 from snnax.interop.norse.tracing import NorseStep, frames, run, takes_state, takes_time, trace
 from snnax.interop.snntorch.prepare import check_mode, copy_net, isolated, unwrap
 from snnax.interop.snntorch.step_graph import StepNode
@@ -100,7 +100,8 @@ class NorseSide:
     def _name(self, node: StepNode) -> str:
         """Name of a neuron's node in the model that the network is converted to."""
         gain = self._gain(node)
-        inside = gain is not None and self._step.graph.node(gain).module.apart
+        front = None if gain is None else self._step.graph.node(gain).module
+        inside = isinstance(front, Resistance) and bool(front.apart)
         return f"{node.name}.lif" if hasattr(node.module, "recurrent_weights") and not inside else node.name
 
     def _gain(self, node: StepNode) -> str | None:

@@ -80,8 +80,10 @@ def trace(net: nn.Module, sample: Any) -> NorseStep:
     if x.ndim < (2 if stepwise else 3):
         wanted = "one step [B, ...]"
         if not stepwise:
-            wanted = "a sequence [T, B, ...], since its forward takes no state: forward(x, state=None) takes one step, as "
-            wanted += "does norse.torch.SequentialState"
+            wanted = (
+                "a sequence [T, B, ...], since its forward takes no state: forward(x, state=None) takes one "
+            )
+            wanted += "step, as does norse.torch.SequentialState"
         raise ShapeError(f"sample has shape {tuple(x.shape)}; {type(net).__name__} takes {wanted}.")
     try:
         graph = _traced(net, x, stepwise)
@@ -123,7 +125,8 @@ def check_modules(net: nn.Module) -> None:
         if is_norse(module) and not is_cell(module) and type(module) not in _GLUE:
             names = sorted(kind.__name__ for kind in KINDS)
             raise ConversionError(
-                name or type(net).__name__, f"Norse's {_norse_class(module)} has no NIR form, or is a class derived from it",
+                name or type(net).__name__,
+                f"Norse's {_norse_class(module)} has no NIR form, or is a class derived from it",
                 f"Convertible are Norse's own {', '.join(names)}, SequentialState and Lift; states that a forward of "
                 "your own hands on.",
             )  # fmt: skip

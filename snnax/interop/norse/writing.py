@@ -81,7 +81,9 @@ def to_norse(
     steps = [float(spec.sizes["dt"]) for spec in source.specs.values() if "dt" in spec.sizes]
     if len(set(steps)) > 1:
         raise ConversionError(
-            OUTPUT, f"its neurons have the time steps {sorted(set(steps))} s", "Build all neurons with the same dt."
+            OUTPUT,
+            f"its neurons have the time steps {sorted(set(steps))} s",
+            "Build all neurons with the same dt.",
         )
     return _Writer(source, dt or (steps[0] if steps else 1e-3), dtype).run().eval()
 
@@ -153,7 +155,9 @@ class _Writer:
         module = self.source.model.members()[name]
         if isinstance(module, State):
             raise ConversionError(
-                name, "it reads the state of a neuron", "Let neurons hand on what they emit only: output=False."
+                name,
+                "it reads the state of a neuron",
+                "Let neurons hand on what they emit only: output=False.",
             )
         if name in self.source.shared:
             made = next(s.module for s in self.steps if s.name == self.source.shared[name])
@@ -167,11 +171,13 @@ class _Writer:
         if w_rec is not None:
             parts = recurrent(parts, self.dt)
             weight, bias = w_rec
-            parts.gain["bias"] = self._factor(parts) * bias if np.any(bias != 0) else parts.gain.get("bias", 0.0)
+            parts.gain["bias"] = (
+                self._factor(parts) * bias if np.any(bias != 0) else parts.gain.get("bias", 0.0)
+            )
         gain = parts.resistance()
         if gain is not None:
-            self.steps.append(_Step(f"{name}.gain", gain, sources))
-            sources = [f"{name}.gain"]
+            self.steps.append(_Step(f"{name}_gain", gain, sources))
+            sources = [f"{name}_gain"]
         if w_rec is None:
             made = cell(name, parts, spec, self.dt, self.dtype)
         else:
@@ -179,7 +185,12 @@ class _Writer:
             weight = weight * (factor[:, None] if factor.ndim else factor)
             w_in, sources = self._input(name, len(weight), sources)
             made = recurrent_cell(
-                name, parts, spec, self.dt, torch.tensor(w_in, dtype=self.dtype), torch.tensor(weight, dtype=self.dtype)
+                name,
+                parts,
+                spec,
+                self.dt,
+                torch.tensor(w_in, dtype=self.dtype),
+                torch.tensor(weight, dtype=self.dtype),
             )
         self.steps.append(_Step(name, made, sources))
 
@@ -193,7 +204,9 @@ class _Writer:
         if "V" in spec.recurrent:
             return self._square(name, spec.recurrent["V"], size), zero
         if spec.recurrent:
-            return self._square(name, spec.recurrent["weight"], size), np.asarray(spec.recurrent["bias"], np.float64)
+            return self._square(name, spec.recurrent["weight"], size), np.asarray(
+                spec.recurrent["bias"], np.float64
+            )
         if name not in self.weights:
             return None
         node = self.source.nodes[self.weights[name]]
@@ -207,7 +220,9 @@ class _Writer:
     def _square(name: str, weight: Any, size: tuple[int, ...]) -> np.ndarray:
         wide = np.asarray(weight, np.float64)
         if len(size) != 1 or wide.ndim > 2:
-            raise ConversionError(name, "its recurrent weights are a convolution, or its samples no vectors", _CYCLE)
+            raise ConversionError(
+                name, "its recurrent weights are a convolution, or its samples no vectors", _CYCLE
+            )
         return wide if wide.ndim == 2 else np.diag(np.broadcast_to(wide, size))
 
     def _input(self, name: str, size: int, sources: list[str]) -> tuple[np.ndarray, list[str]]:

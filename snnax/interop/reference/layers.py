@@ -57,7 +57,11 @@ def _identity(name: str, node: Any) -> Function:
 def _linear(name: str, node: Any) -> Function:
     r""":math:`y = W x + b`; leading axes of W are axes of the sample."""
     weight = _wide(node.weight)
-    bias = _wide(node.bias) if isinstance(node, nir.Affine) else np.zeros(())
+    bias = _wide(node.bias) if isinstance(node, nir.Affine) else np.zeros(weight.shape[:-1])
+    if bias.shape != weight.shape[:-1]:
+        raise ShapeError(
+            f"{name!r} has a bias of shape {bias.shape}; its weight asks for {weight.shape[:-1]}."
+        )
 
     def apply(x: Array) -> Array:
         if x.shape[1:] != (*weight.shape[:-2], weight.shape[-1]):
@@ -78,6 +82,11 @@ def _convolution(name: str, node: Any) -> Function:
     kernel = weight.shape[2:]
     stride, dilation = _sizes(node.stride, rank), _sizes(node.dilation, rank)
     pads = _pads(name, node.padding, kernel, dilation, stride)
+    if bias.shape != weight.shape[:1] or groups < 1 or len(weight) % groups:
+        raise ShapeError(
+            f"{name!r} has a weight of shape {weight.shape}, a bias of {bias.shape} and {groups} groups: expected a "
+            "bias for each of its outputs, and as many outputs in each group."
+        )
 
     def apply(x: Array) -> Array:
         if x.ndim != rank + 2 or x.shape[1] != weight.shape[1] * groups:

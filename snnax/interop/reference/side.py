@@ -9,6 +9,7 @@ from os import PathLike
 from typing import Any
 
 import nir
+import numpy as np
 
 from snnax.errors import SnnaxError
 from snnax.interop.exporting import to_nir
@@ -89,15 +90,22 @@ class ReferenceSide:
 
     def spec(self, name: str) -> NeuronSpec | None:
         """Parameters of one layer, if they are known in the units of the recording."""
-        if self.imported is None:
-            return None
+        spec = None if self.imported is None else self.imported.specs.get(name)
         given = {ours: theirs for theirs, ours in self.simulation.names.items()}.get(name)
-        if not self.natural or given not in self._translated():
-            return self.imported.specs.get(name)
-        if given in self.simulation.pairs:
+        if spec is None or given is None:
             return None
         run = self.simulation
-        return spec_of_native(name, run.flat.nodes[given], run.reading, run.dt)
+        node: Any = run.flat.nodes[given]
+        if given in self._translated():
+            if not self.natural:
+                return spec
+            spec = None if given in run.pairs else spec_of_native(name, node, run.reading, run.dt)
+        if spec is None or spec.kind not in NATIVE or metadata.read_spec(node, given) is not None:
+            return spec
+        values = nir_values(given, node, run.reading)
+        if spec.kind in ("IF", "I") and run.reading.integrator == "impulse":
+            values["r"] = values["r"] / run.dt
+        return spec.with_values(**values)
 
     def _translated(self) -> list[str]:
         """NIR's neurons that the model holds as one of snnTorch's."""
@@ -113,18 +121,21 @@ class ReferenceSide:
         ]
 
     def _units(self) -> dict[str, tuple[Array, Array]]:
-        """Factors of the input and of the current of those neurons: what 1 adds to the membrane in a step."""
-        run = self.simulation
+        """Factors of the input and of the current of those neurons, which count what 1 adds to the membrane.
+
+        That of the input is the number that the model scales it by; the membrane is computed without it.
+        """
+        run, imported = self.simulation, self.imported
         found: dict[str, tuple[Array, Array]] = {}
+        if imported is None:
+            return found
         for name in self._translated():
+            ours = run.names[name]
+            scale: Any = imported.nodes.get(imported.gains.get(ours, ""))
+            gain = np.ones(()) if scale is None else np.asarray(scale.scale, np.float64)
             values = nir_values(name, run.flat.nodes[name], run.reading)
-            gain = unit = values["r"]
-            for tau in ("tau", "tau_mem"):
-                if tau in values:
-                    gain = unit = added(values["r"], values[tau], run.dt, run.reading.discretization, "ode")
-            if "tau_syn" in values:
-                gain = unit * added(
-                    values["w_in"], values["tau_syn"], run.dt, run.reading.discretization, run.reading.w_in
-                )
-            found[run.names[name]] = (gain, unit)
+            unit = gain
+            if "tau_mem" in values:
+                unit = added(values["r"], values["tau_mem"], run.dt, run.reading.discretization, "ode")
+            found[ours] = (gain, unit)
         return found

@@ -11,7 +11,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from snnax.errors import ArgumentError, ConversionError, RepairWarning, ShapeError
+from snnax.errors import ArgumentError, ConversionError, RepairWarning, ShapeError, SnnaxError
 from snnax.interop import conventions
 from snnax.interop.files import read_nir
 from snnax.interop.graph import FlatGraph, check, flatten, loops
@@ -22,10 +22,12 @@ from snnax.interop.reference.described import described
 from snnax.interop.reference.equations import Array
 from snnax.interop.reference.layers import Delay, Function, layer
 from snnax.interop.reference.neurons import NIR_NEURONS, NIRNeuron, Unit, nir_choices, nir_values
+from snnax.interop.reference.recorder import Recorder
 from snnax.interop.reference.walk import walk
-from snnax.interop.trace import NodeTrace, Trace
+from snnax.interop.trace import Trace
 
 Forced = Mapping[str, Array]
+_UNFIT = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
 
 
 def simulate(
@@ -114,6 +116,10 @@ class Simulation:
         self.flat: FlatGraph = flatten(given)
         check(self.flat)
         self.dt = float(reading.dt or self.flat.content.get("dt", conventions.DT))
+        if not self.dt > 0:
+            raise ConversionError(
+                "graph", f"its dt is {self.dt!r}", "Pass the time step in seconds, as dt=1e-4."
+            )
         self.pairs = loops(self.flat) if pairs is None else dict(pairs)
         self.walk = walk(self.flat)
         own = {name: name.removesuffix(".lif") for name in self.pairs} if names is None else names
@@ -147,7 +153,7 @@ class Simulation:
                 elif self._is_state(name):
                     values[name] = self._state(name, units)
                 else:
-                    values[name] = layers[name](current)
+                    values[name] = _applied(name, layers[name], current)
             outputs.append(self._results(values, late, units))
             late = {name: values[name] for name in self.walk.late}
         return Trace(recorder.traces(units), tuple(np.stack(column) for column in zip(*outputs, strict=True)))
@@ -157,15 +163,27 @@ class Simulation:
         units: dict[str, Unit] = {}
         layers: dict[str, Function] = {}
         for name, node in self.flat.nodes.items():
-            unit: Unit | None = described(name, node, self.dt)
-            if unit is None and isinstance(node, NIR_NEURONS):
-                values = nir_values(name, node, self.reading)
-                unit = NIRNeuron(name, type(node).__name__, values, nir_choices(self.reading, self.dt))
-            if unit is not None:
-                units[name] = unit
-            elif not self._is_state(name):
-                layers[name] = layer(name, node, self.reading, self.dt)
+            try:
+                if (unit := self._unit(name, node)) is not None:
+                    units[name] = unit
+                elif not self._is_state(name):
+                    layers[name] = layer(name, node, self.reading, self.dt)
+            except _UNFIT as error:
+                if isinstance(error, SnnaxError):
+                    raise
+                raise ConversionError(
+                    name,
+                    f"its parameters do not make a {type(node).__name__} ({error})",
+                    "Correct the graph.",
+                ) from error
         return units, layers
+
+    def _unit(self, name: str, node: nir.NIRNode) -> Unit | None:
+        known = described(name, node, self.dt)
+        if known is not None or not isinstance(node, NIR_NEURONS):
+            return known
+        values = nir_values(name, node, self.reading)
+        return NIRNeuron(name, type(node).__name__, values, nir_choices(self.reading, self.dt))
 
     def _inputs(self, x: Any) -> dict[str, Array]:
         """``x`` by the names of the Inputs, checked, and late by the reading's delay."""
@@ -218,7 +236,7 @@ class Simulation:
         for name in self.walk.order:
             current = self._sum(name, values, {})
             silent = name in units or self._is_state(name) or isinstance(layers[name], Delay)
-            values[name] = np.zeros_like(current) if silent else layers[name](current)
+            values[name] = np.zeros_like(current) if silent else _applied(name, layers[name], current)
         return {name: values[name] for name in wanted}
 
     def _sum(self, name: str, values: Mapping[str, Array], late: Mapping[str, Array]) -> Array:
@@ -280,36 +298,17 @@ class Simulation:
         return [emitted, *unit.states.values()] if unit is not None and unit.output else [emitted]
 
 
+def _applied(name: str, function: Function, x: Array) -> Array:
+    """What a layer makes of ``x``; whatever stops it is a matter of shapes."""
+    try:
+        return function(x)
+    except _UNFIT as error:
+        if isinstance(error, SnnaxError):
+            raise
+        raise ShapeError(f"{name!r} cannot take samples of shape {x.shape[1:]} ({error}).") from error
+
+
 def _port(name: str, units: Mapping[str, Unit], state: str) -> Array:
     if name not in units or state not in units[name].states:
         raise ConversionError(name, f"it has no state {state!r}", "Read a state of a neuron, as 'mem'.")
     return units[name].states[state]
-
-
-class Recorder:
-    """The traces of a run, in arrays of their final size.
-
-    Args:
-        steps: T.
-        names: the trace's name of each node with a neuron's state, in the order in which they compute.
-    """
-
-    def __init__(self, steps: int, names: dict[str, str]) -> None:
-        self.steps, self.names = steps, names
-        self.rows: dict[str, dict[str, Array]] = {name: {} for name in names}
-
-    def write(self, t: int, name: str, current: Array, emitted: Array, unit: Unit) -> None:
-        """One step of one layer."""
-        for what, value in {"input": current, "spk": emitted, **unit.states}.items():
-            if what not in self.rows[name]:
-                self.rows[name][what] = np.zeros((self.steps, *value.shape))
-            self.rows[name][what][t] = value
-
-    def traces(self, units: Mapping[str, Unit]) -> dict[str, NodeTrace]:
-        """By the trace's names."""
-        found = {}
-        for name, ours in self.names.items():
-            rows = self.rows[name]
-            states = {key: rows[key] for key in units[name].states}
-            found[ours] = NodeTrace(ours, units[name].kind, rows["input"], rows["spk"], states)
-        return found
