@@ -213,3 +213,11 @@ def test_presets_reproduce_what_each_framework_recorded(name):
     assert np.array_equal(np.asarray(neuron["spk"]).ravel(), rows[:, 2] > 0)
     if scale is not None:
         assert np.abs(np.asarray(neuron["mem"]).ravel() - rows[:, 1] * scale).max() < near
+
+
+def test_snntorch_says_what_it_cannot_hold():
+    pytest.importorskip("snntorch")
+    with pytest.raises(ConversionError, match="NIR's LIF"):
+        interop.to_snntorch(*interop.from_nir(graph("LIF"), 1e-4))
+    with pytest.raises(ConversionError, match="several inputs"):
+        interop.to_snntorch(*interop.from_nir(several(), 1e-4))

@@ -77,40 +77,48 @@ def _same(pair, net, x):
     relative = 3e-5 if x.dtype == np.float32 else 1e-12
     for ours, theirs in zip(a.nodes.values(), b.nodes.values(), strict=True):
         if theirs.kind not in ("LICell", "LIBoxCell"):
-            np.testing.assert_array_equal(ours.spk, theirs.spk)
-            assert 0.05 < ours.spk.mean() < 0.9
+            np.testing.assert_array_equal(ours.spk, theirs.spk, err_msg=ours.name)
+            assert 0.05 < ours.spk.mean() < 0.9, ours.name
         pairs = [(values, theirs.states[state]) for state, values in ours.states.items()]
         for left, right in [*pairs, (ours.input, theirs.input)]:
-            np.testing.assert_allclose(right, left, rtol=0, atol=relative * max(1.0, np.abs(left).max()))
+            np.testing.assert_allclose(
+                right, left, rtol=0, atol=relative * max(1.0, np.abs(left).max()), err_msg=ours.name
+            )
     for left, right in zip(a.outputs, b.outputs, strict=True):
         np.testing.assert_allclose(right, left, rtol=0, atol=relative * max(1.0, np.abs(left).max()))
 
 
-@pytest.mark.parametrize("name", EXACT)
-def test_neuron_becomes_a_cell_with_equal_spikes(name):
-    neuron, cell = EXACT[name]
-    model, variables = _model(neuron)
+def _zoo():
+    """One of each neuron, side by side."""
+    names = {name.replace(" ", "_"): neuron for name, (neuron, _) in EXACT.items()}
+    edges = [("input", "fc"), *(("fc", name) for name in names), *((name, "output") for name in names)]
+    model = snn.Graph({"fc": fnn.Dense(N), **names}, edges, outputs=[(name, "out") for name in names])
+    variables = jax.tree.map(np.asarray, dict(model.init(jax.random.key(0), X[0])))
+    variables.pop("hidden")
+    variables["params"]["fc"]["kernel"] = variables["params"]["fc"]["kernel"] * 3
+    for name in ("RLeaky", "RSynaptic"):
+        variables["params"][name]["recurrent"]["bias"] = np.full(N, 0.2, np.float32)
+    return model, variables
+
+
+def test_every_neuron_becomes_a_cell_with_equal_spikes():
+    model, variables = _zoo()
     net = interop.to_norse(model, variables, X[0])
-    assert [type(m).__name__ for m in net if not isinstance(m, Resistance)] == ["Linear", cell]
-    assert net[-1].dt == DT and not net.training
+    for name, (_, cell) in EXACT.items():
+        made = net.get_submodule(name.replace(" ", "_"))
+        assert (type(made).__name__, made.dt, made.training) == (cell, DT, False)
     _same((model, variables), net, X)
     _same(
         (model, variables),
         interop.to_norse(model, variables, X[0], dtype=torch.float64),
         X.astype(np.float64),
     )
-
-
-@pytest.mark.parametrize("name", ["Leaky delay", "Leaky 1", "RSynaptic", "LIF leak", "CubaLIF", "CubaLI"])
-def test_network_is_read_back_as_the_neuron(name):
-    neuron, _ = EXACT[name]
-    net = interop.to_norse(*_model(neuron), X[0])
     again = interop.from_norse(net, X[0])
-    kinds = {"Leaky": "IF" if " 1" in name else "LIF"}
-    own = type(neuron).__name__
-    found = list(again[0].members().values())[-1]
-    assert type(found).__name__ == kinds.get(own, own)
-    assert getattr(found, "reset_delay", False) == ("delay" in name)
+    for name, (neuron, _) in EXACT.items():
+        kinds = {"Leaky": "IF" if " 1" in name else "LIF", "Synaptic": "CubaLIF"}
+        own, found = type(neuron).__name__, again[0].members()[name.replace(" ", "_")]
+        assert type(found).__name__ == kinds.get(own, own)
+        assert getattr(found, "reset_delay", False) == ("delay" in name or "late" in name)
     _same(again, net, X)
 
 

@@ -186,6 +186,7 @@ def test_neurons_compute_the_equations_under_every_choice(kind):
 
 def test_a_membrane_at_the_threshold_does_not_fire():
     nodes = (lif(1, 0.0, tau=2e-4, r=1.0, v_threshold=0.5), nir.IF(r=full(1, 0.5), v_threshold=full(1, 0.5)))
+    nodes[0].tau = np.array([2e-4])  # in float32, dt / tau would not be a half
     for node in (*nodes, nir.Threshold(full(1, 1.0))):
         for x, fires in ((1.0, 0.0), (np.nextafter(1.0, 2), 1.0)):
             assert output(node, np.full((1, 1, 1), x)).item() == fires

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from snnax.errors import ConversionError
-from snnax.interop.nodes.spec import OPTIONS, SEQUENCES, SIZES, STATES, VALUES, NeuronSpec
+from snnax.interop.nodes.spec import NATIVE, OPTIONS, SEQUENCES, SIZES, STATES, VALUES, NeuronSpec
 from snnax.interop.snntorch import cells
 from snnax.interop.snntorch.cells import array
 
@@ -138,6 +138,11 @@ def neuron_from_spec(name: str, spec: NeuronSpec, *, init_hidden: bool = True) -
     Raises:
         ConversionError: for what snnTorch 1.0.0 cannot hold.
     """
+    if spec.kind in NATIVE:
+        raise ConversionError(
+            name, f"snnTorch has no neuron that computes NIR's {spec.kind} with these parameters and options",
+            "A LIF with v_leak = v_reset = 0, read by the defaults, is a Leaky.",
+        )  # fmt: skip
     kind = getattr(snntorch, spec.kind)
     accepted = set(inspect.signature(kind.__init__).parameters)
     if spec.kind == "DeltaLeaky":

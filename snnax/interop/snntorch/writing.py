@@ -75,6 +75,11 @@ def _parts(source: Import) -> dict[str, nn.Module | State]:
     """A torch layer, or a marker that reads a state, for each node of the imported model."""
     parts: dict[str, nn.Module | State] = {}
     for name, module in source.model.members().items():
+        if name in source.entry.nodes:
+            raise ConversionError(
+                name, f"a {type(module).__name__}: the graph has several inputs, or inputs that come late",
+                "Join the inputs into one tensor in front of the network.",
+            )  # fmt: skip
         if isinstance(module, State):
             parts[name] = module
         elif name in source.specs:
