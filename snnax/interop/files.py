@@ -80,7 +80,9 @@ def read_nir(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> nir.NI
     content, digest = _Content(path, max(max_bytes, path.stat().st_size)).read()
     if digest is not None and digest != _digest(content):
         warnings.warn(
-            RepairWarning(f"{path}: it has changed since snnax wrote it; by hand, or by damage that nothing else shows."),
+            RepairWarning(
+                f"{path}: it has changed since snnax wrote it; by hand, or by damage that nothing else shows."
+            ),
             stacklevel=2,
         )
     node = _restore(content, str(path), "")
@@ -122,25 +124,33 @@ class _Content:
         if depth > 2 * DEPTH + 4:
             raise NIRFileError(f"{self.path}: '{group.name[:60]}...' is nested more than {DEPTH} deep.")
         if address in self.seen:
-            raise NIRFileError(f"{self.path}: {group.name!r} is in the file twice or holds itself; copy it instead.")
+            raise NIRFileError(
+                f"{self.path}: {group.name!r} is in the file twice or holds itself; copy it instead."
+            )
         self.seen.add(address)
         found: dict[str, Any] = {}
         for key in group:
             name = _text(key)
             entry = self._entry(group, name, group.name)
             try:
-                found[name] = self._group(entry, depth + 1) if isinstance(entry, h5py.Group) else self._value(entry)
+                found[name] = (
+                    self._group(entry, depth + 1) if isinstance(entry, h5py.Group) else self._value(entry)
+                )
             except NIRFileError:
                 raise
             except _DAMAGE as error:
-                raise NIRFileError(f"{self.path}: {group.name}/{name} cannot be read ({_say(error)}).") from error
+                raise NIRFileError(
+                    f"{self.path}: {group.name}/{name} cannot be read ({_say(error)})."
+                ) from error
         return found
 
     def _entry(self, group: h5py.Group, name: str, where: str) -> Any:
         if name not in group and group.get(name, getlink=True) is None:
             raise NIRFileError(f"{self.path}: it has no {name!r}, so it is no NIR file.")
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise NIRFileError(f"{self.path}: {where}/{name} is a link to elsewhere; a NIR file holds all of its nodes.")
+            raise NIRFileError(
+                f"{self.path}: {where}/{name} is a link to elsewhere; a NIR file holds all of its nodes."
+            )
         entry = group[name]
         if not isinstance(entry, h5py.Group | h5py.Dataset):
             raise NIRFileError(f"{self.path}: {where}/{name} is neither a node nor a number.")
@@ -151,7 +161,9 @@ class _Content:
         if text is None and entry.dtype.kind not in "fiubcS":
             raise NIRFileError(f"{self.path}: {entry.name} holds {entry.dtype}; expected numbers or text.")
         if entry.is_virtual or entry.external:
-            raise NIRFileError(f"{self.path}: {entry.name} is kept in another file; a NIR file holds all of its nodes.")
+            raise NIRFileError(
+                f"{self.path}: {entry.name} is kept in another file; a NIR file holds all of its nodes."
+            )
         if entry.size is None:
             raise NIRFileError(f"{self.path}: {entry.name} is empty.")
         stored = entry.id.get_storage_size()
@@ -174,7 +186,9 @@ class _Content:
         """HDF5 fills what is missing with zeros, and what is too short with whatever is in memory."""
         grid = [range(0, n, size) for n, size in zip(entry.shape, entry.chunks, strict=True)]
         found: list[tuple[int, ...]] = []
-        entry.id.chunk_iter(lambda chunk: found.append(chunk.chunk_offset) if chunk.filter_mask == 0 else None)
+        entry.id.chunk_iter(
+            lambda chunk: found.append(chunk.chunk_offset) if chunk.filter_mask == 0 else None
+        )
         if prod(map(len, grid)) != len(found) or set(found) != set(product(*grid)):
             raise NIRFileError(f"{self.path}: parts of {entry.name} are missing.")
         pipeline = entry.id.get_create_plist()

@@ -229,7 +229,9 @@ class Import:
             self._add(name, given, shape)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             node = self.flat.nodes[given]
-            if isinstance(error, SnnaxError) or not (isinstance(node, Extension) or metadata.read(node, name)):
+            if isinstance(error, SnnaxError) or not (
+                isinstance(node, Extension) or metadata.read(node, name)
+            ):
                 raise
             raise NIRFileError(
                 f"node {given!r}: its snnax metadata is damaged ({type(error).__name__}: {error})."
@@ -302,7 +304,9 @@ class Import:
             try:
                 pairs = [(str(n), str(p)) for n, p in listed]
             except (TypeError, ValueError) as error:
-                raise NIRFileError(f"the graph's metadata has outputs {listed!r}; expected pairs of names.") from error
+                raise NIRFileError(
+                    f"the graph's metadata has outputs {listed!r}; expected pairs of names."
+                ) from error
             if unknown := [n for n, _ in pairs if n not in self.modules]:
                 raise NIRFileError(f"the graph's metadata returns {unknown}, which are no nodes of it.")
             return pairs, []

@@ -33,7 +33,9 @@ def check_node(name: str, node: nir.NIRNode) -> None:
     """
     for what, value in parameters(node):
         if value.dtype.kind not in "fiu":
-            raise NIRFileError(f"node {name!r}: {what} holds {value.dtype}; every parameter must be real numbers.")
+            raise NIRFileError(
+                f"node {name!r}: {what} holds {value.dtype}; every parameter must be real numbers."
+            )
         if not np.isfinite(value).all():
             worst = "NaN" if np.isnan(value).any() else "infinity"
             raise NIRFileError(f"node {name!r}: {what} holds {worst}; every parameter must be finite.")
@@ -63,7 +65,9 @@ def parameters(node: nir.NIRNode) -> Iterable[tuple[str, np.ndarray]]:
     """The arrays of a node by name."""
     given = node.arrays if isinstance(node, Extension) else vars(node)
     for what, value in given.items():
-        if what in ("metadata", "input_type", "output_type", "input_shape") or (what == "padding" and _is_text(value)):
+        if what in ("metadata", "input_type", "output_type", "input_shape") or (
+            what == "padding" and _is_text(value)
+        ):
             continue
         yield what, np.asarray(value)
 
@@ -106,7 +110,9 @@ def _check_metadata(name: str, node: nir.NIRNode) -> None:
     spec = metadata.read_spec(node, name)
     if spec is None or spec.kind not in VALUES:
         return
-    if spec.kind in NATIVE and (type(node).__name__ != spec.kind or set(NATIVE[spec.kind]) - set(spec.values)):
+    if spec.kind in NATIVE and (
+        type(node).__name__ != spec.kind or set(NATIVE[spec.kind]) - set(spec.values)
+    ):
         raise NIRFileError(
             f"node {name!r}: its snnax metadata is of a {spec.kind} with {sorted(spec.values)}. Remove the key 'snnax' "
             "from its metadata to read the node by NIR's own semantics."

@@ -86,7 +86,9 @@ class Builder:
             self.put(self.nest(shape, depth), sources, shape, shape)
         elif kind == "Loop":
             name = self.put(self.make(self.draw(st.sampled_from(NEURONS)), shape)[0], sources, shape, shape)
-            back = self.put(nir.Scale(self.numbers(shape, -0.8, 0.8).astype(np.float32)), [name], shape, shape)
+            back = self.put(
+                nir.Scale(self.numbers(shape, -0.8, 0.8).astype(np.float32)), [name], shape, shape
+            )
             self.edges.append((back, name))
         elif kind == "Recurrent":
             name = self.put(self.make(self.draw(st.sampled_from(NEURONS)), shape)[0], sources, shape, shape)
@@ -142,9 +144,11 @@ class Builder:
         if kind in ("Affine", "Linear"):
             size = self.draw(st.integers(1, 4))
             weight = self.numbers((size, *shape), -1, 1)
-            return (nir.Affine(weight, self.numbers((size,), -0.5, 0.5)) if kind == "Affine" else nir.Linear(weight)), (
-                size,
-            )
+            return (
+                nir.Affine(weight, self.numbers((size,), -0.5, 0.5))
+                if kind == "Affine"
+                else nir.Linear(weight)
+            ), (size,)
         if kind == "Flatten":
             start, end = self.draw(st.sampled_from([(0, -1), (1, -1), (0, len(shape) - 1), (0, 0)]))
             stop = end % len(shape) + 1
@@ -222,7 +226,12 @@ def graphs(draw: Any, unit: float = 1.0, most: int = 5) -> Case:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     builder = Builder(draw, rng, list(rng.permutation(NAMES)), unit)
     count = draw(st.sampled_from([1, 1, 2, 3]))
-    inputs = {("input", "in2", "0in")[i] if i or count > 1 else draw(st.sampled_from(["input", "0in"])): draw(st.sampled_from(INPUT_SHAPES)) for i in range(count)}
+    inputs = {
+        ("input", "in2", "0in")[i] if i or count > 1 else draw(st.sampled_from(["input", "0in"])): draw(
+            st.sampled_from(INPUT_SHAPES)
+        )
+        for i in range(count)
+    }
     builder.after.update(inputs)
     for _ in range(draw(st.integers(1, most))):
         builder.grow(2)
@@ -261,7 +270,15 @@ def readings(draw: Any) -> Reading:
     """Any reading, or one of a framework."""
     if draw(st.integers(0, 3)) == 0:
         return PRESETS[draw(st.sampled_from(sorted(PRESETS)))]
-    ignorable = ("LIF.r", "IF.r", "LIF.v_reset", "CubaLIF.v_reset", "CubaLIF.w_in", "LI.v_leak", "CubaLIF.v_leak")
+    ignorable = (
+        "LIF.r",
+        "IF.r",
+        "LIF.v_reset",
+        "CubaLIF.v_reset",
+        "CubaLIF.w_in",
+        "LI.v_leak",
+        "CubaLIF.v_leak",
+    )
     before, discretization = draw(st.booleans()), draw(st.sampled_from(["euler", "exact", "exact_decay"]))
     currents = [None, "new", "old", "undecayed", *(["continuous"] if discretization == "exact" else [])]
     return Reading(

@@ -88,7 +88,8 @@ def _content(graph, prefix=""):
 
 def _plain(values):
     return {
-        k: _plain(v) if isinstance(v, dict) else (str(np.asarray(v).dtype), np.asarray(v).tolist()) for k, v in values.items()
+        k: _plain(v) if isinstance(v, dict) else (str(np.asarray(v).dtype), np.asarray(v).tolist())
+        for k, v in values.items()
     }
 
 
@@ -351,7 +352,20 @@ def test_cut_and_overwritten_files_are_errors(which, files, tmp_path):
     raw, rng = files[which].read_bytes(), np.random.default_rng(CUTS)
     path = tmp_path / "damaged.nir"
     valid = _content(interop.read_nir(files[which]))
-    for cut in [0, 1, 7, 8, 9, 95, 96, 97, len(raw) // 2, len(raw) - 4096, len(raw) - 1, *rng.integers(len(raw), size=CUTS)]:
+    for cut in [
+        0,
+        1,
+        7,
+        8,
+        9,
+        95,
+        96,
+        97,
+        len(raw) // 2,
+        len(raw) - 4096,
+        len(raw) - 1,
+        *rng.integers(len(raw), size=CUTS),
+    ]:
         path.write_bytes(raw[:cut])
         with pytest.raises(NIRFileError, match=r"damaged\.nir"):
             interop.read_nir(path)
@@ -385,7 +399,11 @@ def test_whole_numbers_are_numbers(files, tmp_path):
 def test_graphs_nested_too_deep(depth, tmp_path):
     graph = _small()
     for _ in range(depth):
-        nodes = {"in": nir.Input({"input": np.array([4])}), "g": graph, "out": nir.Output({"output": np.array([3])})}
+        nodes = {
+            "in": nir.Input({"input": np.array([4])}),
+            "g": graph,
+            "out": nir.Output({"output": np.array([3])}),
+        }
         graph = nir.NIRGraph(nodes, [("in", "g"), ("g", "out")], type_check=False)
     with pytest.raises(NIRFileError, match="32"):
         interop.from_nir(graph)
