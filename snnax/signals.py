@@ -168,7 +168,9 @@ class Slice(nn.Module):
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"Slice({self.begin!r}, {self.shape!r}); expected whole numbers.") from error
         if begin < 0 or not shape or min(shape) < 1:
-            raise ArgumentError(f"Slice({begin}, {shape}); expected begin >= 0 and sizes >= 1, as Slice(0, (3,)).")
+            raise ArgumentError(
+                f"Slice({begin}, {shape}); expected begin >= 0 and sizes >= 1, as Slice(0, (3,))."
+            )
         self.begin, self.shape = begin, shape
         super().__post_init__()
 
@@ -178,7 +180,9 @@ class Slice(nn.Module):
         x = jnp.asarray(x)
         end = self.begin + math.prod(self.shape)
         if x.ndim != 2 or x.shape[1] < end:
-            raise ShapeError(f"Slice({self.begin}, {self.shape}) got shape {x.shape}; expected [B, N] with N >= {end}.")
+            raise ShapeError(
+                f"Slice({self.begin}, {self.shape}) got shape {x.shape}; expected [B, N] with N >= {end}."
+            )
         return jnp.moveaxis(x[:, self.begin : end].reshape(x.shape[0], *self.shape), 1, -1)
 
 

@@ -85,8 +85,8 @@ def valid_split(ds_train: Any, ds_val: Any = None, split: float = 0.1, seed: int
         >>> len(train), len(val), sorted({*train.tolist(), *val.tolist()}) == list(range(10))
         (7, 3, True)
 
-    Compared with snnTorch: the same samples in the same order. There both datasets that are passed change themselves, and
-    finding the validation samples takes time that grows with the square of N.
+    Compared with snnTorch: the same samples in the same order. There both datasets that are passed change
+    themselves, and finding the validation samples takes time that grows with the square of N.
     """
     count = _length(ds_train)
     if isinstance(split, bool) or not 0 <= split < 1:

@@ -56,7 +56,11 @@ def test_slice_reads_channels_first():
         (lambda: snn.Threshold([1.0, 2.0]).apply({}, X[0]), ShapeError, "threshold has shape"),
         (lambda: snn.Delay([1, 2]).apply({}, X[0], mutable=["hidden"]), ShapeError, "steps has shape"),
         (lambda: snn.Delay(1).apply({}, X[0]), StateError, "mutable"),
-        (lambda: snn.unroll(snn.Delay(1), {"hidden": {"past": jnp.zeros((5, 1, 3))}}, X), StateError, "batch"),
+        (
+            lambda: snn.unroll(snn.Delay(1), {"hidden": {"past": jnp.zeros((5, 1, 3))}}, X),
+            StateError,
+            "batch",
+        ),
     ],
 )
 def test_refusals(build, error, words):

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from snnax.interop.files import write_nir as write_nir
     from snnax.interop.importing import from_nir as from_nir
     from snnax.interop.inputs import join_inputs as join_inputs
+    from snnax.interop.norse import from_norse as from_norse
+    from snnax.interop.norse import to_norse as to_norse
     from snnax.interop.portable import losses as losses
     from snnax.interop.readings import PRESETS as PRESETS
     from snnax.interop.readings import Reading as Reading
     from snnax.interop.recordings import RecordedSide as RecordedSide
     from snnax.interop.recordings import load_trace as load_trace
     from snnax.interop.recordings import save_trace as save_trace
-    from snnax.interop.norse import from_norse as from_norse
-    from snnax.interop.norse import to_norse as to_norse
     from snnax.interop.snntorch import from_snntorch as from_snntorch
     from snnax.interop.snntorch import to_snntorch as to_snntorch
     from snnax.interop.source import write_source as write_source

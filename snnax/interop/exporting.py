@@ -15,20 +15,20 @@ import numpy as np
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop import conventions
+from snnax.interop.assembling import finish, node_name, sample_shape
 from snnax.interop.graph import free
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.flax_neurons import is_neuron, spec_from_module
 from snnax.interop.nodes.neurons import node_from_spec
-from snnax.interop.nodes.norm import fold
 from snnax.interop.nodes.recurrent import split
 from snnax.interop.nodes.registry import Site, Variables, write
 from snnax.interop.nodes.spec import SIZES
 from snnax.interop.portable import portable
 from snnax.layers import Flatten, Reshape, State
 from snnax.network.containers import Container, Graph
-from snnax.network.schedule import branch, owners
+from snnax.network.schedule import branch, instances, owners
 from snnax.network.topology import INPUT, OUTPUT
+from snnax.neurons import NIRNeuron
 from snnax.signals import Slice
 
 Shape = tuple[int, ...]
@@ -38,7 +38,7 @@ def to_nir(
     model: nn.Module,
     variables: Mapping[str, Any],
     sample: Any = None,
-    dt: float = conventions.DT,
+    dt: float | None = None,
     *,
     batchnorm: Literal["keep", "fold"] = "keep",
     dropout: Literal["keep", "drop"] = "drop",
@@ -54,7 +54,7 @@ def to_nir(
         variables: its variables.
         sample: one step's input ``[B, ...]`` as the model takes it, for the shapes; not needed for a model
             that knows its ``input_shape``, as imported ones do.
-        dt: time step in seconds.
+        dt: time step in seconds; ``None``: that of the model's own NIR neurons, if it has any, else 1e-4.
         batchnorm: ``"fold"`` moves batch normalisation into the weights before it (exact up to rounding).
         dropout: ``"drop"`` leaves it out, which changes nothing outside training.
         profile: ``"portable"`` writes what Norse 1.1.0 and snnTorch 1.0.0 read with the same spikes, without our
@@ -83,6 +83,7 @@ def to_nir(
             f"to_nir got a {type(model).__name__}. Write the network as snnax.Sequential or snnax.Graph: a module's "
             "own __call__ cannot be read as a graph."
         )
+    dt = _own_step(model) if dt is None else dt
     if not dt > 0:
         raise ArgumentError(f"dt={dt!r}; expected seconds greater than 0.")
     exporter = _Exporter(float(dt))
@@ -95,13 +96,14 @@ def to_nir(
         raise ShapeError(f"a sample of shape {frame.shape} does not go through the model: {error}") from error
     if profile not in ("snnax", "portable"):
         raise ArgumentError(f"profile={profile!r}; expected 'snnax' or 'portable'.")
-    graph = _finish(exporter, model, frame, ends, batchnorm, dropout)
+    graph = finish(exporter, model, frame, ends, batchnorm, dropout)
     return portable(graph) if profile == "portable" else graph
 
 
-def node_name(path: str) -> str:
-    """``layers_3`` -> ``3``, the key that torch's ``Sequential`` uses; other names stay."""
-    return path.removeprefix("layers_") if path.removeprefix("layers_").isdigit() else path
+def _own_step(model: Container) -> float:
+    """The time step that all NIR neurons of a model have, or the default."""
+    steps = {float(part.dt) for part in instances(model) if isinstance(part, NIRNeuron)}
+    return steps.pop() if len(steps) == 1 else conventions.DT
 
 
 def _frame(model: Container, sample: Any) -> jax.ShapeDtypeStruct:
@@ -182,7 +184,7 @@ class _Exporter:
                 continue
             shared = None if owner[name] == name else prefix + node_name(owner[name])
             out = self.leaf(path, module, own, feeds, shape, shared)
-            known[name], self.shapes[path] = [(path, out)], _sample(out)
+            known[name], self.shapes[path] = [(path, out)], sample_shape(out)
         return [pair for source, _ in plan.sources[OUTPUT] for pair in known[source]]
 
     def leaf(
@@ -190,7 +192,7 @@ class _Exporter:
     ) -> Any:
         """Write one layer and the edges into it; returns the shape that leaves it."""
         out = self._shape_out(path, module, variables, shape)
-        site = Site(path, _sample(shape), _sample(out), self.dt)
+        site = Site(path, sample_shape(shape), sample_shape(out), self.dt)
         order = {self.permuted.get(source) for source, _ in feeds}
         if len(order) > 1:
             raise ConversionError(
@@ -289,111 +291,5 @@ class _Exporter:
         )
 
 
-def _sample(shape: Any) -> Shape:
-    return conventions.shape_first(tuple(shape.shape[1:]))
-
-
 def _sample_last(shape: Any) -> Shape:
     return tuple(shape.shape[1:])
-
-
-def _finish(
-    exporter: _Exporter,
-    model: Container,
-    frame: Any,
-    ends: list[tuple[str, Any]],
-    batchnorm: str,
-    dropout: str,
-) -> nir.NIRGraph:
-    if any(name in exporter.permuted for name, _ in ends):
-        raise ConversionError(
-            ends[0][0], "its output is in H, W, C order", "Use snnax.Flatten(channels_first=True)."
-        )
-    exits = exporter.exits
-    edges = [(exits.get(s, s), t) for s, t in _ordered(exporter, model)]
-    nodes, last = exporter.nodes, _results(exporter, model, ends)
-    edges += [(exits.get(s, s), name) for name, (_, sources) in last.items() for s in sources]
-    if any(s == INPUT for s, _ in edges):
-        nodes = {INPUT: nir.Input(input_type={"input": np.array(_sample(frame))}), **nodes}
-    _check_parts(exporter.parts, frame, INPUT in nodes)
-    for name, (shape, _) in last.items():
-        nodes[name] = nir.Output(output_type={"output": np.array(shape)})
-    graph = nir.NIRGraph(nodes, edges, type_check=False)
-    content: dict[str, Any] = {"dt": exporter.dt}
-    if isinstance(model, Graph) and model.plan().delayed:
-        content["delay_spikes"] = model.delay_spikes
-    if isinstance(model, Graph) and model.outputs is not None:
-        content["outputs"] = [[node_name(n), p] for n, p in model.outputs]
-    if batchnorm == "fold":
-        fold_norms(graph)
-    if dropout == "drop":
-        for name in [
-            n for n, node in graph.nodes.items() if isinstance(node, Extension) and node.op == "Dropout"
-        ]:
-            bypass(graph, name)
-    return metadata.write(graph, content)
-
-
-def _ordered(exporter: _Exporter, model: Container) -> list[tuple[str, str]]:
-    """Edges in the order that the model gives them: it says which edges of a cycle are late."""
-    if not isinstance(model, Graph):
-        return exporter.edges
-    rank = {(node_name(s), node_name(t)): i for i, (s, t) in enumerate(model.edges)}
-    layer = {node: path for path, node in exporter.exits.items()}
-    return sorted(exporter.edges, key=lambda edge: rank.get((edge[0], layer.get(edge[1], edge[1])), -1))
-
-
-def _results(
-    exporter: _Exporter, model: Container, ends: list[tuple[str, Any]]
-) -> dict[str, tuple[Shape, list[str]]]:
-    """Shape and sources of each Output: one for each thing that the model returns, where those are signals."""
-    returned = model.outputs if isinstance(model, Graph) and model.outputs is not None else ()
-    if len(returned) < 2 or any(p != "out" or node_name(n) not in exporter.shapes for n, p in returned):
-        return {OUTPUT: (_sample(ends[0][1]), [s for s, _ in ends])}
-    width = len(str(len(returned) - 1))
-    return {
-        free(f"{OUTPUT}_{i:0{width}}", exporter.nodes): (exporter.shapes[node_name(name)], [node_name(name)])
-        for i, (name, _) in enumerate(returned)
-    }
-
-
-def _check_parts(parts: Mapping[str, Slice], frame: Any, whole: bool) -> None:
-    """Inputs of a graph are read side by side in the order of their names: so must be the parts of the input."""
-    if not parts:
-        return
-    begin = 0
-    for name in sorted(parts):
-        if parts[name].begin != begin or whole:
-            raise ConversionError(
-                name, "it and the other Slices do not cut the whole input into parts in the order of their names",
-                "NIR has an Input for each part: let the first Slice by name begin at 0, the next where that ends.",
-            )  # fmt: skip
-        begin += prod(parts[name].shape)
-    if begin != prod(_sample(frame)):
-        raise ConversionError(sorted(parts)[-1], "the Slices leave a part of the input out", "Cut all of it.")
-
-
-def fold_norms(graph: nir.NIRGraph) -> None:
-    """Fold each batch normalisation of the graph into the one node before it."""
-    for name in [
-        n for n, node in graph.nodes.items() if isinstance(node, Extension) and node.op == "BatchNorm"
-    ]:
-        sources = [s for s, t in graph.edges if t == name]
-        if len(sources) != 1 or len([t for s, t in graph.edges if s == sources[0]]) != 1:
-            raise ConversionError(
-                name,
-                "the layer before it feeds others too, or it has several inputs",
-                "Use batchnorm='keep'.",
-            )
-        source = graph.nodes[sources[0]]
-        if "shared_with" in metadata.read(source):
-            raise ConversionError(name, "the layer before it is used twice", "Use batchnorm='keep'.")
-        graph.nodes[sources[0]] = fold(name, source, graph.nodes[name])
-        bypass(graph, name)
-
-
-def bypass(graph: nir.NIRGraph, name: str) -> None:
-    """Take a node with one input out and join its ends."""
-    (source,) = [s for s, t in graph.edges if t == name]
-    graph.edges = [(source if s == name else s, t) for s, t in graph.edges if t != name]
-    del graph.nodes[name]

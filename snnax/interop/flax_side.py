@@ -13,7 +13,8 @@ import numpy as np
 
 from snnax.errors import ArgumentError
 from snnax.interop import conventions
-from snnax.interop.exporting import node_name, to_nir
+from snnax.interop.assembling import node_name
+from snnax.interop.exporting import to_nir
 from snnax.interop.nodes.flax_neurons import spec_from_module
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Trace

@@ -32,9 +32,6 @@ from snnax.layers import Scale
 from snnax.network.containers import Graph
 from snnax.network.topology import INPUT, OUTPUT, Plan, plan
 
-_LARGE = 2**24
-"""Neurons from which on one number for all of them is not written out."""
-
 
 def from_nir(
     graph: nir.NIRGraph | str | PathLike[str],
@@ -124,9 +121,8 @@ class Import:
         self.flat, self.dt = _prepared(graph, self.reading)
         self.notes = list(self.flat.notes)
         self.loops = {n: w for n, w in loops(self.flat).items() if self._joins(n, w)}
-        self.entry = Entry.of(
-            self.flat.inputs, self.reading.input_delay, {*self.flat.nodes, *self.flat.outputs}
-        )
+        taken = {*self.flat.nodes, *self.flat.outputs}
+        self.entry = Entry.of(self.flat.inputs, self.reading.input_delay, taken)
         self.names = self._names()
         self.nodes: dict[str, nir.NIRNode] = {}
         self.specs: dict[str, NeuronSpec] = {}
@@ -205,9 +201,9 @@ class Import:
                         "what meets at a node must have one shape."
                     )
         for output, claim in self.flat.claims.items():
-            if sources := self.flat.sources(output):
-                name = self.entry.names.get(sources[0]) or self.names.get(sources[0])
-                self.notes += output_shape(output, claim, self.shapes[name]) if name in self.shapes else []
+            for source in self.flat.sources(output)[:1]:
+                shape = self.shapes[self.entry.names.get(source) or self.names[source]]
+                self.notes += output_shape(output, claim, shape)
 
     def _edges(self) -> list[tuple[str, str]]:
         """Edges by our names, without the loops that recurrent neurons hold inside and with one output."""
@@ -280,7 +276,7 @@ class Import:
         if factor is not None:
             taken = {*self.names.values(), *self.entry.nodes, *self.flat.outputs, *self.gains.values()}
             self.gains[name] = free(f"{name}.gain", taken)
-            small = factor.size == 1 and prod(shape) > _LARGE
+            small = factor.size == 1 and prod(shape) > 2**24  # as many are not written out
             full = np.broadcast_to(factor, (1,) * len(shape) if small else shape).astype(np.float32)
             self._insert(self.gains[name], nir.Scale(scale=full), shape)
         module, variables = module_from_spec(name, spec, len(shape))

@@ -13,7 +13,7 @@ from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.spec import NATIVE, VALUES
 
-_COUNTS = {
+_COUNTS: dict[type, dict[str, tuple[int | None, int]]] = {
     nir.Conv1d: {"stride": (1, 1), "dilation": (1, 1), "groups": (1, 1), "padding": (0, 1)},
     nir.Conv2d: {"stride": (1, 2), "dilation": (1, 2), "groups": (1, 1), "padding": (0, 2)},
     nir.SumPool2d: {"kernel_size": (1, 2), "stride": (1, 2), "padding": (0, 2)},

@@ -1,9 +1,9 @@
 """The portable profile: NIR graphs that other frameworks read as they are meant, and what they lose otherwise.
 
 What NIR cannot say travels in metadata that only snnax reads. :func:`losses` says node by node what a reader
-without it gets. :func:`portable` makes a graph that needs none: LIF with ``r = 1``, whose gain is in the weights before it
-(Norse ignores ``r``), CubaLIF with ``r = tau_mem/dt`` and ``w_in = tau_syn/dt`` (snnTorch asks for that), zero leak and reset
-potentials, no recurrent bias (it is ambiguous in the first step), full-shape vectors, ``dt`` 1e-4.
+without it gets. :func:`portable` makes a graph that needs none: LIF with ``r = 1``, whose gain is in the weights
+before it (Norse ignores ``r``), CubaLIF with ``r = tau_mem/dt`` and ``w_in = tau_syn/dt`` (snnTorch asks for that),
+zero leak and reset potentials, no recurrent bias (it is ambiguous in the first step), full-shape vectors, ``dt`` 1e-4.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.conventions import DT
-from snnax.interop.graph import WEIGHTS, loops
+from snnax.interop.graph import loops
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.conv import settle_types
 from snnax.interop.nodes.extension import Extension
@@ -30,6 +30,9 @@ _ALIKE = {
     "RSynaptic": ((False, "zero"),),
 }
 """Reset delay and mechanism with which a neuron spikes as NIR's does."""
+
+
+_READABLE = (nir.Input, nir.Output, nir.Affine, nir.Linear, nir.Conv2d, nir.LIF, nir.CubaLIF)
 
 
 def losses(graph: nir.NIRGraph) -> dict[str, str]:
@@ -51,12 +54,13 @@ def losses(graph: nir.NIRGraph) -> dict[str, str]:
         'resets to zero in the step of the spike; it was "subtract" in the step after it'
     """
     found = {}
+    dt = float(metadata.read(graph, "graph").get("dt", DT))
     for name, node in graph.nodes.items():
         if isinstance(node, Extension):
             found[name] = f"cannot be read: NIR has no {node.op}"
             continue
         spec = metadata.read_spec(node, name)
-        if spec is not None and (texts := [*_reset_words(spec), *_other_words(spec)]):
+        if spec is not None and (texts := [*_reset_words(spec), *_other_words(spec, dt)]):
             found[name] = "; ".join(texts)
     return found
 
@@ -67,7 +71,9 @@ def _reset_words(spec: NeuronSpec) -> list[str]:
             "discretization": ("euler",), "w_in_scaling": ("ode",), "membrane_current": (None, "new"),
             "reset_mechanism": ("nir", "none"), "threshold_test": ("after",), "reset_delay": (False,),
         }  # fmt: skip
-        other = [f"{k}={spec.sizes[k]!r}" for k, v in plain.items() if k in spec.sizes and spec.sizes[k] not in v]
+        other = [
+            f"{k}={spec.sizes[k]!r}" for k, v in plain.items() if k in spec.sizes and spec.sizes[k] not in v
+        ]
         return [f"reads it with its own choices for what was {', '.join(other)}"] if other else []
     if (spec.reset_delay, spec.reset_mechanism) in _ALIKE.get(spec.kind, ()):
         return []
@@ -78,8 +84,10 @@ def _reset_words(spec: NeuronSpec) -> list[str]:
     return [f'{now}; it was "{spec.reset_mechanism}" {when}']
 
 
-def _other_words(spec: NeuronSpec) -> list[str]:
+def _other_words(spec: NeuronSpec, dt: float) -> list[str]:
     found = []
+    if abs(spec.sizes.get("dt", dt) - dt) > 1e-9 * dt:
+        found.append(f"computes it with the graph's time step of {dt:g} s; its own is {spec.sizes['dt']:g} s")
     if spec.inhibition:
         found.append("fires without inhibition")
     graded = np.asarray(spec.values.get("graded_spikes_factor", 1.0))
@@ -104,7 +112,9 @@ def portable(graph: nir.NIRGraph) -> nir.NIRGraph:
     """
     dt = float(metadata.read(graph, "graph").get("dt", DT))
     if abs(dt - DT) > 1e-12:
-        raise ConversionError("graph", f"its time step is {dt:g} s; snnTorch 1.0.0 reads {DT:g} s only", "Pass dt=1e-4.")
+        raise ConversionError(
+            "graph", f"its time step is {dt:g} s; snnTorch 1.0.0 reads {DT:g} s only", "Pass dt=1e-4."
+        )
     worst = losses(graph)
     if worst:
         name, text = next(iter(worst.items()))
@@ -113,6 +123,8 @@ def portable(graph: nir.NIRGraph) -> nir.NIRGraph:
             "Train with reset_mechanism='zero' (Synaptic, RLeaky, RSynaptic: and reset_delay=False), and with layers "
             "that NIR has; or export with profile='snnax' and see interop.losses(graph).",
         )  # fmt: skip
+    for name, node in graph.nodes.items():
+        _check_readable(name, node)
     edges = [(str(s), str(t)) for s, t in graph.edges]
     nodes = {name: _bare(node) for name, node in graph.nodes.items()}
     flat = nir.NIRGraph(dict(graph.nodes), edges, type_check=False)
@@ -123,6 +135,23 @@ def portable(graph: nir.NIRGraph) -> nir.NIRGraph:
         if isinstance(node, nir.LIF):
             _fold_gain(name, nodes, edges, dt)
     return nir.NIRGraph(nodes, edges)
+
+
+def _check_readable(name: str, node: Any) -> None:
+    """Refuse what Norse 1.1.0 or snnTorch 1.0.0 reads as something else, drops or fails on."""
+    kind = type(node).__name__
+    if not isinstance(node, _READABLE):
+        raise ConversionError(
+            name, f"Norse 1.1.0 or snnTorch 1.0.0 reads {kind} as something else, or leaves it out",
+            "Use linear layers, Conv2d, and neurons that reset to zero; or export with profile='snnax'.",
+        )  # fmt: skip
+    for what in ("v_leak", "v_reset"):
+        if np.any(np.asarray(getattr(node, what, 0.0)) != 0):
+            raise ConversionError(
+                name, f"{what} is not 0, which Norse 1.1.0 or snnTorch 1.0.0 leaves out", f"Train with {what}=0."
+            )
+    if isinstance(node, nir.Conv2d) and int(np.ravel(node.groups)[0]) > 1:
+        raise ConversionError(name, "it has groups, on which snnTorch 1.0.0 fails", "Use groups=1.")
 
 
 def _loops(graph: nir.NIRGraph) -> dict[str, str]:
@@ -145,7 +174,9 @@ def _bare(node: Any) -> Any:
         hidden = ("metadata", "output_type")
     made = type(node)(**{k: v for k, v in vars(node).items() if k not in hidden})
     if isinstance(made, nir.Conv1d | nir.Conv2d):
-        shapes = [tuple(int(n) for n in t[k]) for t, k in ((node.input_type, "input"), (node.output_type, "output"))]
+        shapes = [
+            tuple(int(n) for n in t[k]) for t, k in ((node.input_type, "input"), (node.output_type, "output"))
+        ]
         settle_types(made, Site("", shapes[0], shapes[1], DT))
     return made
 
@@ -174,7 +205,9 @@ def _fold_gain(name: str, nodes: dict[str, Any], edges: list[tuple[str, str]], d
     for what in ("tau", "v_threshold"):
         if np.unique(getattr(node, what)).size > 1:
             raise ConversionError(
-                name, f"its neurons differ in {what}; snnTorch 1.0.0 reads one value for a layer", "Use one value."
+                name,
+                f"its neurons differ in {what}; snnTorch 1.0.0 reads one value for a layer",
+                "Use one value.",
             )
     r = float(np.ravel(node.r)[0])
     if np.unique(node.r).size > 1:
@@ -199,7 +232,9 @@ def _drop_bias(neuron: str, weights: str, nodes: dict[str, Any], edges: list[tup
         return
     before = [s for s, t in edges if t == neuron and s != weights]
     if len(before) != 1 or not isinstance(nodes[before[0]], nir.Affine | nir.Linear):
-        raise ConversionError(weights, "its bias has no layer to go to", "Put one linear layer before the neuron.")
+        raise ConversionError(
+            weights, "its bias has no layer to go to", "Put one linear layer before the neuron."
+        )
     first = nodes[before[0]]
     old = np.asarray(getattr(first, "bias", np.zeros(len(first.weight))))
     nodes[before[0]] = nir.Affine(weight=np.asarray(first.weight), bias=(old + bias).astype(np.float32))

@@ -235,7 +235,9 @@ class Graph(Container):
     def plan(self) -> Plan:
         """Depth-first order from the input; see :mod:`snnax.network.topology`."""
         members = self.members()
-        stateful = frozenset(n for n, m in members.items() if hasattr(m, "state_names") or isinstance(m, Delay))
+        stateful = frozenset(
+            n for n, m in members.items() if hasattr(m, "state_names") or isinstance(m, Delay)
+        )
         return plan(tuple(members), tuple(self.edges), stateful if self.delay_spikes else None)
 
     def enter(self, x: jax.Array) -> jax.Array:

@@ -119,7 +119,9 @@ def _sorted(
     names: tuple[str, ...], edges: tuple[tuple[str, str], ...], delayed: set[tuple[str, str]]
 ) -> tuple[str, ...]:
     """``names`` with every source before its targets, delayed edges left out."""
-    before = {name: {s for s, t in edges if t == name and s != INPUT and (s, t) not in delayed} for name in names}
+    before = {
+        name: {s for s, t in edges if t == name and s != INPUT and (s, t) not in delayed} for name in names
+    }
     order: list[str] = []
     while len(order) < len(names):
         order.append(next(n for n in names if n not in order and before[n] <= set(order)))

@@ -59,7 +59,7 @@ def unroll(
         mutable: further collections to update, as ``"batch_stats"``.
         record: ``True`` for all neurons, or names of some (paths, as ``"layers_1"`` or ``"block/lif"``).
         force: spikes ``[T, B, ...]`` by neuron path that these neurons emit instead of their own (teacher
-            forcing; what they would have done is still recorded).
+            forcing; what they would have done is still recorded); of NIR's integrators, membranes.
         chunk: steps per chunk; results do not depend on it. ``"auto"`` takes a size that keeps the merged
             batch within the cache, or all steps if the network has convolutions.
         num_steps: T, for an input that is constant in time; layers before the first neuron then run once.
@@ -282,7 +282,9 @@ def _check_force(
     without = {c: v for c, v in variables.items() if c != "hidden"}
     recorded = flatten_dict(unfreeze(jax.eval_shape(once, without)))
     emitted = {path: "spk" if (*path[:-1], "spk") in recorded else "mem" for path in recorded}
-    known = {"/".join(path[:-1]): value.shape for path, value in recorded.items() if path[-1] == emitted[path]}
+    known = {
+        "/".join(path[:-1]): value.shape for path, value in recorded.items() if path[-1] == emitted[path]
+    }
     if missing := [name for name in force if name not in known]:
         raise ArgumentError(f"force={missing} names no neuron; the neurons are {sorted(known)}.")
     for name, spikes in force.items():

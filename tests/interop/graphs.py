@@ -22,7 +22,8 @@ Shape = tuple[int, ...]
 
 NAMES = (
     "lif1.lif", "lif1.w_rec", "0", "1", "10", "2", "näme", "層", "a.b", "with space", "params", "lif1", "x.gain", "x",
-    "previous", "lif1.lif.lif", "input_1", "output_1", "x.late", "x_previous", "kernel", "Z", "x.shaped", "hidden", "_", "a", "b.a",
+    "previous", "lif1.lif.lif", "input_1", "output_1", "x.late", "x_previous", "kernel",
+    "Z", "x.shaped", "hidden", "_", "a", "b.a",
 )  # fmt: skip
 """Names of nodes: dots, digits, unicode, and words that mean something inside of a model."""
 
@@ -179,7 +180,7 @@ class Builder:
         numbers = {"": padding, "valid": (0,) * rank, "same": None}[word]
         out = shape[1:] if numbers is None else _out(shape[1:], kernel, stride, numbers, dilation)
         if rank == 1:
-            first = padding[0] if not word else word
+            first = word or padding[0]
             return nir.Conv1d(shape[1], weight, stride[0], first, dilation[0], groups, bias), (channels, *out)
         node = nir.Conv2d(shape[1:], weight, stride, word or padding, dilation, groups, bias)
         return node, (channels, *out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -38,7 +39,7 @@ def _small():
         "output": nir.Output({"output": np.array([3])}),
     }  # fmt: skip
     names = list(nodes)
-    return nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False)), type_check=False)
+    return nir.NIRGraph(nodes, list(pairwise(names)), type_check=False)
 
 
 def _images():
@@ -55,7 +56,7 @@ def _images():
         "if": nir.IF(one, one, -one), "output": nir.Output({"output": np.array([3])}),
     }  # fmt: skip
     names = list(nodes)
-    return nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False)), type_check=False)
+    return nir.NIRGraph(nodes, list(pairwise(names)), type_check=False)
 
 
 def _exported():
@@ -209,7 +210,7 @@ DAMAGED = {
     "weight too wide": ("small", _put(WEIGHT, np.ones((3, 5), "f4")), "'fc'"),
     "parameters of two sizes": ("small", _put(TAU, np.ones(2, "f4")), "'li'"),
     "parameters of another size": ("images", lambda node: [
-        _put(f"nodes/if/{key}", np.ones(2, "f4") * x)(node) for key, x in (("r", 1), ("v_threshold", 1), ("v_reset", -1))
+        _put(f"nodes/if/{key}", np.full(2, x, "f4"))(node) for key, x in (("r", 1), ("v_threshold", 1), ("v_reset", -1))
     ], "'if'"),
     "w_in of two axes": ("images", _put("nodes/cuba/w_in", np.ones((2, 3), "f4")), "'cuba'"),
     "threshold too long": ("images", _put("nodes/above/threshold", np.ones(4, "f4")), "'above'"),
@@ -337,7 +338,7 @@ def test_bit_flips_are_errors_or_warned_of_or_without_effect(which, files, tmp_p
             try:
                 found = _content(interop.read_nir(path))
             except NIRFileError as error:
-                assert "damaged.nir" in str(error)
+                assert "damaged.nir" in str(error)  # noqa: PT017
                 kinds["error"] += 1
                 continue
         if found == valid:
@@ -376,7 +377,7 @@ def test_cut_and_overwritten_files_are_errors(which, files, tmp_path):
             try:
                 found = interop.read_nir(path)
             except (NIRFileError, RepairWarning) as error:
-                assert "damaged.nir" in str(error)
+                assert "damaged.nir" in str(error)  # noqa: PT017
             else:
                 assert _content(found) == valid
 

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("snntorch")
 pytest.importorskip("norse.torch")
-from helpers import matrix  # noqa: E402
+from helpers import matrix
 
 ROWS = list(matrix.rows())
 
@@ -36,5 +36,5 @@ def test_nothing_that_can_be_done_is_unexplained():
 
 @pytest.mark.parametrize("name", ROWS[::6])
 def test_a_row_is_what_it_says(name):
-    found = {column: matrix.NOT_THERE for column in matrix.COLUMNS} | matrix.rows()[name]()
+    found = dict.fromkeys(matrix.COLUMNS, matrix.NOT_THERE) | matrix.rows()[name]()
     assert found == documented()[name]

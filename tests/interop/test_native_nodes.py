@@ -35,7 +35,11 @@ CASES = [(k, r, False) for k in NODES for r in READINGS] + [(k, r, True) for k i
 def graph(kind, cycle=False):
     rng = np.random.default_rng(0)
     weight = rng.normal(0, 3, (3, 4)).astype(np.float32)
-    nodes = {"input": nir.Input({"input": np.array([4])}), "w": nir.Affine(weight, ONE * 0.3), "n": NODES[kind]()}
+    nodes = {
+        "input": nir.Input({"input": np.array([4])}),
+        "w": nir.Affine(weight, ONE * 0.3),
+        "n": NODES[kind](),
+    }
     edges = [("input", "w"), ("w", "n"), ("n", "output")]
     if cycle:
         nodes["r"] = nir.Affine(rng.normal(0, 1, (3, 3)).astype(np.float32), ONE * 0.3)
@@ -71,7 +75,9 @@ def test_other_readers_get_the_parameters(kind):
 @pytest.mark.parametrize("kind", NODES)
 def test_crossvalidation_knows_them(kind):
     model, variables = interop.from_nir(graph(kind, kind in SPIKING), 1e-4)
-    report = interop.crossvalidate((model, variables), interop.from_nir(interop.to_nir(model, variables)), inputs())
+    report = interop.crossvalidate(
+        (model, variables), interop.from_nir(interop.to_nir(model, variables)), inputs()
+    )
     assert report.agree, str(report)
     nodes = model.members()
     key = "r" if kind in ("IF", "I") else "v_leak"
@@ -94,9 +100,10 @@ def test_a_bias_on_the_way_back_counts_from_the_first_step_or_not():
 def several():
     nodes = {
         "b": nir.Input({"input": np.array([2, 2])}), "a": nir.Input({"input": np.array([3])}),
-        "flat": nir.Flatten({"input": np.array([2, 2])}, 0, -1), "w": nir.Affine(np.ones((3, 4), np.float32), ONE * 0.5),
-        "lif": NODES["LIF"](), "delay": nir.Delay(np.array([0, 2e-4, 3e-4], np.float32)), "above": nir.Threshold(ONE * 0.3),
-        "li": NODES["CubaLI"](), "one": nir.Output({"output": np.array([3])}), "two": nir.Output({"output": np.array([3])}),
+        "flat": nir.Flatten({"input": np.array([2, 2])}, 0, -1), "lif": NODES["LIF"](), "li": NODES["CubaLI"](),
+        "w": nir.Affine(np.ones((3, 4), np.float32), ONE * 0.5), "above": nir.Threshold(ONE * 0.3),
+        "delay": nir.Delay(np.array([0, 2e-4, 3e-4], np.float32)),
+        "one": nir.Output({"output": np.array([3])}), "two": nir.Output({"output": np.array([3])}),
     }  # fmt: skip
     edges = [
         ("a", "lif"), ("b", "flat"), ("flat", "w"), ("w", "lif"), ("lif", "delay"), ("delay", "above"),
@@ -115,7 +122,9 @@ def test_several_inputs_and_outputs(tmp_path):
     current = x["a"] + x["b"].sum((-1, -2))[..., None] + 0.5
     np.testing.assert_allclose(record["lif"]["input"], current, rtol=1e-5)
     spikes = np.asarray(record["lif"]["spk"])
-    late = np.stack([np.concatenate([np.zeros((d, 2)), spikes[: 20 - d, :, i]]) for i, d in enumerate((0, 2, 3))], -1)
+    late = np.stack(
+        [np.concatenate([np.zeros((d, 2)), spikes[: 20 - d, :, i]]) for i, d in enumerate((0, 2, 3))], -1
+    )
     assert np.array_equal(one, late) and one.any()
     np.testing.assert_allclose(two, np.asarray(record["li"]["mem"]) + late, rtol=1e-6)
     interop.write_nir(tmp_path / "a.nir", interop.to_nir(model, variables))
@@ -190,19 +199,18 @@ def test_presets_can_be_changed():
 
 
 RECORDINGS = {
-    "norse": ("norse", 1.0, 1.0, 1e-7), "snntorch": ("snntorch", 0.04, 1.0, 1e-7),
-    "spinnaker2": ("spinnaker2", 0.04, 1.0, 3e-5), "nengo": ("nengo", 0.1, 1.0, 1e-7),
-    "sinabs": ("sinabs", 1.0, 25.0, 1e-7), "rockpool": ("rockpool", 1.0, 1.0, 1e-7),
-    "spyx": ("spyx", 1.0, 1.0, 1e-7), "lava_cpu_float": ("lava", None, 1.0, 0.0),
+    "norse": ("norse", 1.0, 1e-7), "snntorch": ("snntorch", 0.04, 1e-7), "spinnaker2": ("spinnaker2", 0.04, 3e-5),
+    "nengo": ("nengo", 0.1, 1e-7), "sinabs": ("sinabs", 1.0, 1e-7), "rockpool": ("rockpool", 1.0, 1e-7),
+    "spyx": ("spyx", 1.0, 1e-7), "lava_cpu_float": ("lava", None, 0.0),
 }  # fmt: skip
-"""Preset, factor of the recorded membrane, factor of the recorded input, and how near the membrane comes."""
+"""Preset, factor of the recorded membrane, and how near the membrane comes."""
 
 
 @needs_data
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_presets_reproduce_what_each_framework_recorded(name):
     """The one LIF neuron of the NIR paper, as eight frameworks ran it."""
-    preset, scale, gain, near = RECORDINGS[name]
+    preset, scale, near = RECORDINGS[name]
     assert preset in PRESETS
     rows = np.genfromtxt(DATA / "01_lif" / f"lif_{name}.csv", delimiter=",")[-1000:]
     with jax.enable_x64(True):

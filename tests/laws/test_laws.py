@@ -215,7 +215,9 @@ def test_the_same_key_gives_the_same_variables(name):
     if params := jax.tree.leaves(again.get("params", {})):
         other = jax.tree.leaves(jax.jit(entry.build().init)(jax.random.key(1), x)["params"])
         drawn = [not bool((v == v.ravel()[0]).all()) for v in params]
-        assert all(bool((a != b).any()) for a, b, d in zip(params, other, drawn, strict=True) if d and a.ndim > 1)
+        assert all(
+            bool((a != b).any()) for a, b, d in zip(params, other, drawn, strict=True) if d and a.ndim > 1
+        )
 
 
 SILENCED = {"threshold": 1e6, "v_threshold": 1e6, "delta_threshold": 1e6, "inhibition": False}

@@ -48,14 +48,19 @@ def test_a_network_of_them_does_not_depend_on_the_chunks():
     np.testing.assert_allclose(other, out, rtol=0, atol=1e-6)
 
 
-def test_teacher_forcing_takes_those_that_spike():
+def test_teacher_forcing_takes_spikes_and_membranes():
     net, x = network(), jnp.asarray(3 * twin.current((5, 2, 3)))
     variables = twin.weights(net, x[0])
     spikes = jnp.ones((5, 2, 4))
-    _, _, recorded = snn.unroll(net, variables, x, record=True, force={"layers_1": spikes})
-    np.testing.assert_array_equal(recorded["layers_2"]["input"], spikes)
-    with pytest.raises(ArgumentError, match=r"names no neuron; the neurons are \['layers_1', 'layers_4'\]"):
-        snn.unroll(net, variables, x, force={"layers_2": spikes})
+    _, _, own = snn.unroll(net, variables, x, record=True, force={"layers_1": spikes})
+    np.testing.assert_array_equal(own["layers_2"]["input"], spikes)
+    given = jnp.full_like(own["layers_2"]["mem"], 0.5)
+    _, _, recorded = snn.unroll(net, variables, x, record=True, force={"layers_1": spikes, "layers_2": given})
+    np.testing.assert_array_equal(recorded["layers_2"]["mem"], own["layers_2"]["mem"])
+    assert not np.array_equal(recorded["layers_4"]["input"], own["layers_4"]["input"])
+    assert np.ptp(np.asarray(recorded["layers_4"]["input"]), axis=(0, 1)).max() < 1e-6
+    with pytest.raises(ArgumentError, match=r"names no neuron; the neurons are \['layers_1', 'layers_2', 'layers_4', "):
+        snn.unroll(net, variables, x, force={"layers_9": spikes})
 
 
 def test_a_graph_reads_the_states_of_one_that_does_not_spike():

@@ -64,7 +64,7 @@ def is_neuron(module: Any) -> bool:
 
 def _kept(array: np.ndarray) -> Any:
     """In the precision that it has: float64 stays NumPy's, which jit rounds when it runs in float32."""
-    wide = array.dtype == np.float64 and not jax.config.jax_enable_x64
+    wide = array.dtype == np.float64 and not jax.config.read("jax_enable_x64")
     return array if wide else jnp.asarray(array, _dtype(array))
 
 

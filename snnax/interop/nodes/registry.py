@@ -7,7 +7,7 @@ nodes registers both side by side in a file of its own. Extension nodes are regi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import flax.linen as nn
@@ -37,7 +37,7 @@ class Site:
     shape_in: Shape
     shape_out: Shape | None
     dt: float
-    reading: Reading = Reading()
+    reading: Reading = field(default_factory=Reading)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import nn
 
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop import conventions
-from snnax.interop.exporting import fold_norms
+from snnax.interop.bypass import fold_norms
 from snnax.interop.importing import from_nir
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.cells import shape_out, state_shape
