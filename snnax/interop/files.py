@@ -7,9 +7,7 @@ links out of the file or back to where they come from are not followed.
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-import tempfile
 import warnings
 import zlib
 from itertools import product
@@ -23,6 +21,7 @@ import nir
 import numpy as np
 
 from snnax.errors import NIRFileError, RepairWarning
+from snnax.interop.drafts import drafts
 from snnax.interop.nodes.extension import PREFIX, Extension
 
 MAX_BYTES = 2**32
@@ -291,19 +290,16 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
     """
     path = Path(path)
     flags = [(node, node.writable) for node in graph.nodes.values() if isinstance(node, Extension)]
-    handle, draft = tempfile.mkstemp(suffix=".nir", dir=path.resolve().parent)
-    os.close(handle)
     try:
-        for node, before in flags:
-            node.writable = extensions or before
-        nir.write(draft, graph)
-        content, _ = _Content(Path(draft), sys.maxsize).read()
-        with h5py.File(draft, "r+") as file:
-            file.create_dataset(DIGEST, data=_digest(content), dtype=h5py.string_dtype())
-        os.replace(draft, path)
+        with drafts(path) as (draft,):
+            for node, before in flags:
+                node.writable = extensions or before
+            nir.write(draft, graph)
+            content, _ = _Content(draft, sys.maxsize).read()
+            with h5py.File(draft, "r+") as file:
+                file.create_dataset(DIGEST, data=_digest(content), dtype=h5py.string_dtype())
     except (TypeError, KeyError, AttributeError) as error:
         raise NIRFileError(f"{path}: the graph cannot be written ({_say(error)}).") from error
     finally:
         for node, before in flags:
             node.writable = before
-        Path(draft).unlink(missing_ok=True)

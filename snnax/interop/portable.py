@@ -148,7 +148,9 @@ def _check_readable(name: str, node: Any) -> None:
     for what in ("v_leak", "v_reset"):
         if np.any(np.asarray(getattr(node, what, 0.0)) != 0):
             raise ConversionError(
-                name, f"{what} is not 0, which Norse 1.1.0 or snnTorch 1.0.0 leaves out", f"Train with {what}=0."
+                name,
+                f"{what} is not 0, which Norse 1.1.0 or snnTorch 1.0.0 leaves out",
+                f"Train with {what}=0.",
             )
     if isinstance(node, nir.Conv2d) and int(np.ravel(node.groups)[0]) > 1:
         raise ConversionError(name, "it has groups, on which snnTorch 1.0.0 fails", "Use groups=1.")
@@ -169,7 +171,7 @@ def _bare(node: Any) -> Any:
     kind = type(node).__name__
     if kind in NODES:
         return NODES[kind](**{key: np.array(getattr(node, key)) for key in NATIVE[kind]})
-    hidden = ("metadata", "input_type", "output_type")
+    hidden: tuple[str, ...] = ("metadata", "input_type", "output_type")
     if isinstance(node, nir.Flatten):
         hidden = ("metadata", "output_type")
     made = type(node)(**{k: v for k, v in vars(node).items() if k not in hidden})

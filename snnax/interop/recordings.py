@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -16,6 +14,7 @@ import nir
 import numpy as np
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError, TraceFileError
+from snnax.interop.drafts import drafts
 from snnax.interop.trace import NodeTrace, Trace
 
 FORMAT, VERSION = "snnax.trace", 1
@@ -62,14 +61,9 @@ def save_trace(path: str | PathLike[str], trace: Trace) -> None:
         "outputs": len(trace.outputs),
         "dtypes": {key: value.dtype.name for key, value in arrays.items()},
     }
-    handle, draft = tempfile.mkstemp(suffix=".npz", dir=path.resolve().parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            plain = {key: _as_numbers(value) for key, value in arrays.items()}
-            np.savez_compressed(file, allow_pickle=False, **{_HEADER: np.array(json.dumps(header))}, **plain)
-        os.replace(draft, path)
-    finally:
-        Path(draft).unlink(missing_ok=True)
+    plain = {key: _as_numbers(value) for key, value in arrays.items()}
+    with drafts(path) as (draft,), draft.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **{_HEADER: np.array(json.dumps(header))}, **plain)
 
 
 def load_trace(path: str | PathLike[str]) -> Trace:

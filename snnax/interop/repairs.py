@@ -52,8 +52,9 @@ def sample_shape(
     Returns:
         The shape, and what was done in words.
     """
-    ranks = {rank for node in consumers if (rank := _rank(node)) is not None}
-    if len(ranks) != 1 or len(shape) <= (rank := ranks.pop()):
+    ranks = {found for node in consumers if (found := _rank(node)) is not None}
+    rank = ranks.pop() if len(ranks) == 1 else len(shape)
+    if len(shape) <= rank:
         return shape, []
     rest = shape[-rank:]
     return rest, [f"input {name!r}: its shape {shape} has more axes than what it feeds takes; read as {rest}"]

@@ -162,7 +162,9 @@ def _others(model: Any, variables: Any, x: np.ndarray) -> dict[str, str]:
 
     return {
         "to snnTorch": _cell(lambda: _verdict(ours, interop.to_snntorch(model, variables, sample), x)),
-        "to Norse": _cell(lambda: _verdict(ours, interop.to_norse(model, variables, sample, surrogate="super"), x)),
+        "to Norse": _cell(
+            lambda: _verdict(ours, interop.to_norse(model, variables, sample, surrogate="super"), x)
+        ),
         "NIR file": _cell(file),
         "portable": _cell(lambda: file(profile="portable")),
     }

@@ -191,7 +191,7 @@ REFUSED = {
     "Cuba subtract": (snn.CubaLIF(4e-3, 8e-3, reset_mechanism="subtract", **D), "LIFCell", "LIF"),
     "I": (snn.I(**D), "no cell that computes I", ""),
     "inhibition": (snn.Leaky(0.9, inhibition=True, **ZERO), "inhibition", ""),
-    "surrogate": (snn.LIF(5e-3, spike_grad=surrogate.atan(3.0), **D), "atan", "spike_grad"),
+    "surrogate": (snn.LIF(5e-3, spike_grad=surrogate.atan(3.0), **D), "atan", "surrogate='super'"),
     "graded": (snn.Leaky(0.9, graded_spikes_factor=2.0, **ZERO), "graded", ""),
 }  # fmt: skip
 

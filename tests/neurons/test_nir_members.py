@@ -59,7 +59,9 @@ def test_teacher_forcing_takes_spikes_and_membranes():
     np.testing.assert_array_equal(recorded["layers_2"]["mem"], own["layers_2"]["mem"])
     assert not np.array_equal(recorded["layers_4"]["input"], own["layers_4"]["input"])
     assert np.ptp(np.asarray(recorded["layers_4"]["input"]), axis=(0, 1)).max() < 1e-6
-    with pytest.raises(ArgumentError, match=r"names no neuron; the neurons are \['layers_1', 'layers_2', 'layers_4', "):
+    with pytest.raises(
+        ArgumentError, match=r"names no neuron; the neurons are \['layers_1', 'layers_2', 'layers_4', "
+    ):
         snn.unroll(net, variables, x, force={"layers_9": spikes})
 
 

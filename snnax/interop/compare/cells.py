@@ -59,9 +59,12 @@ def judge_cell(layer: Layer, spec: NeuronSpec) -> Verdict:
     gap = np.abs(currents[0] - currents[1])
     bad_current = _per_sample(~(gap <= layer.bound), shape)
     u = sum(unit_roundoff(float_type(t)) for t in (layer.a, layer.b))
-    flip = (spikes[0] != 0) != (spikes[1] != 0)
+    fires = not (
+        spec.kind in NATIVE and "v_threshold" not in spec.values
+    )  # an integrator hands on its membrane
+    flip = fires & ((spikes[0] != 0) != (spikes[1] != 0))
     apart = np.abs(spikes[0] - spikes[1]) > 4 * u * np.abs(spikes[0]) + sides[0].bound
-    height = (spikes[0] != 0) & (spikes[1] != 0) & apart
+    height = fires & (spikes[0] != 0) & (spikes[1] != 0) & apart
     wrong = sides[0].off | sides[1].off | sides[0].astray | sides[1].astray | height
     tie = flip & (sides[0].tie | sides[1].tie)
     if layer.horizon is not None:

@@ -296,5 +296,5 @@ def _method(name: str, spec: NeuronSpec) -> str:
         return "super"
     raise ConversionError(
         name, f"its surrogate is {spec.surrogate[0]}{spec.surrogate[1]}, which Norse 1.1.0 does not have",
-        "Only its gradient would be lost: convert with spike_grad=snnax.surrogate.fast_sigmoid(1.0), or None.",
+        "Only its gradient would be lost: to_norse(..., surrogate='super').",
     )  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import nir
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from norse.torch.module.sequential import SequentialState
 from torch import nn
 
-from snnax.errors import ConversionError
+from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.exporting import to_nir
 from snnax.interop.importing import Import
 from snnax.interop.nodes.spec import NeuronSpec
@@ -32,6 +32,7 @@ def to_norse(
     *,
     dt: float | None = None,
     dtype: torch.dtype | None = None,
+    surrogate: Literal["keep", "super"] = "keep",
 ) -> nn.Module:
     """Turn a flax model into a torch network of Norse cells, of one time step, in evaluation mode.
 
@@ -61,8 +62,11 @@ def to_norse(
         dtype: of weights and per-neuron parameters; ``None`` is that of the model's weights. What has to be computed
             for Norse, ``1/tau`` of each neuron or recurrent weights times ``r``, is rounded to it; with
             ``torch.float64`` nothing is lost, and the network takes and returns float64.
+        surrogate: ``"keep"`` refuses a surrogate gradient that Norse does not have (a neuron that names none gets
+            Norse's own); ``"super"`` gives every neuron Norse's own, which changes gradients and no spike.
 
     Raises:
+        ArgumentError: for another ``surrogate``.
         ConversionError: for what Norse has no equal of, naming the reason: a threshold that is subtracted by
             snnTorch's neurons, delayed resets, other cycles, returned states.
         ShapeError: if the sample does not fit.
@@ -85,6 +89,10 @@ def to_norse(
             f"its neurons have the time steps {sorted(set(steps))} s",
             "Build all neurons with the same dt.",
         )
+    if surrogate not in ("keep", "super"):
+        raise ArgumentError(f"surrogate={surrogate!r}; expected 'keep' or 'super'.")
+    if surrogate == "super":
+        source.specs = {name: replace(spec, surrogate=None) for name, spec in source.specs.items()}
     return _Writer(source, dt or (steps[0] if steps else 1e-3), dtype).run().eval()
 
 
