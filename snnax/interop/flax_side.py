@@ -119,7 +119,9 @@ class FlaxSide:
         arrays = {k: self._turned(np.asarray(v), True) for k, v in values.items()}
         kind = type(self._found[path][0]).__name__ if path in self._found else "neuron"
         states = {k: v for k, v in arrays.items() if k not in ("input", "spk")}
-        return NodeTrace(_name(path), kind, arrays["input"], arrays.get("spk", arrays["mem"]), states)
+        return NodeTrace(
+            _name(path), kind, arrays["input"], arrays["spk" if "spk" in arrays else "mem"], states
+        )
 
     def _turned(self, array: np.ndarray, first: bool) -> np.ndarray:
         """Recordings are channels-last inside; torch's layout outside."""

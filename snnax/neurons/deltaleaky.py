@@ -44,9 +44,10 @@ class DeltaLeaky(SpikingNeuron):
         learn_beta: train it.
         spike_grad, surrogate_disable, init_hidden, output: see :class:`SpikingNeuron`. With
             ``init_hidden=True`` and ``output=True`` the result is ``(spk, (mem, mem_prev))``.
-        threshold, inhibition, learn_threshold, reset_mechanism, state_quant, graded_spikes_factor,
-            learn_graded_spikes_factor, reset_delay: at the positions that they have in snnTorch, where they do
-            nothing. Only the default, and ``reset_mechanism="none"``, are taken.
+
+    The other arguments (``threshold``, ``inhibition``, ``learn_threshold``, ``reset_mechanism``, ``state_quant``,
+    ``graded_spikes_factor``, ``learn_graded_spikes_factor``, ``reset_delay``) are at the positions that they have in
+    snnTorch, where they do nothing. Only the default, and ``reset_mechanism="none"``, are taken.
 
     Raises:
         ArgumentError: at construction, if ``beta`` is missing, or for an argument that would do nothing.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -166,11 +167,32 @@ def test_a_parameter_that_does_not_broadcast_is_an_error(kind):
         twin.build(kind, threshold=[1.0, 2.0, 3.0]).init(jax.random.key(0), jnp.ones((2, 4)))
 
 
+ELSEWHERE = {
+    "AssociativeLeaky": "test_parallel_neurons.py",
+    "CubaLI": "test_nir_neurons.py",
+    "CubaLIF": "test_nir_twins.py",
+    "DeltaLeaky": "test_deltaleaky.py",
+    "I": "test_nir_neurons.py",
+    "IF": "test_nir_twins.py",
+    "LI": "test_nir_neurons.py",
+    "LIF": "test_nir_twins.py",
+    "LeakyParallel": "test_parallel_neurons.py",
+    "LinearLeaky": "test_stateleaky.py",
+    "SConv2dLSTM": "test_lstm_neurons.py",
+    "SLSTM": "test_lstm_neurons.py",
+    "SpikingCell": "test_cell.py",
+    "StateLeaky": "test_stateleaky.py",
+}
+"""Where the neurons are tested that have another input, or other states, than the six of the table."""
+
+
 def test_every_neuron_is_in_the_table():
     kinds = {n for n in dir(twin.snn.neurons) if isinstance(getattr(twin.snn.neurons, n), type)}
-    assert (
-        kinds - {"FrozenArray", "SpikingNeuron"} == set(twin.STATES) == set(twin.SMALL) == set(twin.LEARNED)
-    )
+    kinds -= {"FrozenArray", "SpikingNeuron", "NIRNeuron"}
+    assert set(twin.STATES) == set(twin.SMALL) == set(twin.LEARNED)
+    assert kinds == set(twin.STATES) | set(ELSEWHERE)
+    here = Path(__file__).parent
+    assert not [name for name, file in ELSEWHERE.items() if name not in (here / file).read_text()]
     assert all(getattr(twin.snn, k).state_names == names for k, names in twin.STATES.items())
 
 

@@ -106,7 +106,7 @@ def _held(spec: NeuronSpec, trace: NodeTrace) -> _Side:
     level, threshold, slack = _level(spec, trace, exact, bound)
     fired = trace.spk.astype(np.float64) != 0
     if level is None:
-        wrong = np.abs(trace.spk.astype(np.float64) - exact.get("spk", exact["mem"])) > bound
+        wrong = np.abs(trace.spk.astype(np.float64) - exact["spk" if "spk" in exact else "mem"]) > bound
         return _Side(off, wrong, np.zeros(shape, bool), bound)
     tie = (level == threshold) & fired
     astray = ((level > threshold) != fired) & (np.abs(level - threshold) > slack)
