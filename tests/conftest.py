@@ -33,3 +33,11 @@ def _own_snntorch_neurons():
     before = list(neurons.SpikingNeuron.instances)
     yield
     neurons.SpikingNeuron.instances[:] = before
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_programs():
+    """Compiled programs take gigabytes after some thousand tests, and few are shared between files."""
+    yield
+    if jax := sys.modules.get("jax"):
+        jax.clear_caches()
