@@ -96,7 +96,7 @@ def _sizes(value: Any) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _floating(x: jax.Array) -> jax.Array:
+def floating(x: jax.Array) -> jax.Array:
     """Integers as float32, as neurons take them: sums of small integers would wrap around."""
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
 
@@ -142,7 +142,7 @@ class AvgPool2d(_Pool):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Pool ``[B, H, W, C]``."""
-        return self._reduce(_floating(x), 0, lax.add) / self._window_size()
+        return self._reduce(floating(x), 0, lax.add) / self._window_size()
 
 
 class SumPool2d(_Pool):
@@ -159,7 +159,7 @@ class SumPool2d(_Pool):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Pool ``[B, H, W, C]``."""
-        return self._reduce(_floating(x), 0, lax.add)
+        return self._reduce(floating(x), 0, lax.add)
 
 
 class MaxPool1d(MaxPool2d):
@@ -273,7 +273,7 @@ class Scale(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Scale ``[B, ...]``; integers become float32."""
-        x = _floating(x)
+        x = floating(x)
 
         def start(*_: Any) -> jax.Array:
             return jnp.asarray(self.scale, jnp.promote_types(x.dtype, jnp.float32))
@@ -285,18 +285,18 @@ class Scale(nn.Module):
             value = self.get_variable("buffers", "scale")
         elif isinstance(value, FrozenArray) and self.is_initializing():
             value = self.variable("buffers", "scale", start).value
-        return x * _for_sample(jnp.asarray(value, x.dtype), x)
+        return x * for_sample("Scale: scale", jnp.asarray(value, x.dtype), x)
 
 
-def _for_sample(scale: jax.Array, x: jax.Array) -> jax.Array:
-    """``scale`` with the axes of ``x``."""
-    pairs = zip(scale.shape[::-1], x.shape[::-1], strict=False)
-    if scale.ndim and (scale.ndim >= max(x.ndim, 2) or any(s not in (1, n) for s, n in pairs)):
+def for_sample(what: str, value: Any, x: jax.Array) -> Any:
+    """``value``, a number or an array for each neuron, with the axes of ``x``; ``what`` it is, for the error."""
+    shape, pairs = value.shape, zip(value.shape[::-1], x.shape[::-1], strict=False)
+    if shape and (len(shape) >= max(x.ndim, 2) or any(s not in (1, n) for s, n in pairs)):
         raise ShapeError(
-            f"Scale: scale has shape {scale.shape}, the input {x.shape}. Expected one number, or an array "
-            f"that broadcasts from the right to one sample, as {x.shape[-1:]}."
+            f"{what} has shape {shape}, the input {x.shape}. Expected one number, or an array that broadcasts "
+            f"from the right to one sample, as {x.shape[-1:]}."
         )
-    return scale.reshape((1,) * (x.ndim - scale.ndim) + scale.shape) if scale.ndim else scale
+    return value.reshape((1,) * (x.ndim - len(shape)) + shape) if shape else value
 
 
 class State(nn.Module):

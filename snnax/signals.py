@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 
 from snnax import surrogate
 from snnax.errors import ArgumentError, ShapeError, StateError
+from snnax.layers import floating, for_sample
 from snnax.neurons.base import SpikeFunction
 from snnax.neurons.values import FrozenArray, Parameter
 
@@ -56,10 +57,8 @@ class Threshold(nn.Module):
     @nn.compact
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Spikes of ``[B, ...]``."""
-        x = _floating(jnp.asarray(x))
-        limit = np.asarray(self.threshold, x.dtype)
-        if limit.ndim:
-            limit = limit.reshape(_for_sample("Threshold: threshold", limit.shape, x))
+        x = floating(jnp.asarray(x))
+        limit = for_sample("Threshold: threshold", np.asarray(self.threshold, x.dtype), x)
         return (self.spike_grad or surrogate.atan())(x - limit)
 
 
@@ -105,9 +104,7 @@ class Delay(nn.Module):
     def __call__(self, x: ArrayLike) -> jax.Array:
         """One time step on ``[B, ...]``."""
         x = jnp.asarray(x)
-        steps = np.asarray(self.steps).astype(np.int64)
-        if steps.ndim:
-            steps = steps.reshape(_for_sample("Delay: steps", steps.shape, x))
+        steps = for_sample("Delay: steps", np.asarray(self.steps).astype(np.int64), x)
         longest = int(steps.max(initial=0))
         if longest == 0:
             return x
@@ -184,18 +181,3 @@ class Slice(nn.Module):
                 f"Slice({self.begin}, {self.shape}) got shape {x.shape}; expected [B, N] with N >= {end}."
             )
         return jnp.moveaxis(x[:, self.begin : end].reshape(x.shape[0], *self.shape), 1, -1)
-
-
-def _for_sample(what: str, shape: tuple[int, ...], x: jax.Array) -> tuple[int, ...]:
-    """``shape`` with the axes of ``x``."""
-    pairs = zip(shape[::-1], x.shape[::-1], strict=False)
-    if len(shape) >= max(x.ndim, 2) or any(s not in (1, n) for s, n in pairs):
-        raise ShapeError(
-            f"{what} has shape {shape}, the input {x.shape}. Expected one number, or an array that broadcasts from the "
-            f"right to one sample, as {x.shape[-1:]}."
-        )
-    return (1,) * (x.ndim - len(shape)) + shape
-
-
-def _floating(x: jax.Array) -> jax.Array:
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)

@@ -16,6 +16,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from snnax.errors import ArgumentError, ShapeError, StateError
+from snnax.layers import floating
 from snnax.neurons.values import FrozenArray
 
 __all__ = ["BatchNormTT1d", "BatchNormTT2d", "GradedSpikes"]
@@ -48,7 +49,7 @@ class BatchNormTT(nn.Module):
         self, x: ArrayLike, step: Step | None = None, use_running_average: bool | None = None
     ) -> jax.Array:
         """Normalize one step's input; without ``step`` the layer counts its calls itself."""
-        x = _floating(jnp.asarray(x))
+        x = floating(jnp.asarray(x))
         self._check(x)
         average = self._mode(use_running_average)
         shape = (self.time_steps, self.input_features)
@@ -276,7 +277,7 @@ class GradedSpikes(nn.Module):
     @nn.compact
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Scale ``[B, ..., N]``; integers become float32."""
-        x = _floating(jnp.asarray(x))
+        x = floating(jnp.asarray(x))
         if x.ndim < 2 or x.shape[-1] != self.size:
             raise ShapeError(
                 f"GradedSpikes({self.size}) got shape {x.shape}; expected [B, ..., {self.size}], neurons last."
@@ -294,10 +295,6 @@ class GradedSpikes(nn.Module):
 def _for_batch(value: jax.Array, x: jax.Array) -> jax.Array:
     """One number for each channel, with the axes of ``x``."""
     return value.reshape((1,) * (x.ndim - 1) + value.shape)
-
-
-def _floating(x: jax.Array) -> jax.Array:
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
 
 
 def _count(value: Any, what: str) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.conventions import DT
-from snnax.interop.graph import loops
+from snnax.interop.graph import flatten, loops
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.conv import settle_types
 from snnax.interop.nodes.extension import Extension
@@ -127,8 +127,7 @@ def portable(graph: nir.NIRGraph) -> nir.NIRGraph:
         _check_readable(name, node)
     edges = [(str(s), str(t)) for s, t in graph.edges]
     nodes = {name: _bare(node) for name, node in graph.nodes.items()}
-    flat = nir.NIRGraph(dict(graph.nodes), edges, type_check=False)
-    cycles = _loops(flat)
+    cycles = loops(flatten(graph))
     for name, node in list(nodes.items()):
         if name in cycles:
             _drop_bias(name, cycles[name], nodes, edges)
@@ -156,14 +155,8 @@ def _check_readable(name: str, node: Any) -> None:
         raise ConversionError(name, "it has groups, on which snnTorch 1.0.0 fails", "Use groups=1.")
 
 
-def _loops(graph: nir.NIRGraph) -> dict[str, str]:
-    from snnax.interop.graph import flatten
-
-    return loops(flatten(graph))
-
-
 def _bare(node: Any) -> Any:
-    """A copy without metadata; 0-d parameters of other nodes are refused by nir's own checks."""
+    """A copy of a readable node without metadata."""
     if isinstance(node, nir.Input):
         return nir.Input(input_type={"input": np.array(node.input_type["input"])})
     if isinstance(node, nir.Output):
@@ -171,11 +164,9 @@ def _bare(node: Any) -> Any:
     kind = type(node).__name__
     if kind in NODES:
         return NODES[kind](**{key: np.array(getattr(node, key)) for key in NATIVE[kind]})
-    hidden: tuple[str, ...] = ("metadata", "input_type", "output_type")
-    if isinstance(node, nir.Flatten):
-        hidden = ("metadata", "output_type")
+    hidden = ("metadata", "input_type", "output_type")
     made = type(node)(**{k: v for k, v in vars(node).items() if k not in hidden})
-    if isinstance(made, nir.Conv1d | nir.Conv2d):
+    if isinstance(made, nir.Conv2d):
         shapes = [
             tuple(int(n) for n in t[k]) for t, k in ((node.input_type, "input"), (node.output_type, "output"))
         ]
@@ -192,7 +183,7 @@ def _weights_before(name: str, nodes: dict[str, Any], edges: list[tuple[str, str
     sources = [s for s, t in edges if t == name]
     for source in sources:
         alone = [t for s, t in edges if s == source] == [name]
-        if not alone or not isinstance(nodes[source], (nir.Affine, nir.Linear, nir.Conv1d, nir.Conv2d)):
+        if not alone or not isinstance(nodes[source], (nir.Affine, nir.Linear, nir.Conv2d)):
             raise ConversionError(
                 name, f"its gain r*dt/tau must go into the weights of what feeds it, and {source!r} "
                 + ("feeds others too" if not alone else f"is a {type(nodes[source]).__name__} without weights"),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnax.interop.compare.cells import strays
+from snnax.interop.compare.cells import runs_again, strays
 from snnax.interop.compare.current_case import CurrentCase
 from snnax.interop.compare.current_causes import current_causes
 from snnax.interop.compare.entries import Cause
 from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.neuron_causes import case_of, neuron_causes
 from snnax.interop.compare.wording import Finding, Wording
-from snnax.interop.nodes.spec import NATIVE, SIZES, NeuronSpec
+from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray
@@ -26,8 +26,7 @@ def diagnose(found: Evidence, name: str, judged: Judged) -> tuple[Finding, ...]:
         text = _not_finite(trace, label)
         if text is not None:
             return (Finding(Cause("unknown", text)),)
-    spec = found.specs[name][0]
-    if spec is not None and (spec.kind in SIZES or spec.kind in NATIVE):
+    if runs_again(found.specs[name][0]):
         return tuple(cell_causes(found, name, judged) or [Finding(_unknown(found, name))])
     findings: list[Finding] = []
     if judged.bad_current.any():

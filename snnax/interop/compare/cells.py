@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +22,11 @@ import numpy as np
 
 from snnax.interop.compare.layer import Layer, float_type
 from snnax.interop.compare.rounding import unit_roundoff
+from snnax.interop.compare.stepping import before
 from snnax.interop.compare.verdict import Verdict
 from snnax.interop.conventions import traces_first, traces_last
 from snnax.interop.nodes.flax_neurons import module_from_spec
-from snnax.interop.nodes.spec import NATIVE, SEQUENCES, NeuronSpec
+from snnax.interop.nodes.spec import NATIVE, SEQUENCES, SIZES, NeuronSpec
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray
@@ -50,8 +51,13 @@ class _Side:
     bound: Array
 
 
+def runs_again(spec: NeuronSpec | None) -> TypeGuard[NeuronSpec]:
+    """True for a layer that is judged here."""
+    return spec is not None and (spec.kind in SIZES or spec.kind in NATIVE)
+
+
 def judge_cell(layer: Layer, spec: NeuronSpec) -> Verdict:
-    """The verdict of a layer of :data:`snnax.interop.nodes.spec.SIZES`; see the module."""
+    """The verdict of a layer that :func:`runs_again`; see the module."""
     spikes = [trace.spk.astype(np.float64) for trace in (layer.a, layer.b)]
     currents = [trace.input.astype(np.float64) for trace in (layer.a, layer.b)]
     shape = spikes[0].shape
@@ -59,9 +65,7 @@ def judge_cell(layer: Layer, spec: NeuronSpec) -> Verdict:
     gap = np.abs(currents[0] - currents[1])
     bad_current = _per_sample(~(gap <= layer.bound), shape)
     u = sum(unit_roundoff(float_type(t)) for t in (layer.a, layer.b))
-    fires = not (
-        spec.kind in NATIVE and "v_threshold" not in spec.values
-    )  # an integrator hands on its membrane
+    fires = not _integrates(spec)
     flip = fires & ((spikes[0] != 0) != (spikes[1] != 0))
     apart = np.abs(spikes[0] - spikes[1]) > 4 * u * np.abs(spikes[0]) + sides[0].bound
     height = fires & (spikes[0] != 0) & (spikes[1] != 0) & apart
@@ -125,7 +129,7 @@ def _level(
         return trace.states["state"].astype(np.float64), 1.0, 0.0
     mem = trace.states["mem"].astype(np.float64)
     if spec.kind == "DeltaLeaky":
-        change = np.abs(mem - np.concatenate([np.zeros_like(mem[:1]), mem[:-1]]))
+        change = np.abs(mem - before({"mem": mem})["mem"])
         limit = np.asarray(spec.values["delta_threshold"]).astype(dtype).astype(np.float64)
         return change, limit, bound
     if spec.kind in ("StateLeaky", "LinearLeaky") and not spec.options.get("output", True):
@@ -139,16 +143,21 @@ def _level(
 
 def _native_level(spec: NeuronSpec, trace: NodeTrace) -> tuple[Array | None, Array | float, Array | float]:
     """Of NIR's own neurons: the membrane before its reset, taken again; they lose it in the step of the spike."""
-    if "v_threshold" not in spec.values:
+    if _integrates(spec):
         return None, 0.0, 0.0
     threshold = np.asarray(spec.values["v_threshold"]).astype(float_type(trace)).astype(np.float64)
     if spec.sizes.get("threshold_test") == "before":
-        return _before(trace.states["mem"].astype(np.float64)), threshold, 0.0
-    free = replace(spec, sizes={**spec.sizes, "reset_mechanism": "none"}, options={})
+        return before(trace.states)["mem"].astype(np.float64), threshold, 0.0
     if spec.sizes.get("reset_delay"):
         return trace.states["mem"].astype(np.float64), threshold, 0.0
+    free = replace(spec, sizes={**spec.sizes, "reset_mechanism": "none"}, options={})
     levels = [_again(free, trace, dtype)["mem"] for dtype in (np.float64, np.float32)]
     return levels[0], threshold, MARGIN * np.abs(levels[0] - levels[1]).max(initial=0.0)
+
+
+def _integrates(spec: NeuronSpec) -> bool:
+    """True for NIR's neurons that do not fire: they hand on their membrane."""
+    return spec.kind in NATIVE and "v_threshold" not in spec.values
 
 
 def _pooled(mem: Array, shape: tuple[int, ...], reduce: Any) -> Array:
@@ -169,17 +178,13 @@ def _again(spec: NeuronSpec, trace: NodeTrace, dtype: Any) -> dict[str, Array]:
             found = _run(module.clone(init_hidden=False), weights, jnp.asarray(x))
             return {k: traces_first(np.asarray(v, np.float64)) for k, v in found.items()}
         steps = x.shape[:2]
-        before = {name: _before(traces_last(state.astype(dtype))) for name, state in trace.states.items()}
-        hidden = {name: jnp.asarray(state.reshape(-1, *state.shape[2:])) for name, state in before.items()}
+        last = {name: traces_last(state.astype(dtype)) for name, state in before(trace.states).items()}
+        hidden = {name: jnp.asarray(state.reshape(-1, *state.shape[2:])) for name, state in last.items()}
         found = _run(module, {**weights, "hidden": hidden}, jnp.asarray(x.reshape(-1, *x.shape[2:])))
         return {
             name: traces_first(np.asarray(v, np.float64).reshape(*steps, *v.shape[1:]))
             for name, v in found.items()
         }
-
-
-def _before(states: Array) -> Array:
-    return np.concatenate([np.zeros_like(states[:1]), states[:-1]])
 
 
 @partial(jax.jit, static_argnums=0)

@@ -12,13 +12,13 @@ import numpy as np
 from snnax.errors import SnnaxError
 from snnax.interop.compare import align, stepping
 from snnax.interop.compare.bounds import Bounds
-from snnax.interop.compare.cells import judge_cell
+from snnax.interop.compare.cells import judge_cell, runs_again
 from snnax.interop.compare.entries import Divergence, Numbers
 from snnax.interop.compare.layer import Layer, float_type
 from snnax.interop.compare.stages import Stages, node_of
 from snnax.interop.compare.verdict import judge
 from snnax.interop.graph import FlatGraph, flatten
-from snnax.interop.nodes.spec import NATIVE, SIZES, NeuronSpec
+from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Side, Trace
 
 Array = np.ndarray
@@ -150,8 +150,7 @@ class Judged:
                 feedback_bound=bound.feedback_bound,
                 horizon=None if horizon is None else horizon[samples],
             )
-            own = spec is not None and (spec.kind in SIZES or spec.kind in NATIVE)
-            parts.append(judge_cell(layer, spec) if own and spec is not None else judge(layer))
+            parts.append(judge_cell(layer, spec) if runs_again(spec) else judge(layer))
             gaps.append(
                 (
                     _largest_gap(left.states.get("mem"), right.states.get("mem")),

@@ -27,8 +27,7 @@ from snnax.errors import ConversionError
 from snnax.interop.conventions import decay_from_tau, gain, tau_from_decay
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.native import edited_values, native_node, spec_of_native
-from snnax.interop.nodes.native import tidy as _tidy
+from snnax.interop.nodes.native import edited_values, native_node, spec_of_native, tidy
 from snnax.interop.nodes.spec import NATIVE, SIZES, NeuronSpec
 from snnax.interop.readings import Reading
 
@@ -214,7 +213,7 @@ def _nir_semantics(name: str, node: Any, dt: float, reading: Reading) -> tuple[N
             "Remove the key 'snnax' from the node's metadata to read it by NIR's own semantics.",
         )  # fmt: skip
     options = {"reset_mechanism": "zero", "reset_delay": False}
-    threshold = _tidy(node.v_threshold)
+    threshold = tidy(node.v_threshold)
     if isinstance(node, nir.IF):
         values = {"beta": np.ones((), threshold.dtype), "threshold": threshold}
         return NeuronSpec("Leaky", values, options=options), _unless_one(np.asarray(node.r, np.float64))
@@ -250,7 +249,7 @@ def _decay(name: str, what: str, tau: Any, dt: float) -> np.ndarray:
             name, f"{what} = {tau.min():.3g} s is shorter than the time step dt = {dt:.3g} s",
             f"Pass the time step that the graph was made for: from_nir(graph, dt={tau.min() / 10:.1g}) or smaller.",
         )  # fmt: skip
-    return _tidy(np.clip(decay_from_tau(tau, dt), 0.0, 1.0).astype(tau.dtype))
+    return tidy(np.clip(decay_from_tau(tau, dt), 0.0, 1.0).astype(tau.dtype))
 
 
 def _unless_one(factor: np.ndarray) -> np.ndarray | None:

@@ -11,6 +11,7 @@ import numpy as np
 from snnax.errors import ConversionError
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.conv import settle_types
+from snnax.interop.nodes.linear import small_scale
 from snnax.interop.nodes.neurons import node_from_spec, spec_from_node
 from snnax.interop.nodes.registry import Site
 from snnax.interop.nodes.spec import NeuronSpec
@@ -66,14 +67,7 @@ def _weights(name: str, node: Any) -> dict[str, np.ndarray]:
         if "factor" in content and np.allclose(scale, content["factor"]):
             return {"V": np.asarray(content["factor"], scale.dtype)}
         if "shape" in content and np.broadcast_shapes(tuple(content["shape"]), scale.shape) == scale.shape:
-            small = scale[
-                tuple(
-                    slice(0, 1) if n == 1 else slice(None)
-                    for n in (1,) * (scale.ndim - len(content["shape"])) + tuple(content["shape"])
-                )
-            ]
-            if (np.broadcast_to(small, scale.shape) == scale).all():
-                scale = small.reshape(content["shape"])
+            scale = small_scale(scale, content["shape"])
         return {"V": scale}
     weight = np.asarray(node.weight)
     if isinstance(node, nir.Linear):

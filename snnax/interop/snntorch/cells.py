@@ -11,19 +11,8 @@ import torch
 from torch import nn
 
 from snnax.errors import ConversionError
+from snnax.interop.nodes.cell_weights import PATHS
 from snnax.interop.nodes.spec import SEQUENCES, SIZES, NeuronSpec
-
-WEIGHTS: dict[str, tuple[str, ...]] = {
-    "SLSTM": ("lstm_cell.weight_ih", "lstm_cell.weight_hh", "lstm_cell.bias_ih", "lstm_cell.bias_hh"),
-    "SConv2dLSTM": ("conv.weight", "conv.bias"),
-    "StateLeaky": ("tau",),
-    "LinearLeaky": ("tau", "linear.weight", "linear.bias"),
-    "LeakyParallel": ("rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0"),
-    "AssociativeLeaky": tuple(
-        f"to_{part}.{what}" for part in ("v", "k", "alpha", "q") for what in ("weight", "bias")
-    ),
-}
-"""Names of a layer's weights in its ``state_dict``; those that it lacks are left out."""
 
 
 def array(tensor: Any) -> np.ndarray:
@@ -76,9 +65,9 @@ def sizes_of(module: Any) -> dict[str, Any]:
 
 
 def weights_of(module: nn.Module) -> dict[str, np.ndarray]:
-    """The weights of a layer by the names in :data:`WEIGHTS`."""
+    """The weights of a layer by the names of its ``state_dict``; those that it lacks are left out."""
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    return {k: array(tensors[k]) for k in WEIGHTS.get(type(module).__name__, ()) if k in tensors}
+    return {k: array(tensors[k]) for k in PATHS.get(type(module).__name__, {}) if k in tensors}
 
 
 def values_of(name: str, module: Any) -> dict[str, np.ndarray]:
@@ -120,10 +109,11 @@ def cell_from_spec(name: str, spec: NeuronSpec, arguments: dict[str, Any], init_
         ConversionError: for what snnTorch 1.0.0 computes differently.
     """
     kind: Any = getattr(snntorch, spec.kind)
-    sizes = {k: v for k, v in spec.sizes.items() if k != "weight_hh_enable"}
+    arguments = {**arguments, **spec.sizes}
     if spec.kind == "LeakyParallel":
-        sizes["beta"] = sizes.get("beta") if isinstance(sizes.get("beta"), float) else None
-    arguments = {**arguments, **sizes}
+        beta = spec.sizes.get("beta")
+        arguments["beta"] = beta if isinstance(beta, float) else None
+        arguments.update(weight_hh_enable=True, learn_beta="beta" in spec.learn)
     if spec.kind in ("StateLeaky", "LinearLeaky"):
         factor = np.asarray(spec.values["graded_spikes_factor"])
         if (factor < 0).any():
@@ -136,10 +126,6 @@ def cell_from_spec(name: str, spec: NeuronSpec, arguments: dict[str, Any], init_
         arguments["beta"] = torch.tensor(spec.values["beta"], dtype=dtype)
         if not spec.options.get("output", True):
             arguments = {k: v for k, v in arguments.items() if k not in ("spike_grad", "surrogate_disable")}
-    if spec.kind == "StateLeaky":
-        arguments["channels"] = int(spec.sizes["channels"])
-    if spec.kind == "LeakyParallel":
-        arguments.update(weight_hh_enable=True, learn_beta="beta" in spec.learn)
     if spec.kind not in SEQUENCES:
         arguments["init_hidden"] = init_hidden
     accepted = inspect.signature(kind.__init__).parameters
