@@ -5,11 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
 
 # Without AVX2 the CPU compiler has no fused multiply-add, so that float32 rounds as torch does.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX".strip()
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# Many tests compile the same small programs; those of this process are kept in a folder that goes with it.
+_programs = tempfile.TemporaryDirectory(prefix="snnax_programs_")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import hypothesis
 import pytest

@@ -41,13 +41,21 @@ def step(
     Returns:
         ``((syn_exc, syn_inh, mem), spikes)``.
     """
-    exc, inh, mem = state
-    flag = reset_flag(mem, rule)
+    flag = reset_flag(state[2], rule)
+    exc, inh, charged = charge(state, flag, x, rule, alpha, beta)
+    mem, spk = fire(charged, flag, rule)
+    return (quantized(exc, rule), quantized(inh, rule), mem), spk
+
+
+def charge(
+    state: State, flag: jax.Array, x: jax.Array, rule: FiringRule, alpha: Constant, beta: Constant
+) -> State:
+    """Currents and membrane of :func:`step` before it fires; ``flag`` is its reset, 0 or 1."""
+    exc, inh, _ = state
     new_exc = exc * unit(alpha) + x
     new_inh = inh * unit(beta) - x
     charged = (new_exc + new_inh) * gain(alpha, beta)
     charged = charged - -inh * flag if rule.reset == "subtract" else discharge(charged, flag, rule)
     new_exc = discharge(new_exc, flag, rule)
     new_inh = new_inh if rule.reset == "none" else new_inh - new_inh * flag
-    mem, spk = fire(charged, flag, rule)
-    return (quantized(new_exc, rule), quantized(new_inh, rule), mem), spk
+    return new_exc, new_inh, charged

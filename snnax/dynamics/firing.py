@@ -50,7 +50,7 @@ def reset_flag(mem: jax.Array, rule: FiringRule) -> jax.Array:
     It looks at the stored membrane, not at the spike that was emitted: an initial membrane above threshold
     resets in the first step, and so does a neuron above threshold that inhibition kept silent.
     """
-    return lax.stop_gradient(_spikes(mem, rule))
+    return lax.stop_gradient(spikes(mem - rule.threshold, rule))
 
 
 def discharge(mem: jax.Array, amount: jax.Array, rule: FiringRule) -> jax.Array:
@@ -91,9 +91,9 @@ def fire(mem: jax.Array, flag: jax.Array, rule: FiringRule) -> tuple[jax.Array, 
     """
     mem = quantized(mem, rule)
     if rule.inhibition:
-        fired = spk = _spikes(mem, rule) * _winner(mem, rule)
+        fired = spk = spikes(mem - rule.threshold, rule) * _winner(mem, rule)
     else:
-        fired = _spikes(quantized(mem, rule), rule)
+        fired = spikes(quantized(mem, rule) - rule.threshold, rule)
         spk = fired if rule.graded is None else fired * rule.graded
     if not rule.reset_delay:
         counted = fired / rule.graded if rule.inhibition and rule.graded is not None else fired
@@ -101,8 +101,9 @@ def fire(mem: jax.Array, flag: jax.Array, rule: FiringRule) -> tuple[jax.Array, 
     return mem, spk
 
 
-def _spikes(mem: jax.Array, rule: FiringRule) -> jax.Array:
-    return rule.spike(mem - rule.threshold).astype(mem.dtype)
+def spikes(above: jax.Array, rule: FiringRule) -> jax.Array:
+    """1 where a membrane is ``above`` its threshold by more than 0, with the surrogate's gradient."""
+    return rule.spike(above).astype(above.dtype)
 
 
 def _winner(mem: jax.Array, rule: FiringRule) -> jax.Array:

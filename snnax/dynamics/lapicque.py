@@ -49,11 +49,24 @@ def step(
     Returns:
         ``((mem,), spikes)``.
     """
+    flag = reset_flag(state[0], rule)
+    (charged,) = charge(state, flag, x, rule, resistance, capacitance, time_step)
+    mem, spk = fire(charged, flag, rule)
+    return (mem,), spk
+
+
+def charge(
+    state: State,
+    flag: jax.Array,
+    x: jax.Array,
+    rule: FiringRule,
+    resistance: Constant,
+    capacitance: Constant,
+    time_step: Constant,
+) -> State:
+    """The membrane of :func:`step` before it fires; ``flag`` is its reset, 0 or 1."""
     (mem,) = state
-    flag = reset_flag(mem, rule)
     resistance, capacitance, time_step = pinned(resistance), pinned(capacitance), pinned(time_step)
     product = resistance * capacitance
     current = x * resistance * (1 / product) * time_step
-    charged = discharge(current + mem * (1 - time_step / product), flag, rule)
-    mem, spk = fire(charged, flag, rule)
-    return (mem,), spk
+    return (discharge(current + mem * (1 - time_step / product), flag, rule),)

@@ -24,15 +24,19 @@ def step(state: State, x: jax.Array, beta: Constant, rule: FiringRule) -> tuple[
     Returns:
         ``((mem,), spikes)``.
     """
+    flag = reset_flag(state[0], rule)
+    (charged,) = charge(state, flag, x, rule, beta)
+    mem, spk = fire(charged, flag, rule)
+    return (mem,), spk
+
+
+def charge(state: State, flag: jax.Array, x: jax.Array, rule: FiringRule, beta: Constant) -> State:
+    """The membrane of :func:`step` before it fires; ``flag`` is its reset, 0 or 1."""
     (mem,) = state
-    flag = reset_flag(mem, rule)
     if rule.reset == "zero":
         mem = (1 - flag) * mem
     charged = mem * unit(beta) + x
-    if rule.reset == "subtract":
-        charged = discharge(charged, flag, rule)
-    mem, spk = fire(charged, flag, rule)
-    return (mem,), spk
+    return (discharge(charged, flag, rule) if rule.reset == "subtract" else charged,)
 
 
 def recurrent_step(
@@ -54,8 +58,15 @@ def recurrent_step(
     Returns:
         ``((mem,), spikes)``.
     """
-    (mem,) = state
-    flag = reset_flag(mem, rule)
-    charged = discharge(mem * unit(beta) + x + feedback, flag, rule)
+    flag = reset_flag(state[0], rule)
+    (charged,) = recurrent_charge(state, flag, x, rule, beta, feedback=feedback)
     mem, spk = fire(charged, flag, rule)
     return (mem,), spk
+
+
+def recurrent_charge(
+    state: State, flag: jax.Array, x: jax.Array, rule: FiringRule, beta: Constant, *, feedback: jax.Array
+) -> State:
+    """The membrane of :func:`recurrent_step` before it fires; ``flag`` is its reset, 0 or 1."""
+    (mem,) = state
+    return (discharge(mem * unit(beta) + x + feedback, flag, rule),)

@@ -36,11 +36,25 @@ def step(
     Returns:
         ``((syn, mem), spikes)``.
     """
+    flag = reset_flag(state[1], rule)
+    syn, charged = charge(state, flag, x, rule, alpha, beta, feedback=feedback)
+    mem, spk = fire(charged, flag, rule)
+    return (quantized(syn, rule), mem), spk
+
+
+def charge(
+    state: State,
+    flag: jax.Array,
+    x: jax.Array,
+    rule: FiringRule,
+    alpha: Constant,
+    beta: Constant,
+    *,
+    feedback: jax.Array | None = None,
+) -> State:
+    """Current and membrane of :func:`step` before it fires; ``flag`` is its reset, 0 or 1."""
     syn, mem = state
-    flag = reset_flag(mem, rule)
     syn = syn * unit(alpha) + x
     if feedback is not None:
         syn = syn + feedback
-    charged = discharge(mem * unit(beta) + syn, flag, rule)
-    mem, spk = fire(charged, flag, rule)
-    return (quantized(syn, rule), mem), spk
+    return syn, discharge(mem * unit(beta) + syn, flag, rule)

@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.core import unfreeze
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from snnax import layers
+from snnax.dynamics.sequence import KEPT
 from snnax.errors import ShapeError
 from snnax.network.containers import Container
 from snnax.network.members import read_port, total
 from snnax.network.topology import INPUT
+from snnax.neurons import SpikingNeuron
 
 Tree = dict[str, Any]
 
@@ -54,20 +58,20 @@ class Settings:
         carried: collections that one step hands to the next (``hidden`` and what is mutable and exists).
         stacked: collections of which every step's value is kept (``record``, sown values).
         rngs: named keys, as flax's ``apply`` takes them.
+        short: neurons keep bfloat16 for the backward pass.
     """
 
     carried: tuple[str, ...]
     stacked: tuple[str, ...]
     rngs: Mapping[str, jax.Array] = field(default_factory=dict)
+    short: bool = False
 
     def within(self, name: str) -> Settings:
         """The same settings for the layer ``name``, with keys of its own."""
         if not self.rngs:
             return self
         tag = zlib.crc32(name.encode())
-        return Settings(
-            self.carried, self.stacked, {k: jax.random.fold_in(v, tag) for k, v in self.rngs.items()}
-        )
+        return replace(self, rngs={k: jax.random.fold_in(v, tag) for k, v in self.rngs.items()})
 
 
 def is_stateless(module: nn.Module) -> bool:
@@ -102,6 +106,13 @@ def is_layered(module: nn.Module) -> TypeGuard[Container]:
             return False
         seen |= parts
     return True
+
+
+def keeps_little(module: nn.Module) -> bool:
+    """True if all memory is in neurons of layered chains and graphs: what they keep tells everything else."""
+    if is_layered(module):
+        return all(keeps_little(member) for member in module.members().values())
+    return is_stateless(module) or isinstance(module, SpikingNeuron | nn.Dropout)
 
 
 def instances(value: Any) -> Iterator[nn.Module]:
@@ -164,7 +175,23 @@ def run_chunk(
         return run_container(module, variables, x, forced, start, settings, {})
     if is_stateless(module):
         return merged(module, variables, x), {}
+    if (
+        isinstance(module, SpikingNeuron)
+        and module.takes_steps()
+        and not (forced and "spk" in module.state_names)
+    ):
+        return _neuron_steps(module, variables, x, forced, settings)
     return scan_steps(module, variables, x, forced, start, settings)
+
+
+def _neuron_steps(
+    neuron: SpikingNeuron, variables: Tree, x: jax.Array, forced: Tree, settings: Settings
+) -> tuple[Any, Tree]:
+    """A neuron that can run all steps of a chunk at once."""
+    given = {**variables, **({"forced": forced} if forced else {})}
+    mutable = [*settings.carried, *settings.stacked]
+    y, new = neuron.apply(given, x, short=settings.short, method="steps", mutable=mutable)
+    return y, unfreeze(new)
 
 
 def merged(module: nn.Module, variables: Tree, x: jax.Array) -> Any:
@@ -259,6 +286,8 @@ def scan_steps(
     module: nn.Module, variables: Tree, x: jax.Array, forced: Tree, start: Any, settings: Settings
 ) -> tuple[Any, Tree]:
     """Any module, one step after the other; arguments as :func:`run_chunk`."""
+    if isinstance(module, SpikingNeuron):
+        x = checkpoint_name(x, KEPT)
     carried = {c: variables.get(c, {}) for c in settings.carried}
     fixed = {c: v for c, v in variables.items() if c not in carried}
     mutable = [*settings.carried, *settings.stacked]

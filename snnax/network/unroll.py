@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -15,6 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 from jax.typing import ArrayLike
 
+from snnax.dynamics.sequence import KEPT
 from snnax.errors import ArgumentError, ShapeError
 from snnax.network.members import check_stepwise
 from snnax.network.schedule import (
@@ -24,6 +24,7 @@ from snnax.network.schedule import (
     hoisted,
     instances,
     is_layered,
+    keeps_little,
     run_chunk,
     run_container,
     sharing,
@@ -45,6 +46,8 @@ def unroll(
     force: Mapping[str, ArrayLike] | None = None,
     chunk: int | str = "auto",
     num_steps: int | None = None,
+    residuals: Any = None,
+    remat: bool | str = "auto",
 ) -> Any:
     """Run a network over time: ``y[t], hidden[t+1] = net(x[t], hidden[t])`` for t = 0 ... T-1.
 
@@ -63,6 +66,10 @@ def unroll(
         chunk: steps per chunk; results do not depend on it. ``"auto"`` takes a size that keeps the merged
             batch within the cache, or all steps if the network has convolutions.
         num_steps: T, for an input that is constant in time; layers before the first neuron then run once.
+        residuals: dtype of what each neuron keeps of each step for the gradient: None for its own, or
+            ``jnp.bfloat16`` for half of the memory; spikes stay the same, slopes of surrogates are rounded.
+        remat: what the gradient recomputes. ``"auto"``: all but one array for each neuron and step, where the
+            network allows; ``True``: all but the states between chunks; ``False``: nothing.
 
     Returns:
         ``(outputs, updates)``: what ``net`` returns, each stacked to ``[T, B, ...]``, and the updated
@@ -95,7 +102,8 @@ def unroll(
     plain = unfreeze(dict(variables))
     keys = _keys(rngs)
     size = _chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1])
-    static = (net, names, bool(record), size, steps, constant, sharing(net))
+    options = (_short(residuals), _remat(remat, net))
+    static = (net, names, bool(record), size, steps, constant, sharing(net), options)
     given = {name: jnp.asarray(value) for name, value in (force or {}).items()}
     if given:
         _check_force(net, plain, x if constant else x[0], keys, names, steps, given)
@@ -144,12 +152,12 @@ def initial_hidden(
 
 
 def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> tuple[Any, Tree, Tree]:
-    net, mutable, record, size, steps, constant, _ = static
+    net, mutable, record, size, steps, constant, _, (short, remat) = static
     frame = x if constant else x[0]
     variables = {**variables, "hidden": initial_hidden(net, variables, frame, rngs, mutable)}
     carried = tuple(dict.fromkeys(["hidden", *(c for c in mutable if c in variables)]))
     stacked = (*(c for c in mutable if c not in variables), *(["record"] if record else []))
-    settings = Settings(carried, stacked, rngs)
+    settings = Settings(carried, stacked, rngs, short)
     constants = hoisted(net, variables, x) if constant else {}
     fixed = {c: v for c, v in variables.items() if c not in carried}
 
@@ -165,6 +173,9 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
         after = {c: _merge(carry[c], new.get(c, {})) for c in carry}
         return after, (y, {c: new[c] for c in stacked if c in new})
 
+    if remat:
+        policy = jax.checkpoint_policies.save_only_these_names(*([] if remat is True else [KEPT]))
+        chunk = jax.checkpoint(chunk, policy=policy, prevent_cse=steps == size, static_argnums=2)
     carry = {c: variables[c] for c in carried}
     whole, tail = divmod(steps, size)
     xs = None if constant else x
@@ -176,7 +187,7 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
             carry, out = chunk(carry, jax.tree.map(lambda v: v[0], (starts, *cut)), size)
             pieces.append(out)
         else:
-            carry, out = lax.scan(partial(chunk, length=size), carry, (starts, *cut))
+            carry, out = lax.scan(lambda before, entry: chunk(before, entry, size), carry, (starts, *cut))
             pieces.append(jax.tree.map(lambda v: v.reshape(whole * size, *v.shape[2:]), out))
     if tail:
         rest = jax.tree.map(lambda v: v[whole * size :], (xs, forced))
@@ -188,6 +199,23 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
 
 
 _compiled = jax.jit(_run, static_argnums=0)
+
+
+def _short(residuals: Any) -> bool:
+    """Whether to keep bfloat16."""
+    if residuals is not None and jnp.dtype(residuals) not in (jnp.float32, jnp.bfloat16):
+        raise ArgumentError(
+            f"residuals={residuals!r}; expected None (each neuron's own dtype) or jnp.bfloat16, which keeps the "
+            "sign that makes a spike."
+        )
+    return residuals is not None and jnp.dtype(residuals) == jnp.bfloat16
+
+
+def _remat(remat: bool | str, net: nn.Module) -> bool | str:
+    """``True``, ``False``, or ``"auto"`` if the network is one whose chunks need keep little."""
+    if not isinstance(remat, bool) and remat != "auto":
+        raise ArgumentError(f"remat={remat!r}; expected 'auto', True or False.")
+    return remat if isinstance(remat, bool) or keeps_little(net) else False
 
 
 def _merge(old: Any, new: Any) -> Any:

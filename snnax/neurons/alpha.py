@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 
 from snnax.dynamics import alpha as dynamics
 from snnax.dynamics.arithmetic import unit
+from snnax.dynamics.sequence import Charging
 from snnax.errors import ArgumentError
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
 from snnax.neurons.values import Parameter
@@ -94,3 +96,9 @@ class Alpha(SpikingNeuron):
         beta = self._value("beta", x, self.learn_beta)
         after, spk = dynamics.step((exc, inh, membrane), x, alpha, beta, self._rule(x))
         return self._leave(x, spk, after)
+
+    @nn.nowrap
+    def _charging(self, like: jax.Array) -> Charging:
+        alpha = self._value("alpha", like, self.learn_alpha)
+        beta = self._value("beta", like, self.learn_beta)
+        return Charging(dynamics.charge, self._rule(like), (alpha, beta))

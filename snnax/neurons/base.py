@@ -13,7 +13,8 @@ from jax.typing import ArrayLike
 
 from snnax import surrogate
 from snnax.dynamics.arithmetic import Constant
-from snnax.dynamics.firing import RESET_MECHANISMS, FiringRule, step_function
+from snnax.dynamics.firing import RESET_MECHANISMS, FiringRule, spikes, step_function
+from snnax.dynamics.sequence import Charging, each_step, run
 from snnax.errors import ArgumentError, HiddenStateTypeError, ShapeError, StateError
 from snnax.neurons.values import FrozenArray, Parameter
 
@@ -126,7 +127,9 @@ class SpikingNeuron(nn.Module):
             return jnp.asarray(given, jnp.promote_types(like.dtype, jnp.float32))
 
         value: Constant
-        if learn:
+        if learn and self.has_variable("params", name):
+            value = jnp.asarray(self.get_variable("params", name), like.dtype)
+        elif learn:
             value = self.param(name, start).astype(like.dtype)
         elif self.has_variable("buffers", name):
             value = jnp.asarray(self.get_variable("buffers", name), like.dtype)
@@ -192,10 +195,51 @@ class SpikingNeuron(nn.Module):
         return x.shape
 
     @nn.nowrap
-    def _leave(self, x: jax.Array, spk: jax.Array, states: States) -> Any:
+    def takes_steps(self) -> bool:
+        """Whether :meth:`steps` runs this neuron: its reset waits for the next step, and nothing else intervenes."""
+        given = cast(_Arguments, self)
+        home = next(kind for kind in type(self).__mro__ if "__call__" in vars(kind))
+        return (
+            "_charging" in vars(home)  # a subclass with a step of its own may do anything
+            and given.init_hidden
+            and getattr(self, "reset_delay", True)
+            and not given.inhibition
+            and not given.state_quant
+        )
+
+    @nn.nowrap
+    def _charging(self, like: jax.Array) -> Charging:
+        """This neuron's step for :func:`snnax.dynamics.sequence.run`."""
+        raise NotImplementedError
+
+    def steps(self, x: ArrayLike, short: bool = False) -> Any:
+        """All steps of ``x`` ``[T, B, ...]`` at once, with what they return, record and store.
+
+        The same as calling the neuron for each, with a derivative that keeps less: what
+        :func:`~snnax.unroll` calls if :meth:`takes_steps`.
+
+        Args:
+            x: input.
+            short: keep bfloat16 for the backward pass.
+        """
+        given = cast(_Arguments, self)
+        x = jnp.asarray(x)
+        frame, states = self._enter(x[0], *[None] * len(self.state_names))
+        fired, states = (states[0], states[1:]) if self.state_names[0] == "spk" else (None, states)
+        charging = self._charging(frame)
+        every = given.output or self.is_mutable_collection("record")
+        done = run(charging, states, fired, x.astype(frame.dtype), every=every, short=short)
+        spk = spikes(done.above, charging.rule)
+        if charging.rule.graded is not None:
+            spk = spk * each_step(charging.rule.graded)
+        return self._leave(x.astype(frame.dtype), spk, done.states, (spk[-1], *done.last))
+
+    @nn.nowrap
+    def _leave(self, x: jax.Array, spk: jax.Array, states: Any, last: States | None = None) -> Any:
         """Record and store the step; returns what snnTorch returns.
 
-        ``states`` are those after the step, without the ``spk`` that recurrent neurons have as first.
+        ``states`` are those after the step, without the ``spk`` that recurrent neurons have as first. Of several
+        steps at once, ``[T, ...]``, ``last`` are the spikes and states after the last.
         """
         names = tuple(n for n in self.state_names if n != "spk")
         after = dict(zip(names, states, strict=True))
@@ -207,7 +251,8 @@ class SpikingNeuron(nn.Module):
             spk = jnp.asarray(self.get_variable("forced", "spk"), spk.dtype)
         given = cast(_Arguments, self)
         if given.init_hidden:
-            self._store({"spk": spk, **after})
+            kept = (spk, *states) if last is None else last
+            self._store(dict(zip(("spk", *names), kept, strict=True)))
         if given.output or not given.init_hidden:
             return spk, *states
         return spk

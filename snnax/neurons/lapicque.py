@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from snnax.dynamics import lapicque
 from snnax.dynamics.arithmetic import Constant
+from snnax.dynamics.sequence import Charging
 from snnax.errors import ArgumentError
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
 from snnax.neurons.values import FrozenArray, Parameter
@@ -104,6 +105,12 @@ class Lapicque(SpikingNeuron):
         resistance, capacitance = self._circuit(x, time_step)
         after, spk = lapicque.step((membrane,), x, resistance, capacitance, time_step, self._rule(x))
         return self._leave(x, spk, after)
+
+    @nn.nowrap
+    def _charging(self, like: jax.Array) -> Charging:
+        time_step = self._value("time_step", like)
+        circuit = (*self._circuit(like, time_step), time_step)
+        return Charging(lapicque.charge, self._rule(like), circuit, scales_input=True)
 
     @nn.nowrap
     def _circuit(self, like: jax.Array, time_step: Constant) -> tuple[Constant, Constant]:

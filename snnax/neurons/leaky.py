@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from snnax.dynamics import leaky
 from snnax.dynamics.firing import FiringRule
+from snnax.dynamics.sequence import Charging
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
 from snnax.neurons.values import Parameter
 
@@ -76,6 +77,11 @@ class Leaky(SpikingNeuron):
         beta = self._value("beta", x, self.learn_beta)
         (mem,), spk = leaky.step((state[0],), x, beta, self._graded_rule(x))
         return self._leave(x, spk, (mem,))
+
+    @nn.nowrap
+    def _charging(self, like: jax.Array) -> Charging:
+        beta = self._value("beta", like, self.learn_beta)
+        return Charging(leaky.charge, self._graded_rule(like), (beta,))
 
     @nn.nowrap
     def _graded_rule(self, like: jax.Array) -> FiringRule:

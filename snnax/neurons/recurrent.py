@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Protocol, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from snnax.errors import ArgumentError, ShapeError
@@ -66,6 +67,22 @@ class RecurrentNeuron(SpikingNeuron):
             )
         size = cast(tuple[int, ...], given.kernel_size) if axes == 3 else ()
         return Recurrent(features, size, given.learn_recurrent, name="recurrent")(spk)
+
+    @nn.nowrap
+    def _recurrence(self, like: jax.Array) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
+        """``(weights, spikes) -> current``, and the weights; the same as :meth:`_feedback`, outside of the module."""
+        given = cast(_Connections, self)
+        if not given.all_to_all:
+            V = self._value("V", like, given.learn_recurrent)
+            if isinstance(V, np.ndarray):
+                return lambda _, spk: spk * V, None
+            return lambda weight, spk: spk * weight, V
+        features = given.linear_features or given.conv2d_channels
+        size = () if given.linear_features else cast(tuple[int, ...], given.kernel_size)
+        home = "params" if given.learn_recurrent else "buffers"
+        layer = Recurrent(cast(int, features), size, given.learn_recurrent, parent=None)
+        weights = self.get_variable(home, "recurrent")
+        return lambda weights, spk: cast(jax.Array, layer.apply({home: weights}, spk)), weights
 
 
 class Recurrent(nn.Module):

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 from jax.typing import ArrayLike
 
 from snnax.dynamics import leaky
+from snnax.dynamics.sequence import Charging
 from snnax.neurons.base import Quantizer, SpikeFunction
 from snnax.neurons.recurrent import RecurrentNeuron
 from snnax.neurons.values import Parameter
@@ -78,3 +80,8 @@ class RLeaky(RecurrentNeuron):
         feedback = self._feedback(fired)
         after, fired = leaky.recurrent_step((membrane,), x, feedback, beta, self._rule(x))
         return self._leave(x, fired, after)
+
+    @nn.nowrap
+    def _charging(self, like: jax.Array) -> Charging:
+        beta = self._value("beta", like, self.learn_beta)
+        return Charging(leaky.recurrent_charge, self._rule(like), (beta,), *self._recurrence(like))

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 from jax.typing import ArrayLike
 
 from snnax.dynamics import synaptic
+from snnax.dynamics.sequence import Charging
 from snnax.neurons.base import Quantizer, SpikeFunction
 from snnax.neurons.recurrent import RecurrentNeuron
 from snnax.neurons.values import Parameter
@@ -91,3 +93,9 @@ class RSynaptic(RecurrentNeuron):
         feedback = self._feedback(fired)
         after, fired = synaptic.step((current, membrane), x, alpha, beta, self._rule(x), feedback)
         return self._leave(x, fired, after)
+
+    @nn.nowrap
+    def _charging(self, like: jax.Array) -> Charging:
+        alpha = self._value("alpha", like, self.learn_alpha)
+        beta = self._value("beta", like, self.learn_beta)
+        return Charging(synaptic.charge, self._rule(like), (alpha, beta), *self._recurrence(like))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 from jax.typing import ArrayLike
 
 from snnax.dynamics import synaptic
+from snnax.dynamics.sequence import Charging
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
 from snnax.neurons.values import Parameter
 
@@ -69,3 +71,9 @@ class Synaptic(SpikingNeuron):
         beta = self._value("beta", x, self.learn_beta)
         after, spk = synaptic.step((state[0], state[1]), x, alpha, beta, self._rule(x))
         return self._leave(x, spk, after)
+
+    @nn.nowrap
+    def _charging(self, like: jax.Array) -> Charging:
+        alpha = self._value("alpha", like, self.learn_alpha)
+        beta = self._value("beta", like, self.learn_beta)
+        return Charging(synaptic.charge, self._rule(like), (alpha, beta))

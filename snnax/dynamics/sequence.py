@@ -1,0 +1,216 @@
+"""Many steps of a neuron whose reset waits for the next step, and a gradient that keeps one array a step.
+
+Given its resets, such a neuron is linear: in its state and in its input. Its derivative therefore needs to know,
+of each step, how far the membrane was above the threshold, and nothing else; that one array is kept for the
+backward pass, under the name :data:`KEPT`, and all else is computed from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+
+from snnax.dynamics.arithmetic import Constant
+from snnax.dynamics.firing import FiringRule, reset_flag, spikes
+
+KEPT = "snnax_kept"
+"""Name of what a checkpointed chunk of steps keeps for its backward pass."""
+
+States = tuple[jax.Array, ...]
+
+
+class Charging(NamedTuple):
+    """A neuron's step up to the comparison with the threshold.
+
+    Attributes:
+        charge: ``(state, flag, x, rule, *parameters)`` to the state after the step, the membrane last; linear
+            in ``state`` and ``x``, as :func:`snnax.dynamics.leaky.charge`. With ``feedback`` it takes the
+            recurrent current under that name.
+        rule: threshold, reset (in the step after the spike) and spike function.
+        parameters: decays and the like.
+        feedback: ``(weights, spikes)`` to the recurrent current, linear in both up to a bias; or ``None``.
+        weights: of the feedback.
+        scales_input: a parameter is a factor of the input, whose derivative then needs the input.
+    """
+
+    charge: Callable[..., States]
+    rule: FiringRule
+    parameters: tuple[Constant, ...]
+    feedback: Callable[[Any, jax.Array], jax.Array] | None = None
+    weights: Any = None
+    scales_input: bool = False
+
+
+class Steps(NamedTuple):
+    """What :func:`run` returns.
+
+    Attributes:
+        last: the state after the last step.
+        states: after each step, ``[T, ...]``; ``None`` for those that were not asked for.
+        above: membrane minus threshold after each step, ``[T, ...]``.
+    """
+
+    last: States
+    states: tuple[jax.Array | None, ...]
+    above: jax.Array
+
+
+class _Plan(NamedTuple):
+    """What :func:`run` knows before it runs: everything that is not an array to differentiate by."""
+
+    rebuild: Callable[[list[jax.Array]], tuple[Callable[..., States], FiringRule, tuple[Constant, ...]]]
+    feedback: Callable[[Any, jax.Array], jax.Array] | None
+    wanted: tuple[bool, ...]
+    learned: bool
+    scales_input: bool
+    short: bool
+
+
+def run(
+    charging: Charging, state: States, spk: jax.Array | None, x: jax.Array, *, every: bool, short: bool
+) -> Steps:
+    """All steps of ``x``.
+
+    Args:
+        charging: the neuron.
+        state: before the first step, the membrane last.
+        spk: spikes before the first step, which the feedback carries; ``None`` without feedback.
+        x: input current, ``[T, ...]``.
+        every: return all states, not only the membrane.
+        short: keep bfloat16 for the backward pass: spikes are the same, slopes of surrogates are rounded.
+    """
+    leaves, tree = jax.tree.flatten((charging.charge, charging.rule, charging.parameters))
+    varies = [isinstance(leaf, jax.Array) for leaf in leaves]
+
+    def rebuild(given: list[jax.Array]) -> Any:
+        rest = iter(given)
+        both = [next(rest) if v else leaf for v, leaf in zip(varies, leaves, strict=True)]
+        return jax.tree.unflatten(tree, both)
+
+    given = [leaf for leaf, v in zip(leaves, varies, strict=True) if v]
+    wanted = (*[every or bool(given)] * (len(state) - 1), True)
+    plan = _Plan(
+        rebuild, charging.feedback, wanted, bool(given), bool(given) and charging.scales_input, short
+    )
+    return _run(plan, given, charging.weights, state, spk, x)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _run(
+    plan: _Plan, given: list[jax.Array], weights: Any, state: States, spk: jax.Array | None, x: jax.Array
+) -> Steps:
+    charge, rule, parameters = plan.rebuild(given)
+    if plan.scales_input:
+        x = _keep(x)
+
+    def step(carry: tuple[States, Any], current: jax.Array) -> tuple[tuple[States, Any], tuple[Any, ...]]:
+        before, fired = carry
+        flag = reset_flag(before[-1], rule)
+        back = {} if plan.feedback is None else {"feedback": plan.feedback(weights, fired)}
+        after = charge(before, flag, current, rule, *parameters, **back)
+        if plan.feedback is not None:
+            fired = spikes(after[-1] - rule.threshold, rule)
+        return (after, fired), tuple(s if w else None for s, w in zip(after, plan.wanted, strict=True))
+
+    (last, _), states = lax.scan(step, (state, spk), x)
+    *rest, mem = states
+    if plan.learned:
+        rest = [_keep(s) for s in rest]
+    if plan.short:
+        return Steps(last, (*rest, mem), _short(mem - each_step(rule.threshold)))
+    mem = _keep(mem)
+    return Steps(last, (*rest, mem), mem - each_step(rule.threshold))
+
+
+@_run.defjvp
+def _run_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Steps, Steps]:
+    given, weights, state, spk, x = primals
+    d_given, d_weights, d_state, d_spk, d_x = tangents
+    out = _run(plan, *primals)
+    _, rule, _ = plan.rebuild(given)
+    fired = lax.stop_gradient(spikes(out.above, rule))
+    zeros = jnp.zeros_like(x[0])
+    d_back = None
+    if plan.feedback is not None:
+
+        def by_weights(carried: jax.Array) -> jax.Array:
+            return _derivative(lambda w: plan.feedback(w, carried), weights, d_weights)
+
+        d_back = jax.vmap(by_weights)(_before(spk, fired))
+
+    def charged(values: Any, flag: jax.Array, before: States, current: jax.Array, back: Any) -> Any:
+        charge, rule, parameters = plan.rebuild(values)
+        named = {} if back is None else {"feedback": back}
+        after = charge(before, flag, current, rule, *parameters, **named)
+        return after, after[-1] - rule.threshold
+
+    def step(carry: tuple[Any, Any], entry: tuple[Any, ...]) -> tuple[tuple[Any, Any], Any]:
+        d_before, d_fired = carry
+        before, flag, above, current, d_current, d_feedback = entry
+        before = before if plan.learned else (zeros,) * len(state)
+        back = None
+        if plan.feedback is not None:
+            back = zeros
+            d_feedback = d_feedback + _derivative(partial(plan.feedback, weights), zeros, d_fired)
+        point, direction = (
+            (before, zeros if current is None else current, back),
+            (d_before, d_current, d_feedback),
+        )
+        d_after, d_above = _derivative(
+            lambda values, p: charged(values, flag, *p), given, d_given, point, direction
+        )
+        if plan.feedback is not None:
+            d_fired = _derivative(partial(spikes, rule=rule), above, d_above)
+        kept = tuple(d if w else None for d, w in zip(d_after, plan.wanted, strict=True))
+        return (d_after, d_fired), (kept, d_above)
+
+    flags = _before(reset_flag(state[-1], rule), fired)
+    current = _keep(x) if plan.scales_input else None
+    entries = (_states_before(plan, rule, state, out), flags, out.above, current, d_x, d_back)
+    (d_last, _), (d_states, d_above) = lax.scan(step, (d_state, d_spk), entries)
+    return out, Steps(d_last, d_states, d_above)
+
+
+def each_step(value: Constant) -> Constant:
+    """A parameter that is aligned to one step, aligned to ``[T, ...]``."""
+    return value[None] if value.ndim else value
+
+
+def _derivative(function: Callable[..., Any], *points_and_directions: Any) -> Any:
+    """The derivative of ``function`` at the points, each followed by its direction."""
+    points, directions = points_and_directions[::2], points_and_directions[1::2]
+    return jax.jvp(function, points, directions)[1]
+
+
+def _states_before(plan: _Plan, rule: FiringRule, state: States, out: Steps) -> States | None:
+    """The states before each step, if derivatives by parameters need them."""
+    if not plan.learned:
+        return None
+    after = out.states
+    if plan.short:
+        after = (*after[:-1], out.above + each_step(rule.threshold))
+    return tuple(_before(first, rest) for first, rest in zip(state, after, strict=True))
+
+
+def _before(first: Any, after: Any) -> jax.Array:
+    """From a value before the first step and those after each to those before each."""
+    return jnp.concatenate([first[None], after[:-1]])
+
+
+def _keep(x: jax.Array) -> jax.Array:
+    return checkpoint_name(x, KEPT)
+
+
+def _short(x: jax.Array) -> jax.Array:
+    """``x`` rounded to bfloat16, of the same sign, and kept as such.
+
+    As integers, since XLA on a CPU stores bfloat16 in loops as float32.
+    """
+    bits = _keep(lax.bitcast_convert_type(x.astype(jnp.bfloat16), jnp.uint16))
+    return lax.bitcast_convert_type(bits, jnp.bfloat16).astype(x.dtype)
