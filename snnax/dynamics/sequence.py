@@ -101,8 +101,7 @@ def run(
     return _run(plan, given, charging.weights, state, spk, x)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _run(
+def _forward(
     plan: _Plan, given: list[jax.Array], weights: Any, state: States, spk: jax.Array | None, x: jax.Array
 ) -> Steps:
     charge, rule, parameters = plan.rebuild(given)
@@ -128,11 +127,14 @@ def _run(
     return Steps(last, (*rest, mem), mem - each_step(rule.threshold))
 
 
+_run = jax.custom_jvp(_forward, nondiff_argnums=(0,))
+
+
 @_run.defjvp
 def _run_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Steps, Steps]:
     given, weights, state, spk, x = primals
     d_given, d_weights, d_state, d_spk, d_x = tangents
-    out = _run(plan, *primals)
+    out = _forward(plan, *primals)  # not _run: a checkpoint sees no names inside of a custom_jvp
     _, rule, _ = plan.rebuild(given)
     fired = lax.stop_gradient(spikes(out.above, rule))
     zeros = jnp.zeros_like(x[0])
