@@ -124,3 +124,7 @@ class MissingDependencyError(SnnaxError, ImportError):
 
 class RepairWarning(UserWarning):
     """A NIR graph was not as it should be, and was read the only way that it can be meant."""
+
+
+class LoopWarning(UserWarning):
+    """A compiled function calls a neuron once for each time step, in a Python loop; ``snnax.unroll`` compiles one."""

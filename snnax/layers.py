@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from snnax.errors import ArgumentError, ShapeError
+from snnax.kernels.pooling import max_pool, sum_pool
 from snnax.neurons.values import FrozenArray
 
 __all__ = [
@@ -74,7 +74,7 @@ class _Pool(nn.Module):
                 )
         super().__post_init__()
 
-    def _reduce(self, x: jax.Array, start: Any, operation: Any) -> jax.Array:
+    def _pool(self, operation: Callable[..., jax.Array], x: jax.Array) -> jax.Array:
         if x.ndim != self.rank + 2:
             axes = "[B, L, C]" if self.rank == 1 else "[B, H, W, C]"
             raise ShapeError(f"{type(self).__name__} got shape {x.shape}; expected {axes}, channels last.")
@@ -84,9 +84,7 @@ class _Pool(nn.Module):
                 f"{type(self).__name__} got shape {x.shape}, smaller than its kernel_size={kernel} with "
                 f"padding={padding}. Take a smaller kernel, or more padding."
             )
-        pads = [(0, 0), *((p, p) for p in padding), (0, 0)]
-        start = np.asarray(start, x.dtype)
-        return lax.reduce_window(x, start, operation, (1, *kernel, 1), (1, *stride, 1), pads)
+        return operation(x, kernel, stride, padding)
 
     def _window_size(self) -> int:
         return math.prod(_sizes(self.kernel_size))
@@ -99,13 +97,6 @@ def _sizes(value: Any) -> tuple[int, ...]:
 def floating(x: jax.Array) -> jax.Array:
     """Integers as float32, as neurons take them: sums of small integers would wrap around."""
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
-
-
-def _lowest(dtype: Any) -> Any:
-    """What no value of ``dtype`` is below."""
-    if jnp.issubdtype(dtype, jnp.floating):
-        return -jnp.inf
-    return jnp.iinfo(dtype).min if jnp.issubdtype(dtype, jnp.integer) else False
 
 
 class MaxPool2d(_Pool):
@@ -124,7 +115,7 @@ class MaxPool2d(_Pool):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Pool ``[B, H, W, C]``."""
-        return self._reduce(x, _lowest(x.dtype), lax.max)
+        return self._pool(max_pool, x)
 
 
 class AvgPool2d(_Pool):
@@ -142,7 +133,7 @@ class AvgPool2d(_Pool):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Pool ``[B, H, W, C]``."""
-        return self._reduce(floating(x), 0, lax.add) / self._window_size()
+        return self._pool(sum_pool, floating(x)) / self._window_size()
 
 
 class SumPool2d(_Pool):
@@ -159,7 +150,7 @@ class SumPool2d(_Pool):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Pool ``[B, H, W, C]``."""
-        return self._reduce(floating(x), 0, lax.add)
+        return self._pool(sum_pool, floating(x))
 
 
 class MaxPool1d(MaxPool2d):

@@ -6,6 +6,7 @@ import json
 
 import flax.linen as nn
 import jax
+import nir
 import numpy as np
 import pytest
 
@@ -74,3 +75,32 @@ def test_no_command_shows_the_commands(capsys):
         cli.main([])
     assert caught.value.code == 2
     assert "demo" in capsys.readouterr().err
+
+
+def test_every_preset_is_in_the_help(capsys):
+    for command in ("inspect", "run", "compare", "convert"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        said = capsys.readouterr().out.replace("\n", " ")
+        assert all(name in said for name in interop.PRESETS)
+
+
+def test_compare_reads_both_files_by_the_preset(tmp_path, capsys):
+    """Norse leaves ``v_reset`` out, which only then makes these files alike."""
+    one = np.ones(2, np.float32)
+    for name, reset in (("a.nir", 0.0), ("b.nir", -0.5)):
+        neuron = nir.LIF(
+            tau=2e-3 * one, r=20 * one, v_leak=0 * one, v_threshold=one, v_reset=np.float32(reset) * one
+        )
+        graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2, 4, dtype=np.float32)), neuron)
+        interop.write_nir(tmp_path / name, graph)
+    np.save(tmp_path / "x.npy", X)
+    plain = ["compare", *(str(tmp_path / n) for n in ("a.nir", "b.nir")), "--input", str(tmp_path / "x.npy")]
+    assert cli.main(plain) == 1 and "DISAGREE" in capsys.readouterr().out
+    assert cli.main([*plain, "--preset", "norse", "--dt", "1e-4"]) == 0
+    assert "AGREE" in capsys.readouterr().out
+    assert cli.main([*plain, "--reading", "reset=subtract"]) == 0
+    capsys.readouterr()
+    assert cli.main([*plain, "--preset", "brian"]) == 2
+    said = capsys.readouterr().err
+    assert "'brian'" in said and all(repr(name) in said for name in interop.PRESETS)

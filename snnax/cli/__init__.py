@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--input", type=Path, required=True, help=".npy file with x [T, B, ...], channels first"
     )
     compare.add_argument("--plot", type=Path, help="write the picture of the comparison here")
-    compare.add_argument("--dt", type=float, help="time step in seconds (default: each file's, else 1e-4)")
+    _add_reading(compare)
     compare.add_argument("--json", action="store_true")
     compare.set_defaults(run=_compare)
     _add_run(commands)
@@ -105,8 +105,12 @@ def _add_convert(commands: Any) -> None:
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dt", type=float, help="time step in seconds (default: the file's, else 1e-4)")
-    parser.add_argument("--preset", help="read the file as this framework does: norse, snntorch, sinabs, ...")
+    parser.add_argument("--dt", type=float, help="time step in seconds (default: each file's, else 1e-4)")
+    parser.add_argument(
+        "--preset", metavar="NAME",
+        help="read files as this framework does: norse, norse_export (files that Norse 1.1.0 wrote), snntorch, spyx, "
+        "nengo, sinabs, rockpool, spinnaker2 or lava",
+    )  # fmt: skip
     parser.add_argument(
         "--reading", action="append", default=[], metavar="CHOICE=VALUE",
         help="one choice of what NIR leaves open, as reset=subtract; goes before the preset",
@@ -145,10 +149,11 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     from snnax import interop
+    from snnax.interop.readings import reading
 
     check_picture(options.plot)
     x = load(options.input)
-    report = interop.crossvalidate(options.a, options.b, x, dt=options.dt)
+    report = interop.crossvalidate(options.a, options.b, x, reading=reading(**choices(options)))
     if options.plot is not None:
         save_figure(options.plot, report.plot())
     if options.json:

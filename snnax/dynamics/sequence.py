@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
+from snnax.dynamics import fused
 from snnax.dynamics.arithmetic import Constant
 from snnax.dynamics.firing import FiringRule, reset_flag, spikes
 
@@ -47,14 +48,22 @@ class Charging(NamedTuple):
     scales_input: bool = False
 
 
-class Steps(NamedTuple):
+class Done(NamedTuple):
     """What :func:`run` returns.
 
     Attributes:
         last: the state after the last step.
         states: after each step, ``[T, ...]``; ``None`` for those that were not asked for.
-        above: membrane minus threshold after each step, ``[T, ...]``.
+        spk: spikes of each step, not graded, ``[T, ...]``.
     """
+
+    last: States
+    states: tuple[jax.Array | None, ...]
+    spk: jax.Array
+
+
+class Steps(NamedTuple):
+    """What the scan returns: instead of spikes, how far the membrane is ``above`` its threshold, ``[T, ...]``."""
 
     last: States
     states: tuple[jax.Array | None, ...]
@@ -74,7 +83,7 @@ class _Plan(NamedTuple):
 
 def run(
     charging: Charging, state: States, spk: jax.Array | None, x: jax.Array, *, every: bool, short: bool
-) -> Steps:
+) -> Done:
     """All steps of ``x``.
 
     Args:
@@ -98,7 +107,14 @@ def run(
     plan = _Plan(
         rebuild, charging.feedback, wanted, bool(given), bool(given) and charging.scales_input, short
     )
-    return _run(plan, given, charging.weights, state, spk, x)
+    how = fused.kernel_here() if charging.feedback is None else None
+    if how is not None:
+        job = fused.Job(rebuild, every, plan.learned, plan.scales_input, short, KEPT, how)
+        if (found := fused.run(job, given, state, x)) is not None:
+            last, states, fired = found
+            return Done(last, states or (None,) * len(state), fired)
+    done = _run(plan, given, charging.weights, state, spk, x)
+    return Done(done.last, done.states, spikes(done.above, charging.rule))
 
 
 def _forward(

@@ -34,6 +34,16 @@ def gain(factor: np.ndarray, tau: np.ndarray, dt: float) -> np.ndarray:
     return np.asarray(factor, np.float64) * dt / np.asarray(tau, np.float64)
 
 
+def file_dtype(*parameters: np.ndarray) -> Any:
+    """float32 if that holds all these parameters of a node, but for the error of deriving them; else float64."""
+    for values in parameters:
+        wide = np.asarray(values, np.float64)
+        with np.errstate(over="ignore"):
+            if not np.allclose(wide.astype(np.float32), wide, rtol=1e-10, atol=0):
+                return np.float64
+    return np.float32
+
+
 def channels_last(array: Any) -> np.ndarray:
     """One sample's array from torch's ``C, H, W`` to ``H, W, C``; vectors and scalars stay."""
     array = np.asarray(array)

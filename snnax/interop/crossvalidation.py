@@ -19,6 +19,7 @@ from snnax.interop.readings import reading as read_as
 from snnax.interop.recordings import RecordedSide
 from snnax.interop.reference import ReferenceSide
 from snnax.interop.trace import Side, Trace
+from snnax.interop.units import in_units_of
 
 
 def crossvalidate(
@@ -83,19 +84,21 @@ def crossvalidate(
     )
     if first.label == second.label:
         first.label, second.label = f"{first.label} a", f"{second.label} b"
+    if isinstance(first, RecordedSide):
+        first = in_units_of(second, first, x, how)
     report = compare(first, second, x, gradients=gradients)
     return replace(report, notes=(*notes, *report.notes))
 
 
 def _graph_side(
-    given: Any, reading: Reading, gradients: bool, natural: bool, notes: list[str]
+    given: Any, reading: Reading, gradients: bool, exact_gains: bool, notes: list[str]
 ) -> Side | None:
     """A NIR graph or its path as a side, ``None`` for anything else; what there is to say goes to the notes."""
     if not isinstance(given, nir.NIRGraph | str | PathLike) or _is_recording(given):
         return None
     if not gradients:
         try:
-            side = ReferenceSide(given, reading, natural=natural)
+            side = ReferenceSide(given, reading, exact_gains=exact_gains)
             notes += side.notes
             return side
         except ConversionError as error:

@@ -20,6 +20,7 @@ from snnax.interop.graph import free
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.flax_neurons import is_neuron, spec_from_module
 from snnax.interop.nodes.neurons import node_from_spec
+from snnax.interop.nodes.precision import is_wide, widened
 from snnax.interop.nodes.recurrent import split
 from snnax.interop.nodes.registry import Site, Variables, write
 from snnax.interop.nodes.spec import SIZES
@@ -86,7 +87,7 @@ def to_nir(
     dt = _own_step(model) if dt is None else dt
     if not dt > 0:
         raise ArgumentError(f"dt={dt!r}; expected seconds greater than 0.")
-    exporter = _Exporter(float(dt))
+    exporter = _Exporter(float(dt), is_wide(variables))
     frame = _frame(model, sample)
     try:
         ends = exporter.container(model, dict(variables), "", [(INPUT, frame)])
@@ -135,8 +136,8 @@ class _Exporter:
         shapes: of a sample that leaves each layer.
     """
 
-    def __init__(self, dt: float) -> None:
-        self.dt = dt
+    def __init__(self, dt: float, wide: bool = False) -> None:
+        self.dt, self.wide = dt, wide
         self.nodes: dict[str, nir.NIRNode] = {}
         self.edges: list[tuple[str, str]] = []
         self.permuted: dict[str, Shape] = {}
@@ -192,7 +193,7 @@ class _Exporter:
     ) -> Any:
         """Write one layer and the edges into it; returns the shape that leaves it."""
         out = self._shape_out(path, module, variables, shape)
-        site = Site(path, sample_shape(shape), sample_shape(out), self.dt)
+        site = Site(path, sample_shape(shape), sample_shape(out), self.dt, wide=self.wide)
         order = {self.permuted.get(source) for source, _ in feeds}
         if len(order) > 1:
             raise ConversionError(
@@ -248,11 +249,13 @@ class _Exporter:
                 )  # fmt: skip
             self.permuted[path] = axes
         if not spec.recurrent:
-            self.nodes[path] = node_from_spec(path, spec, site.shape_in, self.dt, site.shape_out)
+            node = node_from_spec(path, spec, site.shape_in, self.dt, site.shape_out)
+            self.nodes[path] = widened(node, spec, site)
             self.edges += [(source, path) for source, _ in feeds]
             return
         lif, back = free(f"{path}.lif", self.paths), free(f"{path}.w_rec", self.paths)
-        self.nodes[lif], self.nodes[back] = split(spec, site)
+        neuron, self.nodes[back] = split(spec, site)
+        self.nodes[lif] = widened(neuron, spec, site)
         self.exits[path] = lif
         self.edges += [(source, lif) for source, _ in feeds]
         self.edges += [(path, back), (back, lif)]

@@ -237,6 +237,16 @@ def _decoded(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
+def _holds_scalars(graph: nir.NIRGraph) -> bool:
+    """True if a parameter has no axes, as Norse 1.1.0 writes them: HDF5 cannot compress it."""
+    return any(
+        _holds_scalars(node)
+        if isinstance(node, nir.NIRGraph)
+        else any(hasattr(value, "dtype") and not np.ndim(value) for value in vars(node).values())
+        for node in graph.nodes.values()
+    )
+
+
 def _restore(entry: Any, path: str, name: str) -> nir.NIRNode:
     kind = entry.get("type") if isinstance(entry, dict) else None
     where = f"{path}: node {name!r}" if name else path
@@ -294,7 +304,7 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
         with drafts(path) as (draft,):
             for node, before in flags:
                 node.writable = extensions or before
-            nir.write(draft, graph)
+            nir.write(draft, graph, compression=None if _holds_scalars(graph) else "gzip")
             content, _ = _Content(draft, sys.maxsize).read()
             with h5py.File(draft, "r+") as file:
                 file.create_dataset(DIGEST, data=_digest(content), dtype=h5py.string_dtype())

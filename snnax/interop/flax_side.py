@@ -18,6 +18,7 @@ from snnax.interop.exporting import to_nir
 from snnax.interop.nodes.flax_neurons import spec_from_module
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Trace
+from snnax.layers import Scale
 from snnax.network.containers import Container, Graph, Sequential
 from snnax.network.schedule import branch, owners
 from snnax.network.unroll import unroll
@@ -73,6 +74,27 @@ class FlaxSide:
             if _name(path) == name:
                 return spec_from_module(name, _nameable(module), variables)
         return None
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the neuron layers, in the order in which they compute, if the model is made of containers."""
+        return [_name(path) for path in self._found]
+
+    @property
+    def units(self) -> dict[str, tuple[np.ndarray, None]]:
+        """Factor of the input of each neuron with a gain of its own in front, as ``from_nir`` writes it: ``x.gain``."""
+        if not isinstance(self.model, Graph):
+            return {}
+        members, found = self.model.members(), {}
+        for path in self._found:
+            before = [s for s, t in self.model.edges if t == path]
+            gain = (
+                members.get(before[0]) if len(before) == 1 and before[0].startswith(f"{path}.gain") else None
+            )
+            if isinstance(gain, Scale) and not gain.learn_scale:
+                stored = self.variables.get("buffers", {}).get(before[0], {}).get("scale", gain.scale)
+                found[_name(path)] = (np.asarray(conventions.per_neuron_first(stored), np.float64), None)
+        return found
 
     def gradients(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Gradients of the summed outputs by torch's parameter names and in torch's layout."""

@@ -16,7 +16,7 @@ from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.spec import VALUES
 from snnax.interop.parameters import check_node
 from snnax.interop.parameters import parameters as parameters
-from snnax.interop.repairs import renamed, sample_shape
+from snnax.interop.repairs import renamed, sample_shape, takers
 
 Edge = tuple[str, str]
 WEIGHTS = (nir.Affine, nir.Linear, nir.Conv2d, nir.Scale)
@@ -103,9 +103,7 @@ def flatten(graph: nir.NIRGraph, where: str = "", depth: int = 0) -> FlatGraph:
             "nodes; it needs one of each."
         )
     for name, shape in inputs.items():
-        inputs[name], found = sample_shape(
-            name, shape, [nodes[t] for s, t in edges if s == name and t in nodes]
-        )
+        inputs[name], found = sample_shape(name, shape, takers(name, nodes, edges))
         notes += found
     return FlatGraph(nodes, edges, inputs, list(claims), metadata.read(graph, "graph"), claims, notes)
 

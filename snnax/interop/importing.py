@@ -277,7 +277,7 @@ class Import:
             taken = {*self.names.values(), *self.entry.nodes, *self.flat.outputs, *self.gains.values()}
             self.gains[name] = free(f"{name}.gain", taken)
             small = factor.size == 1 and prod(shape) > 2**24  # as many are not written out
-            full = np.broadcast_to(factor, (1,) * len(shape) if small else shape).astype(np.float32)
+            full = np.broadcast_to(factor, (1,) * len(shape) if small else shape).copy()
             self._insert(self.gains[name], nir.Scale(scale=full), shape)
         module, variables = module_from_spec(name, spec, len(shape))
         self.specs[name] = spec

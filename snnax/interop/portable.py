@@ -207,10 +207,16 @@ def _fold_gain(name: str, nodes: dict[str, Any], edges: list[tuple[str, str]], d
         raise ConversionError(name, "its neurons differ in r", "Use one decay for the layer.")
     for source in _weights_before(name, nodes, edges):
         weights = nodes[source]
-        weights.weight = (np.asarray(weights.weight, np.float64) * r).astype(np.float32)
+        weights.weight = _scaled(weights.weight, r)
         if hasattr(weights, "bias"):
-            weights.bias = (np.asarray(weights.bias, np.float64) * r).astype(np.float32)
+            weights.bias = _scaled(weights.bias, r)
     node.r = np.ones_like(node.r)
+
+
+def _scaled(given: Any, factor: float) -> np.ndarray:
+    """``factor * given``, computed in double precision, in that of ``given``."""
+    value = np.asarray(given)
+    return (value.astype(np.float64) * factor).astype(np.result_type(value, np.float32))
 
 
 def _drop_bias(neuron: str, weights: str, nodes: dict[str, Any], edges: list[tuple[str, str]]) -> None:
@@ -230,4 +236,4 @@ def _drop_bias(neuron: str, weights: str, nodes: dict[str, Any], edges: list[tup
         )
     first = nodes[before[0]]
     old = np.asarray(getattr(first, "bias", np.zeros(len(first.weight))))
-    nodes[before[0]] = nir.Affine(weight=np.asarray(first.weight), bias=(old + bias).astype(np.float32))
+    nodes[before[0]] = nir.Affine(weight=np.asarray(first.weight), bias=_scaled(old + bias, 1.0))

@@ -10,13 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from snnax.errors import ArgumentError
 
 DISCRETIZATIONS = ("euler", "exact", "exact_decay")
 RESETS = ("nir", "subtract", "none")
 SCALINGS = ("ode", "impulse", "decayed_impulse")
 CURRENTS = (None, "new", "old", "undecayed", "continuous")
-UNITS = {"s": 1.0, "ms": 1e-3}
+UNITS = ("s", "ms", "dt")
+IGNORABLE: dict[str, tuple[str, ...]] = {
+    "LIF": ("r", "v_leak", "v_reset"),
+    "CubaLIF": ("r", "v_leak", "v_reset", "w_in"),
+    "LI": ("r", "v_leak"),
+    "CubaLI": ("r", "v_leak", "w_in"),
+    "IF": ("r", "v_reset"),
+    "I": ("r",),
+}
+"""What a reading may leave out of each node."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,8 @@ class Reading:
             the bias of the layers on it.
         input_delay: steps by which every input comes late.
         ignore: parameters that are not read, as ``"LIF.r"`` (taken as 1) or ``"LIF.v_reset"`` (taken as 0).
-        time_unit: ``"s"`` or ``"ms"``: of the time constants and delays in the file.
+        time_unit: of the time constants and delays in the file: ``"s"``, ``"ms"``, or ``"dt"``: the file holds
+            ``dt*tau``, as Norse 1.1.0's ``to_nir(..., dt)`` writes; that ``dt`` must then be given.
     """
 
     dt: float | None = None
@@ -58,25 +70,60 @@ class Reading:
     time_unit: str = "s"
 
     def __post_init__(self) -> None:
-        """Check every choice."""
+        """Check every choice, and that they can be meant together.
+
+        Raises:
+            ArgumentError: names the choice and what to write instead.
+        """
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise ArgumentError(
                     f"{name}={getattr(self, name)!r}; expected one of {', '.join(map(repr, known))}."
                 )
-        if self.dt is not None and not self.dt > 0:
-            raise ArgumentError(f"dt={self.dt!r}; expected seconds greater than 0.")
+        number = isinstance(self.dt, int | float | np.number) and not isinstance(self.dt, bool)
+        if self.dt is not None and not (number and 0 < self.dt < float("inf")):
+            raise ArgumentError(f"dt={self.dt!r}; expected seconds greater than 0, as dt=1e-4.")
         if (
             isinstance(self.input_delay, bool)
             or not isinstance(self.input_delay, int)
             or self.input_delay < 0
         ):
             raise ArgumentError(f"input_delay={self.input_delay!r}; expected a number of steps >= 0.")
+        self._check_ignored()
+        self._check_together()
+
+    def _check_ignored(self) -> None:
+        known = [f"{kind}.{name}" for kind, names in IGNORABLE.items() for name in names]
+        if not isinstance(self.ignore, tuple):
+            raise ArgumentError(
+                f"ignore={self.ignore!r}; expected a tuple of names, as ignore=('LIF.v_reset',)."
+            )
+        if unknown := [name for name in self.ignore if name not in known]:
+            raise ArgumentError(
+                f"ignore={self.ignore!r}: {unknown[0]!r} cannot be left out; expected some of {', '.join(known)}."
+            )
+
+    def _check_together(self) -> None:
+        if self.time_unit == "dt" and self.dt is None:
+            raise ArgumentError(
+                "time_unit='dt' without dt: time constants are divided by it; pass the dt that the file was written "
+                "with, as dt=1e-3."
+            )
+        if self.reset_delay and self.threshold == "before":
+            raise ArgumentError(
+                "reset_delay=True with threshold='before', which delays the spike itself; pass reset_delay=False, or "
+                "threshold='after'."
+            )
+        if self.membrane_current == "continuous" and self.discretization != "exact":
+            raise ArgumentError(
+                f"membrane_current='continuous' with discretization={self.discretization!r}; only the exact solution "
+                "follows the current within a step: pass discretization='exact', or membrane_current='new'."
+            )
 
     @property
     def seconds(self) -> float:
         """Seconds in one of the file's units of time."""
-        return UNITS[self.time_unit]
+        return 1.0 / self.dt if self.time_unit == "dt" and self.dt else {"ms": 1e-3}.get(self.time_unit, 1.0)
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -88,7 +135,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "reset_delay": (False, True),
     "integrator": ("impulse", "ode"),
     "recurrent_bias": ("always", "after_first"),
-    "time_unit": tuple(UNITS),
+    "time_unit": UNITS,
 }
 
 PRESETS: dict[str, Reading] = {
@@ -96,6 +143,7 @@ PRESETS: dict[str, Reading] = {
         recurrent_bias="after_first",
         ignore=("LIF.r", "IF.r", "LIF.v_reset", "IF.v_reset", "CubaLIF.v_reset"),
     ),
+    "norse_export": Reading(dt=1e-3, time_unit="dt", w_in="impulse", membrane_current="undecayed"),
     "snntorch": Reading(ignore=("LIF.v_reset", "CubaLIF.v_reset", "IF.v_reset")),
     "spyx": Reading(threshold="before", reset="subtract"),
     "nengo": Reading(discretization="exact"),
@@ -104,7 +152,15 @@ PRESETS: dict[str, Reading] = {
     "spinnaker2": Reading(),
     "lava": Reading(input_delay=1),
 }
-"""The reading of each framework that reproduces its recording of the paper's LIF neuron."""
+"""The reading of each framework that reproduces its recording of the paper's LIF neuron.
+
+``"norse"`` reads a file as Norse 1.1.0 does. ``"norse_export"`` reads the files that Norse 1.1.0 *writes* as
+the network that they came from: its ``to_nir`` multiplies every time constant by its ``dt`` (1e-3 unless
+given; pass the same one), and leaves ``w_in`` at 1, which Norse adds to the current undivided. No file says
+who wrote it, and a time constant of 1e-5 s can be meant, so this is never guessed. What such a file does not
+hold cannot be read: a reset potential other than 0, ``reset_subtract`` (pass ``reset="subtract"``), and that
+Norse starts from ``v_leak`` where it is not 0.
+"""
 
 
 def reading(preset: str | Reading | None = None, **choices: Any) -> Reading:

@@ -6,7 +6,7 @@ refused by the checks that follow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nir
@@ -58,6 +58,26 @@ def sample_shape(
         return shape, []
     rest = shape[-rank:]
     return rest, [f"input {name!r}: its shape {shape} has more axes than what it feeds takes; read as {rest}"]
+
+
+def takers(name: str, nodes: Mapping[str, Any], edges: Sequence[Edge]) -> list[Any]:
+    """The nodes that an Input feeds, through neurons whose one number fits samples of any shape."""
+    found, waiting, seen = [], [name], {name}
+    while waiting:
+        at = waiting.pop()
+        if at in nodes:
+            found.append(nodes[at])
+        if at == name or _shapeless(nodes.get(at)):
+            after = [t for s, t in edges if s == at and t not in seen]
+            seen.update(after)
+            waiting += after
+    return found
+
+
+def _shapeless(node: Any) -> bool:
+    """True for a neuron, threshold, scale or delay with numbers of no shape."""
+    keys = ("r", "threshold", "scale", "delay")
+    return any(hasattr(node, key) and np.ndim(getattr(node, key)) == 0 for key in keys)
 
 
 def output_shape(name: str, given: Any, found: tuple[int, ...]) -> list[str]:

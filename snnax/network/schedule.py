@@ -24,6 +24,7 @@ from jax.ad_checkpoint import checkpoint_name
 from snnax import layers
 from snnax.dynamics.sequence import KEPT
 from snnax.errors import ShapeError
+from snnax.kernels.convolution import conv
 from snnax.network.containers import Container
 from snnax.network.members import read_port, total
 from snnax.network.topology import INPUT
@@ -201,6 +202,8 @@ def merged(module: nn.Module, variables: Tree, x: jax.Array) -> Any:
         ShapeError: if ``x`` has no batch axis, which a flax layer would not notice.
     """
     check_axes(module, x[0])
+    if type(module) is nn.Conv and module.conv_general_dilated is None:
+        module = module.clone(conv_general_dilated=conv)
     steps, batch = x.shape[:2]
     y = module.apply(variables, x.reshape(steps * batch, *x.shape[2:]))
     return jax.tree.map(lambda v: v.reshape(steps, batch, *v.shape[1:]), y)

@@ -16,11 +16,11 @@ from jax.typing import ArrayLike
 
 from snnax.dynamics.sequence import KEPT
 from snnax.errors import ArgumentError, ShapeError
+from snnax.kernels.pooling import PLACE
 from snnax.network.members import check_stepwise
 from snnax.network.schedule import (
     Settings,
     Tree,
-    has_convolution,
     hoisted,
     instances,
     is_layered,
@@ -174,7 +174,7 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
         return after, (y, {c: new[c] for c in stacked if c in new})
 
     if remat:
-        policy = jax.checkpoint_policies.save_only_these_names(*([] if remat is True else [KEPT]))
+        policy = jax.checkpoint_policies.save_only_these_names(*([] if remat is True else [KEPT, PLACE]))
         chunk = jax.checkpoint(chunk, policy=policy, prevent_cse=steps == size, static_argnums=2)
     carry = {c: variables[c] for c in carried}
     whole, tail = divmod(steps, size)
@@ -203,12 +203,12 @@ _compiled = jax.jit(_run, static_argnums=0)
 
 def _short(residuals: Any) -> bool:
     """Whether to keep bfloat16."""
-    if residuals is not None and jnp.dtype(residuals) not in (jnp.float32, jnp.bfloat16):
+    if residuals not in (None, jnp.bfloat16, "bfloat16", jnp.dtype(jnp.bfloat16)):
         raise ArgumentError(
             f"residuals={residuals!r}; expected None (each neuron's own dtype) or jnp.bfloat16, which keeps the "
             "sign that makes a spike."
         )
-    return residuals is not None and jnp.dtype(residuals) == jnp.bfloat16
+    return residuals is not None
 
 
 def _remat(remat: bool | str, net: nn.Module) -> bool | str:
@@ -272,8 +272,6 @@ def _count_steps(x: jax.Array, num_steps: int | None) -> int:
 
 def _chunk_size(net: nn.Module, chunk: int | str, steps: int, batch: int) -> int:
     if isinstance(chunk, str) and chunk == "auto":
-        if has_convolution(net):
-            return steps
         return max(1, min(steps, _ROWS_IN_CACHE // max(batch, 1)))
     return min(_whole("chunk", chunk, "'auto' or "), steps)
 

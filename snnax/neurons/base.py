@@ -13,9 +13,10 @@ from jax.typing import ArrayLike
 
 from snnax import surrogate
 from snnax.dynamics.arithmetic import Constant
-from snnax.dynamics.firing import RESET_MECHANISMS, FiringRule, spikes, step_function
+from snnax.dynamics.firing import RESET_MECHANISMS, FiringRule, step_function
 from snnax.dynamics.sequence import Charging, each_step, run
 from snnax.errors import ArgumentError, HiddenStateTypeError, ShapeError, StateError
+from snnax.neurons.looped import note_call
 from snnax.neurons.values import FrozenArray, Parameter
 
 __all__ = ["Quantizer", "SpikeFunction", "SpikingNeuron"]
@@ -175,6 +176,7 @@ class SpikingNeuron(nn.Module):
     def _enter(self, x: ArrayLike, *given: ArrayLike | None) -> tuple[jax.Array, States]:
         """Input and states before the step, in one dtype: the given ones, the stored ones, or zeros."""
         x = jnp.asarray(x)
+        note_call(x, type(self).__name__, self.path if self.scope is not None else ())
         if cast(_Arguments, self).init_hidden:
             self._refuse(given)
             given = self._stored()
@@ -229,7 +231,7 @@ class SpikingNeuron(nn.Module):
         charging = self._charging(frame)
         every = given.output or self.is_mutable_collection("record")
         done = run(charging, states, fired, x.astype(frame.dtype), every=every, short=short)
-        spk = spikes(done.above, charging.rule)
+        spk = done.spk
         if charging.rule.graded is not None:
             spk = spk * each_step(charging.rule.graded)
         return self._leave(x.astype(frame.dtype), spk, done.states, (spk[-1], *done.last))

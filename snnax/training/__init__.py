@@ -15,6 +15,7 @@ from snnax.training.batching import batches
 from snnax.training.checkpoints import Checkpoints
 from snnax.training.history import History
 from snnax.training.loop import evaluate, fit
+from snnax.training.sharding import data_mesh
 from snnax.training.state import TrainState
 from snnax.training.steps import make_eval_step, make_train_step
 
@@ -23,6 +24,7 @@ __all__ = [
     "History",
     "TrainState",
     "batches",
+    "data_mesh",
     "evaluate",
     "fit",
     "make_eval_step",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from snnax.errors import ArgumentError
 from snnax.training.checkpoints import Checkpoints
@@ -39,6 +40,7 @@ def fit(
     num_steps: int | None = None,
     chunk: int | str = "auto",
     rngs: Sequence[str] = ("dropout",),
+    mesh: Mesh | None = None,
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -59,6 +61,7 @@ def fit(
         num_steps: T, for ``x[B, ...]`` that is shown at every step.
         chunk: steps per chunk.
         rngs: names of random streams.
+        mesh: devices that take a part of each batch, as :func:`data_mesh` returns them.
         eval_data: batches to evaluate on after each epoch; a function is called with 0.
         checkpoint: directory, or :class:`Checkpoints`, to save to after the epochs.
         resume: go on from the newest checkpoint there, if there is one; also in the middle of an epoch that
@@ -94,6 +97,7 @@ def fit(
     Compared with snnTorch: has no counterpart there; its tutorials write the two loops out.
     """
     wants = {"regularization": regularization, "read": read, "num_steps": num_steps, "chunk": chunk}
+    wants["mesh"] = mesh
     step = make_train_step(loss, accuracy, rngs=rngs, donate=False, **wants)  # type: ignore[arg-type]
     measure = make_eval_step(loss, accuracy, **wants)  # type: ignore[arg-type]
     store = Checkpoints(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint

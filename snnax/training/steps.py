@@ -9,9 +9,10 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
-from snnax.network.unroll import unroll
 from snnax.training.objective import Accuracy, Loss, Objective, Regularization
+from snnax.training.sharding import check_mesh, cut, replicated, unroll_on
 from snnax.training.state import TrainState
 from snnax.utils import evaluating, training
 
@@ -30,14 +31,15 @@ class TrainStep:
     chunk: int | str
     rngs: tuple[str, ...]
     donate: bool
+    mesh: Mesh | None = None
 
     def __call__(self, state: TrainState, x: Any, y: Any) -> tuple[TrainState, Metrics]:
         """The state after one batch, and its metrics."""
-        return cast(tuple[TrainState, Metrics], self._program(self, state, x, y))
+        return cast(tuple[TrainState, Metrics], self._program(self, *_placed(self, state, x, y)))
 
     def compile(self, state: TrainState, x: Any, y: Any) -> None:
         """Compile for these shapes ahead of the first call."""
-        self._program.lower(self, state, x, y).compile()
+        self._program.lower(self, *_placed(self, state, x, y)).compile()
 
     @property
     def _program(self) -> Any:
@@ -51,14 +53,15 @@ class EvalStep:
     objective: Objective
     num_steps: int | None
     chunk: int | str
+    mesh: Mesh | None = None
 
     def __call__(self, state: TrainState, x: Any, y: Any) -> Metrics:
         """The metrics of one batch."""
-        return cast(Metrics, _eval(self, state, x, y))
+        return cast(Metrics, _eval(self, *_placed(self, state, x, y)))
 
     def compile(self, state: TrainState, x: Any, y: Any) -> None:
         """Compile for these shapes ahead of the first call."""
-        _eval.lower(self, state, x, y).compile()
+        _eval.lower(self, *_placed(self, state, x, y)).compile()
 
 
 def make_train_step(
@@ -71,6 +74,7 @@ def make_train_step(
     chunk: int | str = "auto",
     rngs: Sequence[str] = ("dropout",),
     donate: bool = True,
+    mesh: Mesh | None = None,
 ) -> TrainStep:
     r"""A compiled step of training: ``state, metrics = step(state, x, y)``.
 
@@ -89,6 +93,8 @@ def make_train_step(
         chunk: as in :func:`~snnax.unroll`.
         rngs: names of the random streams that the network draws from.
         donate: reuse the memory of the state that goes in, which cannot be used afterwards.
+        mesh: devices that take a part of each batch, as :func:`data_mesh` returns them; of several processes,
+            each passes its own part of ``x`` and ``y``. The loss is that of the whole batch.
 
     Returns:
         A function of ``(state, x, y)``, compiled once for each shape. It returns the new state and
@@ -113,7 +119,7 @@ def make_train_step(
     ``zero_grad``, ``backward``, ``step``.
     """
     objective = Objective(loss, accuracy, regularization, read)
-    return TrainStep(objective, num_steps, chunk, tuple(rngs), bool(donate))
+    return TrainStep(objective, num_steps, chunk, tuple(rngs), bool(donate), check_mesh(mesh))
 
 
 def make_eval_step(
@@ -124,6 +130,7 @@ def make_eval_step(
     read: str | None = None,
     num_steps: int | None = None,
     chunk: int | str = "auto",
+    mesh: Mesh | None = None,
 ) -> EvalStep:
     """A compiled step of evaluation: ``metrics = step(state, x, y)``; the state stays as it is.
 
@@ -136,6 +143,7 @@ def make_eval_step(
         read: what of the outputs the loss gets.
         num_steps: T, for ``x[B, ...]`` that is shown at every step.
         chunk: steps per chunk.
+        mesh: devices that take a part of each batch.
 
     Returns:
         A function of ``(state, x, y)``, compiled once for each shape; it returns ``{"loss", "accuracy"}``.
@@ -154,7 +162,17 @@ def make_eval_step(
         >>> round(float(metrics["loss"]), 4)
         1.3863
     """
-    return EvalStep(Objective(loss, accuracy, regularization, read), num_steps, chunk)
+    objective = Objective(loss, accuracy, regularization, read)
+    return EvalStep(objective, num_steps, chunk, check_mesh(mesh))
+
+
+def _placed(step: TrainStep | EvalStep, state: TrainState, x: Any, y: Any) -> tuple[TrainState, Any, Any]:
+    """The state on every device and the batch cut, if there are several."""
+    if step.mesh is None:
+        return state, x, y
+    hidden = None if state.hidden is None else jax.tree.map(lambda h: cut(step.mesh, h, 0), state.hidden)
+    alike = replicated(step.mesh, state.replace(hidden=None)).replace(hidden=hidden)
+    return alike, cut(step.mesh, x, 1 if step.num_steps is None else 0), cut(step.mesh, y, 0)
 
 
 def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[TrainState, Metrics]:
@@ -165,9 +183,8 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
 
     def forward(params: Any) -> tuple[jax.Array, tuple[Metrics, dict[str, Any]]]:
         given = {**state.variables, "params": params}
-        outputs, updates = unroll(
-            net, given, x, rngs=keys, mutable=mutable, num_steps=step.num_steps, chunk=step.chunk
-        )
+        how: dict[str, Any] = {"num_steps": step.num_steps, "chunk": step.chunk}
+        outputs, updates = unroll_on(step.mesh, net, given, x, rngs=keys, mutable=mutable, **how)
         value, metrics = step.objective(outputs, y)
         return value, (metrics, updates)
 
@@ -182,7 +199,8 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
 
 def _eval_step(step: EvalStep, state: TrainState, x: Any, y: Any) -> Metrics:
     given = {name: value for name, value in state.variables.items() if name != "hidden"}
-    outputs, _ = unroll(evaluating(state.net), given, x, num_steps=step.num_steps, chunk=step.chunk)
+    net, how = evaluating(state.net), {"num_steps": step.num_steps, "chunk": step.chunk}
+    outputs, _ = unroll_on(step.mesh, net, given, x, rngs={}, mutable=(), **how)
     return step.objective(outputs, y)[1]
 
 

@@ -9,6 +9,7 @@ import tempfile
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,23 +86,37 @@ NATIVE: dict[str, Callable[[], Any]] = {
 }
 
 
-def frames() -> np.ndarray:
-    return np.random.default_rng(0).normal(0.3, 1.0, (T, B, N)).astype(np.float32)
+def frames(wide: bool) -> np.ndarray:
+    x = np.random.default_rng(0).normal(0.3, 1.0, (T, B, N))
+    return x if wide else x.astype(np.float32)
 
 
-def rows() -> dict[str, Callable[[], dict[str, str]]]:
-    """Every row, and what works out its cells."""
-    found: dict[str, Callable[[], dict[str, str]]] = {}
+def cells(name: str, wide: bool) -> dict[str, str]:
+    """A row in float32, or in float64."""
+    with jax.enable_x64(wide):
+        return rows()[name](frames(wide))
+
+
+def joined(single: str, double: str) -> str:
+    """One word where both precisions agree, else both."""
+    return single if single == double else f"float32: {single}; float64: {double}"
+
+
+def rows() -> dict[str, Callable[[np.ndarray], dict[str, str]]]:
+    """Every row, and what works out its cells for an input."""
+    found: dict[str, Callable[[np.ndarray], dict[str, str]]] = {}
     for name, build in torch_rows():
-        found[f"snnTorch {name}"] = lambda b=build: _from_torch(b, "from snnTorch", interop.from_snntorch)
+        found[f"snnTorch {name}"] = partial(_from_torch, build, "from snnTorch", interop.from_snntorch)
     for name, build in norse_rows():
-        found[f"Norse {name}"] = lambda b=build: _from_torch(b, "from Norse", interop.from_norse)
+        found[f"Norse {name}"] = partial(_from_torch, build, "from Norse", interop.from_norse)
     for name, build in NATIVE.items():
-        found[f"NIR {name}"] = lambda b=build: _from_flax(b)
+        found[f"NIR {name}"] = partial(_from_flax, build)
     return found
 
 
-def _from_torch(build: Callable[[], Any], column: str, convert: Callable[..., Any]) -> dict[str, str]:
+def _from_torch(
+    build: Callable[[], Any], column: str, convert: Callable[..., Any], x: np.ndarray
+) -> dict[str, str]:
     import torch
 
     torch.manual_seed(0)
@@ -116,7 +131,8 @@ def _from_torch(build: Callable[[], Any], column: str, convert: Callable[..., An
             net = torch.nn.Sequential(torch.nn.Linear(N, N), neuron)
     with torch.no_grad():
         net[0].weight.mul_(3)
-    x = frames()
+    if x.dtype == np.float64:
+        net.double()
     whole = type(neuron).__name__ in ("StateLeaky", "LinearLeaky", "LeakyParallel")
     pair: list[Any] = []
 
@@ -128,11 +144,10 @@ def _from_torch(build: Callable[[], Any], column: str, convert: Callable[..., An
     return {**cells, **(_others(*pair, x) if pair else {})}
 
 
-def _from_flax(build: Callable[[], Any]) -> dict[str, str]:
+def _from_flax(build: Callable[[], Any], x: np.ndarray) -> dict[str, str]:
     import flax.linen as nn
 
-    net = snn.Sequential([nn.Dense(N), build()])
-    x = frames()
+    net = snn.Sequential([nn.Dense(N, param_dtype=x.dtype), build()])
     variables = {c: v for c, v in net.init(jax.random.key(0), x[0]).items() if c != "hidden"}
     variables["params"] = jax.tree.map(lambda v: 3 * v, variables["params"])
     return _others(net, variables, x)
@@ -149,7 +164,8 @@ def _others(model: Any, variables: Any, x: np.ndarray) -> dict[str, str]:
             interop.write_nir(f"{folder}/a.nir", graph, extensions=extended)
             again = interop.from_nir(f"{folder}/a.nir")
         outs = [np.asarray(jax.tree.leaves(snn.unroll(*pair, x)[0])[0]) for pair in (ours, again)]
-        close = np.isclose(outs[0], outs[1], rtol=1e-4, atol=1e-5 * np.abs(outs[0]).max())
+        eps = 100 * np.finfo(x.dtype).eps
+        close = np.isclose(outs[0], outs[1], rtol=10 * eps, atol=eps * np.abs(outs[0]).max())
         spikes = set(np.unique(outs[0])) <= {0.0, 1.0}
         different = int((outs[0] != outs[1] if spikes else ~close).sum())
         return (
@@ -197,11 +213,11 @@ def page(cells: dict[str, dict[str, str]]) -> str:
     """The page of the docs."""
     lines = [
         "What converts, and how exactly", "==============================", "",
-        f"Each cell is the outcome of doing it: {T} steps, a batch of {B}, a linear layer before {N} neurons, in",
-        "float32. *exact*: every spike is the same end to end, and :func:`~snnax.interop.crossvalidate` finds",
-        "nothing unexplained. *exact but n by rounding*: as many neuron-steps differ, each because rounding put a",
-        "membrane on the other side of its threshold. *refused*: with this reason; nothing is ever approximated",
-        "silently.", "",
+        f"Each cell is the outcome of doing it: {T} steps, a batch of {B}, a linear layer before {N} neurons, once in",
+        "float32 and once in float64; where the two differ, both are named. *exact*: every spike is the same end to",
+        "end, and :func:`~snnax.interop.crossvalidate` finds nothing unexplained. *exact but n by rounding*: as many",
+        "neuron-steps differ, each because rounding put a membrane on the other side of its threshold. *refused*:",
+        "with this reason; nothing is ever approximated silently.", "",
         "The columns *to* and the files start from the snnax model of the row. *NIR file*: written and read back by",
         "snnax; *extension*: with a node that only snnax reads. *portable*: written for readers without our",
         "metadata, who get the same spikes (``to_nir(..., profile=\"portable\")``). Norse has surrogate gradients of",
@@ -218,11 +234,12 @@ def page(cells: dict[str, dict[str, str]]) -> str:
 
 
 def main() -> None:
-    cells = {}
-    for name, work in rows().items():
-        cells[name] = work()
-        print(name, cells[name], flush=True)
-    PAGE.write_text(page(cells))
+    found = {}
+    for name in rows():
+        single, double = cells(name, wide=False), cells(name, wide=True)
+        found[name] = {c: joined(single[c], double[c]) for c in single}
+        print(name, found[name], flush=True)
+    PAGE.write_text(page(found))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from test_nir import DATA, needs_data
 import snnax as snn
 from snnax import interop
 from snnax.errors import ArgumentError, ConversionError, GraphError, RepairWarning, ShapeError
-from snnax.interop.readings import PRESETS, Reading, reading
+from snnax.interop.nodes.spec import NATIVE
+from snnax.interop.readings import IGNORABLE, PRESETS, Reading, reading
 
 ONE = np.ones(3, np.float32)
 TAU = np.array([1e-3, 2e-3, 5e-4], np.float32)
@@ -85,6 +86,16 @@ def test_crossvalidation_knows_them(kind):
     report = interop.crossvalidate((model, variables), (changed, variables), inputs())
     (layer,) = [entry for entry in report.layers if entry.unexplained and entry.kind != "output"]
     assert layer.name == "n" and layer.causes[0].kind == key, str(report)
+
+
+@pytest.mark.parametrize("kind", ["IF", "I"])
+def test_what_differs_between_a_graph_and_its_model_is_said_of_integrators_too(kind):
+    """The node's reading and the module's options are the same choice, by other names."""
+    model, variables = interop.from_nir(graph(kind), 1e-4)
+    nodes = model.members()
+    changed = model.clone(nodes={**nodes, "n": nodes["n"].clone(r=nodes["n"].r * 1.1)})
+    report = interop.crossvalidate(graph(kind), (changed, variables), inputs(), dt=1e-4)
+    assert [layer.causes[0].kind for layer in report.layers if layer.unexplained][:1] == ["r"], str(report)
 
 
 def test_a_bias_on_the_way_back_counts_from_the_first_step_or_not():
@@ -186,11 +197,26 @@ def test_edges_that_can_mean_two_things_are_refused():
         ({"speed": 3}, "speed"),
         ({"input_delay": -1}, "input_delay"),
         ({"time_unit": "us"}, "'ms'"),
+        ({"dt": float("inf")}, "dt=inf"),
+        ({"dt": "1e-4"}, "dt='1e-4'"),
+        ({"ignore": "LIF.r"}, r"ignore=\('LIF.v_reset',\)"),
+        ({"ignore": ("LIF.tau",)}, "LIF.v_leak"),
+        ({"threshold": "before", "reset_delay": True}, "reset_delay=False"),
+        ({"preset": "spyx", "reset_delay": True}, "threshold='after'"),
+        ({"membrane_current": "continuous"}, "discretization='exact'"),
+        ({"membrane_current": "continuous", "discretization": "exact_decay"}, "membrane_current='new'"),
     ],
 )
 def test_bad_choices(choices, words):
     with pytest.raises(ArgumentError, match=words):
         interop.from_nir(graph("LIF"), **choices)
+
+
+def test_only_what_is_neutral_at_0_or_1_can_be_ignored():
+    fixed = ("tau", "tau_syn", "tau_mem", "v_threshold")
+    assert {k: {n for n in names if n not in fixed} for k, names in NATIVE.items()} == {
+        kind: set(names) for kind, names in IGNORABLE.items()
+    }
 
 
 def test_presets_can_be_changed():

@@ -174,6 +174,23 @@ def test_foreign_lif_resets_to_zero_at_once():
     assert (lif.reset_mechanism, lif.reset_delay) == ("zero", False) and lif.beta == pytest.approx(0.9)
 
 
+def test_decays_and_gains_of_a_foreign_file_are_in_double_precision():
+    """And what is written again is in the precision of the file."""
+    tau, one = np.array([1e-3, 3e-4, 7e-4], np.float32), np.ones(3, np.float32)
+    node = nir.LIF(tau=tau, r=2 * one, v_leak=0 * one, v_threshold=one)
+    model, variables = interop.from_nir(nir.NIRGraph.from_list(nir.Linear(np.eye(3, dtype=np.float32)), node))
+    wide = tau.astype(np.float64)
+    np.testing.assert_array_equal(np.asarray(variables["buffers"]["lif"]["beta"]), 1 - 1e-4 / wide)
+    np.testing.assert_array_equal(np.asarray(variables["buffers"]["lif.gain"]["scale"]), 2 * 1e-4 / wide)
+    back = interop.to_nir(model, variables)
+    assert back.nodes["lif"].tau.dtype == np.float32 and np.array_equal(back.nodes["lif"].tau, tau)
+    again = interop.to_nir(*interop.from_nir(back))
+    for key in ("tau", "r", "v_threshold"):
+        first, second = getattr(back.nodes["lif"], key), getattr(again.nodes["lif"], key)
+        assert first.dtype == second.dtype and np.array_equal(first, second)
+    assert np.array_equal(again.nodes["lif.gain"].scale, back.nodes["lif.gain"].scale)
+
+
 def test_foreign_gain_scales_the_input():
     model, variables = interop.from_nir(_graph(_lif(r=5.0)))
     spk, _ = snn.unroll(model, variables, np.full((3, 1, 3), 1.5, np.float32))

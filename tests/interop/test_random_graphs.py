@@ -102,6 +102,45 @@ def test_through_a_file_in_single_precision(case):
         same(run(interop.from_nir(path), x), run((model, variables), x))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@settings(QUICK, max_examples=5)
+@given(graphs.graphs(most=3))
+def test_the_referee_and_the_model_agree(dtype, case):
+    """Whatever the graph is: nothing but rounding is between its equations and its model, in either precision."""
+    with jax.enable_x64(dtype == np.float64):
+        model = interop.from_nir(case.graph)
+        if any(hasattr(member, "state_names") for member in model[0].members().values()):
+            report = interop.crossvalidate(case.graph, model, joined(case).astype(dtype))
+            assert report.agree and not report.unexplained, str(report)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_wrong_time_constant_is_found_where_it_is(dtype):
+    rng = np.random.default_rng(0)
+
+    def graph(tau):
+        zero, one = np.zeros(4, np.float32), np.ones(4, np.float32)
+        nodes = {
+            "fc": nir.Affine(rng_weights[0], 0.1 * one),
+            "a": nir.LIF(1e-3 * one, 7 * one, zero, one, zero),
+            "w": nir.Linear(rng_weights[1]),
+            "b": nir.LIF(np.float32(tau) * one, 9 * one, zero, one, zero),
+            "back": nir.Linear(rng_weights[2]),
+            "c": nir.IF(0.4 * one, one, -0.2 * one),
+        }
+        edges = [("input", "fc"), ("fc", "a"), ("a", "w"), ("w", "b"), ("b", "back"), ("back", "b"), ("b", "b"),
+                 ("b", "c"), ("c", "output")]  # fmt: skip
+        ends = {"input": nir.Input({"input": np.array([3])}), "output": nir.Output({"output": np.array([4])})}
+        return nir.NIRGraph({**ends, **nodes}, edges, type_check=False)
+
+    rng_weights = [rng.uniform(-0.5, 1, shape).astype(np.float32) for shape in ((4, 3), (4, 4), (4, 4))]
+    x = rng.uniform(0, 1.5, (60, 2, 3)).astype(dtype)
+    assert interop.crossvalidate(graph(1e-3), interop.from_nir(graph(1e-3)), x).agree
+    report = interop.crossvalidate(graph(1e-3), interop.from_nir(graph(1.002e-3)), x)
+    assert [layer.name for layer in report.layers if layer.unexplained] == ["b"]
+    assert not report.agree and {cause.kind for cause in report.layers[1].causes} <= {"beta", "dt", "gain"}
+
+
 def _graph(nodes, edges, shape=(3,), last="output"):
     ends = {"input": nir.Input({"input": np.array(shape)}), last: nir.Output({"output": np.array(shape)})}
     return nir.NIRGraph({**ends, **nodes}, edges, type_check=False)

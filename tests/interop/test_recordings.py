@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import nir
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from snnax import interop
 from snnax.errors import ArgumentError, ConversionError, ShapeError, TraceFileError
 from snnax.interop import NodeTrace, Trace, reference
+from snnax.interop.flax_side import FlaxSide
 from snnax.interop.nir_data import read_nir_data, write_nir_data
 from snnax.interop.recordings import from_columns
 
@@ -257,6 +259,33 @@ def test_recorded_simulators_against_the_file_they_ran(file, unit):
     if file != "snntorch":
         other = "spyx" if file == "norse" else "norse"
         assert not interop.crossvalidate(side, DATA / "lif_norse.nir", x[:, None], reading=other).agree
+
+
+def scaled(tau_syn=None):
+    """A neuron that takes NIR's current, which snnTorch's has scaled: by 0.7 and more."""
+    one = np.ones(4, np.float32)
+    given = {"r": 7 * one, "v_leak": 0 * one, "v_threshold": one, "v_reset": 0 * one}
+    matrix = np.random.default_rng(0).uniform(-0.5, 1, (4, 3)).astype(np.float32)
+    if tau_syn is None:
+        node = nir.LIF(tau=1e-3 * one, **given)
+    else:
+        node = nir.CubaLIF(tau_syn=tau_syn * one, tau_mem=1e-3 * one, w_in=3 * one, **given)
+    return nir.NIRGraph.from_list(nir.Affine(matrix, 0.1 * one), node)
+
+
+@pytest.mark.parametrize("tau_syn", [None, 5e-4])
+def test_a_recording_is_compared_in_the_units_of_the_model(tau_syn):
+    """In NIR's units or in those of snnTorch's neuron, with a graph of its own or without."""
+    graph, name = scaled(tau_syn), "lif" if tau_syn is None else "cubalif"
+    natural, model = reference.simulate(graph, X), interop.from_nir(graph)
+    own = interop.crossvalidate(model, model, X)
+    assert own.agree and own.layers[0].spikes > 20
+    for run in (natural, FlaxSide(*model).run(X)):
+        for side in (interop.RecordedSide(run), interop.RecordedSide(run, graph=graph)):
+            assert [interop.crossvalidate(side, b, X).agree for b in (model, graph)] == [True, True]
+    wrong = dict(model[1], buffers=jax.tree.map(lambda v: v * 1.01, model[1]["buffers"]))
+    report = interop.crossvalidate(natural, (model[0], wrong), X)
+    assert not report.agree and report.layers[0].name == name
 
 
 def test_no_framework_is_needed(tmp_path):

@@ -595,6 +595,45 @@ def test_forced_spikes_take_the_place_of_a_layers_own():
         assert np.array_equal(node.states["mem"], again.nodes[name].states["mem"])
 
 
+def test_forced_membranes_take_the_place_of_an_integrators_own():
+    net = NETWORKS["integrators"]()
+    x = drive(net, 30)
+    side = reference.ReferenceSide(net)
+    own = side.run(x)
+    forced = {name: node.spk + 0.5 for name, node in own.nodes.items() if name == "li"}
+    found = side.replay(x, forced)
+    assert np.array_equal(found.nodes["li"].states["mem"], own.nodes["li"].states["mem"])
+    expected = forced["li"] > net.nodes["t"].threshold
+    assert np.array_equal(found.nodes["cuba"].input != 0, expected) and expected.any()
+    theirs = FlaxSide(*interop.from_nir(net)).replay(x, forced)
+    assert np.array_equal(found.nodes["cuba"].input, theirs.nodes["cuba"].input)
+
+
+def test_a_node_that_is_called_as_a_pair_would_be_keeps_its_name():
+    nodes = {
+        "n.lif": lif(),
+        "n.w_rec": affine(4, 4, 8),
+        "n": lif(),
+        "m.lif": lif(),
+        "m.w_rec": affine(4, 4, 9),
+    }
+    net = graph(
+        ["input > n.lif > n.w_rec > n.lif > n > m.lif > m.w_rec > m.lif > output"], (4,), (4,), **nodes
+    )
+    assert list(reference.simulate(net, drive(net, 2)).nodes) == ["n.lif", "n", "m"]
+
+
+def test_a_gain_of_one_but_for_rounding_is_one():
+    net = graph(["input > fc > n > output"], fc=affine(4, 3), n=lif(spread=0.0, tau=7e-4, r=7.0))
+    x = drive(net, 60)
+    assert interop.crossvalidate(net, interop.from_nir(net), x).agree
+    raw, side = reference.simulate(net, x), reference.ReferenceSide(net)
+    apart = np.abs(side.run(x).nodes["n"].states["mem"] - raw.nodes["n"].states["mem"]).max()
+    assert 1e-12 < apart < 1e-6
+    exact = reference.ReferenceSide(net, exact_gains=True).run(x)
+    assert np.array_equal(exact.nodes["n"].states["mem"], raw.nodes["n"].states["mem"])
+
+
 def test_a_layer_without_numpy_code_is_run_by_flax():
     cell = snn.DeltaLeaky(beta=0.9, delta_threshold=0.3, init_hidden=True)
     net = snn.Sequential([nn.Dense(3), cell, nn.Dense(4), snn.Leaky(0.9, init_hidden=True)])

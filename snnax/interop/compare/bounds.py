@@ -13,7 +13,7 @@ from snnax.interop.compare import stateless
 from snnax.interop.compare.layer import coarsest_type
 from snnax.interop.compare.rounding import current_bound, rms_bound, smallest_normal, unit_roundoff
 from snnax.interop.compare.stages import Stages, recurrent_current, recurrent_nodes
-from snnax.interop.nodes.spec import NATIVE, NeuronSpec
+from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import Trace
 
 Array = np.ndarray
@@ -81,10 +81,6 @@ class Bounds:
         bound = current_bound(magnitude, total.terms, us, tiny * (1 + total.terms), total.repeats)
         independent = total.source == "weights" and self._stages is not None and not self._stages.reads_states
         rms = rms_bound(magnitude, total.terms, us, total.repeats) if independent else None
-        if spec is not None and spec.kind in NATIVE and (feedback is not None or np.any(extra)):
-            # the recorded current of NIR's own neurons is the sum of both
-            whole = magnitude if feedback is None else magnitude + np.abs(feedback)
-            bound, rms, feedback, extra = bound + extra + sum(us) * whole, None, None, 0.0
         return Bound(bound + self._state_gap(name, samples), rms, feedback, extra, total.source)
 
     def _sum(self, name: str, samples: slice, size: Array) -> _Sum:

@@ -79,10 +79,9 @@ def _numerics(label: str, name: str, kind: str) -> Cause:
 def _differences(left: NeuronSpec, right: NeuronSpec) -> list[tuple[str, str]]:
     """Kind of cause, and words, for each thing in which two specs differ; ``{a}`` stands for the reference."""
     found = []
-    if left.kind != right.kind or left.sizes != right.sizes:
-        found.append(
-            ("neuron class", f"is a {right.kind} of {right.sizes}, {{a}}'s a {left.kind} of {left.sizes}.")
-        )
+    mine, theirs = left.choices, right.choices
+    if left.kind != right.kind or mine != theirs:
+        found.append(("neuron class", f"is a {right.kind} of {theirs}, {{a}}'s a {left.kind} of {mine}."))
     for group, kind in (("values", ""), ("weights", "weights")):
         mine, theirs = getattr(left, group), getattr(right, group)
         for key in mine.keys() & theirs.keys():

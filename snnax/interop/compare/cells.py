@@ -61,7 +61,8 @@ def judge_cell(layer: Layer, spec: NeuronSpec) -> Verdict:
     spikes = [trace.spk.astype(np.float64) for trace in (layer.a, layer.b)]
     currents = [trace.input.astype(np.float64) for trace in (layer.a, layer.b)]
     shape = spikes[0].shape
-    sides = [_held(spec, trace) for trace in (layer.a, layer.b)]
+    coarsest = max(unit_roundoff(float_type(t)) for t in (layer.a, layer.b))  # the parameters' on one side
+    sides = [_held(spec, trace, coarsest) for trace in (layer.a, layer.b)]
     gap = np.abs(currents[0] - currents[1])
     bad_current = _per_sample(~(gap <= layer.bound), shape)
     u = sum(unit_roundoff(float_type(t)) for t in (layer.a, layer.b))
@@ -93,10 +94,10 @@ def strays(spec: NeuronSpec, trace: NodeTrace) -> bool:
     return bool((side.off | side.astray).any())
 
 
-def _held(spec: NeuronSpec, trace: NodeTrace) -> _Side:
-    """One side's recording against the layer in float64."""
+def _held(spec: NeuronSpec, trace: NodeTrace, u: float | None = None) -> _Side:
+    """One side's recording against the layer in float64, with parameters that were rounded to ``u``."""
     exact, rough = (_again(spec, trace, dtype) for dtype in (np.float64, np.float32))
-    u = unit_roundoff(float_type(trace))
+    u = unit_roundoff(float_type(trace)) if u is None else u
     shape = trace.spk.shape
     off, bound = np.zeros(shape, bool), np.zeros(shape)
     for name, state in trace.states.items():

@@ -14,11 +14,13 @@ from typing import Any, Literal
 import nir
 import numpy as np
 
-from snnax.errors import ConversionError
+from snnax.errors import ConversionError, GraphError
 from snnax.interop.compare import stateless
 from snnax.interop.graph import FlatGraph, flatten, loops
+from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.reference.walk import walk
 from snnax.interop.trace import Trace
 
 Array = np.ndarray
@@ -78,6 +80,10 @@ class Stages:
         self._before: dict[str, list[str]] = {}
         for source, target in self.flat.edges:
             self._before.setdefault(target, []).append(source)
+        pairs = loops(self.flat)
+        self.apart = {n: pairs[n] for n, name in self.layers.items() if n in pairs and self._apart(n, name)}
+        self._rounded: dict[str, bool] = {}
+        self._blurred = _late_inside(self.flat, self.order)
 
     def goal(self, layer: str) -> str:
         """Node of a recorded layer or of an output.
@@ -97,13 +103,17 @@ class Stages:
         return tuple(dict.fromkeys(o for b in self.before(self.goal(layer)) for o in self._origins(b)))
 
     def before(self, node: str) -> list[str]:
-        """Direct predecessors; of a neuron without those that carry its own spikes back to it."""
-        before = self._before.get(node, [])
-        return [b for b in before if node not in self.order or self._origins(b) != (node,)]
+        """Direct predecessors; of a neuron with recurrent weights of its own without these."""
+        return [b for b in self._before.get(node, []) if self.apart.get(node) != b]
 
     def loops(self, node: str) -> list[str]:
-        """Predecessors of a neuron that carry nothing but its own spikes back to it."""
-        return [b for b in self._before.get(node, []) if b != node and self._origins(b) == (node,)]
+        """The recurrent weights of a neuron, whose part of the current is not in the recorded one."""
+        return [self.apart[node]] if node in self.apart else []
+
+    def _apart(self, node: str, name: str) -> bool:
+        """True if a recording of a neuron leaves its own spikes out: it is one layer with its recurrent weights."""
+        known = metadata.read(self.flat.nodes[node], node).get("kind", "")
+        return name != node or known in ("RLeaky", "RSynaptic")
 
     def nodes(self, layer: str) -> list[str]:
         """Names of the stateless nodes of a layer's stage, from its sources on."""
@@ -117,10 +127,25 @@ class Stages:
         return [(before, target) for target in targets for before in self.before(target)]
 
     def terms(self, layer: str) -> int:
-        """Number of rounded terms behind one current: the fan-ins of the stage, added up."""
+        """Number of rounded terms behind one current: the fan-ins of the stage, added up.
+
+        And one for each rounding on the way into a side in single precision: of weights, and of what sources emit.
+        """
         nodes = self.nodes(layer)
         sums = sum(max(len(self.before(name)) - 1, 0) for name in [*nodes, self.goal(layer)])
-        return sum(stateless.terms(self.flat.nodes[name]) for name in nodes) + sums
+        given = sum(stateless.in_double(self.flat.nodes[name]) for name in nodes)
+        emitted = any(self._rounds(source) for source in self.sources(layer))
+        return sum(stateless.terms(self.flat.nodes[name]) for name in nodes) + sums + given + emitted
+
+    def _rounds(self, source: str) -> bool:
+        """True if a layer emits numbers that single precision does not hold, as membranes."""
+        if source not in self.layers:
+            return False
+        if source not in self._rounded:
+            spk = self.trace.nodes[self.layers[source]].spk
+            with np.errstate(over="ignore"):
+                self._rounded[source] = not np.array_equal(spk.astype(np.float32), spk, equal_nan=True)
+        return self._rounded[source]
 
     def repeats(self, layer: str) -> float:
         """How often the same weight comes in one of the sums of a layer's stage, on average."""
@@ -173,8 +198,6 @@ class Stages:
                     name, "it is part of a loop without a neuron", "Its error is estimated."
                 )
             return known
-        if name != walk.goal and (name in self.order or not self._before.get(name)):
-            return self._recorded(walk.edit.sources.get(name, name), walk)
         before = [b for b in self.before(name) if (b, name) not in walk.edit.without]
         if not before:
             raise ConversionError(name, "nothing feeds it", "Its rounding error is estimated.")
@@ -182,15 +205,30 @@ class Stages:
         if isinstance(node, Extension) and node.op == "State":
             return self._recorded(before[0], walk, node.options["state"])
         walk.memo[name] = None
-        parts = [self._value(b, walk) for b in before]
+        parts = [self._emitting(b, walk) for b in before]
         total = sum(parts[1:], parts[0])
-        if name != walk.goal and node is not None:
+        if isinstance(node, nir.Delay):
+            total = self._delayed(name, total, walk)
+        elif name != walk.goal and node is not None:
             if walk.mode != "value":
                 node = stateless.absolute(node, bias=walk.mode == "magnitude")
             frames = stateless.apply(node, total.reshape(-1, *total.shape[2:]))
             total = frames.reshape(*total.shape[:2], *frames.shape[1:])
         walk.memo[name] = total
         return total
+
+    def _emitting(self, name: str, walk: _Walk) -> Array:
+        """What leaves a node: of a neuron layer or an input as recorded."""
+        if name in self.order or not self._before.get(name):
+            return self._recorded(walk.edit.sources.get(name, name), walk)
+        return self._value(name, walk)
+
+    @staticmethod
+    def _delayed(name: str, values: Array, walk: _Walk) -> Array:
+        """Magnitudes behind a delay: the largest so far, however long it is."""
+        if walk.mode == "value":
+            raise ConversionError(name, "it delays its input", "Its rounding error is estimated.")
+        return np.maximum.accumulate(values, axis=0)
 
     def _recorded(self, node: str, walk: _Walk, state: str | None = None) -> Array:
         """Spikes or a state of a layer, or the input; of a layer that runs later those of the step before."""
@@ -204,7 +242,12 @@ class Stages:
         else:
             raise ConversionError(node, "nothing feeds it", "Its rounding error is estimated.")
         values = values.astype(walk.dtype)
-        return values if walk.mode == "value" else np.abs(values)
+        if walk.mode == "value":
+            return values
+        values = np.abs(values)
+        if self._blurred:
+            values[1:] = np.maximum(values[1:], values[:-1].copy())
+        return values
 
     def _emitted(self, name: str, values: Array) -> Array:
         """What leaves a layer, from its spikes: an associative memory's form a matrix, which a query may read."""
@@ -228,6 +271,15 @@ class Stages:
         if walk.mode != "gap" or self.other is None or state not in self.other.nodes[layer].states:
             return values
         return values.astype(np.float64) - self.other.nodes[layer].states[state][:, walk.samples]
+
+
+def _late_inside(graph: FlatGraph, layers: Mapping[str, int]) -> bool:
+    """True if an edge that closes a cycle, and is late by a step, leads to a node other than a recorded layer."""
+    try:
+        sources = walk(graph).sources
+    except GraphError:
+        return True
+    return any(late and name not in layers for name, pairs in sources.items() for _, late in pairs)
 
 
 def recurrent_nodes(stages: Stages | None, layer: str, spec: NeuronSpec | None) -> list[nir.NIRNode]:

@@ -41,6 +41,8 @@ def apply(node: nir.NIRNode, x: Array) -> Array:
         return x * np.asarray(node.scale, x.dtype)
     if isinstance(node, nir.Output):
         return x
+    if isinstance(node, nir.Threshold):
+        return (x > np.asarray(node.threshold, x.dtype)).astype(x.dtype)
     kind = node.op if isinstance(node, Extension) else _POOLS.get(type(node), type(node).__name__)
     if kind in ("Dropout", "Reshape", "BatchNorm") and isinstance(node, Extension):
         return _extension(node, x)
@@ -82,6 +84,13 @@ def terms(node: nir.NIRNode) -> int:
     if _kind(node) == "BatchNorm":
         return 8
     return 1 if isinstance(node, nir.Scale) else 0
+
+
+def in_double(node: nir.NIRNode) -> bool:
+    """True if a weight, bias or scale is one that single precision does not hold."""
+    given = (getattr(node, key, None) for key in ("weight", "bias", "scale", "threshold"))
+    arrays = (np.asarray(v) for v in given if v is not None)
+    return any(a.dtype == np.float64 and bool((a.astype(np.float32) != a).any()) for a in arrays)
 
 
 def repeats(node: nir.NIRNode) -> float:

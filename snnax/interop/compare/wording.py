@@ -84,7 +84,8 @@ class Wording:
     def _decays(self, spec: NeuronSpec, other: NeuronSpec) -> list[Finding]:
         found = []
         for name, what in (("beta", "decays with beta"), ("alpha", "has synaptic decay alpha")):
-            if name in spec.values and _differ(spec.values[name], other.values[name]):
+            known = name in spec.values and name in other.values
+            if known and _differ(spec.values[name], other.values[name]):
                 left, right = spec.values[name], other.values[name]
                 text = self.compared(what, left, right)
                 found.append(Finding(Cause(name, text), _pairs(left, right)))

@@ -37,7 +37,7 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
                 arguments[f"learn_{key}"] = True
             variables.setdefault("params", {})[key] = jnp.asarray(here, _dtype(here))
         elif here.ndim:
-            variables.setdefault("buffers", {})[key] = _kept(here)
+            variables.setdefault("buffers", {})[key] = kept(here)
     for key in (*OPTIONS, "all_to_all"):
         if key in fields and key in spec.options:
             arguments[key] = spec.options[key]
@@ -62,7 +62,7 @@ def is_neuron(module: Any) -> bool:
     return hasattr(module, "state_names")
 
 
-def _kept(array: np.ndarray) -> Any:
+def kept(array: np.ndarray) -> Any:
     """In the precision that it has: float64 stays NumPy's, which jit rounds when it runs in float32."""
     wide = array.dtype == np.float64 and not jax.config.read("jax_enable_x64")
     return array if wide else jnp.asarray(array, _dtype(array))

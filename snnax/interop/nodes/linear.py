@@ -15,6 +15,7 @@ from snnax.interop.conventions import (
     per_neuron_last,
 )
 from snnax.interop.nodes import metadata
+from snnax.interop.nodes.flax_neurons import kept
 from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
 from snnax.layers import Scale
 from snnax.timed_layers import GradedSpikes
@@ -80,7 +81,8 @@ def build_scale(node: nir.Scale, site: Site) -> Built:
         scale = np.asarray(factor, scale.dtype)
     here = per_neuron_last(small_scale(scale, content.get("shape")), len(site.shape_in))
     home = "params" if learn else "buffers"
-    return Built(Scale(here, learn_scale=learn), {home: {"scale": jnp.asarray(here)}}, site.shape_in)
+    value = jnp.asarray(here) if learn else kept(here)
+    return Built(Scale(here, learn_scale=learn), {home: {"scale": value}}, site.shape_in)
 
 
 def small_scale(scale: np.ndarray, shape: list[int] | None) -> np.ndarray:
@@ -106,6 +108,6 @@ def write_scale(module: Scale, variables: Variables, site: Site) -> nir.NIRNode:
     """Scale with the full shape of a sample, as NIR asks."""
     home = "params" if module.learn_scale else "buffers"
     scale = per_neuron_first(variables.get(home, {}).get("scale", module.scale))
-    node = nir.Scale(scale=np.broadcast_to(np.asarray(scale, np.float32), site.shape_in).copy())
+    node = nir.Scale(scale=np.broadcast_to(np.asarray(scale, site.real(scale)), site.shape_in).copy())
     content = {"learn": module.learn_scale, **({"shape": list(scale.shape)} if scale.ndim else {})}
     return metadata.write(node, {**content, "factor": float(scale)} if scale.ndim == 0 else content)

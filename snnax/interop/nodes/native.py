@@ -13,6 +13,7 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError
+from snnax.interop.conventions import file_dtype
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.spec import NATIVE, NeuronSpec
 from snnax.interop.readings import Reading
@@ -35,30 +36,34 @@ def spec_of_native(name: str, node: Any, reading: Reading, dt: float) -> NeuronS
         value = np.asarray(given, np.float64)
         if f"{kind}.{key}" in reading.ignore:
             value = np.full_like(value, 1.0 if key in ("r", "w_in") else 0.0)
+        derived = (key in _TIMES and reading.seconds != 1) or (
+            key == "r" and kind in _SUMS and reading.integrator == "impulse"
+        )
         if key in _TIMES:
             value = value * reading.seconds
             _check_time(name, key, value, dt, reading)
-        if key == "r" and kind in _SUMS and reading.integrator == "impulse":
+        elif derived:
             value = value / dt
-        values[key] = tidy(
-            value.astype(given.dtype if np.issubdtype(given.dtype, np.floating) else np.float32)
-        )
+        if not derived:  # what is derived stays in double precision until a neuron rounds it
+            value = value.astype(given.dtype if np.issubdtype(given.dtype, np.floating) else np.float32)
+        values[key] = tidy(value)
     _check_reset(name, values, reading)
     return NeuronSpec(kind, values, sizes=_options(kind, reading, dt))
 
 
 def _options(kind: str, reading: Reading, dt: float) -> dict[str, Any]:
-    options: dict[str, Any] = {"dt": dt}
+    options: dict[str, Any] = {"dt": dt}  # r of IF and I is per second, whatever the reading: no integrator
     if kind not in _SUMS:
         options["discretization"] = reading.discretization
     if kind.startswith("Cuba"):
         options.update(w_in_scaling=reading.w_in, membrane_current=reading.membrane_current)
     if kind in ("LIF", "CubaLIF", "IF"):
         options.update(
-            reset_mechanism=reading.reset, threshold_test=reading.threshold, reset_delay=reading.reset_delay
+            reset_mechanism=reading.reset,
+            threshold_test=reading.threshold,
+            reset_delay=reading.reset_delay,
+            reset_at="end",
         )
-    if kind in _SUMS:
-        options["integrator"] = reading.integrator
     return options
 
 
@@ -92,7 +97,7 @@ def native_node(name: str, spec: NeuronSpec, shape: tuple[int, ...] | None, dt: 
     given = {}
     for key in NATIVE[spec.kind]:
         value = np.asarray(spec.values[key], np.float64)
-        if key == "r" and spec.kind in _SUMS and spec.sizes.get("integrator", "impulse") == "impulse":
+        if key == "r" and spec.kind in _SUMS:
             value = value * spec.sizes["dt"]
         try:
             full = value if shape is None else np.broadcast_to(value, shape)
@@ -102,13 +107,15 @@ def native_node(name: str, spec: NeuronSpec, shape: tuple[int, ...] | None, dt: 
                 f"{key} has shape {value.shape}, the layer has neurons {shape}",
                 "Give one value per neuron.",
             ) from error
-        given[key] = full.astype(_dtype(spec)).copy()
-    return metadata.write_spec(NODES[spec.kind](**given), spec, dt)
+        given[key] = full
+    dtype = file_dtype(*given.values()) if has_doubles(spec) else np.float32
+    arrays = {key: full.astype(dtype).copy() for key, full in given.items()}
+    return metadata.write_spec(NODES[spec.kind](**arrays), spec, dt)
 
 
-def _dtype(spec: NeuronSpec) -> Any:
-    wide = any(np.asarray(v).dtype == np.float64 and np.ndim(v) for v in spec.values.values())
-    return np.float64 if wide else np.float32
+def has_doubles(spec: NeuronSpec) -> bool:
+    """True if a value for each neuron is in double precision."""
+    return any(np.asarray(v).dtype == np.float64 and np.ndim(v) for v in spec.values.values())
 
 
 def edited_values(spec: NeuronSpec, node: Any) -> dict[str, np.ndarray]:
@@ -116,7 +123,7 @@ def edited_values(spec: NeuronSpec, node: Any) -> dict[str, np.ndarray]:
     found = {}
     for key in NATIVE[spec.kind]:
         now = np.asarray(getattr(node, key), np.float64)
-        if key == "r" and spec.kind in _SUMS and spec.sizes.get("integrator", "impulse") == "impulse":
+        if key == "r" and spec.kind in _SUMS:
             now = now / spec.sizes["dt"]
         if not np.allclose(now, spec.values[key], rtol=1e-5, atol=1e-12):
             found[key] = tidy(now)

@@ -24,10 +24,10 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError
-from snnax.interop.conventions import decay_from_tau, gain, tau_from_decay
+from snnax.interop.conventions import decay_from_tau, file_dtype, gain, tau_from_decay
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.native import edited_values, native_node, spec_of_native, tidy
+from snnax.interop.nodes.native import edited_values, has_doubles, native_node, spec_of_native, tidy
 from snnax.interop.nodes.spec import NATIVE, SIZES, NeuronSpec
 from snnax.interop.readings import Reading
 
@@ -81,31 +81,30 @@ def _full(name: str, what: str, value: np.ndarray, shape: Shape, dtype: Any) -> 
         ) from error
 
 
-def _dtype(spec: NeuronSpec) -> Any:
-    return (
-        np.float64
-        if any(np.asarray(v).dtype == np.float64 and np.ndim(v) for v in spec.values.values())
-        else np.float32
-    )
+def _dtype(spec: NeuronSpec, *parameters: np.ndarray) -> Any:
+    """Precision of a node with these parameters, beside those of the spec: that of the file they were read from."""
+    return file_dtype(*parameters, spec.values["threshold"]) if has_doubles(spec) else np.float32
 
 
 def _lif(name: str, spec: NeuronSpec, shape: Shape, dt: float) -> nir.NIRNode | None:
     """LIF or IF; ``None`` where some decays are 1 and others not, which no single node holds."""
-    dtype = _dtype(spec)
-    threshold = _full(name, "threshold", spec.values["threshold"], shape, dtype)
-    zero = np.zeros_like(threshold)
     if spec.kind == "Lapicque":
         resistance, capacity, step = (np.asarray(spec.values[k], np.float64) for k in ("R", "C", "time_step"))
         tau, r = resistance * capacity * dt / step, resistance
         if not np.isfinite(tau).all() or (tau <= 0).any():
             return None
+        dtype = np.float64 if has_doubles(spec) else np.float32
     else:
         beta = np.clip(np.asarray(spec.values["beta"], np.float64), 0.0, 1.0)
+        tau = tau_from_decay(beta, dt)
         if (beta == 1.0).all():
-            return nir.IF(r=np.ones_like(threshold), v_threshold=threshold, v_reset=zero)
+            threshold = _full(name, "threshold", spec.values["threshold"], shape, _dtype(spec))
+            return nir.IF(r=np.ones_like(threshold), v_threshold=threshold, v_reset=np.zeros_like(threshold))
         if (beta == 1.0).any():
             return None
-        tau, r = tau_from_decay(beta, dt), 1.0 / (1.0 - beta)
+        r, dtype = 1.0 / (1.0 - beta), _dtype(spec, tau)
+    threshold = _full(name, "threshold", spec.values["threshold"], shape, dtype)
+    zero = np.zeros_like(threshold)
     return nir.LIF(
         tau=_full(name, "tau", tau, shape, dtype), r=_full(name, "r", r, shape, dtype), v_leak=zero.copy(),
         v_threshold=threshold, v_reset=zero,
@@ -113,14 +112,15 @@ def _lif(name: str, spec: NeuronSpec, shape: Shape, dt: float) -> nir.NIRNode | 
 
 
 def _cuba_lif(name: str, spec: NeuronSpec, shape: Shape, dt: float) -> nir.NIRNode | None:
-    dtype = _dtype(spec)
     alpha, beta = (np.clip(np.asarray(spec.values[k], np.float64), 0.0, 1.0) for k in ("alpha", "beta"))
     if (alpha == 1.0).any() or (beta == 1.0).any():
         return None
+    tau_syn, tau_mem = tau_from_decay(alpha, dt), tau_from_decay(beta, dt)
+    dtype = _dtype(spec, tau_syn, tau_mem)
     threshold = _full(name, "threshold", spec.values["threshold"], shape, dtype)
     return nir.CubaLIF(
-        tau_syn=_full(name, "alpha", tau_from_decay(alpha, dt), shape, dtype),
-        tau_mem=_full(name, "beta", tau_from_decay(beta, dt), shape, dtype),
+        tau_syn=_full(name, "alpha", tau_syn, shape, dtype),
+        tau_mem=_full(name, "beta", tau_mem, shape, dtype),
         r=_full(name, "beta", 1.0 / (1.0 - beta), shape, dtype),
         v_leak=np.zeros_like(threshold),
         v_threshold=threshold,
@@ -234,13 +234,14 @@ def _plainly(node: Any, kind: str, reading: Reading) -> Any:
     twin = copy.copy(node)
     for key in ("tau", "tau_syn", "tau_mem"):
         if hasattr(twin, key):
-            setattr(twin, key, np.asarray(getattr(twin, key)) * reading.seconds)
+            setattr(twin, key, np.asarray(getattr(twin, key), np.float64) * reading.seconds)
     if f"{kind}.r" in reading.ignore:
         twin.r = np.ones_like(np.asarray(twin.r))
     return twin
 
 
 def _decay(name: str, what: str, tau: Any, dt: float) -> np.ndarray:
+    """The decay of a time constant, in double precision: a neuron rounds it once, to the precision it runs in."""
     tau = np.asarray(tau)
     if not (tau > 0).all():
         raise ConversionError(name, f"{what} is not positive", "Time constants are seconds greater than 0.")
@@ -249,7 +250,7 @@ def _decay(name: str, what: str, tau: Any, dt: float) -> np.ndarray:
             name, f"{what} = {tau.min():.3g} s is shorter than the time step dt = {dt:.3g} s",
             f"Pass the time step that the graph was made for: from_nir(graph, dt={tau.min() / 10:.1g}) or smaller.",
         )  # fmt: skip
-    return tidy(np.clip(decay_from_tau(tau, dt), 0.0, 1.0).astype(tau.dtype))
+    return tidy(np.clip(decay_from_tau(tau, dt), 0.0, 1.0))
 
 
 def _unless_one(factor: np.ndarray) -> np.ndarray | None:

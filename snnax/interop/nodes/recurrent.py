@@ -24,7 +24,8 @@ def split(spec: NeuronSpec, site: Site) -> tuple[nir.NIRNode, nir.NIRNode]:
     neuron = node_from_spec(site.name, spec, site.shape_in, site.dt)
     if "V" in spec.recurrent:
         value = spec.recurrent["V"]
-        weights: nir.NIRNode = nir.Scale(scale=np.broadcast_to(value, site.shape_in).astype(np.float32))
+        full = np.broadcast_to(value, site.shape_in).astype(site.real(value))
+        weights: nir.NIRNode = nir.Scale(scale=full)
         content = {"factor": float(value)} if np.ndim(value) == 0 else {"shape": list(np.shape(value))}
         return neuron, metadata.write(weights, content)
     weight, bias = spec.recurrent["weight"], spec.recurrent["bias"]

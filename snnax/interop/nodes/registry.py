@@ -12,6 +12,7 @@ from typing import Any
 
 import flax.linen as nn
 import nir
+import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.nodes.extension import Extension
@@ -31,6 +32,7 @@ class Site:
         shape_out: shape of one sample that leaves, channels first; ``None`` while not known.
         dt: time step in seconds.
         reading: what NIR leaves open.
+        wide: the model is in double precision, and so is what is written.
     """
 
     name: str
@@ -38,6 +40,12 @@ class Site:
     shape_out: Shape | None
     dt: float
     reading: Reading = field(default_factory=Reading)
+    wide: bool = False
+
+    def real(self, value: Any = 0.0) -> Any:
+        """The type in which ``value`` is written: float64 in a model of that precision, or for an array of it."""
+        given = np.asarray(value)
+        return np.float64 if self.wide or (given.dtype == np.float64 and given.ndim) else np.float32
 
 
 @dataclass(frozen=True)

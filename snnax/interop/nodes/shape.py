@@ -47,13 +47,18 @@ def build_reshape(node: Extension, site: Site) -> Built:
 
 @writes(Reshape)
 def write_reshape(module: Reshape, variables: Variables, site: Site) -> nir.NIRNode:
-    """Extension: NIR has no reshape."""
-    return Extension(
-        "Reshape",
-        options={"shape": list(module.shape)},
-        shape_in=site.shape_in,
-        shape_out=tuple(module.shape),
-    )
+    """Flatten, where axes that follow one another become one; else an extension: NIR has no reshape."""
+    return reshape_node(site.shape_in, site.shape_out or tuple(module.shape))
+
+
+def reshape_node(before: Shape, after: Shape) -> nir.NIRNode:
+    """The node that makes samples of shape ``after`` of samples of shape ``before``."""
+    count = len(before) - len(after)
+    for start in range(len(after)) if count > 0 else ():
+        end = start + count
+        if after == (*before[:start], prod(before[start : end + 1]), *before[end + 1 :]):
+            return nir.Flatten(input_type={"input": np.array(before)}, start_dim=start, end_dim=end)
+    return Extension("Reshape", options={"shape": list(after)}, shape_in=before, shape_out=after)
 
 
 @builds("State")

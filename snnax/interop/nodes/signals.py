@@ -12,7 +12,7 @@ from snnax.errors import ConversionError, ShapeError
 from snnax.interop.conventions import per_neuron_first, per_neuron_last
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.native import tidy
-from snnax.interop.nodes.registry import Built, Shape, Site, Variables, builds, writes
+from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
 from snnax.signals import Delay, Threshold
 from snnax.surrogate import Surrogate
 
@@ -29,7 +29,7 @@ def build_threshold(node: nir.Threshold, site: Site) -> Built:
 @writes(Threshold)
 def write_threshold(module: Threshold, variables: Variables, site: Site) -> nir.NIRNode:
     """Threshold, with the surrogate in the metadata."""
-    node = nir.Threshold(threshold=_full(module.threshold, site.shape_in))
+    node = nir.Threshold(threshold=_full(module.threshold, site))
     function = module.spike_grad
     if function is None:
         return node
@@ -62,7 +62,7 @@ def build_delay(node: nir.Delay, site: Site) -> Built:
 @writes(Delay)
 def write_delay(module: Delay, variables: Variables, site: Site) -> nir.NIRNode:
     """Delay in seconds."""
-    return nir.Delay(delay=_full(np.asarray(module.steps, np.float64) * site.dt, site.shape_in))
+    return nir.Delay(delay=_full(np.asarray(module.steps, np.float64) * site.dt, site))
 
 
 def _values(site: Site, what: str, given: Any) -> np.ndarray:
@@ -76,5 +76,5 @@ def _values(site: Site, what: str, given: Any) -> np.ndarray:
     return per_neuron_last(tidy(given), len(site.shape_in))
 
 
-def _full(value: Any, shape: Shape) -> np.ndarray:
-    return np.broadcast_to(np.asarray(per_neuron_first(value), np.float32), shape).copy()
+def _full(value: Any, site: Site) -> np.ndarray:
+    return np.broadcast_to(np.asarray(per_neuron_first(value), site.real()), site.shape_in).copy()

@@ -136,6 +136,19 @@ class NeuronSpec:
         """Names of the states that the neuron returns."""
         return STATES[self.kind]
 
+    @property
+    def choices(self) -> dict[str, Any]:
+        """:attr:`sizes` with what is meant where an option of NIR's neurons is left out."""
+        if self.kind not in NATIVE:
+            return self.sizes
+        known = {key: self.sizes[key] for key in OPEN if key in self.sizes and self.kind in OPEN[key]}
+        if self.kind in OPEN["reset_at"]:
+            known.setdefault("reset_at", "end")
+        if self.kind in OPEN["membrane_current"] and known.get("membrane_current") is None:
+            exact = known.get("discretization") == "exact"
+            known["membrane_current"] = "continuous" if exact else "new"
+        return known
+
     def with_values(self, **values: np.ndarray) -> NeuronSpec:
         """A copy with some numbers replaced."""
         return replace(self, values={**self.values, **values})

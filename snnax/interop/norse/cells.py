@@ -155,7 +155,8 @@ def cell_of(name: str, module: Any, shape: tuple[int, ...], gain: Resistance | N
         values, options = gain.applied(kind, values, options)
     surrogate = _surrogate(name, module) if "v_threshold" in values else None
     for key in learn:
-        values[key] = values[key].astype(np.float32)
+        trained = getattr(module.p, _NAMES[kind][key])
+        values[key] = values[key].astype(np.float64 if trained.dtype == torch.float64 else np.float32)
     spec = NeuronSpec(
         kind, {k: tidy(v) for k, v in values.items()}, tuple(learn), {}, surrogate=surrogate, sizes=options
     )

@@ -15,6 +15,7 @@ from torch import nn
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.exporting import to_nir
 from snnax.interop.importing import Import
+from snnax.interop.nodes.precision import is_wide
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.norse.cells import is_cell
 from snnax.interop.norse.parts import Parts, cell, parts_of, recurrent, recurrent_cell
@@ -93,6 +94,7 @@ def to_norse(
         raise ArgumentError(f"surrogate={surrogate!r}; expected 'keep' or 'super'.")
     if surrogate == "super":
         source.specs = {name: replace(spec, surrogate=None) for name, spec in source.specs.items()}
+    dtype = dtype or (torch.float64 if is_wide(variables) else torch.float32)
     return _Writer(source, dt or (steps[0] if steps else 1e-3), dtype).run().eval()
 
 
@@ -112,15 +114,13 @@ class _Writer:
         weights: recurrent weights that became part of a cell, by the name of the neuron.
     """
 
-    def __init__(self, source: Import, dt: float, dtype: torch.dtype | None) -> None:
+    def __init__(self, source: Import, dt: float, dtype: torch.dtype) -> None:
         self.source = source
         self.dt = dt
         self.plan = source.model.plan()
         self.weights: dict[str, str] = {}
         self.steps: list[_Step] = []
-        weights = [np.asarray(node.weight) for node in source.nodes.values() if hasattr(node, "weight")]
-        wide = any(weight.dtype == np.float64 for weight in weights)
-        self.dtype = dtype or (torch.float64 if wide else torch.float32)
+        self.dtype = dtype
 
     def run(self) -> nn.Module:
         self._find_loops()

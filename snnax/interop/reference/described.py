@@ -52,8 +52,7 @@ def _edited_native(spec: NeuronSpec, node: Any, dt: float) -> dict[str, Array]:
     found = {}
     for key in NATIVE[spec.kind]:
         now = np.asarray(getattr(node, key), np.float64)
-        per_second = key == "r" and spec.kind in ("IF", "I")
-        if per_second and spec.sizes.get("integrator", "impulse") == "impulse":
+        if key == "r" and spec.kind in ("IF", "I"):  # per second in the metadata, per step in the node
             now = now / spec.sizes.get("dt", dt)
         if not np.allclose(now, spec.values[key], rtol=1e-5, atol=1e-12):
             found[key] = now

@@ -11,12 +11,14 @@ import nir
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from snnax.errors import ConversionError, ShapeError
+from snnax.errors import ConversionError, ShapeError, SnnaxError
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.readings import Reading
 from snnax.interop.reference.equations import Array
 
 Function = Callable[[Array], Array]
+UNFIT = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
+"""What NumPy raises where parameters or shapes do not fit."""
 
 
 def layer(name: str, node: Any, reading: Reading, dt: float) -> Function:
@@ -232,3 +234,13 @@ def _windows(name: str, x: Array, kernel: Any, stride: Any, dilation: Any, pads:
     seen = sliding_window_view(x, reach, axis=tuple(range(2, 2 + rank)))
     every = [slice(None, None, s) for s in stride] + [slice(None, None, d) for d in dilation]
     return seen[(slice(None), slice(None), *every)]
+
+
+def applied(name: str, function: Function, x: Array) -> Array:
+    """What a layer makes of ``x``; whatever stops it is a matter of shapes."""
+    try:
+        return function(x)
+    except UNFIT as error:
+        if isinstance(error, SnnaxError):
+            raise
+        raise ShapeError(f"{name!r} cannot take samples of shape {x.shape[1:]} ({error}).") from error

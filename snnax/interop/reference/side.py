@@ -9,19 +9,18 @@ from os import PathLike
 from typing import Any
 
 import nir
-import numpy as np
 
 from snnax.errors import SnnaxError
 from snnax.interop.exporting import to_nir
 from snnax.interop.files import read_nir
 from snnax.interop.importing import Import
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.native import spec_of_native
-from snnax.interop.nodes.spec import NATIVE, STATES, NeuronSpec
+from snnax.interop.nodes.spec import NATIVE, NeuronSpec
 from snnax.interop.readings import Reading
-from snnax.interop.reference.equations import Array, added
+from snnax.interop.reference.equations import Array
 from snnax.interop.reference.neurons import nir_values
 from snnax.interop.reference.simulation import Simulation
+from snnax.interop.reference.units import Units, scales
 from snnax.interop.trace import Trace
 
 
@@ -31,14 +30,15 @@ class ReferenceSide:
     What the layers compute is :class:`~snnax.interop.reference.Simulation`'s; the names that they are compared
     under, and the units in which their input and current are recorded, are those of the model that
     :func:`~snnax.interop.from_nir` makes of the graph, so that both can be laid over each other: of a neuron of
-    snnTorch's, what it adds to the membrane in a step. A graph that ``from_nir`` refuses keeps its own names
-    and units.
+    snnTorch's, what it adds to the membrane in a step. Where ``from_nir`` takes a gain ``r*dt/tau`` for 1, which
+    the rounded numbers of a file keep from being so, it is 1 here too. A graph that ``from_nir`` refuses keeps its
+    own names and units.
 
     Args:
         graph: a graph in memory or the path of a ``.nir`` file.
         reading: what NIR leaves open.
         label: name in reports.
-        natural: record input and current in the units of NIR's own equations, to compare with a recording.
+        exact_gains: compute with a gain that is 1 but for rounding as it is, as the recording of another simulator.
 
     Attributes:
         notes: what was put right while reading.
@@ -55,18 +55,23 @@ class ReferenceSide:
         reading: Reading | None = None,
         label: str = "reference",
         *,
-        natural: bool = False,
+        exact_gains: bool = False,
     ) -> None:
-        self.label, self.natural = label, natural
+        self.label = label
         given = graph if isinstance(graph, nir.NIRGraph) else read_nir(graph)
         reading = Reading() if reading is None else reading
         self.imported: Import | None = None
         with suppress(SnnaxError):  # the referee may run what the model cannot
             self.imported = Import(given, reading=reading)
         if self.imported is None:
-            self.simulation = Simulation(given, reading)
+            self.simulation = Simulation(given, reading, pairs={})
+            self.units: Units = {}
         else:
-            self.simulation = Simulation(given, reading, self.imported.loops, self.imported.names)
+            factors, self.units = scales(self.imported)
+            factors = {} if exact_gains else factors
+            self.simulation = Simulation(
+                given, reading, self.imported.loops, self.imported.names, factors=factors
+            )
         self.notes = list(self.simulation.flat.notes)
 
     def run(self, x: Any) -> Trace:
@@ -76,15 +81,20 @@ class ReferenceSide:
     def replay(self, x: Any, forced: Mapping[str, Array]) -> Trace:
         """The same, while layers emit the spikes in ``forced``."""
         trace = self.simulation.run(x, forced)
-        for name, (gain, unit) in ({} if self.natural else self._units()).items():
+        for name, (gain, unit) in self.units.items():
             node = trace.nodes[name]
             states = {k: v * unit if k == "syn" else v for k, v in node.states.items()}
             trace.nodes[name] = replace(node, input=node.input * gain, states=states)
         return trace
 
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers, in the order in which they compute."""
+        return self.simulation.layers
+
     def graph(self) -> nir.NIRGraph:
-        """The graph that is compared; unless natural, with a node of its own for what scales a neuron's input."""
-        if self.imported is None or self.natural:
+        """The graph that is compared, with a node of its own for what scales a neuron's input."""
+        if self.imported is None:
             return self.simulation.graph
         return to_nir(self.imported.model, self.imported.variables, dt=self.simulation.dt)
 
@@ -96,46 +106,9 @@ class ReferenceSide:
             return None
         run = self.simulation
         node: Any = run.flat.nodes[given]
-        if given in self._translated():
-            if not self.natural:
-                return spec
-            spec = None if given in run.pairs else spec_of_native(name, node, run.reading, run.dt)
-        if spec is None or spec.kind not in NATIVE or metadata.read_spec(node, given) is not None:
+        if spec.kind not in NATIVE or metadata.read_spec(node, given) is not None:
             return spec
         values = nir_values(given, node, run.reading)
         if spec.kind in ("IF", "I") and run.reading.integrator == "impulse":
             values["r"] = values["r"] / run.dt
         return spec.with_values(**values)
-
-    def _translated(self) -> list[str]:
-        """NIR's neurons that the model holds as one of snnTorch's."""
-        run = self.simulation
-        specs = {} if self.imported is None else self.imported.specs
-        kinds = {name: specs[ours].kind for name, ours in run.names.items() if ours in specs}
-        return [
-            name
-            for name, kind in kinds.items()
-            if kind in STATES
-            and kind not in NATIVE
-            and metadata.read_spec(run.flat.nodes[name], name) is None
-        ]
-
-    def _units(self) -> dict[str, tuple[Array, Array]]:
-        """Factors of the input and of the current of those neurons, which count what 1 adds to the membrane.
-
-        That of the input is the number that the model scales it by; the membrane is computed without it.
-        """
-        run, imported = self.simulation, self.imported
-        found: dict[str, tuple[Array, Array]] = {}
-        if imported is None:
-            return found
-        for name in self._translated():
-            ours = run.names[name]
-            scale: Any = imported.nodes.get(imported.gains.get(ours, ""))
-            gain = np.ones(()) if scale is None else np.asarray(scale.scale, np.float64)
-            values = nir_values(name, run.flat.nodes[name], run.reading)
-            unit = gain
-            if "tau_mem" in values:
-                unit = added(values["r"], values["tau_mem"], run.dt, run.reading.discretization, "ode")
-            found[ours] = (gain, unit)
-        return found

@@ -20,14 +20,13 @@ from snnax.interop.readings import Reading
 from snnax.interop.readings import reading as read_as
 from snnax.interop.reference.described import described
 from snnax.interop.reference.equations import Array
-from snnax.interop.reference.layers import Delay, Function, layer
+from snnax.interop.reference.layers import UNFIT, Delay, Function, applied, layer
 from snnax.interop.reference.neurons import NIR_NEURONS, NIRNeuron, Unit, nir_choices, nir_values
 from snnax.interop.reference.recorder import Recorder
-from snnax.interop.reference.walk import walk
+from snnax.interop.reference.walk import layer_names, walk
 from snnax.interop.trace import Trace
 
 Forced = Mapping[str, Array]
-_UNFIT = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
 
 
 def simulate(
@@ -95,7 +94,9 @@ class Simulation:
         reading: how to read it.
         pairs: weights of each neuron that makes one layer with them, by the neuron's name; ``None``: all pairs of
             a spiking neuron and weights that join nothing but that neuron with itself.
-        names: names in a trace that differ from the nodes' own; ``None``: ``x`` for ``x.lif`` of a pair.
+        names: names in a trace that differ from the nodes' own; ``None``: ``x`` for ``x.lif`` of a pair, where no
+            other node is called so.
+        factors: what to multiply the resistance of a node with, by its name.
 
     Attributes:
         flat: the graph without nesting.
@@ -110,6 +111,7 @@ class Simulation:
         reading: Reading,
         pairs: Mapping[str, str] | None = None,
         names: Mapping[str, str] | None = None,
+        factors: Mapping[str, Array] | None = None,
     ) -> None:
         given = graph if isinstance(graph, nir.NIRGraph) else read_nir(graph)
         self.graph, self.reading = given, reading
@@ -122,8 +124,12 @@ class Simulation:
             )
         self.pairs = loops(self.flat) if pairs is None else dict(pairs)
         self.walk = walk(self.flat)
-        own = {name: name.removesuffix(".lif") for name in self.pairs} if names is None else names
-        self.names = {name: own.get(name, name) for name in self.flat.nodes}
+        self.names = (
+            layer_names(self.flat, self.pairs)
+            if names is None
+            else {n: names.get(n, n) for n in self.flat.nodes}
+        )
+        self.factors = dict(factors or {})
         self._parts()
 
     def run(self, x: Any, forced: Forced | None = None) -> Trace:
@@ -131,8 +137,8 @@ class Simulation:
 
         Args:
             x: as for :func:`simulate`.
-            forced: spikes ``[T, B, ...]`` that a layer emits instead of its own, by its name in the trace; layers that
-                do not fire go on handing over their membrane.
+            forced: what a layer emits instead of its own spikes ``[T, B, ...]``, by its name in the trace; a layer that
+                does not fire hands it over instead of its membrane.
         """
         inputs = self._inputs(x)
         steps = len(next(iter(inputs.values())))
@@ -148,15 +154,21 @@ class Simulation:
                     feedback = self._feedback(name, late)
                     emitted = units[name].step(current, feedback)
                     recorder.write(t, name, current, emitted, units[name])
-                    dictated = (forced or {}).get(self.names[name]) if units[name].spiking else None
+                    dictated = (forced or {}).get(self.names[name])
                     values[name] = emitted if dictated is None else np.asarray(dictated[t], np.float64)
                 elif self._is_state(name):
                     values[name] = self._state(name, units)
                 else:
-                    values[name] = _applied(name, layers[name], current)
+                    values[name] = applied(name, layers[name], current)
             outputs.append(self._results(values, late, units))
             late = {name: values[name] for name in self.walk.late}
         return Trace(recorder.traces(units), tuple(np.stack(column) for column in zip(*outputs, strict=True)))
+
+    @property
+    def layers(self) -> list[str]:
+        """Names in a trace of the layers of neurons, in the order in which they compute."""
+        units = self._parts()[0]
+        return [self.names[name] for name in self.walk.order if name in units]
 
     def _parts(self) -> tuple[dict[str, Unit], dict[str, Function]]:
         """Each node ready to compute: those with a neuron's state, and the others."""
@@ -168,7 +180,7 @@ class Simulation:
                     units[name] = unit
                 elif not self._is_state(name):
                     layers[name] = layer(name, node, self.reading, self.dt)
-            except _UNFIT as error:
+            except UNFIT as error:
                 if isinstance(error, SnnaxError):
                     raise
                 raise ConversionError(
@@ -183,6 +195,7 @@ class Simulation:
         if known is not None or not isinstance(node, NIR_NEURONS):
             return known
         values = nir_values(name, node, self.reading)
+        values["r"] = values["r"] * self.factors.get(name, 1.0)
         return NIRNeuron(name, type(node).__name__, values, nir_choices(self.reading, self.dt))
 
     def _inputs(self, x: Any) -> dict[str, Array]:
@@ -236,7 +249,7 @@ class Simulation:
         for name in self.walk.order:
             current = self._sum(name, values, {})
             silent = name in units or self._is_state(name) or isinstance(layers[name], Delay)
-            values[name] = np.zeros_like(current) if silent else _applied(name, layers[name], current)
+            values[name] = np.zeros_like(current) if silent else applied(name, layers[name], current)
         return {name: values[name] for name in wanted}
 
     def _sum(self, name: str, values: Mapping[str, Array], late: Mapping[str, Array]) -> Array:
@@ -296,16 +309,6 @@ class Simulation:
         sources = self.flat.sources(name)
         unit = units.get(sources[0]) if len(sources) == 1 else None
         return [emitted, *unit.states.values()] if unit is not None and unit.output else [emitted]
-
-
-def _applied(name: str, function: Function, x: Array) -> Array:
-    """What a layer makes of ``x``; whatever stops it is a matter of shapes."""
-    try:
-        return function(x)
-    except _UNFIT as error:
-        if isinstance(error, SnnaxError):
-            raise
-        raise ShapeError(f"{name!r} cannot take samples of shape {x.shape[1:]} ({error}).") from error
 
 
 def _port(name: str, units: Mapping[str, Unit], state: str) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snnax.errors import GraphError
@@ -59,6 +60,16 @@ def walk(graph: FlatGraph) -> Walk:
         raise GraphError(f"nothing feeds {silent}; give each of them an edge or take it out.")
     order = tuple(name for name in reversed(done) if name in graph.nodes)
     return Walk(order, sources, frozenset(s for s, t in closing if _comes_from_a_neuron(s, t, graph)))
+
+
+def layer_names(graph: FlatGraph, pairs: Mapping[str, str]) -> dict[str, str]:
+    """Name of each node in a trace: ``x`` for ``x.lif`` of a pair, its own where another node has that one."""
+    names = {name: name for name in graph.nodes}
+    for name in pairs:
+        short = name.removesuffix(".lif")
+        if short and short not in names.values():
+            names[name] = short
+    return names
 
 
 def _comes_from_a_neuron(source: str, target: str, graph: FlatGraph) -> bool:

@@ -96,7 +96,15 @@ def learned_of(module: Any) -> list[str]:
     return []
 
 
-def cell_from_spec(name: str, spec: NeuronSpec, arguments: dict[str, Any], init_hidden: bool) -> nn.Module:
+def real(value: Any, wide: bool) -> torch.dtype:
+    """The type of a number in snnTorch: float32, or float64 in a wide network and for an array of it."""
+    given = np.asarray(value)
+    return torch.float64 if wide or (given.dtype == np.float64 and given.ndim) else torch.float32
+
+
+def cell_from_spec(
+    name: str, spec: NeuronSpec, arguments: dict[str, Any], init_hidden: bool, wide: bool = False
+) -> nn.Module:
     """The snnTorch layer of a spec, with its weights.
 
     Args:
@@ -104,6 +112,7 @@ def cell_from_spec(name: str, spec: NeuronSpec, arguments: dict[str, Any], init_
         spec: the layer.
         arguments: numbers and choices as its constructor takes them.
         init_hidden: the layer keeps its state, where it has the choice.
+        wide: every number is in float64.
 
     Raises:
         ConversionError: for what snnTorch 1.0.0 computes differently.
@@ -121,9 +130,9 @@ def cell_from_spec(name: str, spec: NeuronSpec, arguments: dict[str, Any], init_
                 name, "its graded_spikes_factor is negative, and snnTorch squares the factor of a parallel neuron",
                 "Put the sign into the weights of the next layer.",
             )  # fmt: skip
-        arguments["graded_spikes_factor"] = torch.tensor(np.sqrt(factor), dtype=torch.float32)
-        dtype = torch.float64 if spec.weights.get("tau", np.float32(0)).dtype == np.float64 else torch.float32
-        arguments["beta"] = torch.tensor(spec.values["beta"], dtype=dtype)
+        arguments["graded_spikes_factor"] = torch.tensor(np.sqrt(factor), dtype=real(0.0, wide))
+        wide_tau = spec.weights.get("tau", np.float32(0)).dtype == np.float64
+        arguments["beta"] = torch.tensor(spec.values["beta"], dtype=real(0.0, wide or wide_tau))
         if not spec.options.get("output", True):
             arguments = {k: v for k, v in arguments.items() if k not in ("spike_grad", "surrogate_disable")}
     if spec.kind not in SEQUENCES:
@@ -131,6 +140,8 @@ def cell_from_spec(name: str, spec: NeuronSpec, arguments: dict[str, Any], init_
     accepted = inspect.signature(kind.__init__).parameters
     cell: nn.Module = kind(**{k: v for k, v in arguments.items() if k in accepted})
     check_cell(name, cell)
+    if wide:
+        cell.double()
     _fill(cell, spec)
     return cell
 

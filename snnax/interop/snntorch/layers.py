@@ -17,6 +17,7 @@ from snnax.interop.nodes.conv import pads_of, settle_types, sizes, text
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.linear import small_scale
 from snnax.interop.nodes.registry import Site
+from snnax.interop.nodes.shape import reshape_node
 from snnax.interop.snntorch import timed
 from snnax.interop.snntorch.cells import array
 
@@ -156,8 +157,7 @@ def norm_from_torch(module: Any, site: Site) -> Extension:
 def _shape(module: Any, site: Site) -> nir.NIRNode:
     if isinstance(module, nn.Flatten) and site.shape_out is not None and len(site.shape_out) == 1:
         return nir.Flatten(input_type={"input": np.array(site.shape_in)}, start_dim=0, end_dim=-1)
-    shape = list(site.shape_out or module.shape)
-    return Extension("Reshape", options={"shape": shape}, shape_in=site.shape_in, shape_out=tuple(shape))
+    return reshape_node(site.shape_in, tuple(site.shape_out or module.shape))
 
 
 def layer_from_node(node: Any, site: Site) -> nn.Module:
@@ -244,7 +244,11 @@ def _scale_layer(node: nir.Scale, site: Site) -> nn.Module:
     scale = np.asarray(node.scale)
     factor = content.get("factor")
     one = factor is not None and np.allclose(scale, factor)
-    small = torch.tensor(factor) if one else _tensor(small_scale(scale, content.get("shape")))
+    small = (
+        torch.tensor(factor, dtype=_tensor(scale).dtype)
+        if one
+        else _tensor(small_scale(scale, content.get("shape")))
+    )
     return timed.ScaleBy(small, bool(content.get("learn", False)))
 
 

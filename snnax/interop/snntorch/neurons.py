@@ -132,8 +132,10 @@ def _levels(name: str, quantizer: Any) -> tuple[float, ...] | None:
     return tuple(float(v) for v in levels)
 
 
-def neuron_from_spec(name: str, spec: NeuronSpec, *, init_hidden: bool = True) -> nn.Module:
-    """The snnTorch neuron of a spec, with its weights.
+def neuron_from_spec(
+    name: str, spec: NeuronSpec, *, init_hidden: bool = True, wide: bool = False
+) -> nn.Module:
+    """The snnTorch neuron of a spec, with its weights; ``wide``: every number in float64.
 
     Raises:
         ConversionError: for what snnTorch 1.0.0 cannot hold.
@@ -153,9 +155,7 @@ def neuron_from_spec(name: str, spec: NeuronSpec, *, init_hidden: bool = True) -
             arguments[key] = spec.options[key]
     for key, value in spec.values.items():
         if key in accepted:
-            arguments[key] = torch.tensor(
-                value, dtype=torch.float64 if value.dtype == np.float64 and value.ndim else torch.float32
-            )
+            arguments[key] = torch.tensor(value, dtype=cells.real(value, wide))
     for key in spec.learn:
         if f"learn_{key}" not in accepted or (spec.kind, key) == ("Alpha", "alpha"):
             raise ConversionError(
@@ -175,10 +175,10 @@ def neuron_from_spec(name: str, spec: NeuronSpec, *, init_hidden: bool = True) -
     if spec.quantizer is not None:
         arguments["state_quant"] = _quantizer(spec.quantizer)
     if spec.kind in SIZES and spec.kind != "DeltaLeaky":
-        return cells.cell_from_spec(name, spec, arguments, init_hidden)
+        return cells.cell_from_spec(name, spec, arguments, init_hidden, wide)
     if not spec.recurrent:
         return kind(**arguments)
-    return _recurrent(kind, spec, arguments)
+    return _recurrent(kind, spec, arguments, wide)
 
 
 def _arguments(surrogate: tuple[str, dict[str, Any]]) -> dict[str, Any]:
@@ -197,15 +197,18 @@ def _quantizer(levels: tuple[float, ...]) -> Any:
     return inner
 
 
-def _recurrent(kind: Any, spec: NeuronSpec, arguments: dict[str, Any]) -> nn.Module:
+def _recurrent(kind: Any, spec: NeuronSpec, arguments: dict[str, Any], wide: bool) -> nn.Module:
     arguments["learn_recurrent"] = "recurrent" in spec.learn
     if "V" in spec.recurrent:
-        return kind(**arguments, all_to_all=False, V=torch.tensor(spec.recurrent["V"], dtype=torch.float32))
+        value = np.asarray(spec.recurrent["V"])
+        return kind(**arguments, all_to_all=False, V=torch.tensor(value, dtype=cells.real(value, wide)))
     weight = spec.recurrent["weight"]
     if weight.ndim == 2:
         neuron = kind(**arguments, linear_features=weight.shape[0])
     else:
         neuron = kind(**arguments, conv2d_channels=weight.shape[0], kernel_size=tuple(weight.shape[2:]))
+    if wide:
+        neuron.double()
     with torch.no_grad():
         neuron.recurrent.weight.copy_(torch.tensor(weight))
         neuron.recurrent.bias.copy_(torch.tensor(spec.recurrent["bias"]))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import nir
+import numpy as np
 import torch
 from torch import nn
 
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.exporting import to_nir
 from snnax.interop.importing import Import
+from snnax.interop.nodes.extension import Extension
+from snnax.interop.nodes.precision import is_wide
 from snnax.interop.nodes.spec import SEQUENCES, STATES, NeuronSpec
 from snnax.interop.snntorch.layers import layer_from_node
 from snnax.interop.snntorch.neurons import neuron_from_spec
@@ -52,12 +55,12 @@ def to_snntorch(
         >>> [type(m).__name__ for m in interop.to_snntorch(net, net.init(jax.random.key(0), x), x)]
         ['Linear', 'Leaky']
     """
-    made = network_of(to_nir(model, variables, sample, dropout="keep")).eval()
+    made = network_of(to_nir(model, variables, sample, dropout="keep"), wide=is_wide(variables)).eval()
     return made if into is None else _load(made, into)
 
 
-def network_of(graph: nir.NIRGraph, dt: float | None = None) -> nn.Module:
-    """The torch network of a NIR graph."""
+def network_of(graph: nir.NIRGraph, dt: float | None = None, *, wide: bool = False) -> nn.Module:
+    """The torch network of a NIR graph; ``wide``: every number of its neurons in float64."""
     source = Import(graph, dt)
     plan = source.model.plan()
     if plan.delayed:
@@ -65,13 +68,13 @@ def network_of(graph: nir.NIRGraph, dt: float | None = None) -> nn.Module:
             plan.delayed[0], "a cycle over several nodes has no snnTorch form",
             "snnTorch feeds spikes back inside RLeaky and RSynaptic only.",
         )  # fmt: skip
-    parts = _parts(source)
+    parts = _parts(source, wide)
     _check_sequences(source.specs, parts)
     chain = _as_chain(parts, plan, source.model.outputs)
     return chain if chain is not None else PortedNetwork(parts, plan, source.model.outputs)
 
 
-def _parts(source: Import) -> dict[str, nn.Module | State]:
+def _parts(source: Import, wide: bool) -> dict[str, nn.Module | State]:
     """A torch layer, or a marker that reads a state, for each node of the imported model."""
     parts: dict[str, nn.Module | State] = {}
     for name, module in source.model.members().items():
@@ -83,12 +86,28 @@ def _parts(source: Import) -> dict[str, nn.Module | State]:
         if isinstance(module, State):
             parts[name] = module
         elif name in source.specs:
-            parts[name] = neuron_from_spec(name, _with_output(source.specs[name], name, source.model))
+            spec = _with_output(source.specs[name], name, source.model)
+            parts[name] = neuron_from_spec(name, spec, wide=wide)
         elif name in source.shared:
             parts[name] = parts[source.shared[name]]
         else:
             parts[name] = layer_from_node(source.nodes[name], source.sites[name])
+    if not wide and not _in_double(source.flat.nodes.values()):
+        for part in parts.values():
+            if isinstance(part, nn.Module):
+                part.float()
     return parts
+
+
+def _in_double(nodes: Iterable[nir.NIRNode]) -> bool:
+    """True if a weight or a neuron of a graph is in double precision; decays and gains follow from those."""
+    for node in nodes:
+        own = {k: v for k, v in vars(node).items() if k != "metadata"}
+        given = {**node.arrays, **node.metadata} if isinstance(node, Extension) else own
+        doubles = (isinstance(v, np.ndarray) and v.dtype == np.float64 for v in given.values())
+        if not isinstance(node, nir.Scale) and any(doubles):
+            return True
+    return False
 
 
 def _check_sequences(specs: Mapping[str, NeuronSpec], parts: Mapping[str, Any]) -> None:
@@ -174,7 +193,10 @@ class PortedNetwork(nn.Module):
                 if step not in home._modules:
                     home.add_module(step, nn.Module())
                 home = home.get_submodule(step)
+            inside = home._modules.get(leaf)  # of "lif", "lif.gain" may have come first
             home.add_module(leaf, parts[name])
+            for child, module in inside.named_children() if inside is not None else ():
+                parts[name].add_module(child, module)
 
     def forward(self, x: torch.Tensor) -> Any:
         """One step on ``[B, ...]``."""

@@ -114,6 +114,11 @@ CASES = {
         lambda x: torch.as_tensor(x).reshape(-1, 4, 6),
         (24,),
     ),
+    "threshold": (
+        nir.Threshold(np.array([0.2, -0.3])),
+        lambda x: (torch.as_tensor(x) > torch.tensor([0.2, -0.3])).double(),
+        (2,),
+    ),
     "dropout": (Extension("Dropout", options={"p": 0.5}), torch.as_tensor, (5,)),
 }
 
@@ -153,8 +158,40 @@ def test_repeats_count_equal_weights():
 
 
 def test_a_node_that_is_not_known_is_refused():
-    with pytest.raises(ConversionError, match=r"Threshold.*cannot be evaluated"):
-        stateless.apply(nir.Threshold(np.ones(2)), normal(1, 2))
+    with pytest.raises(ConversionError, match=r"Delay.*cannot be evaluated"):
+        stateless.apply(nir.Delay(np.ones(2)), normal(1, 2))
+
+
+def test_numbers_that_single_precision_does_not_hold_round_once_more():
+    weight = np.array([[1.0, 0.5]])
+    assert not stateless.in_double(nir.Linear(weight)) and stateless.in_double(nir.Linear(weight / 3))
+    assert not stateless.in_double(nir.Linear((weight / 3).astype(np.float32)))
+
+
+def test_a_loop_that_is_no_part_of_a_layer_is_part_of_its_current():
+    """A neuron, on itself, by weights and behind a delay: all of that is in what it receives."""
+    spk = (RNG.random((6, 2, 3)) < 0.5) * normal(6, 2, 3)
+    late = np.concatenate([np.zeros_like(spk[:1]), spk[:-1]])
+    x, weight = normal(6, 2, 3), normal(3, 3)
+    nodes = {
+        "input": nir.Input({"input": np.array([3])}),
+        "n": nir.LI(np.full(3, 1e-3), np.ones(3), np.zeros(3)),
+        "w": nir.Linear(weight),
+        "d": nir.Delay(np.full(3, 2e-4)),
+        "output": nir.Output({"output": np.array([3])}),
+    }
+    edges = [("input", "n"), ("n", "n"), ("n", "w"), ("w", "n"), ("n", "output")]
+    run = Trace({"n": NodeTrace("n", "LI", x, spk, {"mem": spk})}, ())
+    stages = Stages(nir.NIRGraph(nodes, edges, type_check=False), run, x)
+    np.testing.assert_allclose(stages.current("n"), x + late + late @ weight.T, rtol=1e-12)
+    assert stages.loops("n") == [] and stages.sources("n") == ("input", "n")
+    assert stages.terms("n") == 3 + 2 + 2  # weights, sums, roundings of the weights and of the membrane
+    edges = [("input", "d"), ("d", "n"), ("n", "output")]
+    stages = Stages(nir.NIRGraph(nodes, edges, type_check=False), run, x)
+    magnitude = stages.current("n", mode="magnitude")
+    np.testing.assert_array_equal(magnitude, np.maximum.accumulate(np.abs(x)))
+    with pytest.raises(ConversionError, match="delays"):
+        stages.current("n")
 
 
 def image_stages():

@@ -1,0 +1,115 @@
+"""Seconds to trace, lower and compile a training step, against the number of time steps and the depth.
+
+    python -m benchmarks.compile_time [--peers snnax snnax-ported ...] [--steps 25 100 500 2000]
+                                      [--depths 1 5 9 17] [--json FILE]
+
+CPU seconds of this process on one core. Then the step is run three times, on what the one before returned, and the
+programs that XLA compiled in the second and third are counted: none is right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from benchmarks import measuring
+from benchmarks.peers.registry import CANDIDATES
+from benchmarks.workloads.spec import Targets, Workload, data, perceptron
+from benchmarks.workloads.table import WORKLOADS
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+PEERS = ("snnax", "snnax-ported", "snnax-bfloat16", "snnax-remat", "spyx", "jaxpike")
+
+
+def deep(depth: int, steps: int = 100, batch: int = 32, width: int = 512) -> Workload:
+    """``depth`` layers of neurons."""
+    layers = perceptron((width,) * (depth + 1), 0.9)
+    title = f"{depth} x {width}, T {steps}"
+    return Workload(f"depth{depth}", title, layers, steps, batch, "spikes", Targets(1, 1, 1))
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[], int]]:
+    """How many programs XLA has compiled since."""
+    import jax
+
+    seen = 0
+
+    def listen(event: str, duration: float, **_: Any) -> None:
+        nonlocal seen
+        seen += event == COMPILED
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield lambda: seen
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def stages(name: str, workload: Workload) -> dict[str, float]:
+    """CPU seconds of each stage, and the programs compiled in the first call and in the two after it."""
+    import jax
+
+    step: Any = CANDIDATES[name].build(workload, data(workload))
+    jax.clear_caches()
+    marks = [time.process_time()]
+    traced = step.program.trace(*step.arguments)
+    marks.append(time.process_time())
+    lowered = traced.lower()
+    marks.append(time.process_time())
+    lowered.compile()
+    marks.append(time.process_time())
+    with counting() as count:
+        step()
+        first = count()
+        step()
+        step()
+        again = count() - first
+    spent = [after - before for before, after in pairwise(marks)]
+    return dict(zip(("trace", "lower", "compile"), spent, strict=True)) | {"again": again}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS[:2]))
+    parser.add_argument("--steps", type=int, nargs="*", default=[25, 100, 500, 2000])
+    parser.add_argument("--depths", type=int, nargs="*", default=[1, 5, 9, 17])
+    parser.add_argument("--json", type=Path, help="write the measurements here")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    measuring.pin(1)
+    print(measuring.heading())
+    print(f"\n{'':20}{'':30}{'trace':>8}{'lower':>8}{'compile':>9}{'all s':>8}{'recompiled':>12}", flush=True)
+    rows = [WORKLOADS["mlp"].sized(steps, 32) for steps in given.steps]
+    rows += [deep(depth) for depth in given.depths] + [WORKLOADS["conv"]]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name in given.peers:
+        if missing := CANDIDATES[name].missing:
+            print(f"{name}: left out, not there: {', '.join(missing)}")
+            continue
+        found[name] = {}
+        for row in rows:
+            title = f"{row.title.split(',')[0]}, T {row.steps}"
+            spent = found[name][title] = stages(name, row)
+            trace, lower, compiling = (spent[part] for part in ("trace", "lower", "compile"))
+            print(
+                f"{name:20}{title:30}{trace:8.2f}{lower:8.2f}{compiling:9.2f}{trace + lower + compiling:8.2f}"
+                f"{'no' if not spent['again'] else spent['again']:>12}",
+                flush=True,
+            )
+    if given.json:
+        text = {"machine": measuring.machine(), "versions": measuring.versions(), "seconds": found}
+        given.json.write_text(json.dumps(text, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""``lax.conv_general_dilated`` for networks that are trained on CPU inside a loop over time.
+
+XLA compiles the derivatives of a convolution to slow code on CPU, and that of the kernel, inside a loop, to very slow
+code. Here they are products of patches with matrices (:mod:`snnax.kernels.patches`), and so are the values of large
+float32 convolutions. Those add in the order in which ``lax`` mostly adds, and were equal to the bit for kernels of more
+than a few channels; with one or two, the last bit of some values differs. So it does in ``lax`` itself between one
+frame among few and the same frame among many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from snnax.kernels import patches
+from snnax.kernels.patches import Patches, Window, transposed, vary, varying
+
+__all__ = ["conv"]
+
+# XLA adds up the products of small and of narrow matrices in other orders; patches leave those to it.
+WORK = 2_000_000  # multiplications
+TILE = 4  # output channels that are multiplied at a time
+LAST = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC")}
+
+
+def conv(
+    lhs: jax.Array,
+    rhs: jax.Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> jax.Array:
+    r"""``jax.lax.conv_general_dilated`` with its arguments and its values, up to rounding, and fast on CPU.
+
+    .. math:: y_{n,p,o} = \sum_{k,c} x_{n,\,ps + k,\,c}\; w_{k,c,o}
+
+    Fast are one- and two-dimensional convolutions of floating-point arrays, channels last, without dilation or
+    groups, whatever the strides and the padding. Everything else is ``lax``'s own, and so is
+    everything on other platforms than CPU. Derivatives of any order and in both modes exist, and ``vmap``,
+    ``checkpoint`` and ``shard_map`` work as with ``lax``.
+
+    Args:
+        lhs: images ``[N, H, W, C]`` or rows ``[N, L, C]``.
+        rhs: kernel ``[KH, KW, C, O]`` or ``[K, C, O]``.
+        window_strides: strides, one for each spatial axis.
+        padding: ``"SAME"``, ``"VALID"``, or pairs of numbers.
+        lhs_dilation: as ``lax`` takes it, and so are all that follow.
+        rhs_dilation: see ``lax``.
+        dimension_numbers: see ``lax``; what is given there for channels last is needed here too.
+        feature_group_count: see ``lax``.
+        batch_group_count: see ``lax``.
+        precision: see ``lax``.
+        preferred_element_type: see ``lax``.
+
+    Returns:
+        ``[N, H', W', O]``, or as ``lax`` has it for other dimension numbers.
+
+    Raises:
+        TypeError, ValueError: what ``lax`` raises.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from snnax.kernels.convolution import conv
+        >>> conv(jnp.ones((1, 4, 1)), jnp.ones((2, 1, 1)), (2,), "VALID", dimension_numbers=("NWC", "WIO", "NWC"))
+        Array([[[2.],
+                [2.]]], dtype=float32)
+    """
+    settings: dict[str, Any] = {
+        "lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation, "dimension_numbers": dimension_numbers,
+        "feature_group_count": feature_group_count, "batch_group_count": batch_group_count,
+        "precision": precision, "preferred_element_type": preferred_element_type,
+    }  # fmt: skip
+    rank = np.ndim(lhs) - 2
+    plain = (
+        rank in (1, 2)
+        and np.ndim(rhs) == rank + 2
+        and lhs.dtype == rhs.dtype
+        and jnp.issubdtype(lhs.dtype, jnp.floating)
+        and (feature_group_count, batch_group_count, preferred_element_type) == (1, 1, None)
+        and all(d is None or all(n == 1 for n in d) for d in (lhs_dilation, rhs_dilation))
+        and _channels_last(lhs.shape, rhs.shape, dimension_numbers)
+        and lhs.shape[-1] == rhs.shape[-2]
+        and len(window_strides) == rank
+        and 0 not in (*lhs.shape, *rhs.shape)
+    )
+    if not plain:
+        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(lhs.shape[1:-1], rhs.shape[:-2], window_strides, padding)
+    strides = tuple(int(s) for s in window_strides)
+    pads = tuple((int(low), int(high)) for low, high in padding)
+    window = Window(strides, pads, precision)
+    if min(_sizes(lhs.shape, rhs.shape, window).out) < 1:
+        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
+    axes = varying(lhs) | varying(rhs)
+    return convolve.bind(vary(lhs, axes), vary(rhs, axes), window=window)
+
+
+def _channels_last(lhs: tuple[int, ...], rhs: tuple[int, ...], given: Any) -> bool:
+    numbers = lax.conv_dimension_numbers(lhs, rhs, given)
+    rank = len(lhs) - 2
+    outer = (0, rank + 1, *range(1, rank + 1))
+    kernel = (rank + 1, rank, *range(rank))
+    return tuple(map(tuple, numbers)) == (outer, kernel, outer)
+
+
+def _sizes(image: tuple[int, ...], kernel: tuple[int, ...], window: Window) -> Patches:
+    """The patches of images, or of rows as images of one row."""
+    strides, padding, precision = window
+    if len(strides) == 1:
+        image, kernel = (image[0], 1, *image[1:]), (1, *kernel)
+        strides, padding = (1, *strides), ((0, 0), *padding)
+    return Patches(image, kernel, Window(strides, padding, precision))
+
+
+def _by_lax(lhs: jax.Array, rhs: jax.Array, *, window: Window) -> jax.Array:
+    strides, padding, precision = window
+    return lax.conv_general_dilated(
+        lhs, rhs, strides, padding, dimension_numbers=LAST[len(strides)], precision=precision
+    )
+
+
+def _on_cpu(lhs: jax.Array, rhs: jax.Array, *, window: Window) -> jax.Array:
+    """By patches where that is faster."""
+    sizes = _sizes(lhs.shape, rhs.shape, window)
+    features = rhs.shape[-1]
+    alike = features >= 2 * TILE and (sizes.columns == 1 or features % TILE == 0)
+    if alike and sizes.work >= WORK and lhs.dtype == jnp.float32:
+        y = patches.forward(lhs.reshape(sizes.image), rhs.reshape(sizes.kernel), sizes)
+        return y.reshape(lhs.shape[0], *y.shape[5 - lhs.ndim :])
+    return _by_lax(lhs, rhs, window=window)
+
+
+def _type(lhs: Any, rhs: Any, *, window: Window) -> Any:
+    return jax.make_jaxpr(partial(_by_lax, window=window))(lhs, rhs).out_avals[0]
+
+
+def _image_slope(slope: jax.Array, lhs: Any, rhs: jax.Array, *, window: Window) -> jax.Array:
+    """The transpose in the image."""
+    sizes = _sizes(lhs.aval.shape, rhs.shape, window)
+
+    def by_lax(slope: jax.Array, rhs: jax.Array) -> jax.Array:
+        return transposed(lambda x: _by_lax(x, rhs, window=window), lhs.aval.shape, slope)
+
+    def by_patches(slope: jax.Array, rhs: jax.Array) -> jax.Array:
+        y = slope.reshape(-1, *sizes.out, slope.shape[-1])
+        return patches.image_slope(y, rhs.reshape(sizes.kernel), sizes).reshape(lhs.aval.shape)
+
+    return lax.platform_dependent(slope, rhs, cpu=by_patches, default=by_lax)
+
+
+def _kernel_slope(slope: jax.Array, lhs: jax.Array, rhs: Any, *, window: Window) -> jax.Array:
+    """The transpose in the kernel."""
+    sizes = _sizes(lhs.shape, rhs.aval.shape, window)
+
+    def by_lax(slope: jax.Array, lhs: jax.Array) -> jax.Array:
+        return transposed(lambda w: _by_lax(lhs, w, window=window), rhs.aval.shape, slope)
+
+    def by_patches(slope: jax.Array, lhs: jax.Array) -> jax.Array:
+        y = slope.reshape(-1, *sizes.out, slope.shape[-1])
+        return patches.kernel_slope(y, lhs.reshape(sizes.image), sizes).reshape(rhs.aval.shape)
+
+    return lax.platform_dependent(slope, lhs, cpu=by_patches, default=by_lax)
+
+
+def _batch(
+    arrays: Sequence[jax.Array], axes: Sequence[int | None], *, window: Window
+) -> tuple[jax.Array, int]:
+    """More images, more output channels; if both are batched, as ``lax`` does it."""
+    (lhs, rhs), (left, right) = arrays, axes
+    if left is not None and right is None:
+        lhs = jnp.moveaxis(lhs, left, 0)
+        y = convolve.bind(lhs.reshape(-1, *lhs.shape[2:]), rhs, window=window)
+        return y.reshape(*lhs.shape[:2], *y.shape[1:]), 0
+    if left is None and right is not None:
+        rhs = jnp.moveaxis(rhs, right, -2)
+        y = convolve.bind(lhs, rhs.reshape(*rhs.shape[:-2], -1), window=window)
+        return y.reshape(*y.shape[:-1], *rhs.shape[-2:]), y.ndim - 1
+    return jax.vmap(partial(_by_lax, window=window), axes)(lhs, rhs), 0
+
+
+convolve = Primitive("snnax_conv")
+convolve.def_impl(
+    jax.jit(lambda *arrays, window: convolve.bind(*arrays, window=window), static_argnames="window")
+)
+convolve.def_abstract_eval(_type)
+ad.defbilinear(convolve, _image_slope, _kernel_slope)
+batching.primitive_batchers[convolve] = _batch
+mlir.register_lowering(convolve, mlir.lower_fun(_by_lax, multiple_results=False))
+mlir.register_lowering(convolve, mlir.lower_fun(_on_cpu, multiple_results=False), platform="cpu")

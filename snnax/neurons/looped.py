@@ -1,0 +1,40 @@
+"""Notices when a program that is being compiled holds one copy of a neuron for each time step."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import jax
+import jax.numpy as jnp
+
+from snnax.errors import LoopWarning
+
+MANY = 20
+"""Calls of one neuron in one traced function that cannot be anything but time steps."""
+
+# Weak: an entry lives as long as JAX traces the function.
+_calls: WeakKeyDictionary[Any, Counter[tuple[str, ...]]] = WeakKeyDictionary()
+
+
+def note_call(x: Any, kind: str, path: tuple[str, ...]) -> None:
+    """Count a call on the traced input ``x``; warns at the :data:`MANY`-th in one function.
+
+    Compiling takes time and memory for each copy: some 50 seconds for 100 steps of a network of two layers,
+    where the loop of :func:`~snnax.unroll` takes one or two for any number.
+    """
+    trace = getattr(x, "_trace", None)
+    if trace is None or not isinstance(jnp.zeros(()), jax.core.Tracer):  # the latter: under jit
+        return
+    counter = _calls.setdefault(trace, Counter())
+    counter[(kind, *path)] += 1
+    if counter[(kind, *path)] == MANY:
+        warnings.warn(
+            f"{kind} {'/'.join(path)!r} has been called {MANY} times within one compiled function, as by `for step in "
+            "range(num_steps)`: each call is compiled anew, which takes long. Run all time steps as one loop: "
+            "outputs, updates = snnax.unroll(net, variables, x), with init_hidden=True, or jax.lax.scan.",
+            LoopWarning,
+            stacklevel=2,
+        )

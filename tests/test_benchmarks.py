@@ -1,0 +1,123 @@
+"""The benchmarks: every candidate that is installed takes a step of every kind of workload, and the arithmetic of
+the tables."""
+
+import importlib
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import compile_time, measuring, memory, train_step
+from benchmarks.peers import registry
+from benchmarks.train_step import Result
+from benchmarks.workloads.spec import data
+from benchmarks.workloads.table import WORKLOADS
+
+KINDS = ("linear512", "mlp-constant", "conv", "recurrent", "inference")
+COMPILED = ("mlp-constant", "conv", "recurrent")  # what is left out is as one of these
+OTHERS = (*registry.OTHERS, *registry.FLOORS)
+
+
+def tiny(name):
+    return WORKLOADS[name].sized(steps=2, batch=2)
+
+
+def first_loss(name, workload):
+    candidate = registry.CANDIDATES[name]
+    if candidate.missing:
+        pytest.skip(f"not there: {candidate.missing}")
+    step = candidate.build(workload, data(workload))
+    return 0.0 if step is None else step()
+
+
+@pytest.mark.parametrize("kind", COMPILED)
+def test_snnax_by_hand_and_ported_run_the_network_of_snntorch(kind):
+    """Forward only: programs with gradients take several times as long to compile."""
+    pytest.importorskip("snntorch")
+    workload = replace(tiny(kind), train=False, loss="membrane")
+    sums = [first_loss(name, workload) for name in ("snntorch", *registry.OURS)]
+    assert sums[0] != 0 and sums == pytest.approx([sums[0]] * 3, rel=1e-4)
+
+
+def test_a_step_trains_from_the_loss_of_snntorch():
+    workload = tiny("mlp-constant")
+    step = registry.CANDIDATES["snnax"].build(workload, data(workload))
+    before = step.arguments[0]["layers_0"]["kernel"]
+    loss = step()
+    assert (step.arguments[0]["layers_0"]["kernel"] != before).any()
+    assert loss == pytest.approx(first_loss("snntorch", workload), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.filterwarnings("ignore")
+def test_the_others_take_a_step_of_every_kind(name):
+    for kind in KINDS:
+        assert math.isfinite(first_loss(name, tiny(kind))), kind
+
+
+def test_what_is_not_installed_is_named_and_left_out(monkeypatch):
+    absent = registry.Candidate("nowhere", "build", ("no_such_package",))
+    monkeypatch.setitem(registry.CANDIDATES, "absent", absent)
+    results = train_step.measure(tiny("linear512"), ["absent"], rounds=1, cores=1, limit=10)
+    assert "no_such_package" in train_step.table(tiny("linear512"), results, cores=1)
+
+
+def test_rounds_are_counted_and_a_slow_candidate_is_measured_once():
+    pytest.importorskip("torch")
+    workload = tiny("linear512")
+    results = train_step.measure(workload, ["floor-torch"], rounds=3, cores=1, limit=10)
+    assert len(results["floor-torch"].times) == 3
+    slow = train_step.measure(workload, ["floor-torch"], rounds=3, cores=1, limit=0)["floor-torch"]
+    assert len(slow.times) == 1 and "once" in slow.skipped
+
+
+def test_ratios_are_medians_of_the_rounds_ratios():
+    """Not ratios of medians: 3 / 1 here, where the medians' ratio is 4 / 2."""
+    ours, theirs = Result("snnax", times=[1.0, 2.0, 10.0]), Result("snntorch", times=[3.0, 4.0, 40.0])
+    assert theirs.over(ours) == 3.0
+    found = {"linear512": {"snnax": ours, "snntorch": theirs}}
+    assert "3.00 (>= 2.9)" in train_step.summary(found)
+    table = train_step.table(WORKLOADS["linear512"], found["linear512"], cores=1)
+    assert "3.00" in table and "2000.00" in table
+
+
+def test_the_peak_is_that_of_the_call():
+    held = bytearray(64 << 20)
+    peak = measuring.peak_of(lambda: len(bytearray(32 << 20)))
+    if peak is None:
+        pytest.skip("no high-water mark of the kernel here")
+    assert 30 << 20 < peak < 50 << 20
+    assert len(held) == 64 << 20
+
+
+def test_bytes_per_neuron_and_step():
+    workload = WORKLOADS["mlp"].sized(steps=100, batch=32)
+    row = memory.table({"snnax": {25: 2**20, 100: 4 * 1010 * 100 * 32}}, workload).splitlines()[-1]
+    assert row.split() == ["snnax", "1", "12", "4.00"]
+
+
+def test_a_recompilation_is_counted():
+    import jax
+    import jax.numpy as jnp
+
+    program = jax.jit(lambda x: x + 1)
+    with compile_time.counting() as count:
+        program(jnp.ones(3)).block_until_ready()
+        once = count()
+        program(jnp.zeros(3)).block_until_ready()
+        assert once >= 1 and count() == once
+        program(jnp.ones(4)).block_until_ready()
+        assert count() > once
+
+
+@pytest.mark.parametrize("name", list(registry.CANDIDATES))
+def test_each_candidate_has_its_function_and_says_how_it_differs(name):
+    candidate = registry.CANDIDATES[name]
+    if candidate.missing:
+        pytest.skip(f"not there: {candidate.missing}")
+    module = importlib.import_module(f"benchmarks.peers.{candidate.module}")
+    assert callable(getattr(module, candidate.function)) and candidate.differs
