@@ -28,7 +28,7 @@ _CALLS = {"jit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_
 class Slot(NamedTuple):
     """A value that is known only within the loop."""
 
-    index: int
+    number: int
 
 
 class Operation(NamedTuple):
@@ -119,7 +119,10 @@ def _flat(
     table.update(zip(jaxpr.invars, inputs, strict=True))
 
     def read(atom: Any) -> Any:
-        return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else table[atom]
+        if not isinstance(atom, Literal):
+            return table[atom]
+        aval: Any = atom.aval
+        return np.asarray(atom.val, aval.dtype)
 
     for eqn in jaxpr.eqns:
         given, name = [read(atom) for atom in eqn.invars], eqn.primitive.name

@@ -105,6 +105,7 @@ def _forward(job: Job, given: list[jax.Array], state: States, x: jax.Array, keep
 @_run.defjvp
 def _run_jvp(job: Job, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     given, state, x = primals
+    d_given, d_state, d_x = tangents
     out, kept = _forward(job, given, state, x, keep=True)
     kept = tuple(checkpoint_name(k, job.kept) for k in kept)
     current = checkpoint_name(x, job.kept) if job.learned and job.scales_input else ()
@@ -134,5 +135,5 @@ def _run_jvp(job: Job, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> t
         return d_after, (d_after if job.every else (), d_spk)
 
     rows = Rows((kept[-1], current), first, kept)
-    d_last, (d_states, d_spk) = linear_loop(step, given, rows, *tangents, job.how)
+    d_last, (d_states, d_spk) = linear_loop(step, given, rows, d_given, d_state, d_x, job.how)
     return out, (d_last, d_states, d_spk)

@@ -18,7 +18,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from snnax.dynamics.elementwise import program
+from snnax.dynamics.elementwise import NotElementwiseError, program
 from snnax.dynamics.kernel import Loop, run_blocks
 
 How = Literal["cuda", "interpret"]
@@ -64,7 +64,7 @@ def loop(step: Step, constants: Any, carry: Any, rows: Rows, how: How) -> tuple[
 def linear_loop(
     step: Step, constants: Any, rows: Rows, d_constants: Any, d_carry: Any, d_x: Any, how: How
 ) -> tuple[Any, Any]:
-    """A loop that is linear in its last three arrays, and whose transpose is a kernel too.
+    """A loop that is linear in its last three arrays; its transpose is a kernel if that is elementwise.
 
     Args:
         step: ``(constants, now, before, d_constants, d_carry, d_x)`` to the carry after the step and its output.
@@ -74,9 +74,6 @@ def linear_loop(
         d_carry: tangents.
         d_x: tangents ``[T, ...]``.
         how: which kernel.
-
-    Raises:
-        NotElementwiseError: the transpose of ``step`` is not elementwise.
     """
 
     def scan(constants: Any, rows: Rows, *linear: Any) -> tuple[Any, Any]:
@@ -95,8 +92,11 @@ def linear_loop(
         return jax.linear_transpose(partial(scan, constants, rows), *shapes)(cotangents)
 
     back = partial(_transposed_kernel, step, shapes[0], how)
-    jax.eval_shape(back, *fixed, *returns)
-    there = (transposed, back, shapes)
+    there: tuple[Any, ...] = (transposed, back, shapes)
+    try:
+        jax.eval_shape(back, *fixed, *returns)
+    except NotElementwiseError:
+        there = (transposed, None, shapes)
     return _bind(scan, None, returns, there, fixed, linear, how)
 
 
@@ -173,7 +173,7 @@ def _bind(scan: Any, kernel: Any, returns: Any, there: Any, fixed: Any, linear: 
     tangents, linear_tree = jax.tree.flatten(linear)
     result = jax.tree.structure(returns)
 
-    def flat(function: Any, last: Any) -> Flat | None:
+    def flat(function: Any, last: Any) -> Any:
         def call(*args: jax.Array) -> Sequence[jax.Array]:
             front, back = args[: len(known)], args[len(known) :]
             return jax.tree.leaves(
@@ -197,8 +197,9 @@ loop_p.multiple_results = True
 def _call(
     *args: Any, here: _Way, there: Any, linear: int, how: How, kernel: bool = False
 ) -> Sequence[jax.Array]:
-    wanted = here.kernel is not None and (kernel or how == "interpret")
-    return here.kernel(*args) if wanted else here.scan(*args)
+    if here.kernel is not None and (kernel or how == "interpret"):
+        return here.kernel(*args)
+    return here.scan(*args)
 
 
 def _run_now(*args: Any, **options: Any) -> Sequence[jax.Array]:

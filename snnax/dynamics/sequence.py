@@ -155,10 +155,10 @@ def _run_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -
     fired = lax.stop_gradient(spikes(out.above, rule))
     zeros = jnp.zeros_like(x[0])
     d_back = None
-    if plan.feedback is not None:
+    if (feedback := plan.feedback) is not None:
 
         def by_weights(carried: jax.Array) -> jax.Array:
-            return _derivative(lambda w: plan.feedback(w, carried), weights, d_weights)
+            return _derivative(lambda w: feedback(w, carried), weights, d_weights)
 
         d_back = jax.vmap(by_weights)(_before(spk, fired))
 

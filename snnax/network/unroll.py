@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,18 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from snnax.dynamics.sequence import KEPT
-from snnax.errors import ArgumentError, ShapeError
+from snnax.errors import ArgumentError
 from snnax.kernels.pooling import PLACE
+from snnax.network.arguments import (
+    check_force,
+    chunk_size,
+    collections,
+    count_steps,
+    keeps_bfloat16,
+    keys_of,
+    path_of,
+    recomputes,
+)
 from snnax.network.members import check_stepwise
 from snnax.network.schedule import (
     Settings,
@@ -24,15 +33,12 @@ from snnax.network.schedule import (
     hoisted,
     instances,
     is_layered,
-    keeps_little,
     run_chunk,
     run_container,
     sharing,
 )
 
 __all__ = ["initial_hidden", "unroll"]
-
-_ROWS_IN_CACHE = 512
 
 
 def unroll(
@@ -64,7 +70,7 @@ def unroll(
         force: spikes ``[T, B, ...]`` by neuron path that these neurons emit instead of their own (teacher
             forcing; what they would have done is still recorded); of NIR's integrators, membranes.
         chunk: steps per chunk; results do not depend on it. ``"auto"`` takes a size that keeps the merged
-            batch within the cache, or all steps if the network has convolutions.
+            batch within the cache and divides T.
         num_steps: T, for an input that is constant in time; layers before the first neuron then run once.
         residuals: dtype of what each neuron keeps of each step for the gradient: None for its own, or
             ``jnp.bfloat16`` for half of the memory; spikes stay the same, slopes of surrogates are rounded.
@@ -94,20 +100,20 @@ def unroll(
     Compared with snnTorch: replaces ``for step in range(num_steps)`` with its lists of spikes and
     ``torch.stack``, and ``utils.reset``: pass ``variables`` without ``hidden`` and it starts from zero.
     """
-    names = _collections(mutable)
+    names = collections(mutable)
     check_stepwise(instances(net))
     x = jnp.asarray(x)
     constant = num_steps is not None
-    steps = _count_steps(x, num_steps)
+    steps = count_steps(x, num_steps)
     plain = unfreeze(dict(variables))
-    keys = _keys(rngs)
-    size = _chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1])
-    options = (_short(residuals), _remat(remat, net))
+    keys = keys_of(rngs)
+    size = chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1], constant)
+    options = (keeps_bfloat16(residuals), recomputes(remat, net))
     static = (net, names, bool(record), size, steps, constant, sharing(net), options)
     given = {name: jnp.asarray(value) for name, value in (force or {}).items()}
     if given:
-        _check_force(net, plain, x if constant else x[0], keys, names, steps, given)
-    forced = unflatten_dict({(*_path(name), "spk"): value for name, value in given.items()})
+        check_force(net, plain, x if constant else x[0], keys, names, steps, given)
+    forced = unflatten_dict({(*path_of(name), "spk"): value for name, value in given.items()})
     try:
         hash(net)
         run: Any = _compiled
@@ -201,79 +207,11 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
 _compiled = jax.jit(_run, static_argnums=0)
 
 
-def _short(residuals: Any) -> bool:
-    """Whether to keep bfloat16."""
-    if residuals not in (None, jnp.bfloat16, "bfloat16", jnp.dtype(jnp.bfloat16)):
-        raise ArgumentError(
-            f"residuals={residuals!r}; expected None (each neuron's own dtype) or jnp.bfloat16, which keeps the "
-            "sign that makes a spike."
-        )
-    return residuals is not None
-
-
-def _remat(remat: bool | str, net: nn.Module) -> bool | str:
-    """``True``, ``False``, or ``"auto"`` if the network is one whose chunks need keep little."""
-    if not isinstance(remat, bool) and remat != "auto":
-        raise ArgumentError(f"remat={remat!r}; expected 'auto', True or False.")
-    return remat if isinstance(remat, bool) or keeps_little(net) else False
-
-
 def _merge(old: Any, new: Any) -> Any:
     """``old`` with the branches of ``new`` in place of its own."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return new
     return {**old, **{k: _merge(old[k], v) if k in old else v for k, v in new.items()}}
-
-
-def _collections(mutable: Any) -> tuple[str, ...]:
-    names = (mutable,) if isinstance(mutable, str) else mutable
-    if not isinstance(names, Sequence | set | frozenset) or not all(isinstance(name, str) for name in names):
-        raise ArgumentError(
-            f"mutable={mutable!r}; expected names of collections, as mutable=['batch_stats']. "
-            "'hidden' is always updated."
-        )
-    return tuple(names)
-
-
-def _keys(rngs: Any) -> dict[str, jax.Array]:
-    if rngs is not None and not isinstance(rngs, Mapping):
-        raise ArgumentError(
-            f"rngs={rngs!r}; expected keys by name, as rngs={{'dropout': jax.random.key(0)}}."
-        )
-    return dict(rngs or {})
-
-
-def _path(name: str) -> tuple[str, ...]:
-    return tuple(name.split("/")) if name else ()
-
-
-def _whole(what: str, value: Any, other: str = "") -> int:
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ArgumentError(f"{what}={value!r}; expected {other}a whole number of steps >= 1.")
-    return number
-
-
-def _count_steps(x: jax.Array, num_steps: int | None) -> int:
-    if num_steps is None:
-        if x.ndim < 2 or x.shape[0] == 0:
-            raise ShapeError(
-                f"x has shape {x.shape}; expected [T, B, ...] with T >= 1. For an input that is constant in "
-                "time pass one frame [B, ...] and num_steps=T."
-            )
-        return x.shape[0]
-    if x.ndim < 1:
-        raise ShapeError(f"x has shape {x.shape}; with num_steps it must be one frame [B, ...].")
-    return _whole("num_steps", num_steps)
-
-
-def _chunk_size(net: nn.Module, chunk: int | str, steps: int, batch: int) -> int:
-    if isinstance(chunk, str) and chunk == "auto":
-        return max(1, min(steps, _ROWS_IN_CACHE // max(batch, 1)))
-    return min(_whole("chunk", chunk, "'auto' or "), steps)
 
 
 def _select(recorded: Tree, record: bool | Sequence[str]) -> dict[str, Tree]:
@@ -287,35 +225,3 @@ def _select(recorded: Tree, record: bool | Sequence[str]) -> dict[str, Tree]:
     if missing := [name for name in wanted if name not in flat]:
         raise ArgumentError(f"record={missing} names no neuron; the neurons are {sorted(flat)}.")
     return {name: flat[name] for name in wanted}
-
-
-def _check_force(
-    net: nn.Module,
-    variables: Tree,
-    x: jax.Array,
-    rngs: Mapping[str, jax.Array],
-    mutable: Sequence[str],
-    steps: int,
-    force: Mapping[str, jax.Array],
-) -> None:
-    """Refuse names that no neuron has, and spikes of another shape than the neuron's."""
-
-    def once(given: Tree) -> Any:
-        return net.apply(given, x, mutable=["hidden", "record", *mutable], rngs=dict(rngs))[1].get(
-            "record", {}
-        )
-
-    without = {c: v for c, v in variables.items() if c != "hidden"}
-    recorded = flatten_dict(unfreeze(jax.eval_shape(once, without)))
-    emitted = {path: "spk" if (*path[:-1], "spk") in recorded else "mem" for path in recorded}
-    known = {
-        "/".join(path[:-1]): value.shape for path, value in recorded.items() if path[-1] == emitted[path]
-    }
-    if missing := [name for name in force if name not in known]:
-        raise ArgumentError(f"force={missing} names no neuron; the neurons are {sorted(known)}.")
-    for name, spikes in force.items():
-        if spikes.shape != (steps, *known[name]):
-            raise ShapeError(
-                f"force[{name!r}] has shape {spikes.shape}; expected [T, B, ...] = {(steps, *known[name])}, "
-                "the spikes that the neuron emits at each step."
-            )

@@ -81,7 +81,7 @@ class RecurrentNeuron(SpikingNeuron):
         size = () if given.linear_features else cast(tuple[int, ...], given.kernel_size)
         home = "params" if given.learn_recurrent else "buffers"
         layer = Recurrent(cast(int, features), size, given.learn_recurrent, parent=None)
-        weights = self.get_variable(home, "recurrent")
+        weights: Any = self.get_variable(home, "recurrent")
         return lambda weights, spk: cast(jax.Array, layer.apply({home: weights}, spk)), weights
 
 

@@ -96,8 +96,13 @@ def fit(
 
     Compared with snnTorch: has no counterpart there; its tutorials write the two loops out.
     """
-    wants = {"regularization": regularization, "read": read, "num_steps": num_steps, "chunk": chunk}
-    wants["mesh"] = mesh
+    wants = {
+        "regularization": regularization,
+        "read": read,
+        "num_steps": num_steps,
+        "chunk": chunk,
+        "mesh": mesh,
+    }
     step = make_train_step(loss, accuracy, rngs=rngs, donate=False, **wants)  # type: ignore[arg-type]
     measure = make_eval_step(loss, accuracy, **wants)  # type: ignore[arg-type]
     store = Checkpoints(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint

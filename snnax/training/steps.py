@@ -168,11 +168,11 @@ def make_eval_step(
 
 def _placed(step: TrainStep | EvalStep, state: TrainState, x: Any, y: Any) -> tuple[TrainState, Any, Any]:
     """The state on every device and the batch cut, if there are several."""
-    if step.mesh is None:
+    if (mesh := step.mesh) is None:
         return state, x, y
-    hidden = None if state.hidden is None else jax.tree.map(lambda h: cut(step.mesh, h, 0), state.hidden)
-    alike = replicated(step.mesh, state.replace(hidden=None)).replace(hidden=hidden)
-    return alike, cut(step.mesh, x, 1 if step.num_steps is None else 0), cut(step.mesh, y, 0)
+    hidden = None if state.hidden is None else jax.tree.map(lambda h: cut(mesh, h, 0), state.hidden)
+    alike = replicated(mesh, state.replace(hidden=None)).replace(hidden=hidden)
+    return alike, cut(mesh, x, 1 if step.num_steps is None else 0), cut(mesh, y, 0)
 
 
 def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[TrainState, Metrics]:
@@ -199,8 +199,8 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
 
 def _eval_step(step: EvalStep, state: TrainState, x: Any, y: Any) -> Metrics:
     given = {name: value for name, value in state.variables.items() if name != "hidden"}
-    net, how = evaluating(state.net), {"num_steps": step.num_steps, "chunk": step.chunk}
-    outputs, _ = unroll_on(step.mesh, net, given, x, rngs={}, mutable=(), **how)
+    how: dict[str, Any] = {"num_steps": step.num_steps, "chunk": step.chunk}
+    outputs, _ = unroll_on(step.mesh, evaluating(state.net), given, x, rngs={}, mutable=(), **how)
     return step.objective(outputs, y)[1]
 
 

@@ -1,0 +1,136 @@
+"""What may be asked of ``unroll``: its arguments, checked, and the size of a chunk."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.core import unfreeze
+from flax.traverse_util import flatten_dict
+
+from snnax.errors import ArgumentError, ShapeError
+from snnax.network.schedule import Tree, has_convolution, keeps_little
+
+_ROWS = 160  # samples per chunk that a matrix product needs to be fast, and at least so many steps
+_STEPS = 5
+_FRAMES = 128  # samples per chunk that stay in the cache where no product of the input needs more
+
+
+def keeps_bfloat16(residuals: Any) -> bool:
+    """Whether to keep bfloat16."""
+    if residuals not in (None, jnp.bfloat16, "bfloat16", jnp.dtype(jnp.bfloat16)):
+        raise ArgumentError(
+            f"residuals={residuals!r}; expected None (each neuron's own dtype) or jnp.bfloat16, which keeps the "
+            "sign that makes a spike."
+        )
+    return residuals is not None
+
+
+def recomputes(remat: bool | str, net: nn.Module) -> bool | str:
+    """``True``, ``False``, or ``"auto"`` if the network is one whose chunks need keep little."""
+    if not isinstance(remat, bool) and remat != "auto":
+        raise ArgumentError(f"remat={remat!r}; expected 'auto', True or False.")
+    return remat if isinstance(remat, bool) or keeps_little(net) else False
+
+
+def collections(mutable: Any) -> tuple[str, ...]:
+    """The names of the collections to update besides ``hidden``."""
+    names = (mutable,) if isinstance(mutable, str) else mutable
+    if not isinstance(names, Sequence | set | frozenset) or not all(isinstance(name, str) for name in names):
+        raise ArgumentError(
+            f"mutable={mutable!r}; expected names of collections, as mutable=['batch_stats']. "
+            "'hidden' is always updated."
+        )
+    return tuple(names)
+
+
+def keys_of(rngs: Any) -> dict[str, jax.Array]:
+    """Random keys by name."""
+    if rngs is not None and not isinstance(rngs, Mapping):
+        raise ArgumentError(
+            f"rngs={rngs!r}; expected keys by name, as rngs={{'dropout': jax.random.key(0)}}."
+        )
+    return dict(rngs or {})
+
+
+def path_of(name: str) -> tuple[str, ...]:
+    """``"block/lif"`` as the keys of a tree."""
+    return tuple(name.split("/")) if name else ()
+
+
+def _whole(what: str, value: Any, other: str = "") -> int:
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ArgumentError(f"{what}={value!r}; expected {other}a whole number of steps >= 1.")
+    return number
+
+
+def count_steps(x: jax.Array, num_steps: int | None) -> int:
+    """T: the length of ``x``, or ``num_steps`` for one frame."""
+    if num_steps is None:
+        if x.ndim < 2 or x.shape[0] == 0:
+            raise ShapeError(
+                f"x has shape {x.shape}; expected [T, B, ...] with T >= 1. For an input that is constant in "
+                "time pass one frame [B, ...] and num_steps=T."
+            )
+        return x.shape[0]
+    if x.ndim < 1:
+        raise ShapeError(f"x has shape {x.shape}; with num_steps it must be one frame [B, ...].")
+    return _whole("num_steps", num_steps)
+
+
+def chunk_size(net: nn.Module, chunk: int | str, steps: int, batch: int, constant: bool) -> int:
+    """How many steps run at once: what was asked for, or what is fast on a CPU."""
+    if isinstance(chunk, str) and chunk == "auto":
+        light = constant or has_convolution(net)
+        wanted = _FRAMES / max(batch, 1) if light else max(_STEPS, _ROWS / max(batch, 1))
+        return _divisor(steps, wanted)
+    return min(_whole("chunk", chunk, "'auto' or "), steps)
+
+
+def _divisor(steps: int, wanted: float) -> int:
+    """About ``wanted``; if there is one near, a divisor of ``steps``: what is left over is a program of its own."""
+    wanted = min(max(wanted, 1), steps)
+    near = [d for d in range(1, steps + 1) if steps % d == 0 and wanted / 4 <= d <= 4 * wanted]
+    if near:
+        return min(near, key=lambda d: max(d / wanted, wanted / d))
+    return -(-steps // round(steps / wanted))
+
+
+def check_force(
+    net: nn.Module,
+    variables: Tree,
+    x: jax.Array,
+    rngs: Mapping[str, jax.Array],
+    mutable: Sequence[str],
+    steps: int,
+    force: Mapping[str, jax.Array],
+) -> None:
+    """Refuse names that no neuron has, and spikes of another shape than the neuron's."""
+
+    def once(given: Tree) -> Any:
+        return net.apply(given, x, mutable=["hidden", "record", *mutable], rngs=dict(rngs))[1].get(
+            "record", {}
+        )
+
+    without = {c: v for c, v in variables.items() if c != "hidden"}
+    recorded = flatten_dict(unfreeze(jax.eval_shape(once, without)))
+    emitted = {path: "spk" if (*path[:-1], "spk") in recorded else "mem" for path in recorded}
+    known = {
+        "/".join(path[:-1]): value.shape for path, value in recorded.items() if path[-1] == emitted[path]
+    }
+    if missing := [name for name in force if name not in known]:
+        raise ArgumentError(f"force={missing} names no neuron; the neurons are {sorted(known)}.")
+    for name, spikes in force.items():
+        if spikes.shape != (steps, *known[name]):
+            raise ShapeError(
+                f"force[{name!r}] has shape {spikes.shape}; expected [T, B, ...] = {(steps, *known[name])}, "
+                "the spikes that the neuron emits at each step."
+            )
