@@ -56,7 +56,9 @@ def neuron(monkeypatch, how, name="leaky", reset="subtract", *, fixed=False, spi
             NEURONS[name][0], rule._replace(threshold=threshold), own, scales_input=name == "lapicque"
         )
         monkeypatch.setattr(fused, "kernel_here", lambda: how)
-        done = sequence.run(charging, state, None, x, **{"every": False, "short": False, **options})
+        done = sequence.run(
+            charging, state, None, x, **{"every": False, "short": False, "kernel": True, **options}
+        )
         return done.last, done.spk, [s for s in done.states if s is not None] if options.get("every") else []
 
     return call
@@ -141,8 +143,8 @@ def test_steps_ahead_and_short_residuals(monkeypatch):
     monkeypatch.setattr(kernel, "AHEAD", 2)
     given, _, x = inputs(steps=6)
     args = (given, (jnp.zeros((B, N)),), x)
-    scan = by_scan(monkeypatch, with_gradient, args, short=True, fixed=True)
-    found = by_kernel(monkeypatch, with_gradient, args, short=True, fixed=True)
+    scan = by_scan(monkeypatch, with_gradient, args, short=True, fixed=True, reset="zero")
+    found = by_kernel(monkeypatch, with_gradient, args, short=True, fixed=True, reset="zero")
     agree(scan[0], found[0], 0)
     agree(scan[1], found[1])
 
@@ -192,6 +194,15 @@ def test_a_checkpoint_keeps_one_array(monkeypatch):
     assert text.count(f"name={sequence.KEPT}") == 1
 
 
+def test_a_checkpoint_runs_no_kernel_again(monkeypatch):
+    """Not even if the spikes are needed again."""
+    policy = jax.checkpoint_policies.save_only_these_names(sequence.KEPT)
+    call = neuron(monkeypatch, "cuda", fixed=True)
+    energy = jax.checkpoint(lambda *args: (call(*args)[1] ** 2).sum(), policy=policy)
+    text = jax.jit(jax.grad(energy, 2)).trace(*inputs()).lower(lowering_platforms=("cuda",)).as_text()
+    assert text.count(TRITON) == 2
+
+
 @pytest.mark.parametrize(("every", "steps"), [(False, 1), (True, 4)])
 def test_lowered_for_a_gpu_it_is_one_kernel_for_each_direction(monkeypatch, every, steps):
     args = inputs("alpha", steps)
@@ -224,7 +235,7 @@ def test_the_scan_runs_what_no_kernel_can(monkeypatch, change, dtype):
 def test_feedback_is_left_to_the_scan(monkeypatch):
     monkeypatch.setattr(fused, "kernel_here", lambda: pytest.fail("asked for a kernel"))
     module, x = snn.RLeaky(beta=0.9, linear_features=N, init_hidden=True), noise(0, T, B, N)
-    run = lambda variables: snn.unroll(module, variables, x)  # noqa: E731
+    run = lambda variables: snn.unroll(module, variables, x, kernel=True)  # noqa: E731
     jax.eval_shape(run, jax.eval_shape(module.init, jax.random.key(0), x[0]))
 
 

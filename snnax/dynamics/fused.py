@@ -1,7 +1,7 @@
 """Many steps of a neuron without feedback, whose reset waits for the next step, as one kernel for each direction.
 
 What :func:`snnax.dynamics.sequence.run` does, for NVIDIA GPUs: the forward kernel reads the input and writes the
-spikes, and for a gradient the membrane; the backward kernel reads the spikes' cotangent and the membrane and writes
+spikes, or for a gradient the membrane; the backward kernel reads the spikes' cotangent and the membrane and writes
 the input's cotangent.
 """
 
@@ -88,7 +88,7 @@ def _run(job: Job, given: list[jax.Array], state: States, x: jax.Array) -> tuple
 
 
 def _forward(job: Job, given: list[jax.Array], state: States, x: jax.Array, keep: bool) -> tuple[Any, States]:
-    """What :func:`run` returns, and what the derivative needs."""
+    """What :func:`run` returns, and what the derivative needs, from which then the spikes follow."""
 
     def step(given: list[jax.Array], before: States, current: jax.Array, _: Any) -> tuple[States, Any]:
         charge, rule, parameters = job.rebuild(given)
@@ -96,7 +96,7 @@ def _forward(job: Job, given: list[jax.Array], state: States, x: jax.Array, keep
         above = after[-1] - rule.threshold
         rest = after[:-1] if job.learned else ()
         kept = (*rest, above.astype(jnp.bfloat16) if job.short else after[-1]) if keep else ()
-        return after, (after if job.every else (), spikes(above, rule), kept)
+        return after, (after if job.every else (), () if keep else spikes(above, rule), kept)
 
     last, (states, spk, kept) = loop(step, given, state, Rows(x), job.how)
     return (last, states, spk), kept
@@ -106,10 +106,15 @@ def _forward(job: Job, given: list[jax.Array], state: States, x: jax.Array, keep
 def _run_jvp(job: Job, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     given, state, x = primals
     d_given, d_state, d_x = tangents
-    out, kept = _forward(job, given, state, x, keep=True)
+    (last, states, _), kept = _forward(job, given, state, x, keep=True)
     kept = tuple(checkpoint_name(k, job.kept) for k in kept)
     current = checkpoint_name(x, job.kept) if job.learned and job.scales_input else ()
     _, rule, _ = job.rebuild(given)
+    # Not by the kernel: a checkpoint computes the spikes again, and should need nothing else for it.
+    threshold = rule.threshold[None] if rule.threshold.ndim else rule.threshold
+    spk = spikes(kept[-1].astype(x.dtype) if job.short else kept[-1] - threshold, rule)
+    if job.every and not job.short:
+        states = (*states[:-1], kept[-1])
     mem = state[-1] - rule.threshold if job.short else state[-1]
     first = (*(state[:-1] if job.learned else ()), mem)
 
@@ -136,4 +141,4 @@ def _run_jvp(job: Job, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> t
 
     rows = Rows((kept[-1], current), first, kept)
     d_last, (d_states, d_spk) = linear_loop(step, given, rows, d_given, d_state, d_x, job.how)
-    return out, (d_last, d_states, d_spk)
+    return (last, states, spk), (d_last, d_states, d_spk)

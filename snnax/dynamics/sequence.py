@@ -82,7 +82,14 @@ class _Plan(NamedTuple):
 
 
 def run(
-    charging: Charging, state: States, spk: jax.Array | None, x: jax.Array, *, every: bool, short: bool
+    charging: Charging,
+    state: States,
+    spk: jax.Array | None,
+    x: jax.Array,
+    *,
+    every: bool,
+    short: bool,
+    kernel: bool,
 ) -> Done:
     """All steps of ``x``.
 
@@ -93,6 +100,7 @@ def run(
         x: input current, ``[T, ...]``.
         every: return all states, not only the membrane.
         short: keep bfloat16 for the backward pass: spikes are the same, slopes of surrogates are rounded.
+        kernel: run one kernel in each direction where there is one for this device.
     """
     leaves, tree = jax.tree.flatten((charging.charge, charging.rule, charging.parameters))
     varies = [isinstance(leaf, jax.Array) for leaf in leaves]
@@ -107,7 +115,7 @@ def run(
     plan = _Plan(
         rebuild, charging.feedback, wanted, bool(given), bool(given) and charging.scales_input, short
     )
-    how = fused.kernel_here() if charging.feedback is None else None
+    how = fused.kernel_here() if kernel and charging.feedback is None else None
     if how is not None:
         job = fused.Job(rebuild, every, plan.learned, plan.scales_input, short, KEPT, how)
         if (found := fused.run(job, given, state, x)) is not None:

@@ -60,12 +60,14 @@ class Settings:
         stacked: collections of which every step's value is kept (``record``, sown values).
         rngs: named keys, as flax's ``apply`` takes them.
         short: neurons keep bfloat16 for the backward pass.
+        kernel: neurons run as one kernel where there is one.
     """
 
     carried: tuple[str, ...]
     stacked: tuple[str, ...]
     rngs: Mapping[str, jax.Array] = field(default_factory=dict)
     short: bool = False
+    kernel: bool = False
 
     def within(self, name: str) -> Settings:
         """The same settings for the layer ``name``, with keys of its own."""
@@ -191,7 +193,8 @@ def _neuron_steps(
     """A neuron that can run all steps of a chunk at once."""
     given = {**variables, **({"forced": forced} if forced else {})}
     mutable = [*settings.carried, *settings.stacked]
-    y, new = neuron.apply(given, x, short=settings.short, method="steps", mutable=mutable)
+    how = {"short": settings.short, "kernel": settings.kernel}
+    y, new = neuron.apply(given, x, **how, method="steps", mutable=mutable)
     return y, unfreeze(new)
 
 

@@ -214,7 +214,7 @@ class SpikingNeuron(nn.Module):
         """This neuron's step for :func:`snnax.dynamics.sequence.run`."""
         raise NotImplementedError
 
-    def steps(self, x: ArrayLike, short: bool = False) -> Any:
+    def steps(self, x: ArrayLike, short: bool = False, kernel: bool = False) -> Any:
         """All steps of ``x`` ``[T, B, ...]`` at once, with what they return, record and store.
 
         The same as calling the neuron for each, with a derivative that keeps less: what
@@ -223,6 +223,7 @@ class SpikingNeuron(nn.Module):
         Args:
             x: input.
             short: keep bfloat16 for the backward pass.
+            kernel: run one kernel in each direction, on a GPU that has it.
         """
         given = cast(_Arguments, self)
         x = jnp.asarray(x)
@@ -230,7 +231,8 @@ class SpikingNeuron(nn.Module):
         fired, states = (states[0], states[1:]) if self.state_names[0] == "spk" else (None, states)
         charging = self._charging(frame)
         every = given.output or self.is_mutable_collection("record")
-        done = run(charging, states, fired, x.astype(frame.dtype), every=every, short=short)
+        how = {"every": every, "short": short, "kernel": kernel}
+        done = run(charging, states, fired, x.astype(frame.dtype), **how)
         spk = done.spk
         if charging.rule.graded is not None:
             spk = spk * each_step(charging.rule.graded)
