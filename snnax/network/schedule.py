@@ -193,7 +193,7 @@ def _neuron_steps(
     """A neuron that can run all steps of a chunk at once."""
     given = {**variables, **({"forced": forced} if forced else {})}
     mutable = [*settings.carried, *settings.stacked]
-    how = {"short": settings.short, "kernel": settings.kernel}
+    how: Tree = {"short": settings.short, "kernel": settings.kernel}
     y, new = neuron.apply(given, x, **how, method="steps", mutable=mutable)
     return y, unfreeze(new)
 
