@@ -176,7 +176,7 @@ class SpikingNeuron(nn.Module):
     def _enter(self, x: ArrayLike, *given: ArrayLike | None) -> tuple[jax.Array, States]:
         """Input and states before the step, in one dtype: the given ones, the stored ones, or zeros."""
         x = jnp.asarray(x)
-        note_call(x, type(self).__name__, self.path if self.scope is not None else ())
+        note_call(x, self)
         if cast(_Arguments, self).init_hidden:
             self._refuse(given)
             given = self._stored()

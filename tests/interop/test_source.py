@@ -189,7 +189,7 @@ def test_every_reading_can_be_written(name, preset, tmp_path):
     if isinstance(again, snn.Graph):
         assert again.clone(edges=model.edges) == model and again.plan() == model.plan()
     for a, b in zip(jax.tree.leaves(variables), jax.tree.leaves(weights), strict=True):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(np.asarray(a, b.dtype), b)  # a gain is in double precision until it is used
 
 
 @pytest.mark.parametrize("name", ["branches", "images", "chain"])
@@ -209,7 +209,7 @@ def test_it_reads_as_a_person_would_write_it(tmp_path):
     assert text.startswith('"""A spiking network in snnax, from paper.nir.\n')
     body = text[text.index("    layers = ") :]
     assert "nn.Dense(2),  # affine\n" in body
-    assert "beta=float32(0.95)" in body and 'reset_mechanism="zero"' in body
+    assert "beta=0.950000002374872" in body and 'reset_mechanism="zero"' in body
     assert "weights[" not in body and "learn_beta" not in body and "spike_grad" not in body
     assert "    model = snn.Sequential(layers)\n" in body
 
