@@ -189,7 +189,9 @@ def test_every_reading_can_be_written(name, preset, tmp_path):
     if isinstance(again, snn.Graph):
         assert again.clone(edges=model.edges) == model and again.plan() == model.plan()
     for a, b in zip(jax.tree.leaves(variables), jax.tree.leaves(weights), strict=True):
-        np.testing.assert_array_equal(np.asarray(a, b.dtype), b)  # a gain is in double precision until it is used
+        np.testing.assert_array_equal(
+            np.asarray(a, b.dtype), b
+        )  # a gain is in double precision until it is used
 
 
 @pytest.mark.parametrize("name", ["branches", "images", "chain"])
