@@ -10,6 +10,7 @@ import pytest
 
 import snnax as snn
 from snnax import interop
+from snnax.errors import ArgumentError
 from snnax.interop.nodes.precision import is_wide
 
 THIRD = 1 / 3
@@ -160,3 +161,21 @@ def test_torchs_flatten_of_some_axes_is_nirs():
     assert 0 < expected.sum() < expected.size
     np.testing.assert_array_equal(again, expected)
     np.testing.assert_array_equal(snn.unroll(model, variables, x[:1])[0][0], expected)
+
+
+@pytest.mark.parametrize("kind", ["LIF", "CubaLIF"])
+def test_a_file_in_single_precision_becomes_torch_in_double(kind):
+    torch = pytest.importorskip("torch")
+    three = np.ones(3, np.float32)
+    own = {"tau": 3e-3 * three} if kind == "LIF" else {"tau_mem": 3e-3 * three, "tau_syn": 7e-4 * three}
+    node = getattr(nir, kind)(**own, r=7 * three, v_leak=0 * three, v_threshold=0.3 * three)
+    graph = nir.NIRGraph.from_list(nir.Linear(np.eye(3, dtype=np.float32)), node)
+    with jax.enable_x64(True):
+        x = _x(np.float64, 3)
+        model, variables = interop.from_nir(graph)
+        report = interop.crossvalidate(
+            (model, variables), interop.to_snntorch(model, variables, dtype=torch.float64), x
+        )
+        assert report.agree and not report.unexplained, str(report)
+        with pytest.raises(ArgumentError, match=r"torch\.float64"):
+            interop.to_snntorch(model, variables, dtype=torch.float16)

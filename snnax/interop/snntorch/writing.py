@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax
 import nir
 import numpy as np
 import torch
 from torch import nn
 
-from snnax.errors import ConversionError, ShapeError
+from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.exporting import to_nir
 from snnax.interop.importing import Import
 from snnax.interop.nodes.extension import Extension
@@ -25,7 +26,12 @@ from snnax.network.topology import INPUT, OUTPUT, Plan
 
 
 def to_snntorch(
-    model: Any, variables: Mapping[str, Any], sample: Any = None, *, into: nn.Module | None = None
+    model: Any,
+    variables: Mapping[str, Any],
+    sample: Any = None,
+    *,
+    into: nn.Module | None = None,
+    dtype: torch.dtype | None = None,
 ) -> nn.Module:
     """Turn a flax model into a torch network of one time step, in evaluation mode.
 
@@ -37,6 +43,7 @@ def to_snntorch(
         variables: its variables.
         sample: one step's input ``[B, ...]``, for models that do not know their ``input_shape``.
         into: a network with the same layers, as the one that was ported: it gets the weights and is returned.
+        dtype: ``torch.float64`` for every digit of decays that come from a NIR file; by default that of the weights.
 
     Returns:
         A network whose neurons keep their own state (``init_hidden=True``); reset it with
@@ -46,6 +53,7 @@ def to_snntorch(
     Raises:
         ConversionError: for what torch or snnTorch has no equal of.
         ShapeError: if ``into`` has other layers or shapes; it is then left as it was.
+        ArgumentError: for another ``dtype`` than float32 and float64.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -55,7 +63,12 @@ def to_snntorch(
         >>> [type(m).__name__ for m in interop.to_snntorch(net, net.init(jax.random.key(0), x), x)]
         ['Linear', 'Leaky']
     """
+    if dtype not in (None, torch.float32, torch.float64):
+        raise ArgumentError(f"to_snntorch(dtype={dtype!r}); expected torch.float32 or torch.float64.")
+    if dtype is torch.float64:
+        variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), dict(variables))
     made = network_of(to_nir(model, variables, sample, dropout="keep"), wide=is_wide(variables)).eval()
+    made = made if dtype is None else made.to(dtype)
     return made if into is None else _load(made, into)
 
 
