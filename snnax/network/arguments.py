@@ -15,8 +15,8 @@ from flax.traverse_util import flatten_dict
 from snnax.errors import ArgumentError, ShapeError
 from snnax.network.schedule import Tree, has_convolution, keeps_little
 
-_ROWS = 160  # samples per chunk that a matrix product needs to be fast, and at least so many steps
-_STEPS = 5
+_ROWS = 400  # samples per chunk that make a matrix product fast, and its sum of weight gradients cheap
+_STEPS = 5  # but no fewer steps
 _FRAMES = 128  # samples per chunk that stay in the cache where no product of the input needs more
 
 
