@@ -18,7 +18,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from snnax.dynamics.elementwise import NotElementwiseError, program
 from snnax.dynamics.firing import reset_flag, spikes
-from snnax.dynamics.loops import How, Rows, linear_loop, loop
+from snnax.dynamics.loops import How, Rows, each_step, linear_loop, loop
 
 States = tuple[jax.Array, ...]
 
@@ -111,8 +111,7 @@ def _run_jvp(job: Job, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> t
     current = checkpoint_name(x, job.kept) if job.learned and job.scales_input else ()
     _, rule, _ = job.rebuild(given)
     # Not by the kernel: a checkpoint computes the spikes again, and should need nothing else for it.
-    threshold = rule.threshold[None] if rule.threshold.ndim else rule.threshold
-    spk = spikes(kept[-1].astype(x.dtype) if job.short else kept[-1] - threshold, rule)
+    spk = spikes(kept[-1].astype(x.dtype) if job.short else kept[-1] - each_step(rule.threshold), rule)
     if job.every and not job.short:
         states = (*states[:-1], kept[-1])
     mem = state[-1] - rule.threshold if job.short else state[-1]

@@ -18,6 +18,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from snnax.dynamics.arithmetic import Constant
 from snnax.dynamics.elementwise import NotElementwiseError, program
 from snnax.dynamics.kernel import Loop, run_blocks
 
@@ -134,10 +135,17 @@ def _transposed_kernel(
 
 
 def _shifted(rows: Rows) -> Any:
-    def whole(first: jax.Array, rest: jax.Array) -> jax.Array:
-        return jnp.concatenate([first[None], rest[:-1].astype(first.dtype)])
+    return jax.tree.map(each_before, rows.first, rows.before)
 
-    return jax.tree.map(whole, rows.first, rows.before)
+
+def each_before(first: Any, after: Any) -> jax.Array:
+    """What was before each step, ``[T, ...]``, from what was before the first and what is after each."""
+    return jnp.concatenate([first[None], after[:-1].astype(first.dtype)])
+
+
+def each_step(value: Constant) -> Constant:
+    """A parameter that is aligned to one step, aligned to ``[T, ...]``."""
+    return value[None] if value.ndim else value
 
 
 def _scan(step: Step, constants: Any, carry: Any, rows: Rows) -> tuple[Any, Any]:

@@ -19,6 +19,7 @@ from jax.ad_checkpoint import checkpoint_name
 from snnax.dynamics import fused
 from snnax.dynamics.arithmetic import Constant
 from snnax.dynamics.firing import FiringRule, reset_flag, spikes
+from snnax.dynamics.loops import each_before, each_step
 
 KEPT = "snnax_kept"
 """Name of what a checkpointed chunk of steps keeps for its backward pass."""
@@ -168,7 +169,7 @@ def _run_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -
         def by_weights(carried: jax.Array) -> jax.Array:
             return _derivative(lambda w: feedback(w, carried), weights, d_weights)
 
-        d_back = jax.vmap(by_weights)(_before(spk, fired))
+        d_back = jax.vmap(by_weights)(each_before(spk, fired))
 
     def charged(values: Any, flag: jax.Array, before: States, current: jax.Array, back: Any) -> Any:
         charge, rule, parameters = plan.rebuild(values)
@@ -196,16 +197,11 @@ def _run_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -
         kept = tuple(d if w else None for d, w in zip(d_after, plan.wanted, strict=True))
         return (d_after, d_fired), (kept, d_above)
 
-    flags = _before(reset_flag(state[-1], rule), fired)
+    flags = each_before(reset_flag(state[-1], rule), fired)
     current = _keep(x) if plan.scales_input else None
     entries = (_states_before(plan, rule, state, out), flags, out.above, current, d_x, d_back)
     (d_last, _), (d_states, d_above) = lax.scan(step, (d_state, d_spk), entries)
     return out, Steps(d_last, d_states, d_above)
-
-
-def each_step(value: Constant) -> Constant:
-    """A parameter that is aligned to one step, aligned to ``[T, ...]``."""
-    return value[None] if value.ndim else value
 
 
 def _derivative(function: Callable[..., Any], *points_and_directions: Any) -> Any:
@@ -221,12 +217,7 @@ def _states_before(plan: _Plan, rule: FiringRule, state: States, out: Steps) -> 
     after = out.states
     if plan.short:
         after = (*after[:-1], out.above + each_step(rule.threshold))
-    return tuple(_before(first, rest) for first, rest in zip(state, after, strict=True))
-
-
-def _before(first: Any, after: Any) -> jax.Array:
-    """From a value before the first step and those after each to those before each."""
-    return jnp.concatenate([first[None], after[:-1]])
+    return tuple(each_before(first, rest) for first, rest in zip(state, after, strict=True))
 
 
 def _keep(x: jax.Array) -> jax.Array:

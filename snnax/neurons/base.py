@@ -14,7 +14,8 @@ from jax.typing import ArrayLike
 from snnax import surrogate
 from snnax.dynamics.arithmetic import Constant
 from snnax.dynamics.firing import RESET_MECHANISMS, FiringRule, step_function
-from snnax.dynamics.sequence import Charging, each_step, run
+from snnax.dynamics.loops import each_step
+from snnax.dynamics.sequence import Charging, run
 from snnax.errors import ArgumentError, HiddenStateTypeError, ShapeError, StateError
 from snnax.neurons.looped import note_call
 from snnax.neurons.values import FrozenArray, Parameter
@@ -228,15 +229,16 @@ class SpikingNeuron(nn.Module):
         given = cast(_Arguments, self)
         x = jnp.asarray(x)
         frame, states = self._enter(x[0], *[None] * len(self.state_names))
+        x = x.astype(frame.dtype)
         fired, states = (states[0], states[1:]) if self.state_names[0] == "spk" else (None, states)
         charging = self._charging(frame)
         every = given.output or self.is_mutable_collection("record")
         how = {"every": every, "short": short, "kernel": kernel}
-        done = run(charging, states, fired, x.astype(frame.dtype), **how)
+        done = run(charging, states, fired, x, **how)
         spk = done.spk
         if charging.rule.graded is not None:
             spk = spk * each_step(charging.rule.graded)
-        return self._leave(x.astype(frame.dtype), spk, done.states, (spk[-1], *done.last))
+        return self._leave(x, spk, done.states, (spk[-1], *done.last))
 
     @nn.nowrap
     def _leave(self, x: jax.Array, spk: jax.Array, states: Any, last: States | None = None) -> Any:

@@ -85,6 +85,8 @@ def cut(mesh: Mesh, x: Any, axis: int) -> jax.Array:
             f"device. Take a batch size that is a multiple of {local}, or another data_mesh(devices)."
         )
     sharding = NamedSharding(mesh, Spec(*[None] * axis, AXIS))
+    if not mesh.is_multi_process:
+        return jax.device_put(x, sharding)  # what is on a device need not come back to the host
     return jax.make_array_from_process_local_data(sharding, np.asarray(x))
 
 
