@@ -9,19 +9,17 @@ frame among few and the same frame among many.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
 from snnax.kernels import patches
-from snnax.kernels.patches import Patches, Window, transposed, vary, varying
+from snnax.kernels.bilinear import operation
+from snnax.kernels.patches import Patches, Window
 
 __all__ = ["conv"]
 
@@ -106,8 +104,7 @@ def conv(
     window = Window(strides, pads, precision)
     if min(_sizes(lhs.shape, rhs.shape, window).out) < 1:
         return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
-    axes = varying(lhs) | varying(rhs)
-    return convolve.bind(vary(lhs, axes), vary(rhs, axes), window=window)
+    return convolve(lhs, rhs, window=window)
 
 
 def _channels_last(lhs: tuple[int, ...], rhs: tuple[int, ...], given: Any) -> bool:
@@ -145,60 +142,34 @@ def _on_cpu(lhs: jax.Array, rhs: jax.Array, *, window: Window) -> jax.Array:
     return _by_lax(lhs, rhs, window=window)
 
 
-def _type(lhs: Any, rhs: Any, *, window: Window) -> Any:
-    return jax.make_jaxpr(partial(_by_lax, window=window))(lhs, rhs).out_avals[0]
+def _image_slope(slope: jax.Array, rhs: jax.Array, *, shape: tuple[int, ...], window: Window) -> jax.Array:
+    sizes = _sizes(shape, rhs.shape, window)
+    y = slope.reshape(-1, *sizes.out, slope.shape[-1])
+    return patches.image_slope(y, rhs.reshape(sizes.kernel), sizes).reshape(shape)
 
 
-def _image_slope(slope: jax.Array, lhs: Any, rhs: jax.Array, *, window: Window) -> jax.Array:
-    """The transpose in the image."""
-    sizes = _sizes(lhs.aval.shape, rhs.shape, window)
-
-    def by_lax(slope: jax.Array, rhs: jax.Array) -> jax.Array:
-        return transposed(lambda x: _by_lax(x, rhs, window=window), lhs.aval.shape, slope)
-
-    def by_patches(slope: jax.Array, rhs: jax.Array) -> jax.Array:
-        y = slope.reshape(-1, *sizes.out, slope.shape[-1])
-        return patches.image_slope(y, rhs.reshape(sizes.kernel), sizes).reshape(lhs.aval.shape)
-
-    return lax.platform_dependent(slope, rhs, cpu=by_patches, default=by_lax)
-
-
-def _kernel_slope(slope: jax.Array, lhs: jax.Array, rhs: Any, *, window: Window) -> jax.Array:
-    """The transpose in the kernel."""
-    sizes = _sizes(lhs.shape, rhs.aval.shape, window)
-
-    def by_lax(slope: jax.Array, lhs: jax.Array) -> jax.Array:
-        return transposed(lambda w: _by_lax(lhs, w, window=window), rhs.aval.shape, slope)
-
-    def by_patches(slope: jax.Array, lhs: jax.Array) -> jax.Array:
-        y = slope.reshape(-1, *sizes.out, slope.shape[-1])
-        return patches.kernel_slope(y, lhs.reshape(sizes.image), sizes).reshape(rhs.aval.shape)
-
-    return lax.platform_dependent(slope, lhs, cpu=by_patches, default=by_lax)
+def _kernel_slope(slope: jax.Array, lhs: jax.Array, *, shape: tuple[int, ...], window: Window) -> jax.Array:
+    sizes = _sizes(lhs.shape, shape, window)
+    y = slope.reshape(-1, *sizes.out, slope.shape[-1])
+    return patches.kernel_slope(y, lhs.reshape(sizes.image), sizes).reshape(shape)
 
 
 def _batch(
-    arrays: Sequence[jax.Array], axes: Sequence[int | None], *, window: Window
+    apply: Callable[..., jax.Array],
+    arrays: Sequence[jax.Array],
+    axes: Sequence[int | None],
+    *,
+    window: Window,
 ) -> tuple[jax.Array, int]:
-    """More images, more output channels; if both are batched, as ``lax`` does it."""
+    """More images, or more output channels."""
     (lhs, rhs), (left, right) = arrays, axes
-    if left is not None and right is None:
+    if left is not None:
         lhs = jnp.moveaxis(lhs, left, 0)
-        y = convolve.bind(lhs.reshape(-1, *lhs.shape[2:]), rhs, window=window)
+        y = apply(lhs.reshape(-1, *lhs.shape[2:]), rhs, window=window)
         return y.reshape(*lhs.shape[:2], *y.shape[1:]), 0
-    if left is None and right is not None:
-        rhs = jnp.moveaxis(rhs, right, -2)
-        y = convolve.bind(lhs, rhs.reshape(*rhs.shape[:-2], -1), window=window)
-        return y.reshape(*y.shape[:-1], *rhs.shape[-2:]), y.ndim - 1
-    return jax.vmap(partial(_by_lax, window=window), axes)(lhs, rhs), 0
+    rhs = jnp.moveaxis(rhs, right or 0, -2)
+    y = apply(lhs, rhs.reshape(*rhs.shape[:-2], -1), window=window)
+    return y.reshape(*y.shape[:-1], *rhs.shape[-2:]), y.ndim - 1
 
 
-convolve = Primitive("snnax_conv")
-convolve.def_impl(
-    jax.jit(lambda *arrays, window: convolve.bind(*arrays, window=window), static_argnames="window")
-)
-convolve.def_abstract_eval(_type)
-ad.defbilinear(convolve, _image_slope, _kernel_slope)
-batching.primitive_batchers[convolve] = _batch
-mlir.register_lowering(convolve, mlir.lower_fun(_by_lax, multiple_results=False))
-mlir.register_lowering(convolve, mlir.lower_fun(_on_cpu, multiple_results=False), platform="cpu")
+convolve = operation("snnax_conv", _by_lax, _on_cpu, _image_slope, _kernel_slope, _batch)

@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnax.kernels.bilinear import transposed, vary, varying
+
 CHUNK = 160_000  # numbers in the patches that are there at a time: they should stay in the cache
 SHORT = 16  # a row of the kernel with fewer numbers makes patches of several output columns
 COLUMNS = 4
@@ -180,19 +182,3 @@ def _cut(sizes: Patches, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Frames ``[N, ...]`` as ``[N // frames, frames, ...]`` and what is left."""
     whole = x.shape[0] // sizes.frames * sizes.frames
     return x[:whole].reshape(-1, sizes.frames, *x.shape[1:]), x[whole:]
-
-
-def transposed(linear: Callable[[jax.Array], jax.Array], shape: tuple[int, ...], y: jax.Array) -> jax.Array:
-    """The transpose of a function of an array of ``shape``, at ``y``."""
-    return jax.vjp(linear, vary(jnp.zeros(shape, y.dtype), varying(y)))[1](y)[0]
-
-
-def varying(x: jax.Array) -> frozenset[str]:
-    """The axes of a ``shard_map`` over which ``x`` varies."""
-    kind: Any = jax.typeof(x)
-    return frozenset(kind.vma if hasattr(kind, "vma") else kind.manual_axis_type.varying)
-
-
-def vary(x: jax.Array, axes: frozenset[str]) -> jax.Array:
-    """``x``, varying over ``axes`` too."""
-    return lax.pcast(x, tuple(sorted(axes - varying(x))), to="varying")

@@ -25,6 +25,7 @@ from snnax import layers
 from snnax.dynamics.sequence import KEPT
 from snnax.errors import ShapeError
 from snnax.kernels.convolution import conv
+from snnax.kernels.product import dot_general
 from snnax.network.containers import Container
 from snnax.network.members import read_port, total
 from snnax.network.topology import INPUT
@@ -205,11 +206,18 @@ def merged(module: nn.Module, variables: Tree, x: jax.Array) -> Any:
         ShapeError: if ``x`` has no batch axis, which a flax layer would not notice.
     """
     check_axes(module, x[0])
-    if type(module) is nn.Conv and module.conv_general_dilated is None:
-        module = module.clone(conv_general_dilated=conv)
     steps, batch = x.shape[:2]
-    y = module.apply(variables, x.reshape(steps * batch, *x.shape[2:]))
+    y = _quick(module).apply(variables, x.reshape(steps * batch, *x.shape[2:]))
     return jax.tree.map(lambda v: v.reshape(steps, batch, *v.shape[1:]), y)
+
+
+def _quick(module: nn.Module) -> nn.Module:
+    """The same layer, whose derivatives are fast on CPU, unless it says how it multiplies."""
+    if type(module) is nn.Conv and module.conv_general_dilated is None:
+        return module.clone(conv_general_dilated=conv)
+    if type(module) is nn.Dense and (module.dot_general, module.dot_general_cls) == (None, None):
+        return module.clone(dot_general=dot_general)
+    return module
 
 
 def check_axes(module: nn.Module, x: Any) -> None:
@@ -280,7 +288,7 @@ def hoisted(module: nn.Module, variables: Tree, x: jax.Array) -> Tree:
         parts = [entered if s == INPUT else read_port(s, members[s], known[s], "out") for s, _ in sources]
         value = total(parts)
         check_axes(members[name], value)
-        known[name] = members[name].apply(branch(variables, owner[name]), value)
+        known[name] = _quick(members[name]).apply(branch(variables, owner[name]), value)
     return known
 
 

@@ -54,7 +54,7 @@ def products(function, *args):
 
     def visit(jaxpr, depth):
         for eqn in jaxpr.eqns:
-            if eqn.primitive.name in ("dot_general", "conv_general_dilated"):
+            if eqn.primitive.name in ("dot_general", "snnax_product"):
                 found[eqn.invars[0].aval.shape, depth] += 1
             for inner in jax.extend.core.jaxprs_in_params(eqn.params):
                 visit(inner, depth + (eqn.primitive.name == "scan"))
