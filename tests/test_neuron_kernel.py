@@ -8,16 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.kernels import QUICK, TRITON, B, N, T, agree, by_rows, noise, with_gradient
 from jax import lax
 
-import snnax as snn
 from snnax import surrogate
 from snnax.dynamics import alpha, elementwise, fused, kernel, lapicque, leaky, loops, sequence, synaptic
 from snnax.dynamics.firing import RESET_MECHANISMS, FiringRule
-
-T, B, N = 3, 2, 37  # two blocks, the second one not full
-TRITON = "__gpu$xla.gpu.triton"
-QUICK = {"xla_backend_optimization_level": 0}
 
 NEURONS: dict[str, tuple[Any, tuple[float, ...], int]] = {
     "leaky": (leaky.charge, (0.9,), 1),
@@ -30,10 +26,6 @@ NEURONS: dict[str, tuple[Any, tuple[float, ...], int]] = {
 @pytest.fixture(autouse=True)
 def one_ahead(monkeypatch):
     monkeypatch.setattr(kernel, "AHEAD", 1)  # shorter programs
-
-
-def noise(key, *shape):
-    return jnp.asarray(np.random.default_rng(key).normal(0, 1.5, shape), jnp.float32)
 
 
 def inputs(name="leaky", steps=T):
@@ -64,29 +56,6 @@ def neuron(monkeypatch, how, name="leaky", reset="subtract", *, fixed=False, spi
     return call
 
 
-def with_gradient(function):
-    """What ``function`` returns, and the gradient of a sum of it with different weights."""
-
-    def call(*args):
-        out, pull = jax.vjp(function, *args)
-        weights = [
-            jnp.asarray(np.cos(np.arange(o.size)).reshape(o.shape), o.dtype) for o in jax.tree.leaves(out)
-        ]
-        return out, pull(jax.tree.unflatten(jax.tree.structure(out), weights))
-
-    return call
-
-
-def by_rows(loop, steps, shape, _):
-    """What the kernel does, without Pallas: nothing to compile."""
-    carry, rows, count = loop.states, {}, len(loop.states)
-    for t in reversed(range(steps)) if loop.reverse else range(steps):
-        before = [v[t - 1] for v in loop.before] if t else loop.first
-        found = loop.program(loop.program.fixed, [*carry, *(v[t] for v in loop.now), *before], shape)
-        carry, rows[t] = found[:count], found[count:]
-    return [*carry, *(jnp.stack(r) for r in zip(*(rows[t] for t in range(steps)), strict=True))]
-
-
 def by_scan(monkeypatch, wrap, args, **options):
     with jax.disable_jit():
         return wrap(neuron(monkeypatch, None, **options))(*args)
@@ -100,13 +69,6 @@ def by_program(monkeypatch, wrap, args, **options):
 
 def by_kernel(monkeypatch, wrap, args, **options):
     return jax.jit(wrap(neuron(monkeypatch, "interpret", **options))).lower(*args).compile(QUICK)(*args)
-
-
-def agree(first, second, tolerance=1e-6):
-    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
-        assert a.dtype == b.dtype
-        a, b = np.asarray(a), np.asarray(b)
-        np.testing.assert_allclose(b, a, rtol=0, atol=tolerance * max(1, np.abs(a).max()))
 
 
 def check(monkeypatch, run, name, **options):
@@ -230,13 +192,6 @@ def test_the_scan_runs_what_no_kernel_can(monkeypatch, change, dtype):
     call = neuron(monkeypatch, "cuda", **change)
     text = jax.jit(with_gradient(call)).trace(*args).lower(lowering_platforms=("cuda",)).as_text()
     assert TRITON not in text and "while" in text
-
-
-def test_feedback_is_left_to_the_scan(monkeypatch):
-    monkeypatch.setattr(fused, "kernel_here", lambda: pytest.fail("asked for a kernel"))
-    module, x = snn.RLeaky(beta=0.9, linear_features=N, init_hidden=True), noise(0, T, B, N)
-    run = lambda variables: snn.unroll(module, variables, x, kernel=True)  # noqa: E731
-    jax.eval_shape(run, jax.eval_shape(module.init, jax.random.key(0), x[0]))
 
 
 def test_what_a_device_takes(monkeypatch):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from snnax.dynamics import fused
+from snnax.dynamics import fused, stepped
 from snnax.dynamics.arithmetic import Constant
 from snnax.dynamics.firing import FiringRule, reset_flag, spikes
 from snnax.dynamics.loops import each_before, each_step
@@ -116,8 +116,13 @@ def run(
     plan = _Plan(
         rebuild, charging.feedback, wanted, bool(given), bool(given) and charging.scales_input, short
     )
-    how = fused.kernel_here() if kernel and charging.feedback is None else None
-    if how is not None:
+    how = fused.kernel_here() if kernel else None
+    if how is not None and charging.feedback is not None:
+        start = ((given, charging.weights), (state, spk), _keep(x))
+        if (looped := stepped.run(partial(_advance, plan), *start, how)) is not None:
+            (last, _), states = looped
+            return Done(last, states, spikes(states[-1] - each_step(charging.rule.threshold), charging.rule))
+    elif how is not None:
         job = fused.Job(rebuild, every, plan.learned, plan.scales_input, short, KEPT, how)
         if (found := fused.run(job, given, state, x)) is not None:
             last, states, fired = found
@@ -126,23 +131,28 @@ def run(
     return Done(done.last, done.states, spikes(done.above, charging.rule))
 
 
+def _advance(
+    plan: _Plan, constants: tuple[list[jax.Array], Any], carry: tuple[States, Any], current: jax.Array
+) -> tuple[tuple[States, Any], tuple[Any, ...]]:
+    """One step: the state and, with feedback, the spikes after it; and those of the states that are wanted."""
+    given, weights = constants
+    charge, rule, parameters = plan.rebuild(given)
+    before, fired = carry
+    flag = reset_flag(before[-1], rule)
+    back = {} if plan.feedback is None else {"feedback": plan.feedback(weights, fired)}
+    after = charge(before, flag, current, rule, *parameters, **back)
+    if plan.feedback is not None:
+        fired = spikes(after[-1] - rule.threshold, rule)
+    return (after, fired), tuple(s if w else None for s, w in zip(after, plan.wanted, strict=True))
+
+
 def _forward(
     plan: _Plan, given: list[jax.Array], weights: Any, state: States, spk: jax.Array | None, x: jax.Array
 ) -> Steps:
-    charge, rule, parameters = plan.rebuild(given)
+    _, rule, _ = plan.rebuild(given)
     if plan.scales_input:
         x = _keep(x)
-
-    def step(carry: tuple[States, Any], current: jax.Array) -> tuple[tuple[States, Any], tuple[Any, ...]]:
-        before, fired = carry
-        flag = reset_flag(before[-1], rule)
-        back = {} if plan.feedback is None else {"feedback": plan.feedback(weights, fired)}
-        after = charge(before, flag, current, rule, *parameters, **back)
-        if plan.feedback is not None:
-            fired = spikes(after[-1] - rule.threshold, rule)
-        return (after, fired), tuple(s if w else None for s, w in zip(after, plan.wanted, strict=True))
-
-    (last, _), states = lax.scan(step, (state, spk), x)
+    (last, _), states = lax.scan(partial(_advance, plan, (given, weights)), (state, spk), x)
     *rest, mem = states
     if plan.learned:
         rest = [_keep(s) for s in rest]

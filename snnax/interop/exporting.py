@@ -27,7 +27,8 @@ from snnax.interop.nodes.spec import SIZES
 from snnax.interop.portable import portable
 from snnax.layers import Flatten, Reshape, State
 from snnax.network.containers import Container, Graph
-from snnax.network.schedule import branch, instances, owners
+from snnax.network.kinds import instances, owners
+from snnax.network.schedule import branch
 from snnax.network.topology import INPUT, OUTPUT
 from snnax.neurons import NIRNeuron
 from snnax.signals import Slice

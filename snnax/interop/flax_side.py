@@ -20,7 +20,8 @@ from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Trace
 from snnax.layers import Scale
 from snnax.network.containers import Container, Graph, Sequential
-from snnax.network.schedule import branch, owners
+from snnax.network.kinds import owners
+from snnax.network.schedule import branch
 from snnax.network.unroll import unroll
 from snnax.surrogate import Surrogate
 

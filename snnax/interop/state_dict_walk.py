@@ -17,7 +17,7 @@ from snnax.interop import conventions
 from snnax.interop.state_dict_layers import Layer, Path, rule_of
 from snnax.layers import Flatten
 from snnax.network.containers import Container, Graph
-from snnax.network.schedule import owners
+from snnax.network.kinds import owners
 from snnax.network.topology import INPUT
 from snnax.neurons import SpikingNeuron
 

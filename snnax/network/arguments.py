@@ -13,7 +13,8 @@ from flax.core import unfreeze
 from flax.traverse_util import flatten_dict
 
 from snnax.errors import ArgumentError, ShapeError
-from snnax.network.schedule import Tree, has_convolution, keeps_little
+from snnax.network.kinds import has_convolution, keeps_little
+from snnax.network.schedule import Tree
 
 _ROWS = 400  # samples per chunk that make a matrix product fast, and its sum of weight gradients cheap
 _STEPS = 5  # but no fewer steps

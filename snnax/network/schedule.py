@@ -9,47 +9,33 @@ depend on the chunk size.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeGuard
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.core import unfreeze
+from flax.errors import InvalidRngError
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from snnax import layers
+from snnax.dynamics import stepped
+from snnax.dynamics.fused import kernel_here
 from snnax.dynamics.sequence import KEPT
 from snnax.errors import ShapeError
 from snnax.kernels.convolution import conv
 from snnax.kernels.product import dot_general
 from snnax.network.containers import Container
+from snnax.network.kinds import is_layered, is_stateless, owners
 from snnax.network.members import read_port, total
 from snnax.network.topology import INPUT
 from snnax.neurons import SpikingNeuron
 
 Tree = dict[str, Any]
-
-# By exact type: a subclass may do anything.
-_MERGEABLE: frozenset[type[nn.Module]] = frozenset(
-    {
-        nn.Dense,
-        nn.Conv,
-        layers.AvgPool1d,
-        layers.AvgPool2d,
-        layers.Flatten,
-        layers.MaxPool1d,
-        layers.MaxPool2d,
-        layers.Reshape,
-        layers.Scale,
-        layers.State,
-        layers.SumPool1d,
-        layers.SumPool2d,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -76,75 +62,6 @@ class Settings:
             return self
         tag = zlib.crc32(name.encode())
         return replace(self, rngs={k: jax.random.fold_in(v, tag) for k, v in self.rngs.items()})
-
-
-def is_stateless(module: nn.Module) -> bool:
-    """True if a step's result depends on that step's input alone: steps can be merged into one batch."""
-    if isinstance(module, Container):
-        return is_layered(module) and all(is_stateless(m) for m in module.members().values())
-    kind = type(module)
-    if kind is nn.BatchNorm:
-        return module.use_running_average is True
-    if kind is nn.Dropout:
-        return module.deterministic is True or module.rate == 0.0
-    if kind is nn.LayerNorm:
-        return module.reduction_axes in (-1, (-1,))
-    return kind in _MERGEABLE or getattr(module, "time_independent", False) is True
-
-
-def is_layered(module: nn.Module) -> TypeGuard[Container]:
-    """True for a chain or graph whose nodes can each run over all steps before the next one does.
-
-    Feedback forbids that, and so does a layer with memory that is used at two places, which takes turns. A
-    module that is shared across the borders of containers has its variables in another branch.
-    """
-    if not isinstance(module, Container) or type(module).__call__ is not Container.__call__:
-        return False
-    if module.plan().delayed:
-        return False
-    seen: set[Any] = set()
-    owner = owners(module)
-    for name, member in module.members().items():
-        parts = {part._id for part in instances(member)}
-        if not is_stateless(member) if owner[name] != name else parts & seen:
-            return False
-        seen |= parts
-    return True
-
-
-def keeps_little(module: nn.Module) -> bool:
-    """True if all memory is in neurons of layered chains and graphs: what they keep tells everything else."""
-    if is_layered(module):
-        return all(keeps_little(member) for member in module.members().values())
-    return is_stateless(module) or isinstance(module, SpikingNeuron | nn.Dropout)
-
-
-def instances(value: Any) -> Iterator[nn.Module]:
-    """Every module in the fields of ``value``, itself first, each as often as it is there."""
-    if isinstance(value, nn.Module):
-        yield value
-        for name in value.__dataclass_fields__:
-            if name not in ("parent", "name"):
-                yield from instances(getattr(value, name, None))
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from instances(item)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from instances(item)
-
-
-def sharing(net: nn.Module) -> tuple[int, ...]:
-    """Which modules of ``net`` are one and the same; ``==`` between modules does not see that."""
-    numbers: dict[Any, int] = {}
-    return tuple(numbers.setdefault(module._id, len(numbers)) for module in instances(net))
-
-
-def has_convolution(module: nn.Module) -> bool:
-    """True if any layer is a convolution."""
-    if isinstance(module, Container):
-        return any(has_convolution(m) for m in module.members().values())
-    return isinstance(module, nn.Conv)
 
 
 def branch(tree: Mapping[str, Any], name: str) -> Tree:
@@ -266,12 +183,6 @@ def run_container(
     return jax.vmap(module.leave)(values), updates
 
 
-def owners(module: Container) -> dict[str, str]:
-    """For each node the name under which its variables are: that of the first node with the same module."""
-    first: dict[int, str] = {}
-    return {name: first.setdefault(node._id, name) for name, node in module.members().items()}
-
-
 def hoisted(module: nn.Module, variables: Tree, x: jax.Array) -> Tree:
     """Results of the layers that see only a constant input ``x[B, ...]``: they need one run, not T."""
     known: Tree = {}
@@ -306,14 +217,31 @@ def scan_steps(
     fixed = {c: v for c, v in variables.items() if c not in carried}
     mutable = [*settings.carried, *settings.stacked]
 
-    def step(carry: Tree, entry: tuple[Any, jax.Array, Tree]) -> tuple[Tree, tuple[Any, Tree]]:
-        number, x_t, forced_t = entry
-        given = {**fixed, **carry, **({"forced": forced_t} if forced_t else {})}
-        keys = {k: jax.random.fold_in(v, number) for k, v in settings.rngs.items()}
-        y, new = module.apply(given, x_t, mutable=mutable, rngs=keys)
-        after = {c: new.get(c, carry[c]) for c in carry}
+    def once(fixed: Tree, carry: Tree, x_t: jax.Array, **keys: Any) -> tuple[Tree, tuple[Any, Tree]]:
+        y, new = module.apply({**fixed, **carry}, x_t, mutable=mutable, **keys)
+        after = {c: unfreeze(new[c]) if c in new else carry[c] for c in carry}
         return after, (y, {c: new[c] for c in settings.stacked if c in new})
 
-    numbers = start + jnp.arange(x.shape[0])
-    carry, (y, stacked) = lax.scan(step, carried, (numbers, x, forced))
+    def step(carry: Tree, entry: tuple[Any, jax.Array, Tree]) -> tuple[Tree, tuple[Any, Tree]]:
+        number, x_t, forced_t = entry
+        keys = {k: jax.random.fold_in(v, number) for k, v in settings.rngs.items()}
+        return once({**fixed, **({"forced": forced_t} if forced_t else {})}, carry, x_t, rngs=keys)
+
+    found = None
+    if settings.kernel and isinstance(module, SpikingNeuron) and not forced:
+        found = _by_kernel(once, fixed, carried, x)
+    if found is None:
+        numbers = start + jnp.arange(x.shape[0])
+        found = lax.scan(step, carried, (numbers, x, forced))
+    carry, (y, stacked) = found
     return y, {**{c: v for c, v in carry.items() if v}, **stacked}
+
+
+def _by_kernel(once: stepped.Step, fixed: Tree, carried: Tree, x: jax.Array) -> tuple[Any, Any] | None:
+    """All steps of a neuron as one kernel, unless it is none for a kernel or draws random numbers."""
+    if (how := kernel_here()) is None:
+        return None
+    try:
+        return stepped.run(once, fixed, carried, x, how)
+    except InvalidRngError:
+        return None

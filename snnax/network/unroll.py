@@ -26,17 +26,9 @@ from snnax.network.arguments import (
     path_of,
     recomputes,
 )
+from snnax.network.kinds import instances, is_layered, sharing
 from snnax.network.members import check_stepwise
-from snnax.network.schedule import (
-    Settings,
-    Tree,
-    hoisted,
-    instances,
-    is_layered,
-    run_chunk,
-    run_container,
-    sharing,
-)
+from snnax.network.schedule import Settings, Tree, hoisted, run_chunk, run_container
 
 __all__ = ["initial_hidden", "unroll"]
 
@@ -77,8 +69,8 @@ def unroll(
             ``jnp.bfloat16`` for half of the memory; spikes stay the same, slopes of surrogates are rounded.
         remat: what the gradient recomputes. ``"auto"``: all but one array for each neuron and step, where the
             network allows; ``True``: all but the states between chunks; ``False``: nothing.
-        kernel: on an NVIDIA GPU run neurons with a delayed reset through a chunk in one kernel for each
-            direction (:mod:`snnax.dynamics.fused`). Off unless asked for, since it has only been tested interpreted.
+        kernel: on an NVIDIA GPU run neurons that do not mix with each other through a chunk in one kernel for
+            each direction. Off unless asked for, since it has only been tested interpreted.
 
     Returns:
         ``(outputs, updates)``: what ``net`` returns, each stacked to ``[T, B, ...]``, and the updated

@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from snnax.errors import ArgumentError, ShapeError
-from snnax.network.schedule import instances
+from snnax.network.kinds import instances
 from snnax.network.unroll import unroll
 from snnax.timed_layers import BatchNormTT1d, BatchNormTT2d
 
