@@ -28,13 +28,16 @@ def pin(cores: int) -> None:
 
 
 def keep_pages() -> bool:
-    """Let glibc keep freed memory rather than hand it back and fault it in again at each call. False elsewhere."""
+    """Let glibc keep freed memory rather than hand it back and fault it in again at each call. False elsewhere.
+
+    In one arena: those of further threads, where XLA allocates, hand back what is larger than 64 MiB.
+    """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except OSError:
         return False
-    threshold, trim, pad = -3, -1, -2
-    settings = ((threshold, 1 << 30), (trim, 2_000_000_000), (pad, 64 << 20))
+    threshold, trim, pad, arenas = -3, -1, -2, -8
+    settings = ((threshold, 1 << 30), (trim, 2_000_000_000), (pad, 64 << 20), (arenas, 1))
     return all(mallopt(which, value) for which, value in settings)
 
 

@@ -29,6 +29,9 @@ from benchmarks.workloads.table import WORKLOADS
 SHORTEST = 0.05
 """Seconds that a measurement takes at least: quick steps are repeated."""
 
+SETTLE = 0.4
+"""Seconds before a measurement on several cores, for threads of the library before that wait in a busy loop."""
+
 
 @dataclass
 class Result:
@@ -86,6 +89,7 @@ def measure(workload: Workload, names: list[str], rounds: int, cores: int, limit
     for turn in range(rounds):
         _progress(f"  {workload.name}: round {turn + 1} of {rounds}")
         for name in order.sample(list(steps), len(steps)):
+            time.sleep(SETTLE if cores > 1 else 0)
             results[name].times.append(measuring.taken(steps[name], seconds, times[name]))
     _progress("")
     return results

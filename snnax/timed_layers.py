@@ -5,7 +5,6 @@ Arrays are channels-last, ``[B, N]``, ``[B, L, C]`` or ``[B, H, W, C]``, as ever
 
 from __future__ import annotations
 
-import operator
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -15,6 +14,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from snnax.checks import whole
 from snnax.errors import ArgumentError, ShapeError, StateError
 from snnax.layers import floating
 from snnax.neurons.values import FrozenArray
@@ -298,11 +298,7 @@ def _for_batch(value: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def _count(value: Any, what: str) -> int:
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
+    if (number := whole(value)) is None:
         raise ArgumentError(f"{what} got {value!r}; expected a whole number >= 1.")
     return number
 

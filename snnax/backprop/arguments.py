@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnax.checks import whole
 from snnax.errors import ArgumentError, ShapeError
 from snnax.functional import mse_membrane_loss
 
@@ -30,22 +31,18 @@ def check_times(num_steps: Any, time_var: bool, time_first: bool, K: Any) -> Non
             f"num_steps={num_steps!r} with time_var=True: the number of steps is the length of each batch "
             "[T, B, ...]. Leave num_steps out, or pass time_var=False for frames [B, ...]."
         )
-    if not time_var and (isinstance(num_steps, bool) or not _whole(num_steps)):
+    if not time_var and whole(num_steps) is None:
         raise ArgumentError(
             f"num_steps={num_steps!r} with time_var=False; expected the number of steps for which each frame "
             "[B, ...] is shown, as num_steps=25."
         )
     if not time_var and not time_first:
         raise ArgumentError("time_first=False with time_var=False: frames [B, ...] have no axis of time.")
-    if K is not False and (isinstance(K, bool) or not _whole(K) or (num_steps and num_steps < K)):
+    if K is not False and (whole(K) is None or (num_steps and num_steps < K)):
         most = f" up to num_steps={num_steps}" if num_steps else ""
         raise ArgumentError(
             f"K={K!r}; expected a whole number of steps >= 1{most}, or False for all of them."
         )
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and int(value) >= 1
 
 
 def device_of(device: Any) -> jax.Device | None:

@@ -1,8 +1,8 @@
 """``lax.dot_general`` for dense layers that are trained on CPU.
 
 XLA's product of a transposed matrix with another, which is the gradient of a layer's weights, runs at a half to a
-seventh of its speed where a matrix is narrow or its rows lie a multiple of 2 KiB apart. Here the matrix in the way
-is transposed first. Values are ``lax``'s, bit for bit.
+seventh of its speed where a matrix is narrow or its rows lie a multiple of 2 KiB apart. Here a narrow one is
+transposed first, and the rows of the other are made longer. Values are ``lax``'s, bit for bit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["dot_general"]
 APART = 2048  # bytes from row to row at which columns fall on the same few lines of the cache
 NARROW = 64  # columns that are too few for XLA's product of a transposed matrix
 SMALL = 256  # columns that cost little to transpose
-LARGE = 1024  # columns from which on the transposition costs as much as it saves
+MORE = 16  # columns that take rows to other lines of the cache
 
 
 def dot_general(
@@ -95,12 +95,12 @@ def _left_slope(slope: jax.Array, rhs: jax.Array, *, shape: tuple[int, ...], pre
 
 
 def _right_slope(slope: jax.Array, lhs: jax.Array, *, shape: tuple[int, ...], precision: Any) -> jax.Array:
-    inputs, features = shape
+    features = shape[1]
     aligned = [n * slope.dtype.itemsize % APART == 0 for n in shape]
     if features < NARROW or (aligned[0] and features <= SMALL):
         return _apart(lax.dot(_apart(slope.T), lhs, precision=precision)).T
-    left = _apart(lhs.T) if aligned[1] and inputs <= LARGE else lhs.T
-    return lax.dot(left, slope, precision=precision)
+    wide = jnp.pad(slope, ((0, 0), (0, MORE))) if aligned[1] else slope
+    return lax.dot(lhs.T, wide, precision=precision)[:, :features]
 
 
 def _apart(x: jax.Array) -> jax.Array:

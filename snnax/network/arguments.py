@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 from flax.core import unfreeze
 from flax.traverse_util import flatten_dict
 
+from snnax.checks import whole
 from snnax.errors import ArgumentError, ShapeError
 from snnax.network.kinds import has_convolution, keeps_little
 from snnax.network.schedule import Tree
@@ -64,11 +64,7 @@ def path_of(name: str) -> tuple[str, ...]:
 
 
 def _whole(what: str, value: Any, other: str = "") -> int:
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
+    if (number := whole(value)) is None:
         raise ArgumentError(f"{what}={value!r}; expected {other}a whole number of steps >= 1.")
     return number
 

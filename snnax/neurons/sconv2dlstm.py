@@ -14,10 +14,11 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from snnax.checks import whole
 from snnax.dynamics import lstm
 from snnax.errors import ArgumentError, ShapeError
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
-from snnax.neurons.slstm import GateCurrents, check_cell, whole
+from snnax.neurons.slstm import GateCurrents, check_cell
 from snnax.neurons.values import Parameter
 
 Size = int | Sequence[int]
@@ -164,5 +165,5 @@ def _avg_pool(mem: jax.Array, window: tuple[int, ...]) -> jax.Array:
 
 def _pair(value: Any) -> tuple[int, ...]:
     """``3`` -> ``(3, 3)``; empty unless it is one whole number >= 1 or two of them."""
-    sizes = tuple(whole(v) for v in (value if isinstance(value, Sequence) else (value, value)))
-    return sizes if len(sizes) == 2 and min(sizes) >= 1 else ()
+    sizes = [whole(v) for v in (value if isinstance(value, Sequence) else (value, value))]
+    return tuple(v for v in sizes if v) if len(sizes) == 2 and all(sizes) else ()

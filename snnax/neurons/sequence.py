@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnax.checks import whole
 from snnax.dynamics.firing import FiringRule, fire
 from snnax.errors import ArgumentError, ShapeError
 from snnax.neurons.base import SpikingNeuron
@@ -90,7 +91,7 @@ class SequenceNeuron(SpikingNeuron):
     def _check_sizes(self, *names: str) -> None:
         for name in names:
             size = getattr(self, name)
-            if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            if whole(size) is None:
                 raise ArgumentError(f"{type(self).__name__}({name}={size!r}); expected a whole number >= 1.")
 
     @nn.nowrap

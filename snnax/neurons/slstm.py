@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any, ClassVar, cast
 
 import flax.linen as nn
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from snnax.checks import whole
 from snnax.dynamics import lstm
 from snnax.errors import ArgumentError, ShapeError
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
@@ -163,19 +163,11 @@ def check_cell(cell: SpikingNeuron, *sizes: str) -> None:
     kind = type(cell).__name__
     for name in sizes:
         value = getattr(cell, name)
-        if whole(value) < 1:
+        if (size := whole(value)) is None:
             raise ArgumentError(f"{kind}({name}={value!r}); expected a whole number >= 1.")
-        object.__setattr__(cell, name, whole(value))
+        object.__setattr__(cell, name, size)
     if getattr(cell, "inhibition", False):
         raise ArgumentError(
             f"{kind}(inhibition=True): the cell knows no inhibition, and snnTorch's ignores the argument. Leave "
             "it out; for a winner per sample let snn.Leaky(beta, inhibition=True) fire on its membrane."
         )
-
-
-def whole(value: Any) -> int:
-    """``value`` as an integer, or 0 if it is none."""
-    try:
-        return 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        return 0

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnax.checks import whole
 from snnax.dynamics import decay
 from snnax.dynamics.arithmetic import Constant
 from snnax.errors import ArgumentError
@@ -38,9 +39,7 @@ class _ExponentialKernel(SequenceNeuron):
     @nn.nowrap
     def _check_kernel(self) -> None:
         steps = cast(_Arguments, self).kernel_truncation_steps
-        if steps is None:
-            return
-        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+        if steps is not None and whole(steps) is None:
             raise ArgumentError(
                 f"{type(self).__name__}(kernel_truncation_steps={steps!r}); expected None, or how many of the "
                 "last inputs the membrane remembers: a whole number >= 1."

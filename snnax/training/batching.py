@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from snnax.checks import whole
 from snnax.errors import ArgumentError, ShapeError
 
 __all__ = ["Batches", "batches"]
@@ -95,7 +96,7 @@ def batches(
             "samples in both, as x[N, ...] and y[N]. Pass axis=1 for x[T, N, ...]."
         )
     for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        if whole(value, least) is None:
             raise ArgumentError(f"batches({name}={value!r}); expected a whole number >= {least}.")
     if drop_last and len(y) < batch_size:
         raise ArgumentError(

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from snnax.checks import whole
 from snnax.errors import ArgumentError, CheckpointError
 from snnax.training.history import History
 from snnax.training.state import TrainState
@@ -54,7 +55,7 @@ class Checkpoints:
 
     def __init__(self, directory: str | os.PathLike[str], keep: int = 3, every: int = 1) -> None:
         for name, value in (("keep", keep), ("every", every)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if whole(value) is None:
                 raise ArgumentError(f"Checkpoints({name}={value!r}); expected a whole number >= 1.")
         self.directory = os.path.abspath(os.fspath(directory))
         self.keep = keep

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from jax.sharding import Mesh
 
+from snnax.checks import whole
 from snnax.errors import ArgumentError
 from snnax.training.checkpoints import Checkpoints
 from snnax.training.history import History
@@ -192,7 +192,7 @@ def _begin(state: TrainState, store: Checkpoints | None, resume: bool) -> tuple[
 
 
 def _check_epochs(epochs: Any, done: int, resume: bool) -> None:
-    if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 1:
+    if whole(epochs) is None:
         raise ArgumentError(f"fit(epochs={epochs!r}); expected a whole number of epochs >= 1.")
     if epochs <= done and not resume:
         raise ArgumentError(

@@ -74,7 +74,8 @@ def _check_time(name: str, key: str, tau: np.ndarray, dt: float, reading: Readin
         raise ConversionError(
             name, f"{key} = {tau.min():.3g} s is shorter than the time step dt = {dt:.3g} s",
             f"Pass the time step that the graph was made for, as from_nir(graph, dt={tau.min() / 10:.1g}); or "
-            "discretization='exact'; or time_unit='ms', if that is what the file means.",
+            "discretization='exact'; or time_unit='ms', if that is what the file means; or "
+            "preset='norse_export', if Norse 1.1.0 wrote it.",
         )  # fmt: skip
 
 
