@@ -108,6 +108,19 @@ def test_forward_mode_and_second_derivatives(case):
         close(several(dot_general, x, w), several(lax.dot_general, x, w), 1e-12)
 
 
+def test_without_jit_it_is_compiled_once():
+    x, w = drawn("narrow")
+    dot_general(x, w, MATRIX)
+    seen = []
+    listen = lambda event, *_, **__: seen.append(event)  # noqa: E731
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        dot_general(x, w, MATRIX)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert not [event for event in seen if "compile" in event]
+
+
 def test_it_works_in_shards():
     x, w = drawn("narrow")
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

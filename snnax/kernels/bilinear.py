@@ -67,13 +67,14 @@ def operation(
             return batch(apply, arrays, axes, **settings)
         return jax.vmap(partial(by_lax, **settings), axes)(*arrays), 0
 
-    def alone(*arrays: jax.Array, **settings: Any) -> jax.Array:
-        return jax.jit(partial(made.bind, **settings))(*arrays)
+    @partial(jax.jit, static_argnums=0)
+    def alone(settings: tuple[tuple[str, Any], ...], *arrays: jax.Array) -> jax.Array:
+        return made.bind(*arrays, **dict(settings))
 
     def kind(left: Any, right: Any, **settings: Any) -> Any:
         return jax.make_jaxpr(partial(by_lax, **settings))(left, right).out_avals[0]
 
-    made.def_impl(alone)
+    made.def_impl(lambda *arrays, **settings: alone(tuple(settings.items()), *arrays))
     made.def_abstract_eval(kind)
     ad.defbilinear(made, of_left, of_right)
     batching.primitive_batchers[made] = many
