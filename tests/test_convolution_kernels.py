@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.kernels import close
 from jax import lax
 from jax.sharding import PartitionSpec
 
@@ -36,14 +37,6 @@ def drawn(case, dtype="float32"):
     x, w = (jnp.asarray(RNG.standard_normal(shape), dtype) for shape in (image, kernel))
     settings = {"window_strides": strides, "padding": padding, "dimension_numbers": LAST[len(strides)]}
     return x, w, partial(conv, **settings), partial(lax.conv_general_dilated, **settings)
-
-
-def close(ours, theirs, tolerance):
-    """Equal up to ``tolerance`` of the largest, and of one type."""
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        a, b = (np.asarray(v, np.float64) for v in (a, b))
-        assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.kernels import close
 from jax import lax
 from jax.sharding import PartitionSpec
 
@@ -31,13 +32,6 @@ CASES = {
 def drawn(case, dtype="float32", rows=24):
     inputs, features, _ = CASES[case]
     return (jnp.asarray(RNG.standard_normal(shape), dtype) for shape in ((rows, inputs), (inputs, features)))
-
-
-def close(ours, theirs, tolerance):
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        a, b = (np.asarray(v, np.float64) for v in (a, b))
-        assert np.abs(a - b).max(initial=0) <= tolerance * np.abs(b).max(initial=0)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -19,13 +19,14 @@ from jax.interpreters import ad, batching, mlir
 __all__ = ["operation", "transposed", "vary", "varying"]
 
 Product = Callable[..., jax.Array]
-Batch = Callable[..., tuple[jax.Array, int]]
 
 
 def operation(
-    name: str, by_lax: Product, on_cpu: Product, left_slope: Product, right_slope: Product, batch: Batch
+    name: str, by_lax: Product, on_cpu: Product, left_slope: Product, right_slope: Product
 ) -> Callable[..., jax.Array]:
     """An operation ``(left, right, **settings)``, linear in each of its arrays.
+
+    The first axis of the left array (samples) and the last of the right (features) are those of the result.
 
     Args:
         name: of the operation in a program.
@@ -33,8 +34,6 @@ def operation(
         on_cpu: its values on CPU.
         left_slope: ``(slope, right, shape, **settings)``, on CPU, to the slope of a left array of ``shape``.
         right_slope: ``(slope, left, shape, **settings)``, on CPU, to the slope of a right array of ``shape``.
-        batch: ``(apply, arrays, axes, **settings)`` to the values of many and their axis, one of ``axes`` ``None``;
-            ``apply`` is the operation.
     """
     made = Primitive(name)
 
@@ -63,8 +62,16 @@ def operation(
     def many(
         arrays: Sequence[jax.Array], axes: Sequence[int | None], **settings: Any
     ) -> tuple[jax.Array, int]:
-        if None in axes:
-            return batch(apply, arrays, axes, **settings)
+        """More samples, or more features; if both are batched, as ``lax`` does it."""
+        (left, right), (left_axis, right_axis) = arrays, axes
+        if right_axis is None:
+            left = jnp.moveaxis(left, left_axis or 0, 0)
+            y = apply(left.reshape(-1, *left.shape[2:]), right, **settings)
+            return y.reshape(*left.shape[:2], *y.shape[1:]), 0
+        if left_axis is None:
+            right = jnp.moveaxis(right, right_axis, -2)
+            y = apply(left, right.reshape(*right.shape[:-2], -1), **settings)
+            return y.reshape(*y.shape[:-1], *right.shape[-2:]), y.ndim - 1
         return jax.vmap(partial(by_lax, **settings), axes)(*arrays), 0
 
     @partial(jax.jit, static_argnums=0)

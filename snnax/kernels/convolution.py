@@ -9,7 +9,7 @@ frame among few and the same frame among many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -154,22 +154,4 @@ def _kernel_slope(slope: jax.Array, lhs: jax.Array, *, shape: tuple[int, ...], w
     return patches.kernel_slope(y, lhs.reshape(sizes.image), sizes).reshape(shape)
 
 
-def _batch(
-    apply: Callable[..., jax.Array],
-    arrays: Sequence[jax.Array],
-    axes: Sequence[int | None],
-    *,
-    window: Window,
-) -> tuple[jax.Array, int]:
-    """More images, or more output channels."""
-    (lhs, rhs), (left, right) = arrays, axes
-    if left is not None:
-        lhs = jnp.moveaxis(lhs, left, 0)
-        y = apply(lhs.reshape(-1, *lhs.shape[2:]), rhs, window=window)
-        return y.reshape(*lhs.shape[:2], *y.shape[1:]), 0
-    rhs = jnp.moveaxis(rhs, right or 0, -2)
-    y = apply(lhs, rhs.reshape(*rhs.shape[:-2], -1), window=window)
-    return y.reshape(*y.shape[:-1], *rhs.shape[-2:]), y.ndim - 1
-
-
-convolve = operation("snnax_conv", _by_lax, _on_cpu, _image_slope, _kernel_slope, _batch)
+convolve = operation("snnax_conv", _by_lax, _on_cpu, _image_slope, _kernel_slope)

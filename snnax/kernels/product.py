@@ -7,7 +7,6 @@ transposed first, and the rows of the other are made longer. Values are ``lax``'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -108,22 +107,4 @@ def _apart(x: jax.Array) -> jax.Array:
     return lax.optimization_barrier(x)
 
 
-def _batch(
-    apply: Callable[..., jax.Array],
-    arrays: Sequence[jax.Array],
-    axes: Sequence[int | None],
-    *,
-    precision: Any,
-) -> tuple[jax.Array, int]:
-    """More rows, or more columns."""
-    (lhs, rhs), (left, right) = arrays, axes
-    if left is not None:
-        lhs = jnp.moveaxis(lhs, left, 0)
-        y = apply(lhs.reshape(-1, lhs.shape[-1]), rhs, precision=precision)
-        return y.reshape(*lhs.shape[:2], -1), 0
-    rhs = jnp.moveaxis(rhs, right or 0, 1)
-    y = apply(lhs, rhs.reshape(rhs.shape[0], -1), precision=precision)
-    return y.reshape(len(lhs), *rhs.shape[1:]), 1
-
-
-product = operation("snnax_product", _by_lax, _by_lax, _left_slope, _right_slope, _batch)
+product = operation("snnax_product", _by_lax, _by_lax, _left_slope, _right_slope)

@@ -1,4 +1,4 @@
-"""What the tests of the neurons' kernels share: inputs, a kernel without Pallas, comparisons."""
+"""What the tests of kernels share: inputs, a kernel without Pallas, comparisons."""
 
 import jax
 import jax.numpy as jnp
@@ -41,3 +41,11 @@ def agree(first, second, tolerance=1e-6):
         assert a.dtype == b.dtype
         a, b = np.asarray(a), np.asarray(b)
         np.testing.assert_allclose(b, a, rtol=0, atol=tolerance * max(1, np.abs(a).max()))
+
+
+def close(ours, theirs, tolerance):
+    """Equal up to ``tolerance`` of the largest, and of one type."""
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        a, b = (np.asarray(v, np.float64) for v in (a, b))
+        assert np.abs(a - b).max(initial=0) <= tolerance * np.abs(b).max(initial=0)
