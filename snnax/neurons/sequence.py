@@ -90,9 +90,10 @@ class SequenceNeuron(SpikingNeuron):
     @nn.nowrap
     def _check_sizes(self, *names: str) -> None:
         for name in names:
-            size = getattr(self, name)
-            if whole(size) is None:
-                raise ArgumentError(f"{type(self).__name__}({name}={size!r}); expected a whole number >= 1.")
+            value = getattr(self, name)
+            if (size := whole(value)) is None:
+                raise ArgumentError(f"{type(self).__name__}({name}={value!r}); expected a whole number >= 1.")
+            object.__setattr__(self, name, size)
 
     @nn.nowrap
     def _check_beta(self, features: int) -> None:

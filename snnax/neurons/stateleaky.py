@@ -39,11 +39,14 @@ class _ExponentialKernel(SequenceNeuron):
     @nn.nowrap
     def _check_kernel(self) -> None:
         steps = cast(_Arguments, self).kernel_truncation_steps
-        if steps is not None and whole(steps) is None:
+        if steps is None:
+            return
+        if (number := whole(steps)) is None:
             raise ArgumentError(
                 f"{type(self).__name__}(kernel_truncation_steps={steps!r}); expected None, or how many of the "
                 "last inputs the membrane remembers: a whole number >= 1."
             )
+        object.__setattr__(self, "kernel_truncation_steps", number)
 
     @nn.nowrap
     def _decay(self, like: jax.Array) -> Constant:

@@ -58,8 +58,8 @@ class Checkpoints:
             if whole(value) is None:
                 raise ArgumentError(f"Checkpoints({name}={value!r}); expected a whole number >= 1.")
         self.directory = os.path.abspath(os.fspath(directory))
-        self.keep = keep
-        self.every = every
+        self.keep = int(keep)
+        self.every = int(every)
 
     def steps(self) -> list[int]:
         """The steps of the complete checkpoints, in order; none if the directory is not there."""

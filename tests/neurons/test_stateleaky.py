@@ -262,3 +262,13 @@ def test_fixed_time_constants_of_each_neuron_are_saved():
     mem = module.apply({"buffers": {"tau": jnp.array([2.0, 10.0])}}, x)[1]
     np.testing.assert_allclose(mem, snn.StateLeaky([0.5, 0.9], 2).apply({}, x)[1], rtol=1e-6)
     assert snn.StateLeaky(0.9, 2).init(jax.random.key(0), x) == {}
+
+
+def test_a_whole_number_of_numpys_is_kept_as_an_int():
+    number = np.array(3)
+    module = snn.LinearLeaky(
+        beta=0.9, in_features=number, out_features=number, kernel_truncation_steps=number
+    )
+    assert hash(module) == hash(
+        snn.LinearLeaky(beta=0.9, in_features=3, out_features=3, kernel_truncation_steps=3)
+    )
