@@ -13,8 +13,12 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-# Many tests compile the same small programs; those of this process are kept in a folder that goes with it.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="snnax_programs_")
+# Many tests compile the same small programs; those of this process are kept in a folder that goes with it, or in the
+# one that the environment names, where the next run finds them.
+# A worker of pytest-xdist inherits its parent's folder and makes its own beside it: JAX writes without locks.
+OWN_PROGRAMS = None
+if "snnax_programs_" in os.environ.get("JAX_COMPILATION_CACHE_DIR", "snnax_programs_"):
+    OWN_PROGRAMS = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="snnax_programs_")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
@@ -31,7 +35,8 @@ with contextlib.suppress(ImportError):
 
 
 def pytest_unconfigure():
-    shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    if OWN_PROGRAMS:
+        shutil.rmtree(OWN_PROGRAMS, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
