@@ -22,6 +22,11 @@ def unit(decay: Constant) -> Constant:
     return jnp.where(decay < 0, 0, jnp.where(decay > 1, 1, decay))
 
 
+def each_step(value: Constant) -> Constant:
+    """A parameter that is aligned to one step, aligned to ``[T, ...]``."""
+    return value[None] if value.ndim else value
+
+
 def log(x: Constant) -> Constant:
     """Natural logarithm; of a fixed value on the host, in double precision, rounded once.
 

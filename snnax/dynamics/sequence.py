@@ -16,10 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from snnax.dynamics import fused, stepped
-from snnax.dynamics.arithmetic import Constant
+from snnax.dynamics.arithmetic import Constant, each_step
 from snnax.dynamics.firing import FiringRule, reset_flag, spikes
-from snnax.dynamics.loops import each_before, each_step
 
 KEPT = "snnax_kept"
 """Name of what a checkpointed chunk of steps keeps for its backward pass."""
@@ -90,7 +88,6 @@ def run(
     *,
     every: bool,
     short: bool,
-    kernel: bool,
 ) -> Done:
     """All steps of ``x``.
 
@@ -101,7 +98,6 @@ def run(
         x: input current, ``[T, ...]``.
         every: return all states, not only the membrane.
         short: keep bfloat16 for the backward pass: spikes are the same, slopes of surrogates are rounded.
-        kernel: run one kernel in each direction where there is one for this device.
     """
     leaves, tree = jax.tree.flatten((charging.charge, charging.rule, charging.parameters))
     varies = [isinstance(leaf, jax.Array) for leaf in leaves]
@@ -116,17 +112,6 @@ def run(
     plan = _Plan(
         rebuild, charging.feedback, wanted, bool(given), bool(given) and charging.scales_input, short
     )
-    how = fused.kernel_here() if kernel else None
-    if how is not None and charging.feedback is not None:
-        start = ((given, charging.weights), (state, spk), _keep(x))
-        if (looped := stepped.run(partial(_advance, plan), *start, how)) is not None:
-            (last, _), states = looped
-            return Done(last, states, spikes(states[-1] - each_step(charging.rule.threshold), charging.rule))
-    elif how is not None:
-        job = fused.Job(rebuild, every, plan.learned, plan.scales_input, short, KEPT, how)
-        if (found := fused.run(job, given, state, x)) is not None:
-            last, states, fired = found
-            return Done(last, states or (None,) * len(state), fired)
     done = _run(plan, given, charging.weights, state, spk, x)
     return Done(done.last, done.states, spikes(done.above, charging.rule))
 
@@ -212,6 +197,11 @@ def _run_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -
     entries = (_states_before(plan, rule, state, out), flags, out.above, current, d_x, d_back)
     (d_last, _), (d_states, d_above) = lax.scan(step, (d_state, d_spk), entries)
     return out, Steps(d_last, d_states, d_above)
+
+
+def each_before(first: jax.Array, after: Any) -> jax.Array:
+    """What was before each step, ``[T, ...]``, from what was before the first and what is after each."""
+    return jnp.concatenate([first[None], after[:-1].astype(first.dtype)])
 
 
 def _derivative(function: Callable[..., Any], *points_and_directions: Any) -> Any:

@@ -18,13 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.core import unfreeze
-from flax.errors import InvalidRngError
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from snnax import layers
-from snnax.dynamics import stepped
-from snnax.dynamics.fused import kernel_here
 from snnax.dynamics.sequence import KEPT
 from snnax.errors import ShapeError
 from snnax.kernels.convolution import conv
@@ -47,14 +44,12 @@ class Settings:
         stacked: collections of which every step's value is kept (``record``, sown values).
         rngs: named keys, as flax's ``apply`` takes them.
         short: neurons keep bfloat16 for the backward pass.
-        kernel: neurons run as one kernel where there is one.
     """
 
     carried: tuple[str, ...]
     stacked: tuple[str, ...]
     rngs: Mapping[str, jax.Array] = field(default_factory=dict)
     short: bool = False
-    kernel: bool = False
 
     def within(self, name: str) -> Settings:
         """The same settings for the layer ``name``, with keys of its own."""
@@ -111,8 +106,7 @@ def _neuron_steps(
     """A neuron that can run all steps of a chunk at once."""
     given = {**variables, **({"forced": forced} if forced else {})}
     mutable = [*settings.carried, *settings.stacked]
-    how: Tree = {"short": settings.short, "kernel": settings.kernel}
-    y, new = neuron.apply(given, x, **how, method="steps", mutable=mutable)
+    y, new = neuron.apply(given, x, short=settings.short, method="steps", mutable=mutable)
     return y, unfreeze(new)
 
 
@@ -217,31 +211,14 @@ def scan_steps(
     fixed = {c: v for c, v in variables.items() if c not in carried}
     mutable = [*settings.carried, *settings.stacked]
 
-    def once(fixed: Tree, carry: Tree, x_t: jax.Array, **keys: Any) -> tuple[Tree, tuple[Any, Tree]]:
-        y, new = module.apply({**fixed, **carry}, x_t, mutable=mutable, **keys)
-        after = {c: unfreeze(new[c]) if c in new else carry[c] for c in carry}
-        return after, (y, {c: new[c] for c in settings.stacked if c in new})
-
     def step(carry: Tree, entry: tuple[Any, jax.Array, Tree]) -> tuple[Tree, tuple[Any, Tree]]:
         number, x_t, forced_t = entry
         keys = {k: jax.random.fold_in(v, number) for k, v in settings.rngs.items()}
-        return once({**fixed, **({"forced": forced_t} if forced_t else {})}, carry, x_t, rngs=keys)
+        given = {**fixed, **carry, **({"forced": forced_t} if forced_t else {})}
+        y, new = module.apply(given, x_t, mutable=mutable, rngs=keys)
+        after = {c: unfreeze(new[c]) if c in new else carry[c] for c in carry}
+        return after, (y, {c: new[c] for c in settings.stacked if c in new})
 
-    found = None
-    if settings.kernel and isinstance(module, SpikingNeuron) and not forced:
-        found = _by_kernel(once, fixed, carried, x)
-    if found is None:
-        numbers = start + jnp.arange(x.shape[0])
-        found = lax.scan(step, carried, (numbers, x, forced))
-    carry, (y, stacked) = found
+    numbers = start + jnp.arange(x.shape[0])
+    carry, (y, stacked) = lax.scan(step, carried, (numbers, x, forced))
     return y, {**{c: v for c, v in carry.items() if v}, **stacked}
-
-
-def _by_kernel(once: stepped.Step, fixed: Tree, carried: Tree, x: jax.Array) -> tuple[Any, Any] | None:
-    """All steps of a neuron as one kernel, unless it is none for a kernel or draws random numbers."""
-    if (how := kernel_here()) is None:
-        return None
-    try:
-        return stepped.run(once, fixed, carried, x, how)
-    except InvalidRngError:
-        return None

@@ -46,7 +46,6 @@ def unroll(
     num_steps: int | None = None,
     residuals: Any = None,
     remat: bool | str = "auto",
-    kernel: bool = False,
 ) -> Any:
     """Run a network over time: ``y[t], hidden[t+1] = net(x[t], hidden[t])`` for t = 0 ... T-1.
 
@@ -69,8 +68,6 @@ def unroll(
             ``jnp.bfloat16`` for half of the memory; spikes stay the same, slopes of surrogates are rounded.
         remat: what the gradient recomputes. ``"auto"``: all but one array for each neuron and step, where the
             network allows; ``True``: all but the states between chunks; ``False``: nothing.
-        kernel: on an NVIDIA GPU run neurons that do not mix with each other through a chunk in one kernel for
-            each direction. Off unless asked for, since it has only been tested interpreted.
 
     Returns:
         ``(outputs, updates)``: what ``net`` returns, each stacked to ``[T, B, ...]``, and the updated
@@ -103,7 +100,7 @@ def unroll(
     plain = unfreeze(dict(variables))
     keys = keys_of(rngs)
     size = chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1], constant)
-    options = (keeps_bfloat16(residuals), recomputes(remat, net), bool(kernel))
+    options = (keeps_bfloat16(residuals), recomputes(remat, net))
     static = (net, names, bool(record), size, steps, constant, sharing(net), options)
     given = {name: jnp.asarray(value) for name, value in (force or {}).items()}
     if given:
@@ -153,12 +150,12 @@ def initial_hidden(
 
 
 def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> tuple[Any, Tree, Tree]:
-    net, mutable, record, size, steps, constant, _, (short, remat, kernel) = static
+    net, mutable, record, size, steps, constant, _, (short, remat) = static
     frame = x if constant else x[0]
     variables = {**variables, "hidden": initial_hidden(net, variables, frame, rngs, mutable)}
     carried = tuple(dict.fromkeys(["hidden", *(c for c in mutable if c in variables)]))
     stacked = (*(c for c in mutable if c not in variables), *(["record"] if record else []))
-    settings = Settings(carried, stacked, rngs, short, kernel)
+    settings = Settings(carried, stacked, rngs, short)
     constants = hoisted(net, variables, x) if constant else {}
     fixed = {c: v for c, v in variables.items() if c not in carried}
 

@@ -12,9 +12,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from snnax import surrogate
-from snnax.dynamics.arithmetic import Constant
+from snnax.dynamics.arithmetic import Constant, each_step
 from snnax.dynamics.firing import RESET_MECHANISMS, FiringRule, step_function
-from snnax.dynamics.loops import each_step
 from snnax.dynamics.sequence import Charging, run
 from snnax.errors import ArgumentError, HiddenStateTypeError, ShapeError, StateError
 from snnax.neurons.looped import note_call
@@ -215,7 +214,7 @@ class SpikingNeuron(nn.Module):
         """This neuron's step for :func:`snnax.dynamics.sequence.run`."""
         raise NotImplementedError
 
-    def steps(self, x: ArrayLike, short: bool = False, kernel: bool = False) -> Any:
+    def steps(self, x: ArrayLike, short: bool = False) -> Any:
         """All steps of ``x`` ``[T, B, ...]`` at once, with what they return, record and store.
 
         The same as calling the neuron for each, with a derivative that keeps less: what
@@ -224,7 +223,6 @@ class SpikingNeuron(nn.Module):
         Args:
             x: input.
             short: keep bfloat16 for the backward pass.
-            kernel: run one kernel in each direction, on a GPU that has it.
         """
         given = cast(_Arguments, self)
         x = jnp.asarray(x)
@@ -233,8 +231,7 @@ class SpikingNeuron(nn.Module):
         fired, states = (states[0], states[1:]) if self.state_names[0] == "spk" else (None, states)
         charging = self._charging(frame)
         every = given.output or self.is_mutable_collection("record")
-        how = {"every": every, "short": short, "kernel": kernel}
-        done = run(charging, states, fired, x, **how)
+        done = run(charging, states, fired, x, every=every, short=short)
         spk = done.spk
         if charging.rule.graded is not None:
             spk = spk * each_step(charging.rule.graded)
