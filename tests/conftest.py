@@ -34,6 +34,12 @@ with contextlib.suppress(ImportError):
     torch.set_num_threads(1)
 
 
+with contextlib.suppress(ImportError):
+    import matplotlib
+
+    matplotlib.use("Agg")  # pyplot opens no windows
+
+
 def pytest_unconfigure():
     if OWN_PROGRAMS:
         shutil.rmtree(OWN_PROGRAMS, ignore_errors=True)
@@ -49,6 +55,14 @@ def _own_snntorch_neurons():
     before = list(neurons.SpikingNeuron.instances)
     yield
     neurons.SpikingNeuron.instances[:] = before
+
+
+@pytest.fixture(autouse=True)
+def _own_figures():
+    """What a test draws with pyplot goes with it."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
 
 
 @pytest.fixture(scope="module", autouse=True)

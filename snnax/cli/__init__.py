@@ -139,7 +139,7 @@ def _inspect(options: argparse.Namespace) -> int:
     if options.plot is not None:
         from snnax import spikeplot
 
-        save_figure(options.plot, spikeplot.network_graph(content).figure)
+        save_figure(options.plot, lambda: spikeplot.network_graph(content).figure)
     if options.json:
         _print_json(content)
     else:
@@ -155,7 +155,7 @@ def _compare(options: argparse.Namespace) -> int:
     x = load(options.input)
     report = interop.crossvalidate(options.a, options.b, x, reading=reading(**choices(options)))
     if options.plot is not None:
-        save_figure(options.plot, report.plot())
+        save_figure(options.plot, report.plot)
     if options.json:
         _print_json(report.to_dict())
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,15 @@ def check_picture(path: Path | None) -> None:
     from snnax.spikeplot import canvas
 
     refuse_existing(path, force=True)
-    known = sorted(canvas.new_figure(1, 1).canvas.get_supported_filetypes())
+    with canvas.aside():
+        known = sorted(canvas.figure(None, 1, 1).canvas.get_supported_filetypes())
     if path.suffix[1:].lower() not in known:
         raise ArgumentError(f"{path}: the name of a picture ends in one of {', '.join(known)}.")
 
 
-def save_figure(path: Path, figure: Any) -> None:
-    """Write a picture in the format that the name of the file asks for, all of it or nothing."""
-    with drafts(path) as (draft,):
-        figure.savefig(draft)
+def save_figure(path: Path, draw: Callable[[], Any]) -> None:
+    """Write the picture that ``draw`` returns in the format that the name of the file asks for, or nothing."""
+    from snnax.spikeplot import canvas
+
+    with canvas.aside(), drafts(path) as (draft,):
+        draw().savefig(draft)

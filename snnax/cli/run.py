@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.plot is not None:
         from snnax import spikeplot
 
-        save_figure(options.plot, spikeplot.activity(tally.pictures(layers)))
+        save_figure(options.plot, lambda: spikeplot.activity(tally.pictures(layers)))
     if options.out is not None:
         save_arrays(options.out, tally.named())
     if options.trace is not None:

@@ -1,8 +1,9 @@
 """Pictures of spikes and membranes, with matplotlib.
 
 Each function takes NumPy, JAX or torch arrays with time first, draws into the ``ax`` or ``fig`` that it is
-given or into a new figure, and returns it. None of them shows anything: a script calls
-``figure.savefig("picture.png")``, a notebook displays a figure after ``%matplotlib inline``.
+given or else with pyplot, and returns it. So a notebook shows the picture under the cell, a script shows it with
+``plt.show()`` or calls ``figure.savefig("picture.png")``. What draws into one axes takes pyplot's current ones, as
+``plt.scatter`` does; what has several panels takes pyplot's current figure if that is empty, or opens one.
 
 Example:
     >>> import numpy as np

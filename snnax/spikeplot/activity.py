@@ -25,7 +25,7 @@ def activity(layers: Mapping[str, Mapping[str, Any]], fig: Figure | None = None)
     Args:
         layers: ``{"spk": [T, N], "mem": [T, N]}`` by name, of one sample; one of the two is enough. More than 256
             neurons are thinned evenly.
-        fig: figure to draw into; a new one without it.
+        fig: figure to draw into; pyplot's without it.
 
     Returns:
         The figure; ``.savefig("run.png")`` writes it.
@@ -48,7 +48,7 @@ def activity(layers: Mapping[str, Mapping[str, Any]], fig: Figure | None = None)
     lengths = {name: len(next(iter(arrays.values()))) for name, arrays in read.items()}
     if len(set(lengths.values())) > 1:
         raise ShapeError(f"the layers have different numbers of steps: {lengths}; pass one run.")
-    fig = canvas.new_figure(7, 1.7 * len(read) + 0.4) if fig is None else fig
+    fig = canvas.figure(fig, 7, 1.7 * len(read) + 0.4)
     panels = np.ravel(fig.subplots(len(read), 1, sharex=True, squeeze=False))
     for ax, (name, arrays) in zip(panels, read.items(), strict=True):
         _panel(ax, name, arrays)

@@ -29,7 +29,7 @@ def animator(
     Args:
         data: spikes or membranes ``[T, H, W]`` of NumPy, JAX or torch; one colour scale for all steps.
         fig: figure of ``ax``; it may be left out, as may both.
-        ax: axes to draw into; a new figure without them.
+        ax: axes to draw into; pyplot's current ones without them.
         num_steps: frames to show; ``False`` for all of ``data``.
         interval: milliseconds between frames.
         cmap: matplotlib's name of a colour map.
@@ -102,7 +102,7 @@ def frames_of(available: int, num_steps: int | bool, interval: float = 1) -> int
 
 
 def axes_of(fig: Figure | None, ax: Axes | None, width: float, height: float) -> Axes:
-    """``ax``, or new axes in ``fig``, or the axes of a new figure.
+    """``ax``, or the current axes of ``fig``, or those of pyplot.
 
     Raises:
         ArgumentError: ``ax`` is not in ``fig``.
@@ -111,7 +111,7 @@ def axes_of(fig: Figure | None, ax: Axes | None, width: float, height: float) ->
         if fig is not None and ax.figure is not fig:
             raise ArgumentError("fig is not the figure of ax; pass ax alone, its figure is ax.figure.")
         return ax
-    return canvas.axes(None, width, height) if fig is None else fig.add_subplot()
+    return canvas.axes(None, width, height) if fig is None else fig.gca()
 
 
 def _images(data: Any) -> canvas.Values:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,26 +28,59 @@ Values = NDArray[np.float64]
 
 
 def module(name: str) -> Any:
-    """A module of matplotlib, loaded when a picture is drawn.
+    """A module of matplotlib, or with ``""`` itself, loaded when a picture is drawn.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
     try:
-        return importlib.import_module(f"matplotlib.{name}")
+        return importlib.import_module(f"matplotlib.{name}".rstrip("."))
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "plot", "A picture") from error
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """A figure of ``width`` x ``height`` inches that pyplot does not know, so nobody has to close it."""
-    figure: Figure = module("figure").Figure(figsize=(width, height), layout="constrained", dpi=120)
-    return figure
+_aside: ContextVar[bool] = ContextVar("aside", default=False)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Within it, pictures that are not told where to go are figures that pyplot does not know: those that are saved."""
+    token = _aside.set(True)
+    try:
+        yield
+    finally:
+        _aside.reset(token)
+
+
+def figure(fig: Figure | None, width: float, height: float) -> Figure:
+    """``fig``, or pyplot's current figure if it is empty, or a new one of pyplot's of that many inches."""
+    if fig is not None:
+        return fig
+    size: dict[str, Any] = {"figsize": (width, height), "layout": "constrained", "dpi": 120}
+    if _aside.get():
+        made: Figure = module("figure").Figure(**size)
+        return made
+    pyplot = module("pyplot")
+    if pyplot.get_fignums():
+        current: Figure = pyplot.gcf()
+        if not current.axes and not current.subfigs:
+            return current
+    new: Figure = pyplot.figure(**size)
+    return new
 
 
 def axes(ax: Axes | None, width: float, height: float) -> Axes:
-    """``ax``, or the axes of a new figure of this size."""
-    return new_figure(width, height).add_subplot() if ax is None else ax
+    """``ax``, or pyplot's current axes, as its own functions draw into them, or those of a new figure of this size.
+
+    Panels of a picture that is there already (one of several axes, with something in them) are left alone.
+    """
+    if ax is not None:
+        return ax
+    if not _aside.get() and (pyplot := module("pyplot")).get_fignums() and (others := pyplot.gcf().axes):
+        current: Axes = pyplot.gca()
+        if len(others) == 1 or (current.axison and not current.has_data()):
+            return current
+    return figure(None, width, height).add_subplot()
 
 
 def tidy(ax: Axes, *, time: bool = True) -> Axes:

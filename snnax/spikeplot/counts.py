@@ -38,7 +38,7 @@ def spike_count(
     Args:
         data: spikes ``[T, N]`` of NumPy, JAX or torch.
         fig: figure of ``ax``; it may be left out, as may both.
-        ax: axes to draw into; a new figure without them.
+        ax: axes to draw into; pyplot's current ones without them.
         labels: name of each neuron; without them, its number.
         num_steps: steps to count; ``False`` for all of ``data``.
         animate: return a film in which the bars grow behind a line that moves through time.

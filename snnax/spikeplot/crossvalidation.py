@@ -41,7 +41,7 @@ def crossvalidation(
     Args:
         layers: what to show, in the order of the network.
         labels: names of the two runs.
-        fig: figure to draw into; a new one without it. It gets a constrained layout if it has none.
+        fig: figure to draw into; pyplot's without it. It gets a constrained layout if it has none.
         max_neurons: of a larger layer this many rows are drawn: the ones that differ, and an even choice of
             the others. The axis says so; all counts are of the whole layer.
 
@@ -69,8 +69,8 @@ def crossvalidation(
     columns = 1 if len(found) == 1 or max(len(layer.a) for layer in found) > LONG_RUN else 2
     rows = math.ceil(len(found) / columns)
     if fig is None:
-        fig = canvas.new_figure(
-            WIDTH * (2 if columns == 2 else 1.5), rows * (RASTER + DIFFERENCE + 0.8) + 0.5
+        fig = canvas.figure(
+            None, WIDTH * (2 if columns == 2 else 1.5), rows * (RASTER + DIFFERENCE + 0.8) + 0.5
         )
     elif fig.get_layout_engine() is None:
         fig.get_figure(root=True).set_layout_engine("constrained")

@@ -36,7 +36,7 @@ def surrogate_gallery(
     Args:
         surrogates: what to draw, by title; ``None`` for all of :mod:`snnax.surrogate` with their default arguments
             (and, for ``custom_surrogate``, a triangle).
-        ax: axes to draw into, one for each; a new figure without them.
+        ax: axes to draw into, one for each; a figure of pyplot's without them.
         limit: the membrane minus the threshold goes from ``-limit`` to ``limit``.
         points: values in between.
 
@@ -99,7 +99,7 @@ def neuron_gallery(
         neurons: neurons with ``init_hidden=True, output=True``, by title; ``None`` for one of each kind that has no
             weights from its input.
         current: ``[T]`` of NumPy, JAX or torch; ``None`` for a step, a pause and a stronger pulse.
-        ax: axes to draw into, the current's first, then one for each neuron; a new figure without them.
+        ax: axes to draw into, the current's first, then one for each neuron; a figure of pyplot's without them.
 
     Returns:
         The axes, a NumPy array in that order; ``[0].figure`` is their figure.
@@ -198,7 +198,7 @@ def _panels(ax: Any, count: int, width: float, height: float, columns: int = 4) 
         return given[:count]
     columns = min(columns, max(count, 1))
     rows = max(-(-count // columns), 1)
-    figure = canvas.new_figure(width * columns, height * rows + 0.6)
+    figure = canvas.figure(None, width * columns, height * rows + 0.6)
     panels = np.ravel(figure.subplots(rows, columns, sharex=True, squeeze=False))
     for panel in panels[count:]:
         panel.set_axis_off()

@@ -32,7 +32,7 @@ def network_graph(graph: Any, ax: Axes | None = None) -> Axes:
             ``{"nodes": [{"name", "type", "becomes", "shape"}], "edges": [[source, target]]}``, of which
             ``type``, ``becomes`` and ``shape`` may be left out; also ``"delayed"``, those edges that are a step late
             (by default, those that close a cycle), and ``"input"``, the shape of one sample.
-        ax: axes to draw into, which the picture fills; a new figure of the right size without them.
+        ax: axes to draw into, which the picture fills; a figure of pyplot's of the right size without them.
 
     Returns:
         The axes; ``.figure.savefig("graph.svg")`` writes the picture.
@@ -60,7 +60,7 @@ def network_graph(graph: Any, ax: Axes | None = None) -> Axes:
     drawing = Drawing(boxes, found, set(found.feedback) if late is None else late)
     left, right, bottom, top = drawing.limits()
     if ax is None:
-        ax = canvas.new_figure(right - left, top - bottom).add_subplot()
+        ax = canvas.figure(None, right - left, top - bottom).add_subplot()
         scale = 1.0
     else:
         size = ax.get_window_extent().transformed(ax.get_figure(root=True).dpi_scale_trans.inverted())  # type: ignore[union-attr]

@@ -20,7 +20,7 @@ def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
 
     Args:
         data: spikes ``[T, N]`` or ``[T]`` of NumPy, JAX or torch; whatever is not 0 is a spike.
-        ax: axes to draw into; a new figure without them.
+        ax: axes to draw into; pyplot's current ones without them.
         **scatter: passed on to ``Axes.scatter``, as ``s=1.5, c="black"``.
 
     Returns:
@@ -36,19 +36,35 @@ def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
         >>> ax.get_xlabel(), ax.get_ylabel()
         ('time step', 'neuron')
 
-    As snnTorch's, which needs ``ax``, returns nothing and leaves the axes without labels.
+    As snnTorch's, which needs ``ax``, returns the markers and leaves the axes without labels.
     """
     spikes = canvas.matrix(data, "data")
     ax = canvas.axes(ax, 7, 3.5)
     time, neuron = np.nonzero(spikes)
-    style: dict[str, Any] = {"s": 12, "linewidths": 0}
-    if not scatter.keys() & {"c", "color", "facecolor", "facecolors"}:
-        style["color"] = canvas.INK
-    ax.scatter(time, neuron, **style | scatter)
+    ax.scatter(time, neuron, **_style(scatter))
     ax.set(xlabel="time step", ylabel="neuron", xlim=(-0.5, len(spikes) - 0.5))
     ax.set_ylim(-0.5, spikes.shape[1] - 0.5)
     ax.yaxis.set_major_locator(canvas.module("ticker").MaxNLocator(integer=True))
     return canvas.tidy(ax)
+
+
+_FACE = {"c", "color", "facecolor", "facecolors", "fc"}
+_EDGE = {"edgecolor", "edgecolors", "ec", "linewidth", "linewidths", "lw"}
+
+
+def _style(given: dict[str, Any]) -> dict[str, Any]:
+    """What ``Axes.scatter`` is passed: small dark dots, but for what is given, under any of its names."""
+    style: dict[str, Any] = {} if given.keys() & {"s", "sizes"} else {"s": 12}
+    if not given.keys() & _FACE:
+        style["color"] = canvas.INK
+    marker = given.get("marker")
+    marker = canvas.module("").rcParams["scatter.marker"] if marker is None else marker
+    hollow = any(isinstance(given.get(face), str) and given[face].lower() == "none" for face in _FACE)
+    # A dot without an edge stays small; a marker that is all edge would be invisible without one.
+    filled = canvas.module("markers").MarkerStyle(marker).is_filled()
+    if filled and not hollow and not given.keys() & _EDGE:
+        style["linewidths"] = 0
+    return style | given
 
 
 def traces(
@@ -67,7 +83,7 @@ def traces(
         dim: rows and columns of panels; the first ``rows * columns`` neurons are shown.
         spk_height: height of a spike, in units of ``data``.
         titles: title of each panel; without them, the number of the neuron.
-        fig: figure to draw into; a new one without it.
+        fig: figure to draw into; pyplot's without it.
 
     Returns:
         The figure.
@@ -83,7 +99,8 @@ def traces(
         >>> len(figure.axes)
         4
 
-    As snnTorch's, which draws into pyplot's current figure and adds ``spk_height`` to the line itself.
+    As snnTorch's, which adds ``spk_height`` to the line itself and draws over what pyplot's current figure shows;
+    here one that shows something stays, and a new one is opened.
     """
     mem = canvas.matrix(data, "data")
     spikes = None if spk is None else canvas.matrix(spk, "spk")
@@ -93,7 +110,7 @@ def traces(
     shown = min(rows * columns, mem.shape[1])
     if titles is not None and len(titles) < shown:
         raise ArgumentError(f"titles has {len(titles)} entries for {shown} panels; pass one for each panel.")
-    fig = canvas.new_figure(2.6 * columns, 1.6 * rows + 0.4) if fig is None else fig
+    fig = canvas.figure(fig, 2.6 * columns, 1.6 * rows + 0.4)
     panels = np.ravel(fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False))
     for neuron, ax in enumerate(panels):
         if neuron >= shown:
@@ -120,7 +137,7 @@ def panel(
         mem: membrane, likewise.
         spk: spikes, likewise; without them two panels are drawn.
         threshold: drawn as a dashed line through the membrane; ``None`` for none.
-        fig: figure to draw into; a new one without it.
+        fig: figure to draw into; pyplot's without it.
 
     Returns:
         The figure.
@@ -145,7 +162,7 @@ def panel(
             f"Pass cur[:, n], mem[:, n], spk[:, n]."
         )
     heights = [1, 1.6, 0.45][: len(series)]
-    fig = canvas.new_figure(7, 1.6 * sum(heights)) if fig is None else fig
+    fig = canvas.figure(fig, 7, 1.6 * sum(heights))
     shown = fig.subplots(len(series), 1, sharex=True, height_ratios=heights)
     shown[0].plot(series["cur"], color=canvas.GREEN, lw=1.5)
     shown[0].set_ylabel("current")

@@ -102,15 +102,6 @@ def test_the_counts_are_those_of_snntorch():
     assert widths(spikeplot.spike_count(SPIKES, labels=["a", "b", "c"], num_steps=3)) == list(counts)
 
 
-def test_pyplot_and_its_defaults_stay_as_they_were():
-    plt = pytest.importorskip("matplotlib.pyplot")
-    before, figures = dict(matplotlib.rcParams), plt.get_fignums()
-    spikeplot.spike_count(SPIKES)
-    spikeplot.spike_count(SPIKES, animate=True)._init_draw()
-    assert dict(matplotlib.rcParams) == before
-    assert plt.get_fignums() == figures
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -228,6 +228,6 @@ def test_bad_input_is_named(call, error, message):
 
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(MissingDependencyError, match=r"\[plot\]"):
         crossvalidation([LayerPicture("x", A, A)])

@@ -81,13 +81,6 @@ def test_a_silent_neuron_in_given_axes():
     assert len(axes[1].collections[0].get_positions()) == 0
 
 
-def test_pyplot_is_not_involved():
-    plt = pytest.importorskip("matplotlib.pyplot")
-    before = plt.get_fignums()
-    spikeplot.surrogate_gallery({"atan": surrogate.atan()})
-    assert plt.get_fignums() == before
-
-
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

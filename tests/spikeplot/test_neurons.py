@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
+import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib import markers
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from snnax import spikeplot
+from snnax import spikeplot, surrogate
 from snnax.errors import ArgumentError, MissingDependencyError, ShapeError
+from snnax.spikeplot import canvas
 
 SPIKES = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], np.float32)
 MEM = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -119,17 +124,134 @@ def test_bad_shapes_are_named(call, error, message):
         call()
 
 
-def test_pyplot_is_not_involved():
-    assert not any("pyplot" in str(vars(m).get("plt", "")) for n, m in sys.modules.items() if "snnax" in n)
-    plt = pytest.importorskip("matplotlib.pyplot")
-    before = plt.get_fignums()
-    spikeplot.raster(SPIKES)
-    spikeplot.traces(MEM)
-    spikeplot.panel(MEM[:, 0], MEM[:, 1])
-    assert plt.get_fignums() == before
+def film(animation):
+    animation._init_draw()  # matplotlib warns of a film that nobody saw
+    return animation._fig
+
+
+PICTURES = {
+    "raster": lambda: spikeplot.raster(SPIKES).figure,
+    "traces": lambda: spikeplot.traces(MEM, SPIKES),
+    "panel": lambda: spikeplot.panel(MEM[:, 0], MEM[:, 1], SPIKES[:, 0]),
+    "spike_count": lambda: spikeplot.spike_count(SPIKES).figure,
+    "animator": lambda: film(spikeplot.animator(SPIKES[None])),
+    "activity": lambda: spikeplot.activity({"lif": {"spk": SPIKES}, "out": {"mem": MEM}}),
+    "crossvalidation": lambda: spikeplot.crossvalidation([spikeplot.LayerPicture("lif", SPIKES, SPIKES)]),
+    "network_graph": lambda: (
+        spikeplot.network_graph({"nodes": [{"name": "a"}], "edges": [["input", "a"]]}).figure
+    ),
+    "surrogate_gallery": lambda: spikeplot.surrogate_gallery({"atan": surrogate.atan()}, points=5)[0].figure,
+    "neuron_gallery": lambda: spikeplot.neuron_gallery({}, np.ones(4))[0].figure,
+}
+OTHERS = {"LayerPicture"}
+
+
+def test_every_picture_is_in_the_law():
+    assert PICTURES.keys() | OTHERS == set(spikeplot.__all__)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_that_is_not_told_where_to_go_is_pyplots(name):
+    """So that a notebook shows it, and ``plt.title``, ``plt.gcf`` and ``plt.show`` mean it."""
+    drawn = PICTURES[name]()
+    assert drawn is plt.gcf() and len(plt.get_fignums()) == 1
+    assert drawn.axes
+    draw(drawn)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_an_empty_figure_of_pyplot_is_drawn_into(name):
+    figure = plt.figure(figsize=(9, 7))
+    drawn = PICTURES[name]()
+    assert drawn is figure and len(plt.get_fignums()) == 1
+    assert tuple(figure.get_size_inches()) == (9, 7)
+    draw(figure)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_what_is_saved_is_none_of_pyplots_figures(name):
+    with canvas.aside():
+        PICTURES[name]()
+    assert plt.get_fignums() == []
+
+
+def test_pyplots_current_axes_are_drawn_into():
+    fig, axes = plt.subplots(1, 2)
+    plt.sca(axes[0])
+    assert spikeplot.raster(SPIKES) is axes[0]
+    plt.sca(axes[1])
+    assert spikeplot.spike_count(SPIKES) is axes[1]
+    plt.title("counts")
+    assert axes[1].get_title() == "counts"
+    assert plt.get_fignums() == [fig.number]
+
+
+@pytest.mark.parametrize("first", ["traces", "panel", "activity"])
+def test_the_panels_of_a_picture_are_not_drawn_over(first):
+    before = PICTURES[first]()
+    lines = [len(ax.get_children()) for ax in before.axes]
+    assert spikeplot.raster(SPIKES).figure is not before
+    assert PICTURES[first]() is not before
+    assert [len(ax.get_children()) for ax in before.axes] == lines
+
+
+def ink(ax):
+    """Dark pixels of the axes' content."""
+    ax.axis("off")
+    agg = FigureCanvasAgg(ax.figure)
+    agg.draw()
+    return int((np.asarray(agg.buffer_rgba())[..., :3].min(-1) < 128).sum())
+
+
+def dots(draw_them, **style):
+    spikes = np.zeros((50, 1), np.float32)
+    spikes[::5] = 1
+    ax = Figure(figsize=(6, 1)).add_subplot()
+    draw_them(spikes, ax, **style)
+    return ink(ax)
+
+
+def theirs(spikes, ax, **style):
+    """What snnTorch's ``raster`` does with one neuron."""
+    ax.scatter(*np.nonzero(spikes), **style)
+
+
+MARKERS = [m for m in markers.MarkerStyle.markers if m not in (None, "none", "None", " ", "", ",")]
+EDGES = [{}, {"lw": 2}, {"linewidth": 2}, {"linewidths": 2}, {"edgecolors": "k"}, {"ec": "k"}, {"alpha": 0.9}]
+
+
+@pytest.mark.parametrize("marker", [*MARKERS, "$S$", (5, 2), (5, 1)], ids=str)
+def test_every_marker_is_visible(marker):
+    seen = dots(theirs, s=49, c="black", marker=marker)
+    assert dots(spikeplot.raster, s=100, c="black", marker=marker) > 0.8 * seen > 0
+
+
+@pytest.mark.parametrize("marker", ["|", "o", "x"])
+@pytest.mark.parametrize(
+    "style",
+    [*EDGES, {"c": "black"}, {"color": "k"}, {"fc": "k"}, {"facecolor": "k"}, {"facecolors": "none", "ec": "k"},
+     {"c": "none", "edgecolors": "k"}, {"sizes": [90]}, {"s": [90] * 10}, {"marker": None}],
+    ids=str,
+)  # fmt: skip
+def test_styles_under_all_their_names(marker, style):
+    if marker != "o" and style.keys() & {"ec", "edgecolors"}:
+        pytest.skip("lines have no edge: matplotlib warns")
+    assert dots(spikeplot.raster, **{"s": 100, "marker": marker} | style) > 0
+
+
+def test_the_default_marker_may_be_hollow():
+    with matplotlib.rc_context({"scatter.marker": "|"}):
+        assert dots(spikeplot.raster, s=100) > 0
+
+
+def test_pyplots_defaults_stay_as_they_were():
+    before = dict(matplotlib.rcParams)
+    for picture in PICTURES.values():
+        picture()
+    assert dict(matplotlib.rcParams) == before
 
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(MissingDependencyError, match=r"'matplotlib'.*\[plot\]"):
         spikeplot.raster(SPIKES)

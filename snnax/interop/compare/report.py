@@ -117,7 +117,7 @@ class Report:
         """Overlaid rasters, membrane differences and where the sides part, for one sample.
 
         Args:
-            path: where to save the picture, if given.
+            path: where to save the picture; pyplot shows it if none is given.
 
         Returns:
             The matplotlib figure.
@@ -126,10 +126,13 @@ class Report:
             MissingDependencyError: without matplotlib.
         """
         from snnax import spikeplot
+        from snnax.spikeplot import canvas
 
         pictures = [spikeplot.LayerPicture(**vars(picture)) for picture in self.pictures]
-        figure: Figure = spikeplot.crossvalidation(pictures, self.labels)
-        if path is not None:
+        if path is None:
+            return spikeplot.crossvalidation(pictures, self.labels)
+        with canvas.aside():
+            figure = spikeplot.crossvalidation(pictures, self.labels)
             figure.savefig(path)
         return figure
 
