@@ -11,8 +11,8 @@ import numpy as np
 
 from snnax.cli.files import refuse_existing, save_arrays
 from snnax.cli.run import read
+from snnax.drafts import write_whole
 from snnax.errors import ArgumentError
-from snnax.interop.drafts import drafts
 
 _ENDS = {
     "flax": (".npz", ".safetensors"),
@@ -78,10 +78,9 @@ def _norse(options: argparse.Namespace, model: Any, variables: Any) -> str:
 
 
 def _state_dict(path: Path, net: Any, function: str) -> str:
-    from snnax.interop.snntorch.saving import save_state_dict
+    from snnax.interop.snntorch.saving import saved_state_dict
 
-    with drafts(path) as (draft,):
-        save_state_dict(draft, net)
+    write_whole({path: saved_state_dict(net)})
     return (
         f'net = snnax.interop.{function}(model, variables); net.load_state_dict(torch.load("{path.name}"))'
         "  # (model, variables) of interop.from_nir; the network itself cannot be pickled"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from snnax.errors import ArgumentError, MissingDependencyError
-from snnax.interop.drafts import drafts, save_npz
+from snnax.drafts import npz, write_picture, write_whole
+from snnax.errors import ArgumentError
 
 
 def load(path: Path) -> np.ndarray:
@@ -56,18 +55,10 @@ def refuse_existing(*paths: Path | None, force: bool = False) -> None:
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays by name to a ``.npz`` or ``.safetensors`` file, all of it or nothing."""
-    with drafts(path) as (draft,):
-        if path.suffix == ".safetensors":
-            _safetensors().save_file({k: np.array(v, order="C") for k, v in arrays.items()}, str(draft))
-        else:
-            save_npz(draft, arrays)
+    from snnax.interop.state_dict import safetensors_content
 
-
-def _safetensors() -> Any:
-    try:
-        return importlib.import_module("safetensors.numpy")
-    except ImportError as error:
-        raise MissingDependencyError("safetensors", "io", "A safetensors file") from error
+    content: Any = npz(arrays) if path.suffix != ".safetensors" else safetensors_content(arrays)
+    write_whole({path: content})
 
 
 def check_picture(path: Path | None) -> None:
@@ -92,5 +83,5 @@ def save_figure(path: Path, draw: Callable[[], Any]) -> None:
     """Write the picture that ``draw`` returns in the format that the name of the file asks for, or nothing."""
     from snnax.spikeplot import canvas
 
-    with canvas.aside(), drafts(path) as (draft,):
-        draw().savefig(draft)
+    with canvas.aside():
+        write_picture(path, draw())

@@ -18,7 +18,6 @@ from snnax.cli.files import check_picture, load, refuse_existing, save_arrays, s
 from snnax.cli.readings import choices
 from snnax.cli.tally import Arrays, Tally
 from snnax.errors import ArgumentError, ShapeError
-from snnax.interop.drafts import drafts
 
 BYTES_AT_ONCE = 2**28
 STEPS_AT_ONCE = 1000
@@ -65,8 +64,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.trace is not None:
         from snnax import interop
 
-        with drafts(options.trace) as (draft,):
-            interop.save_trace(draft, tally.trace(layers))
+        interop.save_trace(options.trace, tally.trace(layers))
     return {
         "file": str(options.file),
         "input": {"file": ", ".join(options.input), "shape": list(x.shape), "dtype": str(x.dtype)},

@@ -7,7 +7,7 @@ links out of the file or back to where they come from are not followed.
 from __future__ import annotations
 
 import hashlib
-import sys
+import io
 import warnings
 import zlib
 from itertools import product
@@ -20,8 +20,8 @@ import h5py
 import nir
 import numpy as np
 
+from snnax.drafts import write_whole
 from snnax.errors import NIRFileError, RepairWarning
-from snnax.interop.drafts import drafts
 from snnax.interop.nodes.extension import PREFIX, Extension
 
 MAX_BYTES = 2**32
@@ -297,19 +297,28 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
     Raises:
         ConversionError: if there are such layers and ``extensions`` is false; names the layer.
         NIRFileError: if a node cannot be written.
+        OSError: if the file cannot be written, as on a full disk; one that was there is as it was.
     """
     path = Path(path)
     flags = [(node, node.writable) for node in graph.nodes.values() if isinstance(node, Extension)]
     try:
-        with drafts(path) as (draft,):
-            for node, before in flags:
-                node.writable = extensions or before
-            nir.write(draft, graph, compression=None if _holds_scalars(graph) else "gzip")
-            content, _ = _Content(draft, sys.maxsize).read()
-            with h5py.File(draft, "r+") as file:
-                file.create_dataset(DIGEST, data=_digest(content), dtype=h5py.string_dtype())
+        for node, before in flags:
+            node.writable = extensions or before
+        buffer = io.BytesIO()  # HDF5 ends the process where it writes to a full disk itself
+        nir.write(buffer, graph, compression=None if _holds_scalars(graph) else "gzip")
+        with h5py.File(buffer, "r+") as file:
+            file.create_dataset(DIGEST, data=_digest(_written(file["node"])), dtype=h5py.string_dtype())
     except (TypeError, KeyError, AttributeError) as error:
         raise NIRFileError(f"{path}: the graph cannot be written ({_say(error)}).") from error
     finally:
         for node, before in flags:
             node.writable = before
+    write_whole({path: buffer.getbuffer()})
+
+
+def _written(group: h5py.Group) -> dict[str, Any]:
+    """What :func:`read_nir` will find."""
+    return {
+        key: _written(entry) if isinstance(entry, h5py.Group) else _decoded(entry[()])
+        for key, entry in group.items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import nir
 import nir.serialization
 import numpy as np
 
+from snnax.drafts import write_whole
 from snnax.errors import ConversionError, TraceFileError
 from snnax.interop.recordings import DAMAGE, check, refuse
 from snnax.interop.trace import NodeTrace, Trace
@@ -34,6 +36,7 @@ def write_nir_data(path: str | PathLike[str], trace: Trace, dt: float) -> None:
 
     Raises:
         ConversionError: for names with a slash, which the format cannot hold.
+        OSError: if the file cannot be written.
     """
     nodes: dict[str, Any] = {}
     for name, node in trace.nodes.items():
@@ -46,7 +49,9 @@ def write_nir_data(path: str | PathLike[str], trace: Trace, dt: float) -> None:
                 for key, value in found.items()
             }
         )
-    nir.serialization.write_data(path, nir.NIRGraphData(nodes))
+    buffer = io.BytesIO()
+    nir.serialization.write_data(buffer, nir.NIRGraphData(nodes))
+    write_whole({Path(path): buffer.getbuffer()})
 
 
 def _gridded(key: str, value: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 import zlib
@@ -13,8 +14,8 @@ from typing import Any, NoReturn
 import nir
 import numpy as np
 
+from snnax.drafts import write_whole
 from snnax.errors import ArgumentError, ConversionError, ShapeError, TraceFileError
-from snnax.interop.drafts import drafts
 from snnax.interop.trace import NodeTrace, Trace
 
 FORMAT, VERSION = "snnax.trace", 1
@@ -34,6 +35,7 @@ def save_trace(path: str | PathLike[str], trace: Trace) -> None:
 
     Raises:
         ShapeError: if the layers have other numbers of steps or samples.
+        OSError: if the file cannot be written.
 
     Example:
         >>> import numpy as np, os, tempfile
@@ -62,8 +64,9 @@ def save_trace(path: str | PathLike[str], trace: Trace) -> None:
         "dtypes": {key: value.dtype.name for key, value in arrays.items()},
     }
     plain = {key: _as_numbers(value) for key, value in arrays.items()}
-    with drafts(path) as (draft,), draft.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **{_HEADER: np.array(json.dumps(header))}, **plain)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **{_HEADER: np.array(json.dumps(header))}, **plain)
+    write_whole({path: buffer.getbuffer()})
 
 
 def load_trace(path: str | PathLike[str]) -> Trace:

@@ -15,8 +15,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 import snnax
+from snnax.drafts import npz, write_whole
 from snnax.errors import ArgumentError
-from snnax.interop.drafts import drafts, save_npz
 from snnax.interop.source_modules import Writer, edges_in_order, graph_options
 from snnax.interop.source_text import Bracket, Expression, call, lines, literal, quoted, readable
 from snnax.network.containers import Container, Graph, Sequential
@@ -60,9 +60,7 @@ def write_source(
             f"{str(path)!r} does not end in .py; pass the Python module to write, as 'net.py'."
         )
     text, arrays = source(model, variables, origin, path.stem)
-    with drafts(path.with_suffix(".npz"), path) as (weights, module):
-        save_npz(weights, arrays)
-        module.write_text(text, encoding="utf-8")
+    write_whole({path.with_suffix(".npz"): npz(arrays), path: text.encode()})
 
 
 def source(

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ import numpy as np
 from flax.core import unfreeze
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from snnax.drafts import write_whole
 from snnax.errors import ConversionError, MissingDependencyError, StateDictError
 from snnax.interop import state_dict_neurons as _neurons  # noqa: F401  (registers its rules)
 from snnax.interop.state_dict_layers import Entry, Layer, rule_of
@@ -140,8 +142,7 @@ def save_safetensors(
         >>> variables = net.init(jax.random.key(0), jnp.ones((1, 3)))
         >>> snn.interop.save_safetensors("net.safetensors", net, variables)  # doctest: +SKIP
     """
-    arrays = to_state_dict(model, variables, sample)
-    _safetensors().save_file({k: np.array(v, order="C") for k, v in arrays.items()}, fspath(path))
+    write_whole({Path(path): safetensors_content(to_state_dict(model, variables, sample))})
 
 
 def load_safetensors(
@@ -175,6 +176,16 @@ def load_safetensors(
     except importlib.import_module("safetensors").SafetensorError as error:
         raise StateDictError(conflicts=[f"{fspath(path)} is no safetensors file: {error}"]) from error
     return from_state_dict(model, variables, state, sample)
+
+
+def safetensors_content(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays by name as the content of a safetensors file.
+
+    Raises:
+        MissingDependencyError: safetensors is not installed.
+    """
+    content: bytes = _safetensors().save({k: np.array(v, order="C") for k, v in arrays.items()})
+    return content
 
 
 def _safetensors() -> Any:

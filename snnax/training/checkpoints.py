@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -12,6 +13,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from snnax.checks import whole
+from snnax.drafts import draft_folder, place, sweep
 from snnax.errors import ArgumentError, CheckpointError
 from snnax.training.history import History
 from snnax.training.state import TrainState
@@ -27,7 +29,8 @@ class Checkpoints:
     Everything of a :class:`TrainState` is kept: weights, optimizer, batch statistics, random key, position;
     so training that goes on from one gives the same weights to the last bit as training that never
     stopped. The network and the optimizer themselves are code and are not kept. A folder appears when it is
-    complete (orbax renames it), so an interrupted write leaves none behind.
+    complete, and takes the place of one of the same step then. A write that fails leaves nothing behind; one whose
+    process is killed leaves a hidden folder, which the next call removes.
 
     Args:
         directory: where; made at the first save.
@@ -63,16 +66,18 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of the complete checkpoints, in order; none if the directory is not there."""
-        if not os.path.isdir(self.directory):
+        sweep(Path(self.directory))
+        try:
+            names = os.listdir(self.directory)
+        except OSError:
             return []
-        with self._manager() as manager:
-            return sorted(manager.all_steps())
+        return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
     def save(self, state: TrainState, history: History | None = None) -> None:
         """Write a state, and what :func:`fit` measured so far; replaces one of the same step.
 
         Raises:
-            CheckpointError: if the directory cannot be written.
+            CheckpointError: if the directory cannot be written, as on a full disk; what it held stays.
         """
         import orbax.checkpoint as ocp
 
@@ -85,17 +90,22 @@ class Checkpoints:
         tree = unflatten_dict({tuple(name.split("/")): array for name, array in arrays.items()})
         number = int(state.step)
         try:
-            with self._manager() as manager:
-                if number in manager.all_steps():
-                    manager.delete(number)
-                manager.save(
-                    number,
-                    args=ocp.args.Composite(state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta)),
-                )
-        except OSError as error:
+            os.makedirs(self.directory, exist_ok=True)
+            with draft_folder(Path(self.directory)) as draft:
+                with _manager(draft) as manager:
+                    manager.save(
+                        number,
+                        args=ocp.args.Composite(
+                            state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta)
+                        ),
+                    )
+                place(draft / str(number), Path(self.directory, str(number)), draft)
+                for old in self.steps()[: -self.keep]:
+                    os.rename(os.path.join(self.directory, str(old)), draft / str(old))
+        except Exception as error:  # what a full disk raises in orbax's layers is of many classes
             raise CheckpointError(
-                f"{self.directory!r} cannot be written ({error}); expected a directory with room for the "
-                "weights and twice as much for the optimizer."
+                f"{self.directory!r} cannot be written ({type(error).__name__}: {_first_line(error)}); expected a "
+                "directory with room for the weights and twice as much for the optimizer."
             ) from error
 
     def restore(self, state: TrainState, step: int | None = None) -> tuple[TrainState, History]:
@@ -121,7 +131,7 @@ class Checkpoints:
                 "by steps, as Checkpoints(directory).save(state) and fit(checkpoint=directory) write them."
             )
         number = there[-1] if step is None else step
-        with self._reading(number, there), self._manager() as manager:
+        with self._reading(number, there), _manager(self.directory) as manager:
             asked = ocp.args.Composite(meta=ocp.args.JsonRestore())
             meta = manager.restore(number, args=asked).meta
             saved, history = dict(meta["arrays"]), History(**meta["history"])
@@ -130,18 +140,10 @@ class Checkpoints:
         like = unflatten_dict(
             {tuple(name.split("/")): np.zeros(leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
         )
-        with self._reading(number, there), self._manager() as manager:
+        with self._reading(number, there), _manager(self.directory) as manager:
             asked = ocp.args.Composite(state=ocp.args.StandardRestore(like))
             arrays = flatten_dict(manager.restore(number, args=asked).state, sep="/")
             return _filled(state, arrays), history
-
-    def _manager(self) -> Any:
-        import orbax.checkpoint as ocp
-
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=self.keep, create=True, enable_async_checkpointing=False
-        )
-        return ocp.CheckpointManager(self.directory, options=options)
 
     @contextmanager
     def _reading(self, number: int, there: list[int]) -> Iterator[None]:
@@ -170,6 +172,13 @@ class Checkpoints:
             f"{folder!r} belongs to another network or optimizer. {'; '.join(lines[:_SHOWN])}{more}. Build the "
             "state with the network, optimizer and key that were saved."
         )
+
+
+def _manager(directory: str | os.PathLike[str]) -> Any:
+    import orbax.checkpoint as ocp
+
+    options = ocp.CheckpointManagerOptions(create=True, enable_async_checkpointing=False)
+    return ocp.CheckpointManager(directory, options=options)
 
 
 def _leaves(state: TrainState) -> dict[str, Any]:

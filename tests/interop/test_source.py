@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
 import subprocess
@@ -362,10 +363,14 @@ def test_a_failed_write_leaves_the_old_files(tmp_path, monkeypatch):
     interop.write_source(tmp_path / "net.py", model, variables)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def fail(*_, **__):
-        raise OSError("disk full")
+    done = []
 
-    monkeypatch.setattr(Path, "write_text", fail)
+    def second(number):
+        done.append(number)
+        if len(done) == 2:
+            raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", second)
     with pytest.raises(OSError, match="disk full"):
         interop.write_source(tmp_path / "net.py", model, variables)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnax.drafts import write_picture, write_whole
 from snnax.interop.compare import table
 from snnax.interop.compare.entries import GradientReport, LayerReport, Picture
 
@@ -107,10 +108,10 @@ class Report:
         }
 
     def to_json(self, path: str | PathLike[str] | None = None) -> str:
-        """:meth:`to_dict` as text, written to ``path`` if one is given."""
+        """:meth:`to_dict` as text, written to ``path`` if one is given; ``OSError`` if that cannot be written."""
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
         if path is not None:
-            Path(path).write_text(text + "\n")
+            write_whole({Path(path): f"{text}\n".encode()})
         return text
 
     def plot(self, path: str | PathLike[str] | None = None) -> Figure:
@@ -124,6 +125,8 @@ class Report:
 
         Raises:
             MissingDependencyError: without matplotlib.
+            ArgumentError: for a name that ends in no format of matplotlib's; ``.png``, ``.svg`` and ``.pdf`` are some.
+            OSError: if the file cannot be written.
         """
         from snnax import spikeplot
         from snnax.spikeplot import canvas
@@ -133,7 +136,7 @@ class Report:
             return spikeplot.crossvalidation(pictures, self.labels)
         with canvas.aside():
             figure = spikeplot.crossvalidation(pictures, self.labels)
-            figure.savefig(path)
+            write_picture(Path(path), figure)
         return figure
 
 

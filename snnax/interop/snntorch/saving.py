@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from os import PathLike, fspath
+import io
 
 import torch
 from torch import nn
 
 
-def save_state_dict(path: str | PathLike[str], net: nn.Module) -> None:
-    """Write the ``state_dict`` of a network, for ``net.load_state_dict(torch.load(path))``.
+def saved_state_dict(net: nn.Module) -> memoryview:
+    """The content of a file with the ``state_dict`` of a network, for ``net.load_state_dict(torch.load(path))``.
 
     The network itself cannot be pickled: its surrogate gradients are functions made at run time.
     """
-    torch.save(net.state_dict(), fspath(path))
+    buffer = io.BytesIO()
+    torch.save(net.state_dict(), buffer)
+    return buffer.getbuffer()
