@@ -10,7 +10,7 @@ import nir
 import numpy as np
 
 from snnax.errors import GraphError, NIRFileError
-from snnax.interop.files import DEPTH
+from snnax.interop.contents import DEPTH
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.spec import VALUES

@@ -6,9 +6,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from snnax.interop import contents
 from snnax.interop.files import read_nir
 from snnax.interop.graph import parameters
 from snnax.interop.importing import Import
@@ -48,7 +48,7 @@ def describe(
     )
     return {
         "file": str(path),
-        "version": _version(Path(path)),
+        "version": contents.version(Path(path)),
         "dt": found.dt,
         "dt_source": "given"
         if found.reading.dt is not None
@@ -80,12 +80,6 @@ def _delayed(found: Import) -> list[list[str]]:
 def _own(found: Import) -> list[list[str]]:
     """The edges that recurrent neurons hold inside."""
     return [[name, name] for name, spec in found.specs.items() if spec.recurrent]
-
-
-def _version(path: Path) -> str:
-    with h5py.File(path, "r") as file:
-        value = file["version"][()] if "version" in file else b"unknown"
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _node(found: Import, name: str) -> dict[str, Any]:

@@ -1,0 +1,243 @@
+"""Our reader of HDF5 against HDF5's own library: the same content, or a refusal that says why."""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+
+from snnax.interop import hdf5
+
+FORMATS = ("earliest", "v108", "v110", "latest")
+KINDS = (
+    "f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">f2", ">f4", ">f8", ">i2", ">u8", "?", "c8",
+    ">c16", "g", "S5", "S1",
+)  # fmt: skip
+STORED = {
+    "as they are": {},
+    "in chunks": {"chunks": (2, 3)},
+    "in one chunk": {"chunks": (7, 5)},
+    "deflate": {"chunks": (1, 1), "compression": "gzip"},
+    "shuffle and deflate": {"compression": "gzip", "shuffle": True},
+    "lzf": {"compression": "lzf"},
+    "shuffle and lzf": {"compression": "lzf", "shuffle": True},
+    "growing": {"chunks": (3, 2), "maxshape": (None, None)},
+    "growing, packed": {"chunks": (3, 2), "maxshape": (None, None), "compression": "gzip"},
+}
+
+
+def content(file, entry=None):
+    """All of a file as our reader has it."""
+    entry = entry or file.root
+    if isinstance(entry, hdf5.Group):
+        return {name: content(file, file.entry(at)) for name, at in entry.names().items()}
+    return entry.read()
+
+
+def library(group):
+    """All of a file as HDF5's library has it."""
+    return {k: library(v) if isinstance(v, h5py.Group) else v[()] for k, v in group.items()}
+
+
+def same(mine, theirs):
+    """The same names, types, shapes and bits; numbers in this machine's order."""
+    if isinstance(theirs, dict):
+        assert mine.keys() == theirs.keys()
+        for key, value in theirs.items():
+            same(mine[key], value)
+        return
+    assert type(mine) is type(theirs)
+    mine, theirs = np.asarray(mine), np.asarray(theirs)
+    assert (mine.dtype, mine.shape) == (theirs.dtype.newbyteorder("="), theirs.shape)
+    assert mine.tolist() == theirs.tolist() if mine.dtype == object else mine.tobytes() == _native(theirs)
+
+
+def _native(array):
+    return array.astype(array.dtype.newbyteorder("=")).tobytes()
+
+
+def read(buffer, limit=2**32):
+    with hdf5.File(buffer, limit) as file:
+        return content(file)
+
+
+def agrees(write, libver):
+    """What ``write`` puts into a file is read as the library reads it."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=libver) as file:
+        write(file)
+    with h5py.File(buffer) as file:
+        same(read(buffer), library(file))
+
+
+@pytest.mark.parametrize("libver", FORMATS)
+def test_every_kind_of_number_kept_in_every_way(libver):
+    numbers = np.random.default_rng(0).normal(size=(7, 5)) * 100
+
+    def write(file):
+        for i, kind in enumerate(KINDS):
+            array = numbers.astype(kind)
+            file[f"{i} number"] = array[0, 0]
+            for name, how in STORED.items():
+                file.create_dataset(f"{i} {name}", data=array, **how)
+
+    agrees(write, libver)
+
+
+@pytest.mark.parametrize("libver", FORMATS)
+def test_groups_of_any_size(libver):
+    def write(file):
+        for n in (0, 1, 8, 9, 60, 700):
+            group = file.create_group(f"group of {n}")
+            for i in range(n):
+                group[f"näme {i}" + "x" * (i % 50)] = i
+
+    agrees(write, libver)
+
+
+@pytest.mark.parametrize("libver", FORMATS)
+def test_text_and_nothing(libver):
+    words = np.array([["a", "bcd"], ["", "é" * 500]], object)
+
+    def write(file):
+        file["word"], file["words"] = "hello", words
+        file.create_dataset("packed", data=words, dtype=h5py.string_dtype(), compression="gzip")
+        file["fixed"] = np.array(["näme".encode(), b"", b"b"])
+        spaces = h5py.h5t.C_S1.copy()
+        spaces.set_size(4)
+        for i, padding in enumerate((h5py.h5t.STR_NULLTERM, h5py.h5t.STR_NULLPAD, h5py.h5t.STR_SPACEPAD)):
+            spaces.set_strpad(padding)
+            entry = h5py.h5d.create(file.id, f"padded {i}".encode(), spaces, h5py.h5s.create_simple((3,)))
+            entry.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array([b"a\0b ", b"  ", b"abcd"], "S4"), spaces)
+        file["no edges"], file["no numbers"] = np.zeros((0, 2), "S1"), np.zeros((3, 0), "f4")
+
+    agrees(write, libver)
+
+
+@pytest.mark.parametrize("libver", FORMATS)
+def test_many_chunks(libver):
+    rng = np.random.default_rng(0)
+
+    def write(file):
+        file.create_dataset("many", data=np.arange(9000.0), chunks=(3,))
+        file.create_dataset(
+            "grid", data=np.arange(9000.0).reshape(90, 100), chunks=(1, 7), compression="gzip"
+        )
+        for bits in range(1, 17, 3):  # lzf with longer and shorter copies
+            file.create_dataset(f"{bits} bits", data=rng.integers(0, 2**bits, 3000), compression="lzf")
+
+    agrees(write, libver)
+
+
+def test_a_file_behind_other_bytes(tmp_path):
+    path = tmp_path / "block.h5"
+    with h5py.File(path, "w", userblock_size=1024) as file:
+        file["x"] = np.arange(3)
+    with hdf5.File(path, 0) as file:
+        assert content(file)["x"].tolist() == [0, 1, 2]
+
+
+def test_attributes_as_the_library_has_them():
+    for libver in FORMATS:
+        buffer = io.BytesIO()
+        with h5py.File(buffer, "w", libver=libver) as file:
+            file.attrs.update({"dt": 1e-4, "kind": "näme", "shape": np.arange(3)})
+            theirs = dict(file.attrs)
+        with hdf5.File(buffer, 0) as file:
+            mine = file.root.attributes()
+        assert {**mine, "kind": mine["kind"].decode(), "shape": 0} == {**theirs, "shape": 0}
+        assert mine["shape"].tolist() == [0, 1, 2]
+
+
+def _chunk(shape, filters, raw, mask=0, kind=h5py.h5t.IEEE_F32LE, chunk=None):
+    """A file with one packed chunk of any bytes."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        pipeline = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        pipeline.set_chunk(chunk or shape)
+        for name in filters:
+            {"shuffle": pipeline.set_shuffle, "deflate": lambda: pipeline.set_deflate(4),
+             "lzf": lambda: pipeline.set_filter(h5py.h5z.FILTER_LZF, h5py.h5z.FLAG_OPTIONAL, (4, 261, 4096)),
+             "fletcher32": pipeline.set_fletcher32}[name]()  # fmt: skip
+        space = h5py.h5s.create_simple(shape, tuple(map(max, shape, chunk or shape)))
+        entry = h5py.h5d.create(file.id, b"x", kind, space, pipeline)
+        entry.write_direct_chunk((0,) * len(shape), raw, mask)
+    return buffer
+
+
+ZEROS = zlib.compress(bytes(2**28), 9)
+HOSTILE = {
+    "less than it says": (_chunk, ((64, 16), ["shuffle", "deflate"], zlib.compress(bytes(8))), "another size"),
+    "less, deflate alone": (_chunk, ((64, 16), ["deflate"], zlib.compress(bytes(8))), "another size"),
+    "less, not packed": (_chunk, ((64, 16), ["deflate"], bytes(8), 1), "another size"),
+    "more than it says": (_chunk, ((3,), ["deflate"], ZEROS), "another size"),
+    "more, shuffled": (_chunk, ((3,), ["shuffle", "deflate"], ZEROS), "another size"),
+    "packed twice": (_chunk, ((3,), ["deflate", "deflate"], zlib.compress(ZEROS)), "deflate, deflate"),
+    "a checksum": (_chunk, ((3,), ["fletcher32"], bytes(16)), "fletcher32"),
+    "cut off": (_chunk, ((64,), ["deflate"], zlib.compress(np.random.default_rng(0).bytes(256))[:-9]), "another size"),
+    "no deflate": (_chunk, ((64,), ["deflate"], b"deflate" * 10), "damaged"),
+    "lzf: copy from before the start": (_chunk, ((64,), ["lzf"], b"\x00a\xff\x07\x7f" * 9), "damaged"),
+    "lzf: cut off": (_chunk, ((64,), ["lzf"], b"\x00a\xff"), "damaged"),
+    "lzf: less than it says": (_chunk, ((64,), ["lzf"], b"\x00a"), "another size"),
+    "lzf: more than it says": (_chunk, ((64,), ["lzf"], b"\x00a" + b"\xe0\xff\x00" * 1000), "another size"),
+    "a chunk far larger than the array": (
+        _chunk, ((3,), ["deflate"], ZEROS, 0, h5py.h5t.IEEE_F32LE, (2**27,)), "claims 536870912 bytes",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_packed_bytes_are_what_they_say_or_refused(case):
+    make, given, words = HOSTILE[case]
+    with pytest.raises(hdf5.Refused, match=words):
+        read(make(*given))
+
+
+def test_more_text_than_the_file_has_bytes():
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.create_dataset("edges", data=np.full((100_000, 2), b"a"), chunks=(50_000, 2), compression="gzip")
+    with pytest.raises(hdf5.Refused, match="larger max_bytes"):
+        read(buffer)
+    assert read(buffer, 65536 * 200_000)["edges"].shape == (100_000, 2)
+
+
+def test_bytes_that_several_arrays_share():
+    """Sixteen arrays of one megabyte each, all of them the same bytes of the file."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for i in range(16):
+            file.create_dataset(f"{i}", data=np.full(2**17, i, "f8") if i == 0 else np.zeros(1))
+    raw = bytearray(buffer.getvalue())
+    with h5py.File(buffer) as file:
+        places = [file[str(i)].id.get_offset() for i in range(16)]
+    for place in places[1:]:
+        at = raw.index(place.to_bytes(8, "little"))
+        raw[at : at + 16] = places[0].to_bytes(8, "little") + (2**20).to_bytes(8, "little")
+        space = raw.rindex(b"\1\1\1\0\0\0\0\0" + (1).to_bytes(8, "little"), 0, at)
+        raw[space + 8 : space + 24] = (2**17).to_bytes(8, "little") * 2
+    with h5py.File(io.BytesIO(raw)) as file:
+        assert file["15"].shape == (2**17,)
+    with pytest.raises(hdf5.Refused, match="same bytes for several things"):
+        read(io.BytesIO(raw))
+
+
+def test_long_doubles_where_the_machine_has_none(monkeypatch):
+    """80-bit numbers as float64, where every one of them is one."""
+    numbers = np.array([0.0, -1.5, np.pi, 2.0**-1000, -(2.0**1000), np.inf, np.nan])
+    mantissa, exponent = np.frexp(np.where(np.isfinite(numbers), numbers, 0.0))
+    raw = np.zeros(len(numbers), [("mantissa", "<u8"), ("high", "<u2"), ("rest", "V6")])
+    raw["mantissa"] = np.ldexp(np.abs(mantissa), 53).astype("u8") << np.uint64(11)
+    raw["high"] = np.where(numbers == 0, 0, exponent + 16382) | np.where(np.signbit(numbers), 1 << 15, 0)
+    raw["high"][-2:], raw["mantissa"][-2:] = 0x7FFF, [2**63, 2**63 + 2**62]
+    from snnax.interop.hdf5 import types
+
+    monkeypatch.setattr(types.np, "finfo", lambda _: type("Info", (), {"nmant": 52}))
+    kind = types.Type(raw.dtype, "x87")
+    np.testing.assert_array_equal(types.native(raw, kind), numbers)
+    raw["mantissa"][2] += np.uint64(1)
+    with pytest.raises(hdf5.Refused, match="write float64"):
+        types.native(raw, kind)
