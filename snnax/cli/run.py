@@ -18,6 +18,7 @@ from snnax.cli.files import check_picture, load, refuse_existing, save_arrays, s
 from snnax.cli.readings import choices
 from snnax.cli.tally import Arrays, Tally
 from snnax.errors import ArgumentError, ShapeError
+from snnax.interop.numbers import plain
 
 BYTES_AT_ONCE = 2**28
 STEPS_AT_ONCE = 1000
@@ -103,9 +104,7 @@ def _array(path: Path) -> np.ndarray:
         raise ShapeError(
             f"{path}: x has shape {x.shape}; expected [T, B, ...] with at least one step and sample."
         )
-    if not np.isfinite(x).all():
-        raise ArgumentError(f"{path}: x holds NaN or infinity.")
-    return x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
+    return plain(str(path), "x", x)
 
 
 def _check(x: np.ndarray, model: Any) -> None:

@@ -14,6 +14,7 @@ from snnax.errors import ArgumentError, ConversionError, MissingDependencyError,
 from snnax.interop.compare import Report, compare
 from snnax.interop.flax_side import FlaxSide
 from snnax.interop.importing import from_nir
+from snnax.interop.numbers import plain
 from snnax.interop.readings import Reading
 from snnax.interop.readings import reading as read_as
 from snnax.interop.recordings import RecordedSide
@@ -113,13 +114,10 @@ def _is_recording(given: Any) -> bool:
 
 
 def _input(x: Any, num_steps: int | None) -> np.ndarray:
-    if hasattr(x, "detach"):
-        x = x.detach().cpu().numpy()
-    x = np.asarray(x)
-    if x.dtype not in (np.float32, np.float64):
-        x = x.astype(np.float32)
-    if not np.isfinite(x).all():
-        raise ArgumentError("x holds NaN or infinity; a comparison needs finite input.")
+    try:
+        x = plain("x", "", x)
+    except ConversionError as error:
+        raise ArgumentError(f"x {error.problem}; a comparison needs finite real input.") from error
     if num_steps is not None:
         if num_steps < 1:
             raise ArgumentError(f"num_steps={num_steps}; expected a number of steps >= 1.")

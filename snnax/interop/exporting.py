@@ -24,6 +24,8 @@ from snnax.interop.nodes.precision import is_wide, widened
 from snnax.interop.nodes.recurrent import split
 from snnax.interop.nodes.registry import Site, Variables, write
 from snnax.interop.nodes.spec import SIZES
+from snnax.interop.numbers import plain
+from snnax.interop.parameters import exact
 from snnax.interop.portable import portable
 from snnax.layers import Flatten, Reshape, State
 from snnax.network.containers import Container, Graph
@@ -85,9 +87,12 @@ def to_nir(
             f"to_nir got a {type(model).__name__}. Write the network as snnax.Sequential or snnax.Graph: a module's "
             "own __call__ cannot be read as a graph."
         )
+    if profile not in ("snnax", "portable"):
+        raise ArgumentError(f"profile={profile!r}; expected 'snnax' or 'portable'.")
     dt = _own_step(model) if dt is None else dt
-    if not dt > 0:
-        raise ArgumentError(f"dt={dt!r}; expected seconds greater than 0.")
+    if isinstance(dt, bool) or not np.isscalar(dt) or isinstance(dt, str | bytes) or not 0 < dt < np.inf:
+        raise ArgumentError(f"dt={dt!r}; expected a number of seconds greater than 0.")
+    variables = _plain_variables(variables)
     exporter = _Exporter(float(dt), is_wide(variables))
     frame = _frame(model, sample)
     try:
@@ -96,10 +101,29 @@ def to_nir(
         if isinstance(error, ShapeError | ConversionError | ArgumentError):
             raise
         raise ShapeError(f"a sample of shape {frame.shape} does not go through the model: {error}") from error
-    if profile not in ("snnax", "portable"):
-        raise ArgumentError(f"profile={profile!r}; expected 'snnax' or 'portable'.")
     graph = finish(exporter, model, frame, ends, batchnorm, dropout)
-    return portable(graph) if profile == "portable" else graph
+    graph = portable(graph) if profile == "portable" else graph
+    graph.nodes = {name: exact(name, node, plain) for name, node in graph.nodes.items()}
+    return graph
+
+
+def _plain_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights as float32 or float64, bfloat16 and float16 exactly; the state is not written."""
+
+    def cast(path: Any, leaf: Any) -> Any:
+        names = [str(getattr(key, "key", key)) for key in path]
+        if names[-1] == "num_batches_tracked":
+            return leaf
+        return plain(node_name(names[1] if len(names) > 2 else names[0]), "/".join(names), leaf)
+
+    return {
+        collection: values
+        if collection == "hidden"
+        else jax.tree_util.tree_map_with_path(
+            lambda path, leaf, first=collection: cast((first, *path), leaf), values
+        )
+        for collection, values in variables.items()
+    }
 
 
 def _own_step(model: Container) -> float:

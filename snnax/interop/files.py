@@ -5,6 +5,7 @@ Files are written by HDF5's own library and read by :mod:`snnax.interop.hdf5`, w
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import sys
@@ -22,6 +23,8 @@ from snnax.errors import NIRFileError, RepairWarning
 from snnax.interop import contents
 from snnax.interop.contents import DIGEST, MAX_BYTES
 from snnax.interop.nodes.extension import PREFIX, Extension
+from snnax.interop.numbers import plain
+from snnax.interop.parameters import exact
 
 _DAMAGE = (
     OSError,
@@ -164,7 +167,8 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
         extensions: write layers that NIR lacks as nodes that only snnax reads and others refuse.
 
     Raises:
-        ConversionError: if there are such layers and ``extensions`` is false; names the layer.
+        ConversionError: if there are such layers and ``extensions`` is false, and for numbers that are not finite or
+            not real; names the layer.
         NIRFileError: if a node cannot be written.
         OSError: if the file cannot be written, as on a full disk; one that was there is as it was.
     """
@@ -174,13 +178,23 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
         for node, before in flags:
             node.writable = extensions or before
         buffer = io.BytesIO()  # HDF5 ends the process where it writes to a full disk itself
-        nir.write(buffer, graph, compression=None if _holds_scalars(graph) else "gzip")
+        nir.write(buffer, _plainly(graph), compression=None if _holds_scalars(graph) else "gzip")
         content, _ = contents.read(buffer, sys.maxsize, path)
         with h5py.File(buffer, "r+") as file:
             file.create_dataset(DIGEST, data=_digest(content), dtype=h5py.string_dtype())
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise NIRFileError(f"{path}: the graph cannot be written ({_say(error)}).") from error
     finally:
         for node, before in flags:
             node.writable = before
     write_whole({path: buffer.getbuffer()})
+
+
+def _plainly(graph: nir.NIRGraph) -> nir.NIRGraph:
+    """The graph with numbers that HDF5 has a type for, and every reader; ``ConversionError`` for others."""
+    twin = copy.copy(graph)
+    twin.nodes = {
+        name: _plainly(node) if isinstance(node, nir.NIRGraph) else exact(name, node, plain)
+        for name, node in graph.nodes.items()
+    }
+    return twin

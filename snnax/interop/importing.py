@@ -9,6 +9,7 @@ from os import PathLike
 from typing import Any
 
 import flax.linen as nn
+import jax
 import nir
 import numpy as np
 
@@ -25,7 +26,8 @@ from snnax.interop.nodes.neurons import spec_from_node
 from snnax.interop.nodes.recurrent import KINDS, join
 from snnax.interop.nodes.registry import Built, Site, Variables, build
 from snnax.interop.nodes.spec import VALUES, NeuronSpec
-from snnax.interop.parameters import check_flatten
+from snnax.interop.numbers import real
+from snnax.interop.parameters import check_flatten, exact
 from snnax.interop.readings import Reading, reading
 from snnax.interop.repairs import output_shape
 from snnax.layers import Scale
@@ -93,12 +95,19 @@ def _prepared(graph: nir.NIRGraph, made: Reading) -> tuple[FlatGraph, float]:
     """The graph flattened and checked, and the time step."""
     flat = flatten(graph)
     check(flat)
+    flat.nodes = {name: exact(name, node) for name, node in flat.nodes.items()}
     step = conventions.DT if made.dt is None else made.dt
     if made.dt is None and "dt" in flat.content:
         step = flat.content["dt"]
     if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < float("inf"):
         raise ConversionError(OUTPUT, f"dt={step!r}", "The time step is a number of seconds greater than 0.")
     return flat, float(step)
+
+
+def _check_range(name: str, values: Any) -> None:
+    """Refuse what a node's numbers give together, as the gain ``w_in * r``, if it is beyond JAX's precision."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(values):
+        real(name, jax.tree_util.keystr(path, simple=True, separator="/"), leaf, weights=True)
 
 
 class Import:
@@ -259,6 +268,7 @@ class Import:
         self.shapes[name] = built.shape_out
         self.sites[name] = Site(name, shape, built.shape_out, self.dt)
         for collection, values in built.variables.items():
+            _check_range(name, values)
             self.variables.setdefault(collection, {})[name] = values
 
     @staticmethod

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import nir
 import numpy as np
 
-from snnax.errors import NIRFileError, ShapeError
+from snnax.errors import ConversionError, NIRFileError, ShapeError
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.spec import NATIVE, VALUES
+from snnax.interop.numbers import plain, real
+
+Cast = Callable[[str, str, Any], np.ndarray]
 
 _COUNTS: dict[type, dict[str, tuple[int | None, int]]] = {
     nir.Conv1d: {"stride": (1, 1), "dilation": (1, 1), "groups": (1, 1), "padding": (0, 1)},
@@ -31,14 +35,8 @@ def check_node(name: str, node: nir.NIRNode) -> None:
             that belongs to another node.
         ShapeError: for parameters of one node that do not fit one another.
     """
+    check_numbers(name, node)
     for what, value in parameters(node):
-        if value.dtype.kind not in "fiu":
-            raise NIRFileError(
-                f"node {name!r}: {what} holds {value.dtype}; every parameter must be real numbers."
-            )
-        if not np.isfinite(value).all():
-            worst = "NaN" if np.isnan(value).any() else "infinity"
-            raise NIRFileError(f"node {name!r}: {what} holds {worst}; every parameter must be finite.")
         if not value.size:
             raise ShapeError(f"node {name!r}: {what} has shape {value.shape}, which holds no number.")
     for what, (least, most) in _COUNTS.get(type(node), {}).items():
@@ -48,6 +46,53 @@ def check_node(name: str, node: nir.NIRNode) -> None:
     if type(node).__name__ in NATIVE:
         _check_neuron(name, node)
     _check_metadata(name, node)
+
+
+def check_numbers(name: str, node: nir.NIRNode) -> None:
+    """Refuse a node whose parameters are no finite real numbers, those in our metadata too.
+
+    Raises:
+        NIRFileError: names the node and the parameter.
+    """
+    spec = metadata.read_spec(node, name)
+    try:
+        for what, value in parameters(node):
+            plain(name, what, value)
+        for what, value in spec.values.items() if spec is not None else ():
+            plain(name, f"{what} of its snnax metadata", value)
+    except ConversionError as error:
+        raise NIRFileError(f"node {name!r}: {error.problem}. {error.remedy}") from error
+
+
+def fitting(node: str, what: str, value: Any) -> np.ndarray:
+    """A parameter as JAX computes with it: see :func:`~snnax.interop.numbers.real`."""
+    return real(node, what, value, weights=what in ("weight", "bias"))
+
+
+def exact(name: str, node: nir.NIRNode, cast: Cast = fitting) -> nir.NIRNode:
+    """The node with its parameters as float32 or float64, itself if they are.
+
+    Args:
+        name: its name.
+        node: the node, left as it is.
+        cast: :func:`fitting`, or ``plain`` for what is written.
+
+    Raises:
+        ConversionError: for numbers that the type does not hold; names the node and the parameter.
+    """
+    counts = _COUNTS.get(type(node), {})
+    found = {what: cast(name, what, value) for what, value in parameters(node) if what not in counts}
+    given = node.arrays if isinstance(node, Extension) else vars(node)
+    changed = {what: value for what, value in found.items() if value is not given[what]}
+    if not changed:
+        return node
+    twin = copy.copy(node)
+    if isinstance(twin, Extension):
+        twin.arrays = {**twin.arrays, **changed}
+    else:
+        for what, value in changed.items():
+            setattr(twin, what, value)
+    return twin
 
 
 def check_flatten(name: str, node: nir.Flatten, shape: tuple[int, ...]) -> None:

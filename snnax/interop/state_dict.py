@@ -18,6 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from snnax.drafts import write_whole
 from snnax.errors import ConversionError, MissingDependencyError, StateDictError
 from snnax.interop import state_dict_neurons as _neurons  # noqa: F401  (registers its rules)
+from snnax.interop.numbers import array, as_stored, whole
 from snnax.interop.state_dict_layers import Entry, Layer, rule_of
 from snnax.interop.state_dict_walk import branch, columns_of, input_shapes, layers_of
 
@@ -78,12 +79,14 @@ def from_state_dict(
         sample: see :func:`to_state_dict`.
 
     Returns:
-        New variables; ``hidden`` and other collections are those of ``variables``. Dtypes are those of the
-        ``state_dict`` (float64 needs JAX's x64 mode).
+        New variables; ``hidden`` and other collections are those of ``variables``. Dtypes of floats are those of
+        the ``state_dict``, bfloat16 too; without JAX's x64 mode float64 is rounded to float32. Whole numbers become
+        float32 where that holds them.
 
     Raises:
-        StateDictError: names are missing or unexpected, shapes differ, or a value contradicts the module, as a
-            ``reset_mechanism_val`` of another reset mechanism. The message lists all of them.
+        StateDictError: names are missing or unexpected, shapes differ, a value contradicts the module, as a
+            ``reset_mechanism_val`` of another reset mechanism, or holds what the network cannot: complex numbers, NaN,
+            infinity, numbers beyond float32. The message lists all of them.
         ConversionError: as :func:`to_state_dict`.
 
     Example:
@@ -95,14 +98,14 @@ def from_state_dict(
         >>> net.apply(loaded, jnp.ones((1, 3))).tolist()
         [[1.0, 1.0]]
     """
-    given = {name: _array(value) for name, value in state_dict.items()}
     entries = list(_entries(model, variables, sample))
-    known = {name for _, name, _ in entries}
-    missing = [name for _, name, entry in entries if name not in given and not entry.optional]
-    unexpected = [name for name in given if name not in known]
+    known = {name: entry for _, name, entry in entries}
+    given, unfit = _numbers(state_dict, known)
+    missing = [name for _, name, entry in entries if name not in state_dict and not entry.optional]
+    unexpected = [name for name in state_dict if name not in known]
     shapes, conflicts = _misfits(entries, given)
-    if missing or unexpected or shapes or conflicts:
-        raise StateDictError(missing, unexpected, shapes, conflicts)
+    if missing or unexpected or shapes or conflicts or unfit:
+        raise StateDictError(missing, unexpected, shapes, [*unfit, *conflicts])
     flat = {
         path: np.asarray(v)
         for path, v in flatten_dict(unfreeze(dict(variables))).items()
@@ -252,10 +255,20 @@ def _same(new: np.ndarray, old: np.ndarray) -> bool:
     return new.shape == old.shape and bool(np.all(new == old))
 
 
-def _array(value: Any) -> np.ndarray:
-    """An array of any library as NumPy's; torch's bfloat16, which NumPy cannot read, bit for bit."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":
-            return np.asarray(value.float()).astype(jnp.bfloat16)
-    return np.asarray(value)
+def _numbers(
+    state_dict: Mapping[str, Any], known: Mapping[str, Entry]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """What the network has a place for, as it can compute with it; and what it cannot, and why."""
+    given, unfit = {}, []
+    for name in [name for name in state_dict if name in known]:
+        own = known[name].value
+        try:
+            value = array(name, "", state_dict[name])
+            if not np.array_equal(
+                value, own
+            ):  # an infinite tau, of a beta of 1, is what the network has itself
+                value = whole(name, "", value) if own.dtype.kind in "biu" else as_stored(name, "", value)
+            given[name] = value
+        except ConversionError as error:
+            unfit.append(f"{name} {error.problem} ({error.remedy.rstrip('.')})")
+    return given, unfit

@@ -16,6 +16,7 @@ from snnax.errors import ConversionError
 from snnax.interop.conventions import file_dtype
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.spec import NATIVE, NeuronSpec
+from snnax.interop.numbers import narrow
 from snnax.interop.readings import Reading
 
 NODES: dict[str, type] = {kind: getattr(nir, kind) for kind in NATIVE}
@@ -110,7 +111,9 @@ def native_node(name: str, spec: NeuronSpec, shape: tuple[int, ...] | None, dt: 
             ) from error
         given[key] = full
     dtype = file_dtype(*given.values()) if has_doubles(spec) else np.float32
-    arrays = {key: full.astype(dtype).copy() for key, full in given.items()}
+    if dtype == np.float32:
+        given = {key: narrow(name, key, full) for key, full in given.items()}
+    arrays = {key: full.copy() for key, full in given.items()}
     return metadata.write_spec(NODES[spec.kind](**arrays), spec, dt)
 
 

@@ -11,13 +11,19 @@ import torch
 from torch import nn
 
 from snnax.errors import ConversionError
+from snnax.interop import numbers
 from snnax.interop.nodes.cell_weights import PATHS
 from snnax.interop.nodes.spec import SEQUENCES, SIZES, NeuronSpec
 
 
 def array(tensor: Any) -> np.ndarray:
-    """A tensor as a NumPy array of its own memory, so that later training does not change it."""
-    return np.array(torch.as_tensor(tensor).detach().cpu().numpy())
+    """A tensor as a NumPy array of its own memory, so that later training does not change it.
+
+    What has fewer bits than float32 becomes float32, which holds it exactly.
+    """
+    found = numbers.array(type(tensor).__name__, "", torch.as_tensor(tensor))
+    narrow = torch.as_tensor(tensor).is_floating_point() and found.dtype.itemsize < 4
+    return np.array(found, np.float32 if narrow else found.dtype)
 
 
 def check_cell(name: str, module: nn.Module) -> None:

@@ -15,6 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
 from snnax.errors import ArgumentError, ConversionError, TrainingModeError
+from snnax.interop import numbers
 from snnax.interop.nodes.spec import SEQUENCES
 from snnax.interop.snntorch.cells import check_cell
 from snnax.interop.snntorch.step_graph import STATE_NAMES
@@ -110,13 +111,18 @@ def check_mode(net: nn.Module) -> None:
 
 
 def check_finite(net: nn.Module) -> None:
-    """Refuse NaN and infinity in parameters and buffers; neuron states do not count."""
+    """Refuse parameters and buffers that are not finite real numbers; neuron states do not count."""
     for name, module in net.named_modules():
         states = STATE_NAMES.get(neuron_kind(module), ())
         tensors = {**module._parameters, **module._buffers}
         for key, tensor in tensors.items():
-            if tensor is None or key in states or not tensor.is_floating_point():
+            if tensor is None or key in states:
                 continue
+            found = numbers.array(name or type(net).__name__, key, tensor)
+            if found.dtype.kind in "biu":
+                continue
+            if found.dtype.kind == "c":
+                numbers.plain(name or type(net).__name__, key, found)
             bad = int((~torch.isfinite(tensor.detach())).sum())
             if bad:
                 raise ConversionError(
