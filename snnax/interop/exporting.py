@@ -90,7 +90,7 @@ def to_nir(
     if profile not in ("snnax", "portable"):
         raise ArgumentError(f"profile={profile!r}; expected 'snnax' or 'portable'.")
     dt = _own_step(model) if dt is None else dt
-    if isinstance(dt, bool) or not np.isscalar(dt) or isinstance(dt, str | bytes) or not 0 < dt < np.inf:
+    if isinstance(dt, bool) or not (isinstance(dt, int | float | np.number) and 0 < float(dt) < np.inf):
         raise ArgumentError(f"dt={dt!r}; expected a number of seconds greater than 0.")
     variables = _plain_variables(variables)
     exporter = _Exporter(float(dt), is_wide(variables))

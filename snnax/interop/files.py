@@ -23,7 +23,7 @@ from snnax.errors import NIRFileError, RepairWarning
 from snnax.interop import contents
 from snnax.interop.contents import DIGEST, MAX_BYTES
 from snnax.interop.nodes.extension import PREFIX, Extension
-from snnax.interop.numbers import plain
+from snnax.interop.numbers import written
 from snnax.interop.parameters import exact
 
 _DAMAGE = (
@@ -194,7 +194,7 @@ def _plainly(graph: nir.NIRGraph) -> nir.NIRGraph:
     """The graph with numbers that HDF5 has a type for, and every reader; ``ConversionError`` for others."""
     twin = copy.copy(graph)
     twin.nodes = {
-        name: _plainly(node) if isinstance(node, nir.NIRGraph) else exact(name, node, plain)
+        name: _plainly(node) if isinstance(node, nir.NIRGraph) else exact(name, node, written)
         for name, node in graph.nodes.items()
     }
     return twin

@@ -91,9 +91,15 @@ def plain(node: str, what: str, value: Any) -> np.ndarray:
     return _of_whole(node, what, given)
 
 
+def written(node: str, what: str, value: Any) -> np.ndarray:
+    """What goes into a file: as :func:`plain`, but whole numbers stay whole, so that the reader sees what they are."""
+    given = array(node, what, value)
+    return given if given.dtype.kind in "iu" else plain(node, what, given)
+
+
 def _of_whole(node: str, what: str, given: np.ndarray) -> np.ndarray:
     wide = given.astype(np.float64)
-    large = np.abs(wide) > 2**53
+    large = np.abs(wide) >= 2**53
     if any(int(f) != int(n) for f, n in zip(wide[large], given[large], strict=True)):
         _refuse(node, what, f"holds {given[large][0]}, which no float holds exactly", "Scale the numbers.")
     small = wide.astype(np.float32)

@@ -57,6 +57,8 @@ def check_numbers(name: str, node: nir.NIRNode) -> None:
     spec = metadata.read_spec(node, name)
     try:
         for what, value in parameters(node):
+            if value.dtype == bool:
+                raise ConversionError(name, f"{what} holds truth values", "Every parameter is a number.")
             plain(name, what, value)
         for what, value in spec.values.items() if spec is not None else ():
             plain(name, f"{what} of its snnax metadata", value)
@@ -75,7 +77,7 @@ def exact(name: str, node: nir.NIRNode, cast: Cast = fitting) -> nir.NIRNode:
     Args:
         name: its name.
         node: the node, left as it is.
-        cast: :func:`fitting`, or ``plain`` for what is written.
+        cast: :func:`fitting`, ``written`` for files, or ``plain``.
 
     Raises:
         ConversionError: for numbers that the type does not hold; names the node and the parameter.
