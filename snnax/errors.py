@@ -51,13 +51,32 @@ class ConversionError(SnnaxError, ValueError):
         node: name of the node or module path, as the user knows it.
         problem: what was found, in one clause.
         remedy: what to do about it; the call that works.
+        line: where in the user's code it was found, as ``net.py:12``.
+        others: what else stands in the way; the message lists all of it.
     """
 
-    def __init__(self, node: str, problem: str, remedy: str) -> None:
+    def __init__(
+        self, node: str, problem: str, remedy: str, line: str = "", others: Sequence[ConversionError] = ()
+    ) -> None:
         self.node = node
         self.problem = problem
         self.remedy = remedy
-        super().__init__(f"{node!r}: {problem}. {remedy}")
+        self.line = line
+        self.others = tuple(others)
+        place = f" ({line})" if line else ""
+        texts = [f"{node!r}: {problem}{place}. {remedy}", *map(str, self.others)]
+        listed = "".join(f"\n{number}. {text}" for number, text in enumerate(texts, 1))
+        super().__init__(f"{len(texts)} things cannot be converted:{listed}" if self.others else texts[0])
+
+    @classmethod
+    def joined(cls, errors: Sequence[ConversionError]) -> ConversionError:
+        """One error for all of ``errors``, each said once; of the class of the first."""
+        first, *rest = {str(error): error for error in errors}.values()
+        if not rest:
+            return first
+        made = type(first)(first.node, first.problem, first.remedy, first.line, rest)
+        made.__cause__ = first.__cause__
+        return made
 
 
 class TrainingError(SnnaxError, RuntimeError):

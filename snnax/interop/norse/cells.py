@@ -39,6 +39,7 @@ from snnax.interop.nodes.native import tidy
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.norse.gain import Resistance
 from snnax.interop.snntorch.cells import array
+from snnax.interop.snntorch.members import of_library, replaced_method
 
 KINDS: dict[type, str] = {
     LIFBoxCell: "LIF",
@@ -73,6 +74,13 @@ _NAMES = {
     "CubaLI": {"tau_syn": "tau_syn_inv", "tau_mem": "tau_mem_inv"},
     "IF": {"v_threshold": "v_th", "v_reset": "v_reset"},
 }
+_STEPS = {
+    "LIF": ("lif_box_feed_forward_step",),
+    "LI": ("li_box_feed_forward_step",),
+    "CubaLIF": ("lif_feed_forward_step", "lif_feed_forward_adjoint_step", "lif_step", "lif_adjoint_step"),
+    "CubaLI": ("li_feed_forward_step",),
+    "IF": ("iaf_feed_forward_step",),
+}
 _SURROGATES: dict[str, tuple[str, dict[str, Any]]] = {"super": ("fast_sigmoid", {"slope": 1.0})}
 
 Handler = Callable[[Tensor, Any, Callable[[], tuple[Tensor, Any]]], tuple[Tensor, Any]]
@@ -96,6 +104,23 @@ class Cell:
 def is_cell(module: object) -> bool:
     """True for Norse's neurons that can be converted."""
     return type(module) in KINDS
+
+
+def check_step(name: str, module: Any) -> None:
+    """Refuse a neuron whose step is not that of its class.
+
+    Raises:
+        ConversionError: a method, or the function in ``activation``, was replaced.
+    """
+    found, step = replaced_method(module), getattr(module, "activation", None)
+    known = _STEPS[KINDS[type(module)]]
+    if not found and step is not None and not (of_library(step) and step.__name__ in known):
+        found = "activation"
+    if found:
+        raise ConversionError(
+            name, f"its {found} was replaced, so that its step is not that of Norse's {type(module).__name__}",
+            "Build the cell anew, or write the neuron in flax and put it into the network by hand.",
+        )  # fmt: skip
 
 
 def cells_of(net: nn.Module) -> dict[str, nn.Module]:

@@ -109,7 +109,7 @@ class _CellReader(_Reader):
     def __init__(self, step: StepGraph, dt: float) -> None:
         super().__init__(step, dt)
         self.behind = {
-            node.name: entry.module
+            node.name: entry.held
             for node in step.nodes
             if is_cell(node.module) and (entry := self._entry(node)) is not None
         }
@@ -137,7 +137,7 @@ class _CellReader(_Reader):
 
     def _cell(self, node: StepNode) -> None:
         gain: Any = self.behind.get(node.name)
-        cell = cell_of(node.name, node.module, node.shape, gain)
+        cell = cell_of(node.name, node.held, node.shape, gain)
         self.states[node.name] = node.shape
         if node.name in self.used and np.any(cell.rest != 0):
             raise ConversionError(

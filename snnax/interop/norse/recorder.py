@@ -48,8 +48,9 @@ class CellRecorder(Recorder):
             out = out.view_as(out)
             after = type(after)(*(part.view_as(part) for part in after))
         op = self.ledger.add(
-            "neuron", name, self.where, inputs=inputs, shape=tuple(out.shape), module=module, states=states
-        )
+            "neuron", name, self.where, inputs=inputs, shape=tuple(out.shape), module=module, states=states,
+            held=self._hold(name, module),
+        )  # fmt: skip
         for what in after._fields:
             part = getattr(after, what)
             self.ledger.bind(part, Value(op, PORTS[what], tuple(part.shape)))

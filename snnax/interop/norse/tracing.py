@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import snntorch
 import torch
 from norse.torch.module.lift import Lift
 from norse.torch.module.sequential import SequentialState
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError, ShapeError, SnnaxError
-from snnax.interop.norse.cells import KINDS, WRAPPED, cells_of, is_cell, is_norse
+from snnax.interop.norse.cells import KINDS, WRAPPED, cells_of, check_step, is_cell, is_norse
 from snnax.interop.norse.recorder import CellRecorder
-from snnax.interop.snntorch.folding import fold
+from snnax.interop.snntorch.members import is_neuron
 from snnax.interop.snntorch.prepare import (
     check_finite,
     check_mode,
@@ -31,9 +30,10 @@ from snnax.interop.snntorch.prepare import (
     tensors_of,
     unwrap,
 )
-from snnax.interop.snntorch.records import Recording
+from snnax.interop.snntorch.records import Recording, line_of
+from snnax.interop.snntorch.repeats import Watch, check_hooks, common_step, other, untouched
 from snnax.interop.snntorch.step_graph import StepGraph
-from snnax.interop.snntorch.tracing import _owned, _tensor
+from snnax.interop.snntorch.tracing import owned, tensor_of
 
 _GLUE = (Lift, SequentialState)
 _FEEDBACK = "Use LIFRecurrentCell for feedback: its recurrent weights get the spikes of the step before."
@@ -74,8 +74,9 @@ def trace(net: nn.Module, sample: Any) -> NorseStep:
     check_modules(net)
     check_mode(net)
     check_finite(net)
+    check_hooks(net)
     parameter = next((p for p in net.parameters() if p.is_floating_point()), torch.zeros(()))
-    x = _tensor(sample).to(parameter.device, parameter.dtype)
+    x = tensor_of(sample).to(parameter.device, parameter.dtype)
     stepwise = takes_state(net) and not takes_time(net)
     if x.ndim < (2 if stepwise else 3):
         wanted = "one step [B, ...]"
@@ -86,7 +87,8 @@ def trace(net: nn.Module, sample: Any) -> NorseStep:
             wanted += "step, as does norse.torch.SequentialState"
         raise ShapeError(f"sample has shape {tuple(x.shape)}; {type(net).__name__} takes {wanted}.")
     try:
-        graph = _traced(net, x, stepwise)
+        with untouched(net):
+            graph = _traced(net, x, stepwise)
     except ConversionError as error:
         if "snn.RLeaky" not in error.remedy:
             raise
@@ -103,19 +105,19 @@ def trace(net: nn.Module, sample: Any) -> NorseStep:
 def _traced(net: nn.Module, x: Tensor, stepwise: bool) -> StepGraph:
     steps = 2 if x.shape[0 if stepwise else 1] == 3 else 3
     if stepwise:
-        return fold(_record(net, torch.stack([x] * steps), stepwise))
+        return _CellRun(net, stepwise).folded(torch.stack([x] * steps))
     few = x[[t % len(x) for t in range(steps)]]
     try:
-        return fold(_record(net, few, stepwise))
+        return _CellRun(net, stepwise).folded(few)
     except SnnaxError:
         if len(x) < 2:
             raise
-    return fold(_record(net, x, stepwise))
+    return _CellRun(net, stepwise).folded(x)
 
 
 def check_modules(net: nn.Module) -> None:
     """Refuse networks without Norse cells, of both libraries, and cells without a NIR form."""
-    if any(isinstance(m, snntorch.SpikingNeuron) for m in net.modules()):
+    if any(is_neuron(m) for m in net.modules()):
         raise ConversionError(
             type(net).__name__,
             "it has neurons of both snnTorch and Norse",
@@ -130,6 +132,8 @@ def check_modules(net: nn.Module) -> None:
                 f"Convertible are Norse's own {', '.join(names)}, SequentialState and Lift; states that a forward of "
                 "your own hands on.",
             )  # fmt: skip
+    for name, module in cells_of(net).items():
+        check_step(name or type(net).__name__, module)
     if not cells_of(net):
         raise ConversionError(
             type(net).__name__,
@@ -198,39 +202,59 @@ def _is_state(part: Any) -> bool:
     return isinstance(part, list | tuple) and all(map(_is_state, part))
 
 
-def _record(net: nn.Module, x: Tensor, stepwise: bool) -> Recording:
-    """Run a copy of ``net`` on a sequence under a recorder."""
-    twin, label = copy_net(net), type(net).__name__
-    constants = {id(t) for m in twin.modules() for t in tensors_of(m) if not isinstance(t, nn.Parameter)}
-    recorder = CellRecorder(label, _owned(net, twin), constants)
-    recorder.ledger.emit(x, "arg", "x", label, position=0)
-    recorder.attach(twin)
-    with isolated({}, x.dtype):
-        result = _called(lambda: run(twin, x, stepwise), recorder, x)
-    return Recording(
-        ops=recorder.ledger.ops,
-        result=_values(result, recorder),
-        args=[x],
-        names=["x"],
-        probes=set(),
-        modules={name or label: module for name, module in net.named_modules()},
-        label=label,
-    )
+class _CellRun:
+    """A copy of a network that can be run again and again under a recorder."""
+
+    def __init__(self, net: nn.Module, stepwise: bool) -> None:
+        self.net = net
+        self.label = type(net).__name__
+        self.stepwise = stepwise
+        self.twin = copy_net(net)
+        tensors = (t for m in self.twin.modules() for t in tensors_of(m))
+        constants = {id(t) for t in tensors if not isinstance(t, nn.Parameter)}
+        self.recorder = CellRecorder(self.label, owned(net, self.twin), constants)
+        self.recorder.attach(self.twin)
+
+    def folded(self, x: Tensor) -> StepGraph:
+        """The graph of one step; refused if a second run, on other data, computes something else."""
+        first = self._record(x.clone())
+        return common_step(first, Watch(self.twin, self.recorder), lambda: self._record(other(x)))
+
+    def _record(self, x: Tensor) -> Recording:
+        recorder = self.recorder
+        recorder.begin()
+        recorder.ledger.emit(x, "arg", "x", self.label, position=0)
+        with isolated({}, x.dtype):
+            result = _called(lambda: run(self.twin, x, self.stepwise), recorder, x)
+        return Recording(
+            ops=recorder.ledger.ops,
+            result=_values(result, recorder),
+            args=[x],
+            names=["x"],
+            probes=set(),
+            modules={name or self.label: module for name, module in self.net.named_modules()},
+            label=self.label,
+            problems=recorder.problems,
+        )
 
 
 def _called(call: Callable[[], Any], recorder: CellRecorder, x: Tensor) -> Any:
     try:
         with recorder:
             return call()
+    except ConversionError as error:
+        raise ConversionError.joined([*recorder.problems, error]) from error.__cause__
     except SnnaxError:
         raise
     except Exception as error:
-        raise ConversionError(
+        raised = ConversionError(
             recorder.where,
             f"its forward raised {type(error).__name__}: {error}; the net was given {len(x)} steps of "
             f"{tuple(x.shape[1:])}",
             "Pass a sample for which net(sample) runs; networks of Norse cells are chained by SequentialState.",
-        ) from error
+            line_of(error),
+        )
+        raise ConversionError.joined([*recorder.problems, raised]) from error
 
 
 def _values(result: Any, recorder: CellRecorder) -> Any:

@@ -14,6 +14,7 @@ from snnax.errors import ConversionError
 from snnax.interop import numbers
 from snnax.interop.nodes.cell_weights import PATHS
 from snnax.interop.nodes.spec import SEQUENCES, SIZES, NeuronSpec
+from snnax.interop.snntorch.members import check_cell
 
 
 def array(tensor: Any) -> np.ndarray:
@@ -24,21 +25,6 @@ def array(tensor: Any) -> np.ndarray:
     found = numbers.array(type(tensor).__name__, "", torch.as_tensor(tensor))
     narrow = torch.as_tensor(tensor).is_floating_point() and found.dtype.itemsize < 4
     return np.array(found, np.float32 if narrow else found.dtype)
-
-
-def check_cell(name: str, module: nn.Module) -> None:
-    """Refuse the layers that snnTorch 1.0.0 computes differently from what they are.
-
-    Raises:
-        ConversionError: names the reason and the remedy.
-    """
-    parts: Any = module
-    if isinstance(module, snntorch.SLSTM) and parts.input_size != parts.hidden_size:
-        raise ConversionError(
-            name, f"snnTorch 1.0.0 forgets the state of an SLSTM at every step unless its sizes are equal; these are "
-            f"input_size={parts.input_size}, hidden_size={parts.hidden_size}, so it has no recurrence",
-            "snnax.SLSTM does recur: to give it these weights use interop.from_state_dict.",
-        )  # fmt: skip
 
 
 def sizes_of(module: Any) -> dict[str, Any]:

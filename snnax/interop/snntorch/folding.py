@@ -31,10 +31,9 @@ def fold(recording: Recording) -> StepGraph:
         ShapeError: the sample has no batch axis.
     """
     live = recording.live()
+    if blockers := recording.blockers():
+        raise ConversionError.joined(blockers)
     chains = Chains([op for op in recording.ops if op.kind == "neuron"])
-    for op in live:
-        if op.kind == "unsupported":
-            raise op.refusal()
     sample = _input(recording, live)
     layout, layouts = _find_layout(recording, live, sample)
     outputs, axes, single = _outputs(recording, layouts, chains.longest)
@@ -53,6 +52,8 @@ def fold(recording: Recording) -> StepGraph:
             f"the sample of {recording.label} has shape {sample.shape}, where nothing is left for features. "
             "Pass one step as [B, ...], or a sequence as [T, B, ...]: x[None] adds a batch of one."
         )
+    if not looped:
+        _check_ends(recording, chains)
     states, new = _threaded(recording, chains, step, looped)
     return StepGraph(
         nodes=step.nodes,
@@ -70,6 +71,22 @@ def fold(recording: Recording) -> StepGraph:
         output_axes=tuple(axes) if looped else (),
         blocked=chains.blocked(loop.num_steps),
     )
+
+
+def _check_ends(recording: Recording, chains: Chains) -> None:
+    """A hidden state that is changed after its neuron ran is not the one that the next call starts from."""
+    for op in chains.starts:
+        for port, value in op.states.items():
+            if value is None or value.op.kind != "state" or op.name not in recording.ends:
+                continue
+            end = recording.ends[op.name][port]
+            if end is None or end.op is not op:
+                how = "resets or replaces it" if end is None else f"changes it, by {end.op.name},"
+                raise ConversionError(
+                    op.name, f"its hidden {port} is not kept: forward {how} after the neuron ran",
+                    "Reset hidden states before a sequence, outside of forward; leave them as the neuron made them.",
+                    "" if end is None else end.op.line,
+                )  # fmt: skip
 
 
 def _common_step(loop: Loop) -> Step:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from snnax.errors import TrainingModeError
-from snnax.interop.snntorch.function_calls import Call, same
+from snnax.interop.snntorch.function_calls import Call, same, unsupported
+from snnax.interop.snntorch.held import held
 
 if TYPE_CHECKING:
     from snnax.interop.snntorch.recorder import Recorder
@@ -26,11 +27,12 @@ POOLS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
 }
 
 
-def _emit(rec: Recorder, call: Call, module: nn.Module, x: Tensor) -> bool:
+def _emit(rec: Recorder, call: Call, module: nn.Module, x: Tensor, values: Any = None) -> bool:
     value = rec.signal(x, f"the input of {call.name}")
     rec.ledger.emit(
-        call.result, "module", call.name, rec.where, inputs=(value,), module=module.eval(), hint="functional"
-    )
+        call.result, "module", call.name, rec.where, inputs=(value,), module=module.eval(), hint="functional",
+        held=held(module, values=values),
+    )  # fmt: skip
     return True
 
 
@@ -58,20 +60,25 @@ def dropout(rec: Recorder, call: Call) -> bool:
     return same(rec, Call(call.name, (given["input"],), {}, call.result))
 
 
-def _share(rec: Recorder, module: nn.Module, given: dict[str, Any], names: tuple[str, ...]) -> bool:
-    """Let ``module`` hold the network's own parameters and buffers; False if one of them is computed."""
+def _with_tensors(
+    rec: Recorder, call: Call, module: nn.Module, given: dict[str, Any], names: tuple[str, ...]
+) -> bool:
+    """Let ``module`` hold the network's own parameters and buffers; refused if one of them is computed."""
+    values = {}
     for name in names:
         tensor = given.get(name)
         own = None if tensor is None else rec.owned.get(id(tensor))
-        if tensor is not None and own is None:
-            return False
+        if tensor is not None and (own is None or rec.ledger.find(tensor) is not None):
+            return unsupported(rec, call, f"its forward computes the {name} that it calls {call.name} with")
         if name in module._buffers:
             module._buffers[name] = own
         else:
             if own is not None and not isinstance(own, nn.Parameter):
                 own = nn.Parameter(own, requires_grad=False)
             module._parameters[name] = own
-    return True
+        if tensor is not None:
+            values[name] = tensor
+    return _emit(rec, call, module, given["input"], values)
 
 
 def linear(rec: Recorder, call: Call) -> bool:
@@ -79,7 +86,7 @@ def linear(rec: Recorder, call: Call) -> bool:
     given = call.bind("input", "weight", "bias")
     features_out, features_in = given["weight"].shape
     module = nn.Linear(features_in, features_out, device="meta")
-    return _share(rec, module, given, ("weight", "bias")) and _emit(rec, call, module, given["input"])
+    return _with_tensors(rec, call, module, given, ("weight", "bias"))
 
 
 def conv(rec: Recorder, call: Call) -> bool:
@@ -92,7 +99,7 @@ def conv(rec: Recorder, call: Call) -> bool:
     options = {k: given[k] for k in ("stride", "padding", "dilation", "groups") if k in given}
     channels = weight.shape[1] * options.get("groups", 1)
     module = cls(channels, weight.shape[0], tuple(weight.shape[2:]), device="meta", **options)
-    return _share(rec, module, given, ("weight", "bias")) and _emit(rec, call, module, given["input"])
+    return _with_tensors(rec, call, module, given, ("weight", "bias"))
 
 
 def batch_norm(rec: Recorder, call: Call) -> bool:
@@ -109,6 +116,4 @@ def batch_norm(rec: Recorder, call: Call) -> bool:
         return False
     cls = nn.BatchNorm2d if x.ndim == 4 else nn.BatchNorm1d
     module = cls(x.shape[1], eps=given.get("eps", 1e-5), device="meta")
-    return _share(rec, module, given, ("running_mean", "running_var", "weight", "bias")) and _emit(
-        rec, call, module, x
-    )
+    return _with_tensors(rec, call, module, given, ("running_mean", "running_var", "weight", "bias"))

@@ -42,11 +42,14 @@ def handle(rec: Recorder, func: Callable[..., Any], args: tuple[Any, ...], kwarg
     if not any(rec.ledger.find(t) for t in tensors_in((args, kwargs))):
         return func(*args, **kwargs)
     if raw in _READS:
-        raise ConversionError(
-            rec.where,
-            f"its forward reads the value of a signal with {raw}, so that it may depend on the data",
-            "Take control flow and .item() out of forward.",
+        rec.refuse(
+            ConversionError(
+                rec.where,
+                f"its forward reads the value of a signal with {raw}, so that it may depend on the data",
+                "Take control flow and .item() out of forward.",
+            )
         )
+        return func(*args, **kwargs)
     result = _run(rec, raw, func, args, kwargs)
     call = Call(raw.strip("_"), args, kwargs, result)
     if raw == "__setitem__":
@@ -90,7 +93,7 @@ def _run(rec: Recorder, name: str, func: Callable[..., Any], args: Any, kwargs: 
 def _is_number(rec: Recorder, thing: Any) -> bool:
     """True for numbers, and for 0-d tensors that the network holds and does not train."""
     if isinstance(thing, Tensor):
-        return thing.ndim == 0 and id(thing) in rec.constants
+        return thing.ndim == 0 and id(thing) in rec.constants and rec.ledger.find(thing) is None
     return isinstance(thing, Real)
 
 

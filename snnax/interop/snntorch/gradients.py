@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnax.interop.snntorch.prepare import copy_net, isolated, neurons_of, unwrap
+from snnax.interop.snntorch.members import neurons_of
+from snnax.interop.snntorch.prepare import copy_net, isolated, unwrap
 from snnax.interop.snntorch.step_graph import StepGraph
 
 

@@ -15,6 +15,7 @@ from snnax.errors import ConversionError
 from snnax.interop.nodes.spec import NATIVE, OPTIONS, SEQUENCES, SIZES, STATES, VALUES, NeuronSpec
 from snnax.interop.snntorch import cells
 from snnax.interop.snntorch.cells import array
+from snnax.interop.snntorch.members import check_cell
 
 _UPDATES = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
 
@@ -31,7 +32,7 @@ def spec_from_torch(name: str, module: nn.Module, output: bool) -> NeuronSpec:
             name, f"{type(module).__module__}.{kind} is not a neuron that snnax converts",
             f"Convertible are snntorch's own {', '.join(VALUES)}; subclasses may compute anything.",
         )  # fmt: skip
-    cells.check_cell(name, module)
+    check_cell(name, module)
     values = {key: array(getattr(module, key)) for key in VALUES[kind]}
     values.update(cells.values_of(name, module))
     learn = [k for k in VALUES[kind] if isinstance(getattr(module, k), nn.Parameter)]

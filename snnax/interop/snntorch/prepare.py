@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import snntorch
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -16,12 +15,9 @@ from torch.overrides import TorchFunctionMode
 
 from snnax.errors import ArgumentError, ConversionError, TrainingModeError
 from snnax.interop import numbers
-from snnax.interop.nodes.spec import SEQUENCES
-from snnax.interop.snntorch.cells import check_cell
+from snnax.interop.snntorch.members import neuron_kind, own_instances
 from snnax.interop.snntorch.step_graph import STATE_NAMES
 from snnax.interop.snntorch.timed import TimedNorm
-
-_REPLACEABLE = {"__init__", "__repr__", "extra_repr", "reset_hidden", "detach_hidden"}
 
 
 def unwrap(net: object) -> nn.Module:
@@ -35,61 +31,6 @@ def unwrap(net: object) -> nn.Module:
         if not isinstance(inner, nn.Module):
             return net
         net = inner
-
-
-def neuron_kind(module: nn.Module) -> str:
-    """Name of the snnTorch class that ``module`` is, or is a subclass of."""
-    for cls in type(module).__mro__:
-        if cls.__module__.startswith("snntorch."):
-            return cls.__name__
-    return type(module).__name__
-
-
-def check_neuron(name: str, module: nn.Module) -> None:
-    """Refuse a neuron whose step is not one of the known equations."""
-    kind = neuron_kind(module)
-    check_cell(name, module)
-    if kind not in STATE_NAMES and kind not in SEQUENCES:
-        known = ", ".join((*STATE_NAMES, *SEQUENCES))
-        raise ConversionError(name, f"neuron class {kind} cannot be converted", f"Use one of: {known}.")
-    for cls in type(module).__mro__:
-        if cls.__module__.startswith("snntorch."):
-            return
-        changed = [
-            attribute
-            for attribute, member in vars(cls).items()
-            if callable(member) and attribute not in _REPLACEABLE
-            if hasattr(getattr(snntorch, kind), attribute)
-        ]
-        if changed:
-            raise ConversionError(
-                name,
-                f"class {cls.__name__} overrides {changed[0]} of snntorch.{kind}, so its step is another",
-                f"Use snntorch.{kind} itself, with the surrounding computation in the network's forward.",
-            )
-
-
-def neurons_of(net: nn.Module) -> dict[str, nn.Module]:
-    """All snnTorch neurons of ``net`` by module path."""
-    return {name: m for name, m in net.named_modules() if is_neuron(m)}
-
-
-def is_neuron(module: nn.Module) -> bool:
-    """True for snnTorch's neurons, whether or not they are of its class ``SpikingNeuron``."""
-    return isinstance(module, snntorch.SpikingNeuron | snntorch.LeakyParallel)
-
-
-def is_sequence(module: nn.Module) -> bool:
-    """True for the neurons that take all time steps at once."""
-    return is_neuron(module) and neuron_kind(module) in SEQUENCES
-
-
-def state_shape(module: nn.Module, current: Tensor) -> tuple[int, ...]:
-    """Shape of a neuron's states on an input."""
-    parts: Any = module
-    if isinstance(module, snntorch.SConv2dLSTM):
-        return (len(current), parts.out_channels, *current.shape[2:])
-    return tuple(current.shape)
 
 
 def check_mode(net: nn.Module) -> None:
@@ -172,45 +113,11 @@ def _tensors(things: list[Any]) -> Iterator[Tensor]:
             yield from _tensors(list(thing))
 
 
-def reset_states(neurons: dict[str, nn.Module], dtype: torch.dtype, *, traced: bool = False) -> None:
-    """Put every known neuron into the state before its first call: empty tensors, which it reads as zeros.
-
-    DeltaLeaky does not: it gets nothing, or while it is traced a zero that broadcasts.
-    """
-    for module in neurons.values():
-        if isinstance(module, snntorch.DeltaLeaky):
-            zero = torch.zeros((), dtype=dtype, device=module.threshold.device)
-            module.mem = module.mem_prev = zero if traced else None
-            continue
-        for state in STATE_NAMES.get(neuron_kind(module), ()):
-            old = module._buffers[state]
-            device = None if old is None else old.device
-            module._buffers[state] = torch.zeros(0, dtype=dtype, device=device)
-
-
-@contextmanager
-def _own_instances(neurons: dict[str, nn.Module]) -> Iterator[None]:
-    """Let snnTorch's global list of neurons hold only ``neurons`` for a while.
-
-    ``utils.reset(self)`` inside a ``forward`` goes through that list: it must reach the copy that runs,
-    and leave the user's networks alone.
-    """
-    holders: list[Any] = [c for c in _subclasses(snntorch.SpikingNeuron) if "instances" in vars(c)]
-    saved = [(holder, vars(holder)["instances"]) for holder in holders]
-    try:
-        for holder in holders:
-            holder.instances = list(neurons.values())
-        yield
-    finally:
-        for holder, instances in saved:
-            holder.instances = instances
-
-
 @contextmanager
 def isolated(neurons: dict[str, nn.Module], dtype: torch.dtype) -> Iterator[None]:
     """Run a copy of a network: no gradients, all in ``dtype``, global state put back afterwards."""
     before = torch.get_default_dtype()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), _own_instances(neurons), _Precision(dtype):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), own_instances(neurons), _Precision(dtype):
         torch.set_default_dtype(dtype)
         try:
             yield
@@ -235,11 +142,3 @@ class _Precision(TorchFunctionMode):
         args = tuple(self._dtype if a is torch.float32 else a for a in args)
         kwargs = {k: self._dtype if v is torch.float32 else v for k, v in (kwargs or {}).items()}
         return func(*args, **kwargs)
-
-
-def _subclasses(cls: type) -> Iterator[type]:
-    """``cls`` and all classes derived from it."""
-    yield cls
-    derived: list[type] = cls.__subclasses__()
-    for sub in derived:
-        yield from _subclasses(sub)

@@ -119,7 +119,7 @@ class _Reader:
                 self.terms[Source(node.name)] = self._sum(node)
             elif node.op == "scale":
                 self._scale(node)
-            elif node.module is not None and has_states(node.module):
+            elif node.held is not None and has_states(node.held):
                 self._neuron(node)
             else:
                 self._layer(node)
@@ -173,7 +173,7 @@ class _Reader:
     def _layer(self, node: StepNode) -> None:
         terms = self._in(node)
         site = Site(node.name, self.shapes[terms[0]], node.shape, self.dt)
-        made = node_from_layer(node.module or nn.Identity(), site)
+        made = node_from_layer(node.held or nn.Identity(), site)
         if made is None:
             self.terms[Source(node.name)] = terms
             return
@@ -188,7 +188,7 @@ class _Reader:
 
     def _neuron(self, node: StepNode) -> None:
         terms = self._in(node)
-        module: Any = node.module
+        module: Any = node.held
         spec = spec_from_torch(node.name, module, node.name in self.used)
         entry = self.shapes[terms[0]]
         if "channels" in spec.sizes:

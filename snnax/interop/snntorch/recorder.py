@@ -14,8 +14,17 @@ from torch.overrides import TorchFunctionMode
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.snntorch.function_calls import tensors_in
 from snnax.interop.snntorch.functions import handle
-from snnax.interop.snntorch.prepare import check_neuron, is_neuron, is_sequence, neuron_kind, state_shape
-from snnax.interop.snntorch.records import Ledger, Op, Value
+from snnax.interop.snntorch.held import held, own_tensors
+from snnax.interop.snntorch.members import (
+    check_neuron,
+    is_neuron,
+    is_sequence,
+    neuron_kind,
+    passing_of,
+    replaced_method,
+    state_shape,
+)
+from snnax.interop.snntorch.records import Ledger, Op, Value, place
 from snnax.interop.snntorch.step_graph import STATE_NAMES
 from snnax.interop.snntorch.timed import ScaleBy, TimedNorm
 
@@ -37,6 +46,7 @@ _RANKS = {
     "AssociativeLeaky": (3, "(T, B, {0.to_v.in_features}), all time steps at once"),
 }
 
+_STEADY = "compute what depends on the data between the layers."
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
 
@@ -52,10 +62,24 @@ class Recorder(TorchFunctionMode):
     def __init__(self, label: str, owned: dict[int, Tensor], constants: set[int]) -> None:
         super().__init__()
         self.constants = constants
-        self.ledger = Ledger()
         self.owned = owned
-        self._path = [label]
+        self._label = label
+        self._held: dict[int, nn.Module] = {}
+        self._refused: dict[int, ConversionError] = {}
+        self._neurons: dict[str, nn.Module] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the record of a call: nothing of an earlier one is known."""
+        self.ledger = Ledger()
+        self.problems: list[ConversionError] = []
+        self._path = [self._label]
         self._paused = False
+        for name, module in self._neurons.items():
+            for state in STATE_NAMES.get(neuron_kind(module), ()):
+                tensor = module._buffers[state]
+                if tensor is not None:
+                    self.ledger.emit(tensor, "state", state, name, module=module)
 
     @property
     def where(self) -> str:
@@ -77,14 +101,46 @@ class Recorder(TorchFunctionMode):
             name, forward = name or self.where, module.forward
             if is_neuron(module):
                 call = self._call_sequence if is_sequence(module) else self._call_neuron
+                self._neurons[name] = module
+                try:
+                    check_neuron(name, module)
+                except ConversionError as error:
+                    self._refused[id(module)] = error
             else:
                 call = self._call_leaf if is_leaf(module) else self._call_through
             vars(module)["forward"] = _bind(call, name, module, forward)
-            if is_neuron(module):
-                for state in STATE_NAMES.get(neuron_kind(module), ()):
-                    tensor = module._buffers[state]
-                    if tensor is not None:
-                        self.ledger.emit(tensor, "state", state, name, module=module)
+        self.begin()
+
+    def refuse(self, error: ConversionError) -> None:
+        """Remember why the network cannot be converted; the call goes on, to find out what else there is."""
+        error = error if error.line else type(error)(error.node, error.problem, error.remedy, place())
+        self.problems.append(error)
+
+    def ends(self) -> dict[str, dict[str, Value | None]]:
+        """The states of each neuron after the call."""
+        return {
+            name: {s: self.ledger.find(getattr(m, s, None)) for s in STATE_NAMES.get(neuron_kind(m), ())}
+            for name, m in self._neurons.items()
+        }
+
+    def _hold(self, name: str, module: nn.Module, values: Any = None) -> nn.Module:
+        """``module`` as this call finds it; tensors that depend on the sample are refused."""
+        passing = passing_of(module)
+        for what, tensor in own_tensors(module):
+            if what not in passing and self.ledger.find(tensor) is not None:
+                self.refuse(
+                    ConversionError(
+                        name,
+                        f"its {what} is computed from a signal",
+                        "Let a layer hold weights only; " + _STEADY,
+                    )
+                )
+        with self._pause():
+            now = held(
+                module, self._held.get(id(module)), children=self._held, values=values, passing=passing
+            )
+        self._held[id(module)] = now
+        return now
 
     @contextmanager
     def _pause(self) -> Iterator[None]:
@@ -126,11 +182,15 @@ class Recorder(TorchFunctionMode):
     def _call_leaf(self, name: str, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
         """A layer without state."""
         tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
-        if self._paused or not any(self.ledger.find(t) for t in tensors):
+        if self._paused:  # part of a neuron
+            self._hold(name, module)
+            return forward(*args, **kwargs)
+        if not any(self.ledger.find(t) for t in tensors):
             return forward(*args, **kwargs)
         if isinstance(module, nn.Identity):
             return tensors[0]
         inputs = tuple(self.signal(t, f"an input of {name!r}") for t in tensors)
+        now = self._hold(name, module)
         with self._pause():
             result = self._guarded(name, module, forward, args, kwargs)
             if any(result is t for t in tensors):
@@ -139,7 +199,7 @@ class Recorder(TorchFunctionMode):
         outputs = list(tensors_in(result))
         shape = tuple(outputs[0].shape) if outputs else ()
         op = self.ledger.add(
-            kind, name, self.where, inputs=inputs, shape=shape, module=module, hint=_hint(module)
+            kind, name, self.where, inputs=inputs, shape=shape, module=module, hint=_hint(module), held=now
         )
         for i, output in enumerate(outputs):
             self.ledger.bind(output, Value(op, f"out{i}" if i else "out", tuple(output.shape)))
@@ -147,7 +207,8 @@ class Recorder(TorchFunctionMode):
 
     def _call_neuron(self, name: str, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
         """A neuron: its input, where its states come from, and what it returns."""
-        check_neuron(name, module)
+        if id(module) in self._refused:
+            return self._call_refused(module, forward, args, kwargs)
         given = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
         current = given["input_"]
         names = STATE_NAMES[neuron_kind(module)]
@@ -158,8 +219,9 @@ class Recorder(TorchFunctionMode):
         spk = result if isinstance(result, Tensor) else result[0]
         shape = tuple(spk.shape)
         op = self.ledger.add(
-            "neuron", name, self.where, inputs=inputs, shape=shape, module=module, states=states
-        )
+            "neuron", name, self.where, inputs=inputs, shape=shape, module=module, states=states,
+            held=self._hold(name, module),
+        )  # fmt: skip
         for port in names:
             state = getattr(module, port)
             self.ledger.bind(state, Value(op, port, tuple(state.shape)))
@@ -167,6 +229,16 @@ class Recorder(TorchFunctionMode):
         return (
             self._with_membrane_before(op, module, result) if neuron_kind(module) == "DeltaLeaky" else result
         )
+
+    def _call_refused(self, module: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        """A neuron that cannot be converted: what comes after it may have faults of its own."""
+        error = self._refused[id(module)]
+        self.refuse(error)
+        with self._pause():
+            result = forward(*args, **kwargs)
+        for tensor in tensors_in(result):
+            self.ledger.emit(tensor, "module", error.node, error.node, module=module)
+        return result
 
     def _with_membrane_before(self, op: Op, module: Any, result: Any) -> Any:
         """What DeltaLeaky returns, its membrane of the step before as a value of this step."""
@@ -178,15 +250,17 @@ class Recorder(TorchFunctionMode):
 
     def _call_sequence(self, name: str, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
         """A neuron that takes all time steps at once."""
-        check_neuron(name, module)
+        if id(module) in self._refused:
+            return self._call_refused(module, forward, args, kwargs)
         current = next(a for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
         inputs = (self.signal(current, f"the input of {name!r}"),)
         with self._pause():
             result = self._guarded(name, module, forward, args, kwargs)
         spk, *states = (result,) if isinstance(result, Tensor) else result
         op = self.ledger.add(
-            "sequence", name, self.where, inputs=inputs, shape=tuple(spk.shape), module=module
-        )
+            "sequence", name, self.where, inputs=inputs, shape=tuple(spk.shape), module=module,
+            held=self._hold(name, module),
+        )  # fmt: skip
         self.ledger.bind(spk, Value(op, "spk", op.shape))
         for state in states:
             self.ledger.bind(state, Value(op, "mem", tuple(state.shape)))
@@ -195,6 +269,8 @@ class Recorder(TorchFunctionMode):
     def _state(self, name: str, module: nn.Module, state: str, given: Any, current: Tensor) -> Value | None:
         """Where a neuron's state comes from; None if ``forward`` sets it to zero itself."""
         tensor = getattr(module, state) if given is None else given
+        if tensor is None:  # DeltaLeaky's reset_mem() returns None
+            return None
         value = self.ledger.find(tensor)
         expected = state_shape(module, current)
         if value is None:
@@ -236,7 +312,7 @@ def is_leaf(module: nn.Module) -> bool:
     """True for a module that is one node: a layer of torch.nn or snnTorch whose ``forward`` is its own."""
     if isinstance(module, TimedNorm | ScaleBy):
         return True
-    if isinstance(module, _CONTAINERS):
+    if isinstance(module, _CONTAINERS) or replaced_method(module):
         return False
     for cls in type(module).__mro__:
         library = cls.__module__.startswith(("torch.nn.", "snntorch.", "torch.ao."))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -35,6 +37,8 @@ class Op:
         hint: what the name of a reshaping function says about the leading axes; ``"functional"`` for a
             layer that is no module of the network.
         problem, remedy: why an ``"unsupported"`` operation is refused, should anything depend on it.
+        held: a layer or neuron as this call found it, see :mod:`~snnax.interop.snntorch.held`.
+        line: file and line of the user's code that made it; empty inside of a library.
     """
 
     index: int
@@ -51,10 +55,12 @@ class Op:
     hint: str = ""
     problem: str = ""
     remedy: str = ""
+    held: nn.Module | None = None
+    line: str = ""
 
     def refusal(self) -> ConversionError:
         """The error that says why this operation cannot be converted."""
-        return ConversionError(self.where, self.problem, self.remedy)
+        return ConversionError(self.where, self.problem, self.remedy, self.line)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +96,7 @@ class Ledger:
 
     def add(self, kind: Kind, name: str, where: str, **details: Any) -> Op:
         """Append an operation."""
-        op = Op(len(self.ops), kind, name, where, **details)
+        op = Op(len(self.ops), kind, name, where, line=place(), **details)
         self.ops.append(op)
         return op
 
@@ -118,6 +124,34 @@ class Ledger:
                 )
 
 
+def place() -> str:
+    """``file.py:12`` of the user's code that runs now; empty if a library calls the libraries."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        home = str(frame.f_globals.get("__name__", ""))
+        if home in _CALLERS:
+            return ""
+        if home.partition(".")[0] not in _LIBRARIES:
+            return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def line_of(error: BaseException) -> str:
+    """``file.py:12`` of the innermost line of the user's code that an error went through."""
+    found, step = "", error.__traceback__
+    while step is not None:
+        home = str(step.tb_frame.f_globals.get("__name__", ""))
+        if home.partition(".")[0] not in _LIBRARIES:
+            found = f"{Path(step.tb_frame.f_code.co_filename).name}:{step.tb_lineno}"
+        step = step.tb_next
+    return found
+
+
+_CALLERS = ("snnax.interop.snntorch.tracing", "snnax.interop.norse.tracing")
+_LIBRARIES = ("snnax", "torch", "snntorch", "norse", "functools", "contextlib")
+
+
 def _storage(tensor: Tensor) -> int:
     """Address of the memory of ``tensor``; 0 if it has none."""
     return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0
@@ -134,6 +168,8 @@ class Recording:
         probes: positions where an empty state stands for one that the sample left out.
         modules: the user's modules by path.
         label: class name of the network.
+        problems: why the network cannot be converted, as far as the call itself showed it.
+        ends: what each neuron's states are after the call; None for a tensor that no neuron made.
     """
 
     ops: list[Op]
@@ -143,6 +179,12 @@ class Recording:
     probes: set[int]
     modules: dict[str, nn.Module]
     label: str
+    problems: list[ConversionError] = field(default_factory=list)
+    ends: dict[str, dict[str, Value | None]] = field(default_factory=dict)
+
+    def blockers(self) -> list[ConversionError]:
+        """Everything that stands in the way of a conversion: found at the call, or an operation without an equal."""
+        return [*self.problems, *(op.refusal() for op in self.live() if op.kind == "unsupported")]
 
     def state_positions(self) -> set[int]:
         """Positions of the arguments that are states of neurons."""

@@ -14,17 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from snnax.errors import ArgumentError, ShapeError, SnnaxError
-from snnax.interop.snntorch.prepare import (
-    check_mode,
-    copy_net,
-    is_neuron,
-    is_sequence,
-    isolated,
-    neuron_kind,
-    neurons_of,
-    reset_states,
-    unwrap,
-)
+from snnax.interop.snntorch.members import is_neuron, is_sequence, neuron_kind, neurons_of, reset_states
+from snnax.interop.snntorch.prepare import check_mode, copy_net, isolated, unwrap
 from snnax.interop.snntorch.sequences import tap_sequence
 from snnax.interop.snntorch.step_graph import STATE_NAMES, StepGraph, StepNode
 from snnax.interop.trace import NodeTrace, Trace
@@ -156,10 +147,11 @@ class TorchSide:
         except SnnaxError:
             raise
         except (IndexError, RuntimeError, ValueError) as error:
+            turned = " (forward takes the batch first, and x has time first: x.swapaxes(0, 1))"
             raise ShapeError(
                 f"{self.label} failed on {num_steps} steps of shape {tuple(frames.shape)}: {error}. "
                 f"It was traced with {step.num_steps or 1} steps and a batch of {step.batch_size}; "
-                "pass x[T, B, ...] that net can run."
+                f"pass x[T, B, ...] that net can run{turned if step.time_axis == 1 else ''}."
             ) from error
         parts = [result] if step.single else list(result)
         stacked = []

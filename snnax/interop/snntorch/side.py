@@ -7,7 +7,7 @@ import snntorch
 import torch
 from torch import nn
 
-from snnax.errors import SnnaxError
+from snnax.errors import ConversionError, SnnaxError
 from snnax.interop.snntorch.gradients import weight_gradients
 from snnax.interop.snntorch.reading import graph_of_step
 from snnax.interop.snntorch.runner import TorchSide
@@ -35,13 +35,30 @@ class _Side(TorchSide):
 
 
 def trace_on(net: nn.Module, x: np.ndarray) -> StepGraph:
-    """The step graph of a network whose whole input is ``x``, however it takes it."""
-    x = x[:, :2]
-    try:
-        whole = trace(net, x)
-    except SnnaxError:
-        return trace(net, x[0])
-    return whole if whole.mode == "sequence" else trace(net, x[0])
+    """The step graph of a network whose whole input is ``x`` ``[T, B, ...]``, however it takes it.
+
+    Two samples are enough, unless ``forward`` counts on the size of the batch. All time steps are tried before one,
+    time first before batch first.
+
+    Raises:
+        ConversionError: if the network cannot be traced in any of these ways.
+        ShapeError: if the input does not fit.
+    """
+    errors: list[SnnaxError] = []
+    for part in (x[:, :2], x) if x.shape[1] > 2 else (x,):
+        for whole, axis in ((part, 0), (part.swapaxes(0, 1), 1)):
+            try:
+                step = trace(net, whole)
+            except SnnaxError as error:
+                errors.append(error)
+                continue
+            if step.mode == "sequence" and (axis == 0 or step.time_axis == 1):
+                return step
+        try:
+            return trace(net, part[0])
+        except SnnaxError as error:
+            errors.append(error)
+    raise next((e for e in errors[:1] if isinstance(e, ConversionError)), errors[2])
 
 
 def simulate(net: nn.Module, frames: np.ndarray, num_steps: int) -> np.ndarray:

@@ -50,6 +50,8 @@ class StepNode:
         shape: shape of its output for one sample, without batch and time.
         factor: multiplier of a ``"scale"`` node.
         shared_with: first node that uses the same module object in the step.
+        held: the module as the call found it, a plain copy with the weights that hooks, parametrizations
+            and ``forward`` itself had computed by then; None where ``module`` is.
     """
 
     name: str
@@ -59,6 +61,7 @@ class StepNode:
     shape: tuple[int, ...]
     factor: float | None = None
     shared_with: str | None = None
+    held: nn.Module | None = None
 
 
 @dataclass

@@ -9,11 +9,17 @@ from typing import Any
 from torch import nn
 
 from snnax.errors import ConversionError
+from snnax.interop.snntorch import held
 from snnax.interop.snntorch.chains import Chains
 from snnax.interop.snntorch.layouts import Layout, Layouts
+from snnax.interop.snntorch.members import passing_of
 from snnax.interop.snntorch.records import Op, Value
 from snnax.interop.snntorch.step_graph import INPUT, Source, StepNode
 
+CHANGES = (
+    "Only what every call computes with can be ported: set it before the loop, or give each stage layers and a "
+    "network of its own."
+)
 _LOOP = "Let each step read x[t] and the states of the step before, and nothing else of another step."
 
 
@@ -72,12 +78,12 @@ def build_step(loop: Loop, t: int) -> Step:
 
 def timed_norms(loop: Loop) -> dict[str, nn.ModuleList]:
     """Lists of batch normalisations of which each step uses its own, as ``snntorch.BatchNormTT1d`` makes them."""
-    used = {op.name for op in loop.live if op.kind == "module"}
+    used = {op.name: op.held for op in loop.live if op.kind == "module"}
     lists = {
         path: m for path, m in loop.modules.items() if isinstance(m, nn.ModuleList) and f"{path}.1" in used
     }
     return {
-        path: norms
+        path: nn.ModuleList(used.get(f"{path}.{t}") or norm for t, norm in enumerate(norms))
         for path, norms in lists.items()
         if loop.num_steps > 1
         and all(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.bias is None for m in norms)
@@ -87,6 +93,8 @@ def timed_norms(loop: Loop) -> dict[str, nn.ModuleList]:
 def difference(first: Step, other: Step, t: int) -> tuple[str, str, str] | None:
     """Node, problem and remedy if step ``t`` is not the same as step 0."""
     for a, b in zip(first.nodes, other.nodes, strict=False):
+        if _key(a) == _key(b) and (changed := held_difference(a, b)):
+            return b.name, f"forward changes its {changed}, between step 0 and step {t}", CHANGES
         if _key(a) != _key(b):
             return b.name, f"step {t} uses {_describe(b)} where step 0 uses {_describe(a)}", _LOOP
         if a.inputs != b.inputs:
@@ -109,10 +117,15 @@ def difference(first: Step, other: Step, t: int) -> tuple[str, str, str] | None:
 
 
 def _key(node: StepNode) -> tuple[Any, ...]:
-    """What must be the same in all steps, wiring apart."""
-    module = node.module
-    tensors = () if module is None else tuple(id(p) for p in (*module.parameters(), *module.buffers()))
-    return node.name, node.op, node.shape, node.factor, repr(module), tensors
+    """What must be the same in all steps, wiring and what the modules hold apart."""
+    return node.name, node.op, node.shape, node.factor, repr(type(node.module))
+
+
+def held_difference(a: StepNode, b: StepNode) -> str:
+    """Name of the first parameter, buffer or attribute that two calls of a layer found different."""
+    if a.held is b.held or a.module is None:
+        return ""
+    return held.difference(a.held, b.held, passing_of(a.module))
 
 
 def _describe(node: StepNode) -> str:
@@ -218,7 +231,7 @@ class _Builder:
         inputs = tuple(self.source(self.at_step(v)) for v in op.inputs)
         shape = self._layouts.sample_shape(op)
         if op.kind == "neuron":
-            name = self._add(op.name, self._modules[op.name], inputs, shape)
+            name = self._add(op.name, self._modules[op.name], inputs, shape, op.held)
             self.names[op] = name
             self.chain_numbers[name] = self._chains.chain_of(op)
             for port in ("spk", *op.states, "mem_prev"):
@@ -230,14 +243,15 @@ class _Builder:
             self.nodes.append(StepNode(name, None, op.kind, inputs, shape, op.factor))
             self._sources[op, "out"] = Source(name)
         elif op.kind == "sequence":
-            name = self._add(op.name, self._modules[op.name], inputs, shape)
+            name = self._add(op.name, self._modules[op.name], inputs, shape, op.held)
             self._sources.update({(op, port): Source(name, port) for port in ("spk", "mem")})
         else:
             functional = op.hint == "functional"
-            name = self._numbered(op.name) if functional else op.name
-            if self._timed.get(name.rpartition(".")[0]) and name.endswith(f".{self._t}"):
-                name = name.rpartition(".")[0]
-            name = self._add(name, op.module if functional else self._modules[name], inputs, shape)
+            name, now = self._numbered(op.name) if functional else op.name, op.held
+            timed = self._timed.get(name.rpartition(".")[0])
+            if timed and name.endswith(f".{self._t}"):
+                name, now = name.rpartition(".")[0], timed
+            name = self._add(name, op.module if functional else self._modules[name], inputs, shape, now)
             self._sources[op, "out"] = Source(name)
 
     def _reshape(self, op: Op, inputs: tuple[Source, ...], shape: tuple[int, ...]) -> Source:
@@ -263,7 +277,12 @@ class _Builder:
         return f"{kind}_{number}"
 
     def _add(
-        self, name: str, module: nn.Module | None, inputs: tuple[Source, ...], shape: tuple[int, ...]
+        self,
+        name: str,
+        module: nn.Module | None,
+        inputs: tuple[Source, ...],
+        shape: tuple[int, ...],
+        now: nn.Module | None = None,
     ) -> str:
         """Append a module node under a name of its own."""
         base, use = name, 1
@@ -273,6 +292,8 @@ class _Builder:
             name = f"{base}#{use}"
         first = self._first_use.setdefault(id(module), name)
         self.nodes.append(
-            StepNode(name, module, "module", inputs, shape, None, first if first != name else None)
+            StepNode(
+                name, module, "module", inputs, shape, None, first if first != name else None, now or module
+            )
         )
         return name

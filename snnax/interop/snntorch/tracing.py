@@ -16,19 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError, SnnaxError
-from snnax.interop.snntorch.folding import fold
-from snnax.interop.snntorch.prepare import (
-    check_finite,
-    check_mode,
-    copy_net,
-    isolated,
-    neurons_of,
-    reset_states,
-    tensors_of,
-    unwrap,
-)
+from snnax.interop.snntorch.members import neurons_of, reset_states
+from snnax.interop.snntorch.prepare import check_finite, check_mode, copy_net, isolated, tensors_of, unwrap
 from snnax.interop.snntorch.recorder import Recorder
-from snnax.interop.snntorch.records import Recording
+from snnax.interop.snntorch.records import Recording, line_of
+from snnax.interop.snntorch.repeats import Watch, check_hooks, common_step, other, restart, untouched
 from snnax.interop.snntorch.step_graph import StepGraph
 
 
@@ -65,15 +57,18 @@ def trace(net: nn.Module, sample: Any) -> StepGraph:
         )
     check_mode(net)
     check_finite(net)
+    check_hooks(net)
     call = _Call.of(net, sample)
-    try:
-        recording = _record(net, call)
-    except SnnaxError:
-        if not call.optional:
-            raise
-        return fold(_record(net, call.without(call.optional)))
-    unused = {p for p in call.optional if p not in recording.state_positions()}
-    return fold(_record(net, call.without(unused)) if unused else recording)
+    with untouched(net):
+        try:
+            run = _Run(net, call)
+            recording = run.record()
+        except SnnaxError:
+            if not call.optional:
+                raise
+            return _Run(net, call.without(call.optional)).folded()
+        unused = {p for p in call.optional if p not in recording.state_positions()}
+        return _Run(net, call.without(unused)).folded() if unused else run.folded(recording)
 
 
 @dataclass
@@ -94,7 +89,7 @@ class _Call:
             ((p.dtype, p.device) for p in net.parameters() if p.is_floating_point()),
             (torch.float32, torch.device("cpu")),
         )
-        args = [_tensor(a).to(device, dtype) if _is_array(a) else a for a in args]
+        args = [tensor_of(a).to(device, dtype) if _is_array(a) else a for a in args]
         parameters = [
             p
             for p in inspect.signature(net.forward).parameters.values()
@@ -130,7 +125,7 @@ def _is_array(thing: Any) -> bool:
     return isinstance(thing, Tensor) or hasattr(thing, "__array__")
 
 
-def _tensor(thing: Any) -> Tensor:
+def tensor_of(thing: Any) -> Tensor:
     """A tensor of its own with the values of ``thing``."""
     if isinstance(thing, Tensor):
         return thing.detach().clone()
@@ -138,31 +133,59 @@ def _tensor(thing: Any) -> Tensor:
     return torch.from_numpy(array if array.dtype.kind in "fiub" else array.astype(np.float32))
 
 
-def _record(net: nn.Module, call: _Call) -> Recording:
-    """Run a copy of ``net`` under a recorder."""
-    twin = copy_net(net)
-    neurons = neurons_of(twin)
-    reset_states(neurons, call.dtype, traced=True)
-    constants = {id(t) for m in twin.modules() for t in tensors_of(m) if not isinstance(t, nn.Parameter)}
-    recorder = Recorder(type(net).__name__, _owned(net, twin), constants)
-    args = [a.clone() if isinstance(a, Tensor) else a for a in call.args]
-    for position, value in enumerate(args):
-        if isinstance(value, Tensor):
-            recorder.ledger.emit(value, "arg", call.names[position], type(net).__name__, position=position)
-    recorder.attach(twin)
-    result = _run(twin, args, recorder, neurons, call.dtype)
-    return Recording(
-        ops=recorder.ledger.ops,
-        result=_values(result, recorder),
-        args=args,
-        names=call.names,
-        probes=call.probes,
-        modules={name or type(net).__name__: module for name, module in net.named_modules()},
-        label=type(net).__name__,
-    )
+class _Run:
+    """A copy of a network that can be called again and again under a recorder."""
+
+    def __init__(self, net: nn.Module, call: _Call) -> None:
+        self.net = net
+        self.call = call
+        self.label = type(net).__name__
+        self.twin = copy_net(net)
+        self.neurons = neurons_of(self.twin)
+        reset_states(self.neurons, call.dtype, traced=True)
+        tensors = (t for m in self.twin.modules() for t in tensors_of(m))
+        constants = {id(t) for t in tensors if not isinstance(t, nn.Parameter)}
+        self.recorder = Recorder(self.label, owned(net, self.twin), constants)
+        self.recorder.attach(self.twin)
+
+    def folded(self, recording: Recording | None = None) -> StepGraph:
+        """The graph of one step; refused if a second call, on other data, computes something else."""
+        first = recording or self.record()
+        return common_step(first, Watch(self.twin, self.recorder), self._again)
+
+    def _again(self) -> Recording:
+        restart(self.twin, self.neurons, self.call.dtype)
+        return self.record(other_data=True)
+
+    def record(self, other_data: bool = False) -> Recording:
+        """Call the copy once.
+
+        Args:
+            other_data: the input has the same shape and type, and other values.
+        """
+        recorder, call = self.recorder, self.call
+        recorder.begin()
+        args = [a.clone() if isinstance(a, Tensor) else a for a in call.args]
+        for position, value in enumerate(args):
+            if isinstance(value, Tensor):
+                if other_data and value.numel() and bool((value != 0).any()):
+                    args[position] = value = other(value)
+                recorder.ledger.emit(value, "arg", call.names[position], self.label, position=position)
+        result = _called(self.twin, args, recorder, self.neurons, call.dtype)
+        return Recording(
+            ops=recorder.ledger.ops,
+            result=_values(result, recorder),
+            args=args,
+            names=call.names,
+            probes=call.probes,
+            modules={name or self.label: module for name, module in self.net.named_modules()},
+            label=self.label,
+            problems=recorder.problems,
+            ends=recorder.ends(),
+        )
 
 
-def _run(
+def _called(
     twin: nn.Module, args: list[Any], recorder: Recorder, neurons: dict[str, nn.Module], dtype: torch.dtype
 ) -> Any:
     """Call the copy; what ``forward`` itself raises is reported with the sample that made it."""
@@ -170,18 +193,22 @@ def _run(
         try:
             with recorder:
                 return twin(*args)
+        except ConversionError as error:
+            raise ConversionError.joined([*recorder.problems, error]) from error.__cause__
         except SnnaxError:
             raise
         except Exception as error:
             shapes = ", ".join(str(tuple(a.shape)) if isinstance(a, Tensor) else repr(a) for a in args)
-            raise ConversionError(
+            raised = ConversionError(
                 recorder.where,
                 f"its forward raised {type(error).__name__}: {error}; the net was called with ({shapes})",
                 "Pass a sample for which net(sample) runs; sample=(x, ...) for more positional arguments.",
-            ) from error
+                line_of(error),
+            )
+            raise ConversionError.joined([*recorder.problems, raised]) from error
 
 
-def _owned(net: nn.Module, twin: nn.Module) -> dict[int, Tensor]:
+def owned(net: nn.Module, twin: nn.Module) -> dict[int, Tensor]:
     """From the id of each parameter and buffer of the copy to the user's own."""
     ours: list[Callable[[nn.Module], Any]] = [
         lambda m: m.named_parameters(remove_duplicate=False),
@@ -191,6 +218,7 @@ def _owned(net: nn.Module, twin: nn.Module) -> dict[int, Tensor]:
     for tensors in ours:
         originals = dict(tensors(net))
         found.update({id(t): originals[name] for name, t in tensors(twin) if name in originals})
+        found.update({id(t): t for t in originals.values()})  # a function may name the network itself
     return found
 
 
