@@ -6,40 +6,61 @@ Exit status: 0 the sides agree or the work is done, 1 they disagree, 2 bad input
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from snnax.cli.files import check_picture, load, save_figure
 from snnax.cli.readings import choices, noted
-from snnax.errors import SnnaxError
+from snnax.cli.speaking import failed, say, say_json
+from snnax.errors import ArgumentError, SnnaxError
 
 AGREE, DISAGREE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+COMMANDS = ("demo", "inspect", "compare", "run", "convert")
 TARGETS = ("flax", "snntorch", "norse", "flax-source")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; errors go to the error stream as one line."""
-    options = _parser().parse_args(arguments)
+    """Run one command and return its exit status.
+
+    Whatever goes wrong is one line on the error stream, and with ``--json`` also one object on the output.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = any(len(a) > 2 and "--json".startswith(a) for a in given)
+    who = " ".join(["snnax", *(a for a in given[:1] if a in COMMANDS)])
     try:
+        options = _parser().parse_args(given)
         with noted(options.command):
-            return int(options.run(options))
+            status = int(options.run(options))
     except (SnnaxError, OSError) as error:
-        print(f"snnax {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        failed(who, error, as_json=as_json)
         return BAD_INPUT
-    except KeyboardInterrupt:
-        print(f"snnax {options.command}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        failed(who, error, as_json=as_json)
         return INTERRUPTED
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        failed(who, error, as_json=as_json, unexpected=True)
+        return BAD_INPUT
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """What cannot be understood is an error like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ArgumentError(f"{message}; see {self.prog} --help")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="snnax",
         description="Spiking networks in JAX, and the proof that a port computes the same spikes.",
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{" + ",".join(COMMANDS) + "}")
 
     demo = commands.add_parser(
         "demo", help="port a trained snnTorch network, prove it, train on, port it back"
@@ -120,15 +141,10 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 def _demo(options: argparse.Namespace) -> int:
     from snnax.demo import run
 
-    say = (lambda text: print(text, file=sys.stderr, flush=True)) if options.json else _say
-    results = run(options.out, say)
+    results = run(options.out, partial(say, to_errors=options.json))
     if options.json:
-        _print_json(results)
+        say_json(results)
     return AGREE if results["agree"] else DISAGREE
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -141,9 +157,9 @@ def _inspect(options: argparse.Namespace) -> int:
 
         save_figure(options.plot, lambda: spikeplot.network_graph(content).figure)
     if options.json:
-        _print_json(content)
+        say_json(content)
     else:
-        print(table(content))
+        say(table(content))
     return AGREE
 
 
@@ -157,9 +173,9 @@ def _compare(options: argparse.Namespace) -> int:
     if options.plot is not None:
         save_figure(options.plot, report.plot)
     if options.json:
-        _print_json(report.to_dict())
+        say_json(report.to_dict())
     else:
-        print(report)
+        say(str(report))
     return AGREE if report.agree else DISAGREE
 
 
@@ -168,9 +184,9 @@ def _run(options: argparse.Namespace) -> int:
 
     content = run.run(options)
     if options.json:
-        _print_json(content)
+        say_json(content)
     else:
-        print(run.table(content))
+        say(run.table(content))
     return AGREE
 
 
@@ -179,11 +195,7 @@ def _convert(options: argparse.Namespace) -> int:
 
     content = convert.convert(options)
     if options.json:
-        _print_json(content)
+        say_json(content)
     else:
-        print(convert.text(content))
+        say(convert.text(content))
     return AGREE
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    print(json.dumps(content, indent=2))

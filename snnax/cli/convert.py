@@ -13,6 +13,7 @@ from snnax.cli.files import refuse_existing, save_arrays
 from snnax.cli.run import read
 from snnax.drafts import write_whole
 from snnax.errors import ArgumentError
+from snnax.shown import shown
 
 _ENDS = {
     "flax": (".npz", ".safetensors"),
@@ -50,10 +51,10 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
 def text(content: dict[str, Any]) -> str:
     """What was written and how to use it."""
     lines = [
-        f"written  {path} ({size} bytes)"
+        f"written  {shown(path)} ({size} bytes)"
         for path, size in zip(content["written"], content["bytes"], strict=True)
     ]
-    return "\n".join([*lines, f"use      {content['use']}"])
+    return "\n".join([*lines, f"use      {shown(content['use'])}"])
 
 
 def _flax(options: argparse.Namespace, model: Any, variables: Any) -> str:

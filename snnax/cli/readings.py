@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from snnax.cli.speaking import complain
 from snnax.errors import ArgumentError, RepairWarning
 
 
@@ -33,7 +33,7 @@ def _value(name: str, text: str) -> Any:
         return tuple(text.split(","))
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -46,7 +46,7 @@ def noted(command: str) -> Iterator[None]:
 
         def show(message: Any, category: Any, *rest: Any, **more: Any) -> None:
             if issubclass(category, RepairWarning):
-                print(f"snnax {command}: repaired: {message}", file=sys.stderr)
+                complain(f"snnax {command}: repaired: {message}")
             else:
                 before(message, category, *rest, **more)
 

@@ -19,6 +19,7 @@ from snnax.cli.readings import choices
 from snnax.cli.tally import Arrays, Tally
 from snnax.errors import ArgumentError, ShapeError
 from snnax.interop.numbers import plain
+from snnax.shown import shown
 
 BYTES_AT_ONCE = 2**28
 STEPS_AT_ONCE = 1000
@@ -151,7 +152,7 @@ def _first(array: Any) -> np.ndarray:
 @contextmanager
 def _progress(steps: int) -> Iterator[Callable[[int], None]]:
     """A bar on the error stream if that is a terminal, else nothing."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich import progress
@@ -177,7 +178,7 @@ def table(content: dict[str, Any]) -> str:
     """The report as text."""
     steps, samples = content["input"]["shape"][:2]
     head = (
-        f"{content['file']} on {content['input']['file']}: {steps} step{'s' * (steps != 1)}, "
+        f"{shown(content['file'])} on {shown(content['input']['file'])}: {steps} step{'s' * (steps != 1)}, "
         f"{samples} sample{'s' * (samples != 1)}, {content['input']['dtype']}, {content['seconds']:.1f} s"
     )
     rows = [
@@ -193,15 +194,15 @@ def table(content: dict[str, Any]) -> str:
         for row in rows
     ]
     ends = [f"{y['name']}  {' x '.join(map(str, y['shape']))}" for y in content["outputs"]]
-    ends += [f"written  {content[k]}" for k in ("out", "trace", "plot") if content[k]]
+    ends += [f"written  {shown(content[k])}" for k in ("out", "trace", "plot") if content[k]]
     return "\n".join([head, "", *lines, "", *ends])
 
 
 def _row(layer: dict[str, Any]) -> tuple[str, ...]:
     low, high = layer["membrane"]
     return (
-        layer["name"],
-        layer["kind"],
+        shown(layer["name"]),
+        shown(layer["kind"]),
         str(layer["neurons"]),
         "-" if layer["spikes"] is None else str(layer["spikes"]),
         "-" if layer["rate"] is None else f"{layer['rate']:.4f}",

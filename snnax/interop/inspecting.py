@@ -16,6 +16,7 @@ from snnax.interop.nodes.extension import PREFIX, Extension
 from snnax.interop.readings import Reading, reading
 from snnax.layers import State
 from snnax.network.topology import OUTPUT
+from snnax.shown import shown
 
 
 def describe(
@@ -127,19 +128,20 @@ def table(content: dict[str, Any]) -> str:
         known = ("name", "type", "becomes", "shape")
         rest = ", ".join(f"{k} {_text(v)}" for k, v in node.items() if k not in known)
         shape = " x ".join(str(n) for n in node["shape"])
-        rows.append((node["name"], node["type"], node["becomes"], shape, rest))
+        rows.append((shown(node["name"]), shown(node["type"]), node["becomes"], shape, shown(rest)))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [
         "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]).rstrip()
         for row in rows
     ]
     head = [
-        f"{content['file']}  (NIR {content['version']}, dt = {content['dt']:g} s from {content['dt_source']}, "
-        f"input {' x '.join(str(n) for n in content['input'])}, {content['weights']} weights)",
+        f"{shown(content['file'])}  (NIR {shown(content['version'])}, dt = {content['dt']:g} s "
+        f"from {content['dt_source']}, input {' x '.join(str(n) for n in content['input'])}, "
+        f"{content['weights']} weights)",
         "",
     ]
-    edges = "edges: " + ", ".join(f"{s} -> {t}" for s, t in content["edges"])
-    repairs = [f"repaired: {note}" for note in content["repairs"]]
+    edges = "edges: " + ", ".join(f"{shown(s)} -> {shown(t)}" for s, t in content["edges"])
+    repairs = [f"repaired: {shown(note)}" for note in content["repairs"]]
     return "\n".join([*head, *lines, "", edges, *repairs])
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from snnax.shown import shown
+
 if TYPE_CHECKING:
     from snnax.interop.compare.entries import Divergence, LayerReport
     from snnax.interop.compare.report import Report
@@ -27,7 +29,7 @@ _LEFT = (0, 1, 10)
 
 def text(report: Report) -> str:
     """Title, table, gradients, notes and verdict."""
-    a, b = report.labels
+    a, b = map(shown, report.labels)
     title = (
         f"{a} against {b}: {report.steps} steps, {_count(report.neuron_steps)} neuron-steps, {report.dtype}"
     )
@@ -36,9 +38,9 @@ def text(report: Report) -> str:
         judged = "" if report.gradients_judged else " (not judged)"
         agree = "agrees" if gradient.agree else "differs"
         lines.append(
-            f"gradient {gradient.name}: {agree}{judged}, relative difference {gradient.relative:.1e}"
+            f"gradient {shown(gradient.name)}: {agree}{judged}, relative difference {gradient.relative:.1e}"
         )
-    lines += [f"note: {note}" for note in notes(report)]
+    lines += [f"note: {shown(note)}" for note in notes(report)]
     return "\n".join([*lines, report.verdict])
 
 
@@ -49,7 +51,7 @@ def notes(report: Report) -> list[str]:
 
 def verdict(report: Report) -> str:
     """One line if the sides agree; else also where they part first, and the likely cause."""
-    a, b = report.labels
+    a, b = map(shown, report.labels)
     flips = sum(layer.end_to_end.spike_mismatches for layer in report.layers)
     if report.agree:
         if not report.explained and not flips:
@@ -67,7 +69,7 @@ def verdict(report: Report) -> str:
     if layer is None:
         worst = max(report.gradients, key=lambda g: g.relative)
         return (
-            f"DISAGREE: the spikes agree, the gradients do not; that of {worst.name} differs by "
+            f"DISAGREE: the spikes agree, the gradients do not; that of {shown(worst.name)} differs by "
             f"{worst.relative:.1e} "
             "relative. Likely cause: another surrogate gradient, or a detached state."
         )
@@ -75,11 +77,11 @@ def verdict(report: Report) -> str:
         f"DISAGREE: {_count(report.unexplained)} unexplained neuron-steps of {_count(report.neuron_steps)}."
     ]
     if layer.first is not None:
-        lines.append(f"They part first in {layer.name}, {place(layer.first, report.labels)}.")
+        lines.append(f"They part first in {shown(layer.name)}, {place(layer.first, report.labels)}.")
     for i, cause in enumerate(layer.causes):
         lead = "Likely cause" if i == 0 else "Also"
-        lines.append(f"{lead}: {cause.kind}: {cause.text}")
-    others = [other.name for other in report.layers if other.unexplained and other is not layer]
+        lines.append(f"{lead}: {cause.kind}: {shown(cause.text)}")
+    others = [shown(other.name) for other in report.layers if other.unexplained and other is not layer]
     if others:
         lines.append(f"Unexplained in {', '.join(others)} too.")
     return "\n".join(lines)
@@ -87,7 +89,7 @@ def verdict(report: Report) -> str:
 
 def place(spot: Divergence, labels: tuple[str, str]) -> str:
     """Where and how the sides part, in words."""
-    a, b = labels
+    a, b = map(shown, labels)
     index = ", ".join(map(str, spot.neuron))
     where = f"at step {spot.step}, sample {spot.sample}, neuron ({index})"
     if abs(spot.current[0] - spot.current[1]) > spot.current_bound:
@@ -105,8 +107,8 @@ def place(spot: Divergence, labels: tuple[str, str]) -> str:
 
 def _row(layer: LayerReport) -> tuple[str, ...]:
     return (
-        layer.name,
-        layer.kind,
+        shown(layer.name),
+        shown(layer.kind),
         "x".join(map(str, layer.shape)),
         _count(layer.spikes),
         _count(layer.end_to_end.spike_mismatches),
