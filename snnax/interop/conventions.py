@@ -66,20 +66,82 @@ def shape_last(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape[1:], shape[0]) if len(shape) > 1 else shape
 
 
+# --- an array against a sample ---------------------------------------------------------------------
+#
+# A parameter is one number, or an array that broadcasts from the right to one sample. Which axes it lies along
+# therefore depends on how many the sample has: (C,) is a number for each channel of H, W, C, and one for each
+# column of C, H, W.
+
+
+def per_neuron_first(array: Any, rank: int) -> np.ndarray:
+    """A parameter of samples ``H, W, C`` as one of samples ``C, H, W``: ``(C,) -> (C, 1, 1)``.
+
+    Args:
+        array: one number, or what broadcasts from the right to a sample; axes of length 1 in front mean nothing.
+        rank: axes of a sample.
+
+    Raises:
+        ValueError: the array has more axes than a sample.
+
+    Example:
+        >>> import numpy as np
+        >>> from snnax.interop.conventions import per_neuron_first
+        >>> [per_neuron_first(np.zeros(s), 3).shape for s in ((5,), (1, 5), (4, 5), (4, 1), (3, 4, 5))]
+        [(5, 1, 1), (5, 1, 1), (5, 1, 4), (4,), (5, 3, 4)]
+    """
+    return without_ones(channels_first(_with_axes(array, rank)))
+
+
 def per_neuron_last(array: Any, rank: int) -> np.ndarray:
-    """A parameter that broadcasts over ``C, H, W`` from the right, made to broadcast over ``H, W, C``."""
+    """The inverse of :func:`per_neuron_first`: ``(C, 1, 1) -> (C,)``, and ``(W,) -> (W, 1)``."""
+    return without_ones(channels_last(_with_axes(array, rank)))
+
+
+def against(array: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A parameter of samples of ``shape``, in their order of axes, without axes of length 1 in front.
+
+    Raises:
+        ValueError: it does not broadcast to a sample, as an array with a number for each sample of a batch.
+    """
+    small = without_ones(array)
+    if small.ndim and np.broadcast_shapes(small.shape, shape) != shape:
+        raise ValueError(f"{np.shape(array)} does not broadcast to {shape}")
+    return small
+
+
+def for_each(array: Any, shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
+    """A parameter written out, one number for each neuron of samples of ``shape``.
+
+    Raises:
+        ValueError: as :func:`against`.
+    """
+    return np.array(np.broadcast_to(np.asarray(against(array, shape), dtype), shape))
+
+
+def gathered(array: Any, shape: Any) -> np.ndarray:
+    """The array of that ``shape`` of which ``array`` is the broadcast; itself if it is not, or for ``None``."""
     array = np.asarray(array)
-    if array.ndim == 0 or rank < 2:
+    if shape is None or len(shape) > array.ndim:
         return array
-    return channels_last(array.reshape((1,) * (rank - array.ndim) + array.shape))
+    full = (1,) * (array.ndim - len(shape)) + tuple(shape)
+    small = array[tuple(slice(0, 1) if n == 1 else slice(None) for n in full)]
+    return small.reshape(shape) if small.shape == full and (small == array).all() else array
 
 
-def per_neuron_first(array: Any) -> np.ndarray:
-    """The inverse of :func:`per_neuron_last`; leading axes of length 1 go."""
-    array = channels_first(array)
+def without_ones(array: Any) -> np.ndarray:
+    """Without the axes of length 1 in front of others."""
+    array = np.asarray(array)
     while array.ndim > 1 and array.shape[0] == 1:
         array = array[0]
     return array
+
+
+def _with_axes(array: Any, rank: int) -> np.ndarray:
+    """As many axes as a sample has; one number stays."""
+    array = without_ones(array)
+    if array.ndim > rank:
+        raise ValueError(f"an array of shape {array.shape} for samples of {rank} axes")
+    return array.reshape((1,) * (rank - array.ndim) + array.shape) if array.ndim else array
 
 
 def kernel_from_torch(weight: Any) -> np.ndarray:

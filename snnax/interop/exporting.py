@@ -18,6 +18,7 @@ from snnax.interop import conventions
 from snnax.interop.assembling import finish, node_name, sample_shape
 from snnax.interop.graph import free
 from snnax.interop.nodes import metadata
+from snnax.interop.nodes.cells import state_shape
 from snnax.interop.nodes.flax_neurons import is_neuron, spec_from_module
 from snnax.interop.nodes.neurons import node_from_spec
 from snnax.interop.nodes.precision import is_wide, widened
@@ -265,7 +266,8 @@ class _Exporter:
         feeds: Any,
         axes: Shape | None,
     ) -> None:
-        spec = spec_from_module(path, module, variables)
+        spec = spec_from_module(path, module, variables, len(site.shape_in))
+        spec = spec.aligned(path, state_shape(spec, site.shape_in, site.shape_out or site.shape_in))
         if axes is not None:
             if any(np.ndim(v) for v in spec.values.values()) or spec.recurrent or spec.weights:
                 raise ConversionError(

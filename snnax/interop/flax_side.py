@@ -56,6 +56,7 @@ class FlaxSide:
         self.turn = channels_first
         self._found = dict(_neurons(model, self.variables))
         self._sample: np.ndarray | None = None
+        self._ranks: dict[str, int] = {}
 
     def run(self, x: np.ndarray) -> Trace:
         """All steps of ``x`` ``[T, B, ...]`` from zero."""
@@ -70,10 +71,10 @@ class FlaxSide:
         return to_nir(_nameable(self.model), self.variables, self._sample)
 
     def spec(self, name: str) -> NeuronSpec | None:
-        """Parameters of one neuron layer, if the model is made of containers."""
+        """Parameters of one neuron layer of a model that ran, if it is made of containers."""
         for path, (module, variables) in self._found.items():
-            if _name(path) == name:
-                return spec_from_module(name, _nameable(module), variables)
+            if _name(path) == name and name in self._ranks:
+                return spec_from_module(name, _nameable(module), variables, self._ranks[name])
         return None
 
     @property
@@ -94,7 +95,8 @@ class FlaxSide:
             )
             if isinstance(gain, Scale) and not gain.learn_scale:
                 stored = self.variables.get("buffers", {}).get(before[0], {}).get("scale", gain.scale)
-                found[_name(path)] = (np.asarray(conventions.per_neuron_first(stored), np.float64), None)
+                first = conventions.per_neuron_first(stored, self._ranks.get(_name(path), np.ndim(stored)))
+                found[_name(path)] = (np.asarray(first, np.float64), None)
         return found
 
     def gradients(self, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -109,7 +111,7 @@ class FlaxSide:
                 return sum((jnp.sum(y) for y in jax.tree.leaves(outputs)), start=jnp.zeros((), inputs.dtype))
 
             found = jax.grad(loss)(variables.get("params", {}))
-            return _torch_gradients(jax.tree.map(np.asarray, found))
+            return _torch_gradients(jax.tree.map(np.asarray, found), self._ranks)
 
     def _run(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
         x = np.asarray(x)
@@ -122,6 +124,7 @@ class FlaxSide:
             outputs, _, recorded = unroll(self.model, variables, inputs, record=True, force=force)
             outputs = tuple(np.asarray(y) for y in jax.tree.leaves(outputs))
             nodes = {_name(path): self._trace(path, values) for path, values in self._ordered(recorded)}
+        self._ranks = {name: node.input.ndim - 2 for name, node in nodes.items()}
         if self.convert:
             outputs = tuple(conventions.traces_first(y) for y in outputs)
         return Trace(nodes, outputs)
@@ -195,16 +198,19 @@ def _cast(variables: Mapping[str, Any], dtype: Any) -> Any:
     return jax.tree.map(cast, dict(variables))
 
 
-def _torch_gradients(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    """``{"fc": {"kernel"}}`` as ``{"fc.weight"}``, transposed as the weight is."""
+def _torch_gradients(
+    tree: Mapping[str, Any], ranks: Mapping[str, int], prefix: str = ""
+) -> dict[str, np.ndarray]:
+    """``{"fc": {"kernel"}}`` as ``{"fc.weight"}``, transposed as the weight is; ``ranks`` of each neuron's samples."""
     found: dict[str, np.ndarray] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            found.update(_torch_gradients(value, f"{prefix}{node_name(key)}."))
+            found.update(_torch_gradients(value, ranks, f"{prefix}{node_name(key)}."))
         elif key == "kernel":
             found[f"{prefix}weight"] = conventions.kernel_to_torch(value)
         elif key == "scale":
             found[f"{prefix}weight"] = value
         else:
-            found[f"{prefix}{key}"] = conventions.per_neuron_first(value)
+            rank = ranks.get(prefix.removesuffix("."), np.ndim(value))
+            found[f"{prefix}{key}"] = conventions.per_neuron_first(value, rank)
     return found

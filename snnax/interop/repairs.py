@@ -7,6 +7,7 @@ refused by the checks that follow.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import nir
@@ -52,7 +53,8 @@ def sample_shape(
     Returns:
         The shape, and what was done in words.
     """
-    ranks = {found for node in consumers if (found := _rank(node)) is not None}
+    one = prod(shape) == 1
+    ranks = {found for node in consumers if (found := _rank(node, one)) is not None}
     rank = ranks.pop() if len(ranks) == 1 else len(shape)
     if len(shape) <= rank:
         return shape, []
@@ -77,7 +79,7 @@ def takers(name: str, nodes: Mapping[str, Any], edges: Sequence[Edge]) -> list[A
 def _shapeless(node: Any) -> bool:
     """True for a neuron, threshold, scale or delay with numbers of no shape."""
     keys = ("r", "threshold", "scale", "delay")
-    return any(hasattr(node, key) and np.ndim(getattr(node, key)) == 0 for key in keys)
+    return any(hasattr(node, key) and np.size(getattr(node, key)) == 1 for key in keys)
 
 
 def output_shape(name: str, given: Any, found: tuple[int, ...]) -> list[str]:
@@ -88,8 +90,8 @@ def output_shape(name: str, given: Any, found: tuple[int, ...]) -> list[str]:
     return [f"output {name!r}: it says {claimed}, what feeds it has shape {found}"]
 
 
-def _rank(node: Any) -> int | None:
-    """Number of axes of one sample that a node takes; ``None`` if it takes any."""
+def _rank(node: Any, one: bool) -> int | None:
+    """Number of axes of one sample that a node takes, of a single number if ``one``; ``None`` if it takes any."""
     if isinstance(node, nir.Affine | nir.Linear):
         return 1 if np.ndim(node.weight) == 2 else None
     if isinstance(node, nir.Conv1d):
@@ -97,4 +99,6 @@ def _rank(node: Any) -> int | None:
     if isinstance(node, nir.Conv2d | nir.SumPool2d | nir.AvgPool2d):
         return 3
     threshold = getattr(node, "v_threshold", None)
-    return np.ndim(threshold) or None if threshold is not None else None
+    if threshold is None or (np.size(threshold) == 1 and not one):
+        return None  # one number, for neurons of any shape
+    return np.ndim(threshold) or None

@@ -34,7 +34,6 @@ class Entry:
         check: what is wrong with torch's value, given all of the layer's, or ``None``.
         setting: it may be an argument of the module instead: it is stored only if it differs.
         optional: it may be missing.
-        placed: axes of length 1 behind the others count: its place among those of the input is known.
     """
 
     key: str
@@ -44,19 +43,15 @@ class Entry:
     check: Callable[[Array, Given], str | None] | None = None
     setting: bool = False
     optional: bool = False
-    placed: bool = True
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of this shape can take its place; settings may have axes of length 1 in front."""
         if not self.setting:
             return shape == self.value.shape
-        own, other = (_without_ones(s, self.placed) for s in (self.value.shape, shape))
-        return own == other
+        return _without_ones(self.value.shape) == _without_ones(shape)
 
 
-def _without_ones(shape: tuple[int, ...], placed: bool) -> tuple[int, ...]:
-    if not placed:
-        return tuple(n for n in shape if n != 1)
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     while shape and shape[0] == 1:
         shape = shape[1:]
     return shape
@@ -145,23 +140,51 @@ def affine(layer: Layer, variables: Mapping[str, Any], prefix: str, *path: str) 
 def number(
     layer: Layer, variables: Mapping[str, Any], name: str, *, learn: bool | None = None, field: Any = None
 ) -> Entry:
-    """A decay, a threshold, a weight for each neuron: learned, stored, or an argument of the module."""
+    """A decay, a threshold, a weight for each neuron: learned, stored, or an argument of the module.
+
+    Args:
+        layer: the layer.
+        variables: its own, by collection.
+        name: of the number.
+        learn: whether it is learned; ``None``: as the module says.
+        field: what it is where it is not stored, channels first; ``None``: as the module says.
+
+    Raises:
+        ConversionError: for an array for each neuron of samples of which the number of axes is not known.
+    """
     learn = getattr(layer.module, f"learn_{name}", False) if learn is None else learn
     path = ("params" if learn else "buffers", name)
     stored = there(layer, variables, path) if learn else find(variables, path)
+    rank, derived = layer.rank, stored is None and field is not None
     if stored is None:
         stored = np.asarray(getattr(layer.module, name) if field is None else field, np.float32)
-    value = stored
-    known = stored.ndim == 0 or layer.rank is not None
-    if stored.ndim and layer.rank is not None and stored.ndim < layer.rank:
-        value = stored.reshape((1,) * (layer.rank - stored.ndim) + stored.shape)
+    if rank is None and stored.size > 1:
+        raise ConversionError(
+            layer.name or type(layer.module).__name__,
+            f"its {name} of shape {stored.shape} lies along other axes in torch, and the axes of its samples are not "
+            "known",
+            "Pass sample=x[0], one step's input.",
+        )  # fmt: skip
+    value = stored if rank is None or derived else _first(layer, name, stored, rank)
 
     def put(_: Array | None, new: Array) -> Array:
-        if stored.ndim > 1 and new.ndim <= stored.ndim:
-            return per_neuron_last(new, stored.ndim).reshape(stored.shape)
-        return new.reshape(stored.shape) if stored.ndim and (learn or new.size > 1) else new
+        if not stored.ndim or (new.size == 1 and not learn):
+            return new
+        last = new if rank is None else per_neuron_last(new, rank)
+        return last if derived else last.reshape(stored.shape)
 
-    return Entry(name, np.array(per_neuron_first(value)), path, put, setting=True, placed=known)
+    return Entry(name, np.array(value), path, put, setting=True)
+
+
+def _first(layer: Layer, name: str, value: Array, rank: int) -> Array:
+    try:
+        return per_neuron_first(value, rank)
+    except ValueError as error:
+        raise ConversionError(
+            layer.name or type(layer.module).__name__,
+            f"its {name} of shape {value.shape} has more axes than one of its samples, which have {rank}",
+            "Give one number, or an array that broadcasts from the right to one sample.",
+        ) from error
 
 
 @entries_of(nn.Dense, nn.Conv)
@@ -223,7 +246,14 @@ def _row_of(whole: Array, row: int) -> Put:
 
 @entries_of(timed_layers.GradedSpikes)
 def _graded(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    """snnTorch's weights ``(N, 1)`` multiply the axis before the last: the channels of rows, not those of images."""
     weights = there(layer, variables, ("params", "weights"))
+    if layer.rank is not None and layer.rank > 2:
+        raise ConversionError(
+            layer.name or "GradedSpikes",
+            "snnTorch's GradedSpikes would scale the rows of an image, not its channels",
+            "Use snnax.Scale(factors, learn_scale=True), which to_snntorch writes with the same numbers.",
+        )
     return [Entry("weights", weights.reshape(-1, 1), ("params", "weights"), lambda _, new: new.reshape(-1))]
 
 

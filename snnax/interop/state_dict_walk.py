@@ -15,11 +15,13 @@ from flax.errors import FlaxError
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop import conventions
 from snnax.interop.state_dict_layers import Layer, Path, rule_of
+from snnax.interop.state_dict_ranks import known_ranks
 from snnax.layers import Flatten
 from snnax.network.containers import Container, Graph
 from snnax.network.kinds import owners
 from snnax.network.topology import INPUT
 from snnax.neurons import SpikingNeuron
+from snnax.neurons.sequence import SequenceNeuron
 
 REMEDY = (
     "Flatten in torch's order with snnax.Flatten(channels_first=True), or pass sample=x[0], one step's input."
@@ -29,10 +31,11 @@ Shapes = dict[Path, tuple[int, ...]]
 
 def layers_of(model: nn.Module, variables: Mapping[str, Any], shapes: Shapes) -> list[Layer]:
     """Layers in the order of the network; each module once, under the name that it has first."""
-    return [
-        dataclasses.replace(layer, rank=len(shapes[layer.path]) - 1 if layer.path in shapes else None)
-        for layer in _visit(model, (), "", variables)
-    ]
+    found = list(_visit(model, (), "", variables))
+    paths = {layer.path: layer.module for layer in found}
+    ranks = known_ranks(model, variables, paths)
+    seen = {p: len(s) - 1 for p, s in shapes.items() if not isinstance(paths.get(p), SequenceNeuron)}
+    return [dataclasses.replace(layer, rank={**ranks, **seen}.get(layer.path)) for layer in found]
 
 
 def _visit(module: Any, path: Path, name: str, variables: Mapping[str, Any]) -> Iterator[Layer]:

@@ -91,11 +91,12 @@ def _add_recurrence(spec: NeuronSpec, rank: int, arguments: Variables, variables
     home["recurrent"] = {"kernel": jnp.asarray(kernel_from_torch(weight)), "bias": jnp.asarray(bias)}
 
 
-def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variables) -> NeuronSpec:
-    """The spec of a flax neuron with its present values.
+def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variables, rank: int) -> NeuronSpec:
+    """The spec of a flax neuron with its present values; ``rank`` is that of one sample.
 
     Raises:
-        ConversionError: for functions that cannot be written down, as a surrogate of the user's own.
+        ConversionError: for functions that cannot be written down, as a surrogate of the user's own, and arrays
+            with a number for each sample of a batch.
     """
     kind = type(module).__name__
     if kind not in VALUES:
@@ -108,12 +109,13 @@ def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variab
         value = stored if stored is not None else getattr(module, key, None)
         if value is None or value is False:
             continue
-        values[key] = per_neuron_first(value)
+        values[key] = value
         if getattr(module, f"learn_{key}", False) or key in getattr(module, "learn", ()):
             learn.append(key)
     if kind == "Lapicque":
         values.update(_circuit(name, module, variables))
-    recurrent = _recurrence(module, variables)
+    values = {key: _first(name, key, value, rank) for key, value in values.items()}
+    recurrent = _recurrence(name, module, variables, rank)
     if recurrent and module.learn_recurrent:
         learn.append("recurrent")
     options = {k: getattr(module, k) for k in OPTIONS if hasattr(module, k)}
@@ -172,15 +174,25 @@ def _circuit(name: str, module: Any, variables: Variables) -> dict[str, np.ndarr
         values[missing] = np.asarray(
             complement(beta, values[other].astype(np.float32), step.astype(np.float32))
         )
-    return {k: per_neuron_first(v) for k, v in values.items()}
+    return values
 
 
-def _recurrence(module: Any, variables: Variables) -> dict[str, np.ndarray]:
+def _first(name: str, key: str, value: Any, rank: int) -> np.ndarray:
+    try:
+        return per_neuron_first(value, rank)
+    except ValueError as error:
+        raise ConversionError(
+            name, f"{key} has shape {np.shape(value)}, more axes than one of its samples, which have {rank}",
+            "Give one number, or an array that broadcasts from the right to one sample, not to a batch of them.",
+        ) from error  # fmt: skip
+
+
+def _recurrence(name: str, module: Any, variables: Variables, rank: int) -> dict[str, np.ndarray]:
     if not hasattr(module, "learn_recurrent"):
         return {}
     if not module.all_to_all:
         stored = _stored(variables, "V")
-        return {"V": per_neuron_first(module.V if stored is None else stored)}
+        return {"V": _first(name, "V", module.V if stored is None else stored, rank)}
     home = variables["params" if module.learn_recurrent else "buffers"]["recurrent"]
     return {"weight": kernel_to_torch(home["kernel"]), "bias": np.asarray(home["bias"])}
 

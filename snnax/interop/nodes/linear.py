@@ -9,6 +9,9 @@ import numpy as np
 
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.conventions import (
+    against,
+    for_each,
+    gathered,
     kernel_from_torch,
     kernel_to_torch,
     per_neuron_first,
@@ -57,6 +60,12 @@ def write_dense(module: nn.Dense, variables: Variables, site: Site) -> nir.NIRNo
     """Affine, or Linear where there is no bias."""
     params = variables["params"]
     weight = kernel_to_torch(params["kernel"])
+    if len(site.shape_in) != 1:
+        raise ConversionError(
+            site.name, f"a Dense layer acts on the channels of samples of shape {site.shape_in}, channels first; "
+            "NIR's and torch's would act on their last axis",
+            "Use nn.Conv(features, (1, 1)), for rows nn.Conv(features, (1,)); or flatten the samples before it.",
+        )  # fmt: skip
     if module.use_bias:
         return nir.Affine(weight=weight, bias=np.asarray(params["bias"]))
     return nir.Linear(weight=weight)
@@ -68,7 +77,7 @@ def build_scale(node: nir.Scale, site: Site) -> Built:
     content = metadata.read(node, site.name)
     scale = np.asarray(node.scale)
     try:
-        np.broadcast_to(scale, site.shape_in)
+        against(scale, site.shape_in)
     except ValueError as error:
         raise ShapeError(
             f"{site.name!r} scales by {scale.shape}, its samples have {site.shape_in}."
@@ -79,35 +88,25 @@ def build_scale(node: nir.Scale, site: Site) -> Built:
         if not learn:
             return Built(Scale(float(factor)), {}, site.shape_in)
         scale = np.asarray(factor, scale.dtype)
-    here = per_neuron_last(small_scale(scale, content.get("shape")), len(site.shape_in))
+    here = per_neuron_last(gathered(scale, content.get("shape")), len(site.shape_in))
     home = "params" if learn else "buffers"
     value = jnp.asarray(here) if learn else kept(here)
     return Built(Scale(here, learn_scale=learn), {home: {"scale": value}}, site.shape_in)
 
 
-def small_scale(scale: np.ndarray, shape: list[int] | None) -> np.ndarray:
-    """The array of that shape of which ``scale`` is the broadcast; itself if it is not."""
-    if shape is None or len(shape) > scale.ndim:
-        return scale
-    full = (1,) * (scale.ndim - len(shape)) + tuple(shape)
-    small = scale[tuple(slice(0, 1) if n == 1 else slice(None) for n in full)]
-    return small.reshape(shape) if small.shape == full and (small == scale).all() else scale
-
-
 @writes(GradedSpikes)
 def write_graded(module: GradedSpikes, variables: Variables, site: Site) -> nir.NIRNode:
     """Scale that is trained, with one weight for each neuron, or for each channel of an image."""
-    weights = np.asarray(variables["params"]["weights"])
-    shape = (module.size, *(1,) * (len(site.shape_in) - 1))
-    full = np.broadcast_to(weights.reshape(shape), site.shape_in).copy()
-    return metadata.write(nir.Scale(scale=full), {"learn": True, "shape": list(shape)})
+    weights = per_neuron_first(variables["params"]["weights"], len(site.shape_in))
+    node = nir.Scale(scale=for_each(weights, site.shape_in))
+    return metadata.write(node, {"learn": True, "shape": list(weights.shape)})
 
 
 @writes(Scale)
 def write_scale(module: Scale, variables: Variables, site: Site) -> nir.NIRNode:
     """Scale with the full shape of a sample, as NIR asks."""
     home = "params" if module.learn_scale else "buffers"
-    scale = per_neuron_first(variables.get(home, {}).get("scale", module.scale))
-    node = nir.Scale(scale=np.broadcast_to(np.asarray(scale, site.real(scale)), site.shape_in).copy())
+    scale = per_neuron_first(variables.get(home, {}).get("scale", module.scale), len(site.shape_in))
+    node = nir.Scale(scale=for_each(scale, site.shape_in, site.real(scale)))
     content = {"learn": module.learn_scale, **({"shape": list(scale.shape)} if scale.ndim else {})}
     return metadata.write(node, {**content, "factor": float(scale)} if scale.ndim == 0 else content)

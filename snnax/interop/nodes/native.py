@@ -13,7 +13,7 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError
-from snnax.interop.conventions import file_dtype
+from snnax.interop.conventions import file_dtype, for_each
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.spec import NATIVE, NeuronSpec
 from snnax.interop.numbers import narrow
@@ -102,7 +102,7 @@ def native_node(name: str, spec: NeuronSpec, shape: tuple[int, ...] | None, dt: 
         if key == "r" and spec.kind in _SUMS:
             value = value * spec.sizes["dt"]
         try:
-            full = value if shape is None else np.broadcast_to(value, shape)
+            full = value if shape is None else for_each(value, shape)
         except ValueError as error:
             raise ConversionError(
                 name,

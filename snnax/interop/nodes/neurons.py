@@ -24,7 +24,7 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError
-from snnax.interop.conventions import decay_from_tau, file_dtype, gain, tau_from_decay
+from snnax.interop.conventions import decay_from_tau, file_dtype, for_each, gain, tau_from_decay
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.native import edited_values, has_doubles, native_node, spec_of_native, tidy
@@ -74,7 +74,7 @@ def _full(name: str, what: str, value: np.ndarray, shape: Shape, dtype: Any) -> 
     if shape is None:
         return value
     try:
-        return np.broadcast_to(value, shape).copy()
+        return for_each(value, shape)
     except ValueError as error:
         raise ConversionError(
             name,

@@ -10,6 +10,7 @@ import jax
 import nir
 import numpy as np
 
+from snnax.interop.conventions import for_each
 from snnax.interop.nodes.neurons import node_from_spec
 from snnax.interop.nodes.registry import Site
 from snnax.interop.nodes.spec import NATIVE, NeuronSpec
@@ -36,7 +37,7 @@ def widened(node: nir.NIRNode, spec: NeuronSpec, site: Site) -> nir.NIRNode:
     kind = type(node).__name__
     if not site.wide or kind not in NATIVE:
         return node
-    values = {k: np.broadcast_to(np.asarray(v, np.float64), site.shape_in) for k, v in spec.values.items()}
+    values = {k: for_each(v, site.shape_in, np.float64) for k, v in spec.values.items()}
     twin = node_from_spec(site.name, replace(spec, values=values), site.shape_in, site.dt)
     for key in NATIVE[kind]:
         setattr(node, key, getattr(twin, key))

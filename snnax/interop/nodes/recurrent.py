@@ -9,9 +9,9 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError
+from snnax.interop.conventions import for_each, gathered
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.conv import settle_types
-from snnax.interop.nodes.linear import small_scale
 from snnax.interop.nodes.neurons import node_from_spec, spec_from_node
 from snnax.interop.nodes.registry import Site
 from snnax.interop.nodes.spec import NeuronSpec
@@ -24,11 +24,11 @@ def split(spec: NeuronSpec, site: Site) -> tuple[nir.NIRNode, nir.NIRNode]:
     neuron = node_from_spec(site.name, spec, site.shape_in, site.dt)
     if "V" in spec.recurrent:
         value = spec.recurrent["V"]
-        full = np.broadcast_to(value, site.shape_in).astype(site.real(value))
-        weights: nir.NIRNode = nir.Scale(scale=full)
+        weights: nir.NIRNode = nir.Scale(scale=for_each(value, site.shape_in, site.real(value)))
         content = {"factor": float(value)} if np.ndim(value) == 0 else {"shape": list(np.shape(value))}
         return neuron, metadata.write(weights, content)
     weight, bias = spec.recurrent["weight"], spec.recurrent["bias"]
+    _check_axes(site, weight)
     if weight.ndim == 2:
         return neuron, nir.Affine(weight=weight, bias=bias)
     kernel = weight.shape[2:]
@@ -38,6 +38,18 @@ def split(spec: NeuronSpec, site: Site) -> tuple[nir.NIRNode, nir.NIRNode]:
     )  # fmt: skip
     settle_types(weights, replace(site, shape_out=site.shape_in))
     return neuron, weights
+
+
+def _check_axes(site: Site, weight: np.ndarray) -> None:
+    """Refuse weights for one of several axes: the last one is that of the channels here, and not in torch and NIR."""
+    rank = 1 if weight.ndim == 2 else weight.ndim - 1
+    if len(site.shape_in) != rank:
+        axes = "vectors" if rank == 1 else "images"
+        raise ConversionError(
+            site.name, f"its recurrent weights of shape {weight.shape} are for {axes}, and its samples have shape "
+            f"{site.shape_in}, channels first",
+            "Flatten the samples before it, or use conv2d_channels and kernel_size for images.",
+        )  # fmt: skip
 
 
 def join(name: str, neuron: nir.NIRNode, weights: Any, dt: float) -> NeuronSpec:
@@ -68,7 +80,7 @@ def _weights(name: str, node: Any) -> dict[str, np.ndarray]:
         if "factor" in content and np.allclose(scale, content["factor"]):
             return {"V": np.asarray(content["factor"], scale.dtype)}
         if "shape" in content and np.broadcast_shapes(tuple(content["shape"]), scale.shape) == scale.shape:
-            scale = small_scale(scale, content["shape"])
+            scale = gathered(scale, content["shape"])
         return {"V": scale}
     weight = np.asarray(node.weight)
     if isinstance(node, nir.Linear):

@@ -9,7 +9,7 @@ import numpy as np
 
 from snnax import surrogate
 from snnax.errors import ConversionError, ShapeError
-from snnax.interop.conventions import per_neuron_first, per_neuron_last
+from snnax.interop.conventions import against, for_each, gathered, per_neuron_first, per_neuron_last
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.native import tidy
 from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
@@ -20,8 +20,8 @@ from snnax.surrogate import Surrogate
 @builds(nir.Threshold)
 def build_threshold(node: nir.Threshold, site: Site) -> Built:
     """Spikes where the signal is above the threshold."""
-    here = _values(site, "threshold", node.threshold)
-    given = metadata.read(node, site.name).get("surrogate")
+    content = metadata.read(node, site.name)
+    here, given = _values(site, "threshold", node.threshold, content), content.get("surrogate")
     spike = getattr(surrogate, given[0])(**given[1]) if given else None
     return Built(Threshold(float(here) if here.ndim == 0 else here, spike), {}, site.shape_in)
 
@@ -29,16 +29,17 @@ def build_threshold(node: nir.Threshold, site: Site) -> Built:
 @writes(Threshold)
 def write_threshold(module: Threshold, variables: Variables, site: Site) -> nir.NIRNode:
     """Threshold, with the surrogate in the metadata."""
-    node = nir.Threshold(threshold=_full(module.threshold, site))
+    full, content = _written(module.threshold, site)
+    node = nir.Threshold(threshold=full)
     function = module.spike_grad
     if function is None:
-        return node
+        return metadata.write(node, content) if content else node
     if not isinstance(function, Surrogate) or function.name == "custom_surrogate":
         raise ConversionError(
             site.name, "its spike_grad is a function of your own, which no file can hold",
             "Use a surrogate of snnax.surrogate, or convert with spike_grad=None and set yours afterwards.",
         )  # fmt: skip
-    return metadata.write(node, {"surrogate": [function.name, function.options]})
+    return metadata.write(node, {**content, "surrogate": [function.name, function.options]})
 
 
 @builds(nir.Delay)
@@ -48,7 +49,8 @@ def build_delay(node: nir.Delay, site: Site) -> Built:
     Raises:
         ConversionError: for a delay that is negative or no multiple of the time step.
     """
-    here = _values(site, "delay", node.delay).astype(np.float64) * site.reading.seconds / site.dt
+    here = _values(site, "delay", node.delay, metadata.read(node, site.name)).astype(np.float64)
+    here = here * site.reading.seconds / site.dt
     steps = np.rint(here)
     if (steps < 0).any() or not np.allclose(here, steps, rtol=1e-5, atol=1e-5):
         wrong = float(np.ravel(here)[np.argmax(np.abs(np.ravel(here - steps)))])
@@ -62,19 +64,24 @@ def build_delay(node: nir.Delay, site: Site) -> Built:
 @writes(Delay)
 def write_delay(module: Delay, variables: Variables, site: Site) -> nir.NIRNode:
     """Delay in seconds."""
-    return nir.Delay(delay=_full(np.asarray(module.steps, np.float64) * site.dt, site))
+    full, content = _written(np.asarray(module.steps, np.float64) * site.dt, site)
+    node = nir.Delay(delay=full)
+    return metadata.write(node, content) if content else node
 
 
-def _values(site: Site, what: str, given: Any) -> np.ndarray:
+def _values(site: Site, what: str, given: Any, content: Variables) -> np.ndarray:
     """A node's numbers in the axes of a channels-last sample; one number where they are all the same."""
     try:
-        np.broadcast_to(np.asarray(given), site.shape_in)
+        small = against(given, site.shape_in)
     except ValueError as error:
         raise ShapeError(
             f"{site.name!r} has a {what} of shape {np.shape(given)}, its samples have shape {site.shape_in}."
         ) from error
-    return per_neuron_last(tidy(given), len(site.shape_in))
+    return per_neuron_last(tidy(gathered(small, content.get("shape"))), len(site.shape_in))
 
 
-def _full(value: Any, site: Site) -> np.ndarray:
-    return np.broadcast_to(np.asarray(per_neuron_first(value), site.real()), site.shape_in).copy()
+def _written(value: Any, site: Site) -> tuple[np.ndarray, Variables]:
+    """Numbers for each neuron, as NIR asks, and what tells those apart from fewer that were written out."""
+    small = per_neuron_first(value, len(site.shape_in))
+    full = for_each(small, site.shape_in, site.real())
+    return full, {"shape": list(small.shape)} if small.ndim > 0 and small.size < full.size else {}

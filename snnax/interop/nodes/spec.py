@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from snnax.errors import ConversionError
+from snnax.interop.conventions import against
+
 STATES: dict[str, tuple[str, ...]] = {
     "Leaky": ("mem",),
     "Lapicque": ("mem",),
@@ -148,6 +151,29 @@ class NeuronSpec:
             exact = known.get("discretization") == "exact"
             known["membrane_current"] = "continuous" if exact else "new"
         return known
+
+    def aligned(self, name: str, shape: tuple[int, ...]) -> NeuronSpec:
+        """A copy of which every number broadcasts from the right to one state of ``shape``.
+
+        Args:
+            name: of the layer, for errors.
+            shape: of one sample's state, channels first.
+
+        Raises:
+            ConversionError: for arrays that do not, as one with a number for each sample of a batch.
+        """
+
+        def fit(key: str, value: np.ndarray) -> np.ndarray:
+            try:
+                return against(value, shape)
+            except ValueError as error:
+                raise ConversionError(
+                    name, f"{key} has shape {np.shape(value)}, the layer has neurons {shape}",
+                    "Give one number, or one for each neuron, alike for all samples of the batch.",
+                ) from error  # fmt: skip
+
+        recurrent = {k: fit(k, v) if k == "V" else v for k, v in self.recurrent.items()}
+        return replace(self, values={k: fit(k, v) for k, v in self.values.items()}, recurrent=recurrent)
 
     def with_values(self, **values: np.ndarray) -> NeuronSpec:
         """A copy with some numbers replaced."""

@@ -35,6 +35,7 @@ from norse.torch.module.lif_box import LIFBoxCell
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError
+from snnax.interop.conventions import against
 from snnax.interop.nodes.native import tidy
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.norse.gain import Resistance
@@ -192,20 +193,17 @@ def cell_of(name: str, module: Any, shape: tuple[int, ...], gain: Resistance | N
 
 
 def _number(name: str, module: Any, what: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A parameter in double precision, with no more axes than a sample."""
+    """A parameter in double precision, that broadcasts from the right to one sample."""
     value = np.asarray(array(torch.as_tensor(getattr(module.p, what))), np.float64)
     if not np.isfinite(value).all():
         raise ConversionError(name, f"{what} is not finite", "Set it to a number.")
-    while value.ndim > len(shape) and value.shape[0] == 1:
-        value = value[0]
     try:
-        np.broadcast_to(value, shape)
+        return against(value, shape)
     except ValueError as error:
         raise ConversionError(
             name, f"{what} has shape {value.shape}, the layer has neurons {shape}",
             "Give one number, or one for each neuron.",
         ) from error  # fmt: skip
-    return value if value.ndim in (0, len(shape)) else np.broadcast_to(value, shape).copy()
 
 
 def _time(name: str, what: str, inverse: np.ndarray, dt: float) -> np.ndarray:

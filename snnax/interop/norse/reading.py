@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from snnax.errors import ArgumentError, ConversionError
+from snnax.interop.conventions import for_each
 from snnax.interop.importing import from_nir
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.neurons import node_from_spec
@@ -182,9 +183,9 @@ def _loop(weight: np.ndarray, gain: Resistance | None) -> nir.NIRNode:
 
 def _added(name: str, cell: Cell, shape: tuple[int, ...]) -> nir.NIRNode:
     """A node that adds the resting potential: a layer with unit weights, and a bias."""
-    rest = np.broadcast_to(cell.rest, shape)
+    rest = for_each(cell.rest, shape)
     if len(shape) == 1:
-        return nir.Affine(weight=np.eye(shape[0], dtype=np.float32), bias=np.array(rest))
+        return nir.Affine(weight=np.eye(shape[0], dtype=np.float32), bias=rest)
     channels = rest.reshape(shape[0], -1)
     if len(shape) != 3 or (channels != channels[:, :1]).any():
         raise ConversionError(

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from snnax.errors import ConversionError
+from snnax.interop.conventions import gathered
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.conv import pads_of, settle_types, sizes, text
 from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.linear import small_scale
 from snnax.interop.nodes.registry import Site
 from snnax.interop.nodes.shape import reshape_node
 from snnax.interop.snntorch import timed
@@ -247,7 +247,7 @@ def _scale_layer(node: nir.Scale, site: Site) -> nn.Module:
     small = (
         torch.tensor(factor, dtype=_tensor(scale).dtype)
         if one
-        else _tensor(small_scale(scale, content.get("shape")))
+        else _tensor(gathered(scale, content.get("shape")))
     )
     return timed.ScaleBy(small, bool(content.get("learn", False)))
 

@@ -177,9 +177,21 @@ def neuron_from_spec(
         arguments["state_quant"] = _quantizer(spec.quantizer)
     if spec.kind in SIZES and spec.kind != "DeltaLeaky":
         return cells.cell_from_spec(name, spec, arguments, init_hidden, wide)
+    if spec.kind == "Lapicque":
+        return _lapicque(arguments)
     if not spec.recurrent:
         return kind(**arguments)
     return _recurrent(kind, spec, arguments, wide)
+
+
+def _lapicque(arguments: dict[str, Any]) -> nn.Module:
+    """snnTorch's constructor takes one R and one C for all neurons, and computes with arrays of them."""
+    numbers = {key: arguments.pop(key) for key in ("R", "C", "time_step")}
+    neuron = snntorch.Lapicque(**arguments, R=1.0, C=1.0)
+    neuron.beta = torch.exp(torch.ones(1) * (-numbers["time_step"] / (numbers["R"] * numbers["C"])))
+    for key, value in numbers.items():
+        setattr(neuron, key, value)
+    return neuron
 
 
 def _arguments(surrogate: tuple[str, dict[str, Any]]) -> dict[str, Any]:

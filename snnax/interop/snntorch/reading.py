@@ -194,6 +194,7 @@ class _Reader:
         if "channels" in spec.sizes:
             spec = replace(spec, sizes={**spec.sizes, "channels": entry[0]})
         self.states[node.name] = state_shape(spec, entry, node.shape)
+        spec = spec.aligned(node.name, self.states[node.name])
         if node.shared_with is not None and spec.learn:
             raise ConversionError(
                 node.name, f"the neuron {node.shared_with!r} is used twice and learns {', '.join(spec.learn)}",

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from snnax.errors import ConversionError
+from snnax.interop.conventions import against, for_each
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.registry import Site
@@ -107,6 +108,7 @@ def scale_from_torch(module: Any, site: Site) -> nir.NIRNode:
                 f"along the axis before the last, and a sample has shape {site.shape_in}",
                 "snnax.GradedSpikes scales the neurons; put it there by hand with the weights of this one.",
             )  # fmt: skip
-    full = np.broadcast_to(scale, site.shape_in).astype(scale.dtype)
+    scale = against(scale, site.shape_in)
     content = {"learn": learn, "shape": list(scale.shape)}
-    return metadata.write(nir.Scale(scale=full), content if learn or scale.ndim else {"factor": float(scale)})
+    node = nir.Scale(scale=for_each(scale, site.shape_in))
+    return metadata.write(node, content if learn or scale.ndim else {"factor": float(scale)})

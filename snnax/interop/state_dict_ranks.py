@@ -1,0 +1,107 @@
+"""How many axes a sample has at each layer, as far as a network and its variables tell without an input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from snnax import layers, signals, timed_layers
+from snnax.interop.state_dict_layers import Path, find
+from snnax.network.containers import Container
+from snnax.network.kinds import instances, owners
+from snnax.network.topology import INPUT
+from snnax.neurons import SLSTM, SConv2dLSTM, SpikingNeuron
+from snnax.neurons.sequence import SequenceNeuron
+
+_POOLS = (
+    layers.AvgPool1d,
+    layers.AvgPool2d,
+    layers.MaxPool1d,
+    layers.MaxPool2d,
+    layers.SumPool1d,
+    layers.SumPool2d,
+)
+
+
+def known_ranks(model: nn.Module, variables: Mapping[str, Any], paths: Mapping[Path, Any]) -> dict[Path, int]:
+    """Axes of one sample at the layers where they follow from the layers before, the hidden states, or the kind.
+
+    Args:
+        model: the network.
+        variables: its variables.
+        paths: the layers by their path.
+
+    Returns:
+        The number by path. Where nothing in a network has axes of space, samples are vectors.
+    """
+    found: dict[Path, int] = {}
+    if isinstance(model, Container):
+        _follow(model, (), None, variables, found)
+    for path, module in paths.items():
+        states = getattr(module, "state_names", ())
+        hidden = [find(variables, ("hidden", *path, name)) for name in states]
+        if (own := _own(module)) is not None:
+            found[path] = own
+        elif state := [h for h in hidden if h is not None]:
+            found[path] = state[0].ndim - 1
+    if not any(_spreads(module) for module in (*instances(model), *paths.values())):
+        found = {**dict.fromkeys(paths, 1), **found}
+    return found
+
+
+def _follow(
+    model: Container, path: Path, rank: int | None, variables: Mapping[str, Any], found: dict[Path, int]
+) -> int | None:
+    """Follow samples through a network; returns their axes at its end."""
+    members, owner, plan = model.members(), owners(model), model.plan()
+    known: dict[str, int | None] = {INPUT: rank}
+    last = rank
+    for name in plan.order:
+        feeds = [known[source] for source, _ in plan.sources[name] if known.get(source) is not None]
+        rank = feeds[0] if feeds else None
+        here, module = (*path, owner[name]), members[name]
+        if isinstance(module, Container):
+            last = known[name] = _follow(module, here, rank, variables, found)
+            continue
+        if rank is not None:
+            found.setdefault(here, rank)
+        last = known[name] = _after(module, here, rank, variables)
+    return last
+
+
+def _own(module: Any) -> int | None:
+    """Axes of a sample that a layer takes whatever is before it."""
+    if isinstance(module, SequenceNeuron):
+        return 1
+    convolves = isinstance(module, SConv2dLSTM) or getattr(module, "conv2d_channels", None)
+    return 3 if convolves or isinstance(module, timed_layers.BatchNormTT2d) else None
+
+
+def _after(module: Any, path: Path, rank: int | None, variables: Mapping[str, Any]) -> int | None:
+    """Axes of what leaves a layer, given those of what enters."""
+    if isinstance(module, nn.Conv):
+        kernel = find(variables, ("params", *path, "kernel"))
+        return rank if kernel is None else kernel.ndim - 1
+    if isinstance(module, _POOLS):
+        return module.rank + 1
+    if isinstance(module, layers.Flatten):
+        return 1
+    if isinstance(module, layers.Reshape | signals.Slice):
+        return len(module.shape)
+    if isinstance(module, nn.Dense | SLSTM) and rank is None:
+        return 1  # on images they would have no equal in torch
+    if (own := _own(module)) is not None:
+        return own
+    known = (SpikingNeuron, nn.Dense, nn.BatchNorm, nn.Dropout, layers.Scale, layers.State, signals.Delay)
+    passes = (*known, signals.Threshold, timed_layers.BatchNormTT, timed_layers.GradedSpikes)
+    return rank if isinstance(module, passes) else None
+
+
+def _spreads(module: Any) -> bool:
+    """True for a layer with axes beside that of the channels."""
+    if isinstance(module, layers.Reshape | signals.Slice):
+        return int(np.size(module.shape)) > 1
+    return isinstance(module, (nn.Conv, layers.Flatten, *_POOLS)) or _own(module) == 3
