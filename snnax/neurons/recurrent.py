@@ -26,6 +26,7 @@ class _Connections(Protocol):
     conv2d_channels: int | None
     kernel_size: int | Sequence[int] | None
     learn_recurrent: bool
+    recurrent_bias: bool
 
 
 class RecurrentNeuron(SpikingNeuron):
@@ -38,6 +39,7 @@ class RecurrentNeuron(SpikingNeuron):
       that keeps the size of ``[B, H, W, C]``.
     * ``all_to_all=False``: each neuron feeds itself with the weight ``V``, a number or an array.
     * ``learn_recurrent``: train these weights. Otherwise they are fixed, in the collection ``buffers``.
+    * ``recurrent_bias=False``: no bias, as in snnTorch after ``lif.recurrent.bias = None``.
 
     Weights are in the submodule ``recurrent`` (``kernel`` ``(N, N)`` or ``(kh, kw, C, C)``, and ``bias``),
     drawn as torch draws them, or under ``V``. The bias is added in each step, the first included.
@@ -66,7 +68,8 @@ class RecurrentNeuron(SpikingNeuron):
                 "the last axis, as its recurrent weights have."
             )
         size = cast(tuple[int, ...], given.kernel_size) if axes == 3 else ()
-        return Recurrent(features, size, given.learn_recurrent, name="recurrent")(spk)
+        layer = Recurrent(features, size, given.learn_recurrent, given.recurrent_bias, name="recurrent")
+        return layer(spk)
 
     @nn.nowrap
     def _recurrence(self, like: jax.Array) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
@@ -80,7 +83,8 @@ class RecurrentNeuron(SpikingNeuron):
         features = given.linear_features or given.conv2d_channels
         size = () if given.linear_features else cast(tuple[int, ...], given.kernel_size)
         home = "params" if given.learn_recurrent else "buffers"
-        layer = Recurrent(cast(int, features), size, given.learn_recurrent, parent=None)
+        bias = given.recurrent_bias
+        layer = Recurrent(cast(int, features), size, given.learn_recurrent, bias, parent=None)
         weights: Any = self.get_variable(home, "recurrent")
         return lambda weights, spk: cast(jax.Array, layer.apply({home: weights}, spk)), weights
 
@@ -92,20 +96,20 @@ class Recurrent(nn.Module):
         features: neurons or channels.
         kernel_size: ``(kh, kw)``, both odd; empty for a dense layer.
         learn: weights in ``params``, else in ``buffers``.
+        use_bias: add a bias.
     """
 
     features: int
     kernel_size: tuple[int, ...] = ()
     learn: bool = True
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, spk: jax.Array) -> jax.Array:
         """Current ``[..., N]`` or ``[..., H, W, C]`` from spikes of the same shape."""
         kernel = self._weight("kernel", (*self.kernel_size, self.features, self.features), spk)
-        bias = self._weight("bias", (self.features,), spk)
-        bias = bias.reshape((1,) * (spk.ndim - 1) + bias.shape)
         if not self.kernel_size:
-            return jnp.dot(spk, kernel) + bias
+            return self._with_bias(jnp.dot(spk, kernel))
         current = lax.conv_general_dilated(
             spk.reshape(-1, *spk.shape[-3:]),
             kernel,
@@ -113,7 +117,14 @@ class Recurrent(nn.Module):
             padding=[(k // 2, k // 2) for k in self.kernel_size],
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
-        return current.reshape(spk.shape) + bias
+        return self._with_bias(current.reshape(spk.shape))
+
+    @nn.nowrap
+    def _with_bias(self, current: jax.Array) -> jax.Array:
+        if not self.use_bias:
+            return current
+        bias = self._weight("bias", (self.features,), current)
+        return current + bias.reshape((1,) * (current.ndim - 1) + bias.shape)
 
     @nn.nowrap
     def _weight(self, name: str, shape: tuple[int, ...], like: jax.Array) -> jax.Array:

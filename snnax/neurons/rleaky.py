@@ -68,6 +68,7 @@ class RLeaky(RecurrentNeuron):
     state_quant: Quantizer | bool | None = False
     output: bool = False
     reset_delay: bool = True
+    recurrent_bias: bool = True
 
     state_names: ClassVar[tuple[str, ...]] = ("spk", "mem")
     parameter_names: ClassVar[tuple[str, ...]] = ("beta", "V", "threshold")

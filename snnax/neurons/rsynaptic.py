@@ -74,6 +74,7 @@ class RSynaptic(RecurrentNeuron):
     state_quant: Quantizer | bool | None = False
     output: bool = False
     reset_delay: bool = True
+    recurrent_bias: bool = True
 
     state_names: ClassVar[tuple[str, ...]] = ("spk", "syn", "mem")
     parameter_names: ClassVar[tuple[str, ...]] = ("alpha", "beta", "V", "threshold")

@@ -288,6 +288,8 @@ def recurrent_nodes(stages: Stages | None, layer: str, spec: NeuronSpec | None) 
         return [nir.Scale(np.asarray(spec.recurrent["V"]))]
     if spec is not None and "weight" in spec.recurrent:
         weight = np.asarray(spec.recurrent["weight"])
+        if weight.ndim == 2 and "bias" not in spec.recurrent:
+            return [nir.Linear(weight)]
         bias = np.asarray(spec.recurrent.get("bias", np.zeros(len(weight), weight.dtype)))
         if weight.ndim == 2:
             return [nir.Affine(weight, bias)]

@@ -87,8 +87,11 @@ def _add_recurrence(spec: NeuronSpec, rank: int, arguments: Variables, variables
         arguments["linear_features"] = weight.shape[0]
     else:
         arguments.update(conv2d_channels=weight.shape[0], kernel_size=tuple(weight.shape[2:]))
-    bias = spec.recurrent.get("bias", np.zeros(weight.shape[0], weight.dtype))
-    home["recurrent"] = {"kernel": jnp.asarray(kernel_from_torch(weight)), "bias": jnp.asarray(bias)}
+    home["recurrent"] = {"kernel": jnp.asarray(kernel_from_torch(weight))}
+    if "bias" in spec.recurrent:
+        home["recurrent"]["bias"] = jnp.asarray(spec.recurrent["bias"])
+    else:
+        arguments["recurrent_bias"] = False
 
 
 def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variables, rank: int) -> NeuronSpec:
@@ -194,7 +197,8 @@ def _recurrence(name: str, module: Any, variables: Variables, rank: int) -> dict
         stored = _stored(variables, "V")
         return {"V": _first(name, "V", module.V if stored is None else stored, rank)}
     home = variables["params" if module.learn_recurrent else "buffers"]["recurrent"]
-    return {"weight": kernel_to_torch(home["kernel"]), "bias": np.asarray(home["bias"])}
+    bias = {"bias": np.asarray(home["bias"])} if module.recurrent_bias else {}
+    return {"weight": kernel_to_torch(home["kernel"]), **bias}
 
 
 def _surrogate_of(name: str, module: Any) -> tuple[str, dict[str, Any]] | None:

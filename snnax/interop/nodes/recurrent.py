@@ -20,24 +20,24 @@ KINDS = {"Leaky": "RLeaky", "Synaptic": "RSynaptic"}
 
 
 def split(spec: NeuronSpec, site: Site) -> tuple[nir.NIRNode, nir.NIRNode]:
-    """The neuron's node and that of its recurrent weights: Affine, Conv2d, or Scale for one weight each."""
+    """The neuron's node and that of its recurrent weights: Affine, Linear, Conv2d, or Scale for one weight each."""
     neuron = node_from_spec(site.name, spec, site.shape_in, site.dt)
     if "V" in spec.recurrent:
         value = spec.recurrent["V"]
         weights: nir.NIRNode = nir.Scale(scale=for_each(value, site.shape_in, site.real(value)))
         content = {"factor": float(value)} if np.ndim(value) == 0 else {"shape": list(np.shape(value))}
         return neuron, metadata.write(weights, content)
-    weight, bias = spec.recurrent["weight"], spec.recurrent["bias"]
+    weight, bias = spec.recurrent["weight"], spec.recurrent.get("bias")
     _check_axes(site, weight)
     if weight.ndim == 2:
-        return neuron, nir.Affine(weight=weight, bias=bias)
+        return neuron, nir.Linear(weight=weight) if bias is None else nir.Affine(weight=weight, bias=bias)
     kernel = weight.shape[2:]
     weights = nir.Conv2d(
         input_shape=site.shape_in[1:], weight=weight, stride=(1, 1), padding=tuple(k // 2 for k in kernel),
-        dilation=(1, 1), groups=1, bias=bias,
+        dilation=(1, 1), groups=1, bias=np.zeros(len(weight), weight.dtype) if bias is None else bias,
     )  # fmt: skip
     settle_types(weights, replace(site, shape_out=site.shape_in))
-    return neuron, weights
+    return neuron, weights if bias is not None else metadata.write(weights, {"bias": False})
 
 
 def _check_axes(site: Site, weight: np.ndarray) -> None:
@@ -84,7 +84,7 @@ def _weights(name: str, node: Any) -> dict[str, np.ndarray]:
         return {"V": scale}
     weight = np.asarray(node.weight)
     if isinstance(node, nir.Linear):
-        return {"weight": weight, "bias": np.zeros(weight.shape[0], weight.dtype)}
+        return {"weight": weight}
     if isinstance(node, nir.Conv2d):
         half = tuple(k // 2 for k in weight.shape[2:])
         plain = int(node.groups) == 1 and all(
@@ -95,4 +95,6 @@ def _weights(name: str, node: Any) -> dict[str, np.ndarray]:
                 name, "its recurrent convolution has a stride, dilation, groups or padding of its own",
                 "A recurrent convolution has stride 1 and half the kernel as padding.",
             )  # fmt: skip
+        if not metadata.read(node, name).get("bias", True) and not np.any(node.bias):
+            return {"weight": weight}
     return {"weight": weight, "bias": np.asarray(node.bias)}

@@ -110,7 +110,7 @@ class NeuronSpec:
         learn: names of the values that are trained (``"recurrent"`` for recurrent weights and ``V``).
         options: choices that are not numbers, as in :data:`OPTIONS`.
         surrogate: name and arguments of the surrogate; ``None`` is the default, ``atan(alpha=2)``.
-        recurrent: recurrent weights in torch's layout: ``{"weight", "bias"}`` or ``{"V"}``.
+        recurrent: recurrent weights in torch's layout: ``{"weight", "bias"}``, ``{"weight"}`` alone, or ``{"V"}``.
         quantizer: levels of the state quantizer, or ``None``.
         sizes: arguments in :data:`SIZES`.
         weights: weights of such a layer by snnTorch's names, in torch's layout.

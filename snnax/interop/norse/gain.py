@@ -75,7 +75,10 @@ class Resistance(nn.Module):
             del values["alpha"]
         values["threshold"] = spec.values["v_threshold"]
         weight = w_rec / self.factor
-        bias = np.broadcast_to(_array(self.bias) / np.ravel(self.factor), weight.shape[:1])
+        recurrent = {"weight": weight.astype(w_rec.dtype)}
+        if self.bias.ndim or bool(self.bias != 0):
+            bias = np.broadcast_to(_array(self.bias) / np.ravel(self.factor), weight.shape[:1])
+            recurrent["bias"] = bias.astype(w_rec.dtype)
         names = {"tau_syn": "alpha", "tau_mem": "beta", "v_threshold": "threshold"}
         return NeuronSpec(
             self.apart,
@@ -83,7 +86,7 @@ class Resistance(nn.Module):
             tuple(names[key] for key in spec.learn if names.get(key) in values),
             {"reset_mechanism": "zero", "reset_delay": False},
             spec.surrogate,
-            {"weight": weight.astype(w_rec.dtype), "bias": bias.astype(w_rec.dtype)},
+            recurrent,
         )
 
     def applied(

@@ -47,7 +47,12 @@ class Parts:
             "apart": "",
             "late_reset": False,
         }
-        given = {k: v for k, v in self.gain.items() if np.any(np.asarray(v != neutral[k]))}
+        # an array of zeros is a bias that is zero, the number none
+        given = {
+            k: v
+            for k, v in self.gain.items()
+            if np.any(np.asarray(v != neutral[k])) or (k == "bias" and np.ndim(v) and self.gain.get("apart"))
+        }
         return Resistance(**given) if given else None
 
 

@@ -179,9 +179,8 @@ class _Writer:
         if w_rec is not None:
             parts = recurrent(parts, self.dt)
             weight, bias = w_rec
-            parts.gain["bias"] = (
-                self._factor(parts) * bias if np.any(bias != 0) else parts.gain.get("bias", 0.0)
-            )
+            if np.any(bias != 0) or "bias" in spec.recurrent:
+                parts.gain["bias"] = self._factor(parts) * bias
         gain = parts.resistance()
         if gain is not None:
             self.steps.append(_Step(f"{name}_gain", gain, sources))
@@ -212,9 +211,8 @@ class _Writer:
         if "V" in spec.recurrent:
             return self._square(name, spec.recurrent["V"], size), zero
         if spec.recurrent:
-            return self._square(name, spec.recurrent["weight"], size), np.asarray(
-                spec.recurrent["bias"], np.float64
-            )
+            bias = np.asarray(spec.recurrent.get("bias", 0.0), np.float64)
+            return self._square(name, spec.recurrent["weight"], size), bias
         if name not in self.weights:
             return None
         node = self.source.nodes[self.weights[name]]

@@ -49,11 +49,26 @@ def sizes_of(module: Any) -> dict[str, Any]:
         given = {k: getattr(module, k) for k in SIZES[kind][1:]}
         return {"in_dim": module.to_v.in_features, **given}
     found = {key: getattr(module, key) for key in SIZES[kind]}
+    if "bias" in found:
+        found["bias"] = _has_bias(module)
     if kind == "SConv2dLSTM":
         for key in ("kernel_size", "max_pool", "avg_pool"):
             found[key] = (int(found[key]),) * 2 if isinstance(found[key], int) else tuple(found[key])
             found[key] = found[key] if all(found[key]) else 0
     return found
+
+
+def _has_bias(module: Any) -> bool:
+    """Whether an LSTM layer has biases, by those that it holds: one may have been taken away since it was built."""
+    inner = module.lstm_cell if hasattr(module, "lstm_cell") else module.conv
+    there = {name: tensor is not None for name, tensor in inner._parameters.items() if "bias" in name}
+    if len(set(there.values())) > 1:
+        lost = next(name for name, kept in there.items() if not kept)
+        raise ConversionError(
+            type(module).__name__, f"its {lost} is None and its other bias is not",
+            "Take both away, or set it to zeros.",
+        )  # fmt: skip
+    return all(there.values())
 
 
 def weights_of(module: nn.Module) -> dict[str, np.ndarray]:

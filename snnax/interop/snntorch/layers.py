@@ -230,6 +230,8 @@ def _norm_layer(node: Extension, site: Site) -> nn.Module:
     )
     for key, value in arrays.items():
         setattr(layer, key, nn.Parameter(value) if key in ("weight", "bias") else value)
+    if "bias" not in arrays:
+        layer.register_parameter("bias", None)
     return layer
 
 

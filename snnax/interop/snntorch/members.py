@@ -52,7 +52,7 @@ def passing_of(module: nn.Module) -> frozenset[str]:
     """Names of a neuron's tensors that belong to a step and not to the neuron."""
     if not is_neuron(module):
         return frozenset()
-    return _PASSING | set(STATE_NAMES.get(neuron_kind(module), ("mem",)))
+    return _PASSING | set(STATE_NAMES.get(neuron_kind(module), ("spk", "mem")))
 
 
 def state_shape(module: nn.Module, current: Tensor) -> tuple[int, ...]:

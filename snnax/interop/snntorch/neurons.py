@@ -91,9 +91,8 @@ def _recurrence(module: Any) -> dict[str, np.ndarray]:
         return {}
     if not module.all_to_all:
         return {"V": array(module.V)}
-    bias = module.recurrent.bias
-    weight = array(module.recurrent.weight)
-    return {"weight": weight, "bias": np.zeros(len(weight), weight.dtype) if bias is None else array(bias)}
+    given = {k: getattr(module.recurrent, k) for k in ("weight", "bias")}
+    return {k: array(tensor) for k, tensor in given.items() if tensor is not None}
 
 
 def _closure(function: Any) -> dict[str, Any]:
@@ -224,7 +223,10 @@ def _recurrent(kind: Any, spec: NeuronSpec, arguments: dict[str, Any], wide: boo
         neuron.double()
     with torch.no_grad():
         neuron.recurrent.weight.copy_(torch.tensor(weight))
-        neuron.recurrent.bias.copy_(torch.tensor(spec.recurrent["bias"]))
+        if "bias" in spec.recurrent:
+            neuron.recurrent.bias.copy_(torch.tensor(spec.recurrent["bias"]))
+        else:
+            neuron.recurrent.bias = None
     return neuron
 
 

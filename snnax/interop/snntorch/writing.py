@@ -251,9 +251,18 @@ def _load(made: nn.Module, into: nn.Module) -> nn.Module:
     """Weights of ``made`` into ``into``, all of them or none."""
     new = {k: v for k, v in made.state_dict().items() if not k.endswith("num_batches_tracked")}
     old = into.state_dict()
-    missing = sorted(set(old) - set(new) - {k for k in old if k.endswith("num_batches_tracked")})
+    twice = {v.data_ptr() for k, v in old.items() if k in new and v.numel()}  # a layer that is used twice
+    spare = {k for k, v in old.items() if k.endswith("num_batches_tracked") or v.data_ptr() in twice}
+    missing = sorted(set(old) - set(new) - spare)
     unknown = sorted(set(new) - set(old))
     shapes = [k for k in new if k in old and new[k].numel() != old[k].numel()]
+    computed = [k for k in unknown if _is_computed(into, k)]
+    if computed:
+        raise ShapeError(
+            f"into= computes {', '.join(computed)} from other parameters before each call, so that no weights can be "
+            "put there. Make the present ones its own first: torch.nn.utils.parametrize.remove_parametrizations, "
+            "remove_weight_norm, remove_spectral_norm or prune.remove; or leave into= out."
+        )
     if missing or unknown or shapes:
         raise ShapeError(
             f"into= is not the network that was ported: it lacks {unknown}, has {missing} besides, and differs in "
@@ -263,3 +272,10 @@ def _load(made: nn.Module, into: nn.Module) -> nn.Module:
         for key, value in new.items():
             old[key].copy_(value.reshape(old[key].shape))
     return into
+
+
+def _is_computed(net: nn.Module, key: str) -> bool:
+    """True for a tensor that a hook or a parametrization computes."""
+    path, _, name = key.rpartition(".")
+    module = dict(net.named_modules()).get(path)
+    return module is not None and isinstance(getattr(module, name, None), torch.Tensor)
