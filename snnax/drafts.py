@@ -33,7 +33,9 @@ _PREFIX, _SUFFIX, _OLD = ".snnax-", ".tmp", "old-"
 
 
 def write_whole(contents: Mapping[Path, bytes | memoryview]) -> None:
-    """Write files, all of them or none. A file that is there stays as it is until the new one is complete.
+    """Write files, all of them or none. A file that is there stays as it is until the new ones are complete.
+
+    Of several writers at once the last one wins, with all of its files.
 
     A symbolic link stays, and what it leads to is replaced. A new file gets the mode that ``open`` gives it, another
     one keeps its own.
@@ -48,12 +50,28 @@ def write_whole(contents: Mapping[Path, bytes | memoryview]) -> None:
             with _by_name(path):
                 drafts.append(_Draft(_target(path)))
                 drafts[-1].write(content)
-        for path, draft in zip(contents, drafts, strict=True):
-            with _by_name(path):
-                draft.publish()
+        with _alone(drafts):
+            for path, draft in zip(contents, drafts, strict=True):
+                with _by_name(path):
+                    draft.publish()
     finally:
         for draft in drafts:
             draft.close()
+
+
+@contextmanager
+def _alone(drafts: list[_Draft]) -> Iterator[None]:
+    """Files that belong together take their places before another writer's take them."""
+    if fcntl is None or len(drafts) < 2:
+        yield
+        return
+    folder = os.open(drafts[0].target.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # no locks on this file system
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> memoryview:

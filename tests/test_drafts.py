@@ -171,6 +171,7 @@ contents = [bytes([value]) * (1 << 18) for value in range(3)]
 
 def write(content):
     drafts.write_whole({here / "a.bin": content})
+    drafts.write_whole({here / "one.bin": content, here / "other.bin": content})
     with drafts.draft_folder(here) as draft:
         (draft / "7").mkdir()
         for part in ("a.bin", "b.bin"):
@@ -191,7 +192,8 @@ while children:
     if child:
         assert status == 0
         children.remove(child)
-assert sorted(os.listdir(here)) == ["7", "a.bin"]
+assert sorted(os.listdir(here)) == ["7", "a.bin", "one.bin", "other.bin"]
+assert (here / "one.bin").read_bytes() == (here / "other.bin").read_bytes()
 one, other = (p.read_bytes() for p in (here / "7").iterdir())
 assert one == other and one in contents
 """

@@ -15,6 +15,7 @@ import numpy as np
 from snnax.errors import ArgumentError, ShapeError
 from snnax.interop.files import read_nir
 from snnax.interop.graph import fit, flatten, free
+from snnax.interop.numbers import plain
 from snnax.network.topology import INPUT
 from snnax.signals import Delay, Slice
 
@@ -74,6 +75,7 @@ def join_inputs(graph: nir.NIRGraph | str | PathLike[str], inputs: Mapping[str, 
     Raises:
         ArgumentError: if an input is missing or unknown.
         ShapeError: if one has another shape than its node says.
+        ConversionError: if one does not hold finite real numbers.
 
     Example:
         >>> import nir, numpy as np
@@ -92,7 +94,7 @@ def join_inputs(graph: nir.NIRGraph | str | PathLike[str], inputs: Mapping[str, 
         )
     parts = []
     for name in sorted(flat.inputs):
-        x, shape = np.asarray(inputs[name]), flat.inputs[name]
+        x, shape = plain(name, "input", inputs[name]), flat.inputs[name]
         if x.ndim != len(shape) + 2 or x.shape[2:] != shape:
             raise ShapeError(
                 f"input {name!r} has shape {x.shape}; expected [T, B, {', '.join(map(str, shape))}]."

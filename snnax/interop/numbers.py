@@ -27,6 +27,8 @@ import numpy as np
 from snnax.errors import ConversionError
 
 _DOUBLE = 'Work in double precision, jax.config.update("jax_enable_x64", True), or scale the numbers.'
+WRITTEN = "Give the layer numbers of ordinary size, and a dt in seconds."
+"""What to do about a number that is too large or too small to be written."""
 _REAL = "Pass finite real numbers."
 
 
@@ -128,7 +130,9 @@ def real(node: str, what: str, value: Any, *, weights: bool = False) -> np.ndarr
     return found
 
 
-def narrow(node: str, what: str, value: np.ndarray, *, weights: bool = False) -> np.ndarray:
+def narrow(
+    node: str, what: str, value: np.ndarray, *, weights: bool = False, remedy: str = _DOUBLE
+) -> np.ndarray:
     """Rounded to float32.
 
     Raises:
@@ -138,10 +142,10 @@ def narrow(node: str, what: str, value: np.ndarray, *, weights: bool = False) ->
         small = np.asarray(value, np.float32)
     if not np.isfinite(small).all():
         large = np.asarray(value)[~np.isfinite(small)][0]
-        _refuse(node, what, f"holds {large:.6g}, which is too large for float32", _DOUBLE)
+        _refuse(node, what, f"holds {large:.6g}, which is too large for float32", remedy)
     lost = (small == 0) & (np.asarray(value) != 0)
     if lost.any() and not (weights and small.any()):
-        _refuse(node, what, f"holds {np.asarray(value)[lost][0]:.6g}, which float32 takes for zero", _DOUBLE)
+        _refuse(node, what, f"holds {np.asarray(value)[lost][0]:.6g}, which float32 takes for zero", remedy)
     return small
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from snnax.drafts import write_whole
 from snnax.errors import ArgumentError, ConversionError, ShapeError, TraceFileError
+from snnax.interop.numbers import plain
 from snnax.interop.trace import NodeTrace, Trace
 
 FORMAT, VERSION = "snnax.trace", 1
@@ -35,6 +36,7 @@ def save_trace(path: str | PathLike[str], trace: Trace) -> None:
 
     Raises:
         ShapeError: if the layers have other numbers of steps or samples.
+        ArgumentError: for arrays that are not of real numbers.
         OSError: if the file cannot be written.
 
     Example:
@@ -141,15 +143,24 @@ def _check_sizes(path: Path) -> None:
 
 
 def check(trace: Trace) -> None:
-    """Refuse recordings that are no ``[T, B, ...]`` with one T and one B."""
+    """Refuse recordings that are no real numbers ``[T, B, ...]`` with one T and one B."""
     sizes = {}
+    for i, value in enumerate(trace.outputs):
+        _check_real(f"output {i}", value)
     for name, node in trace.nodes.items():
         for what, value in {"input": node.input, "spk": node.spk, **node.states}.items():
+            _check_real(f"layer {name!r}: {what}", value)
             if np.ndim(value) < 2:
                 raise ShapeError(f"layer {name!r}: {what} has shape {np.shape(value)}; expected [T, B, ...].")
             sizes[f"{name}.{what}"] = np.shape(value)[:2]
     if len(set(sizes.values())) > 1:
         raise ShapeError(f"the layers were recorded over other numbers of steps and samples: {sizes}.")
+
+
+def _check_real(what: str, value: Any) -> None:
+    """A run that diverged holds NaN too, but no recording holds anything else than numbers."""
+    if np.asarray(value).dtype.kind in "cOSUMm":
+        raise ArgumentError(f"{what} holds {np.asarray(value).dtype}; expected real numbers.")
 
 
 class RecordedSide:
@@ -245,6 +256,7 @@ def from_columns(
 
     Raises:
         ArgumentError: without an input or spikes.
+        ConversionError: for columns that are not finite real numbers.
         ShapeError: for columns of other lengths.
 
     Example:
@@ -257,7 +269,7 @@ def from_columns(
         raise ArgumentError(f"columns are {list(columns)}; {missing} are missing.")
     arrays = {}
     for key, values in columns.items():
-        array = np.asarray(values, dtype)
+        array = plain("columns", key, values).astype(dtype)
         arrays[key] = array.reshape(len(array), 1, -1) if array.ndim < 3 else array
     states = {key: value for key, value in arrays.items() if key not in ("input", "spk")}
     trace = Trace({name: NodeTrace(name, kind, arrays["input"], arrays["spk"], states)}, (arrays["spk"],))

@@ -178,6 +178,12 @@ def load_safetensors(
         state = library.load_file(fspath(path))
     except importlib.import_module("safetensors").SafetensorError as error:
         raise StateDictError(conflicts=[f"{fspath(path)} is no safetensors file: {error}"]) from error
+    except (AttributeError, KeyError, TypeError) as error:  # how its reader refuses float8
+        raise StateDictError(
+            conflicts=[
+                f"{fspath(path)} holds a type that NumPy has not ({error}); read it with torch, and pass that"
+            ]
+        ) from error
     return from_state_dict(model, variables, state, sample)
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import snnax as snn
 from snnax import interop
 from snnax.errors import ArgumentError, ConversionError, NIRFileError, SnnaxError, StateDictError
+from snnax.interop.recordings import from_columns
 
 ONE = np.ones(2, np.float32)
 NET = snn.Sequential([nn.Dense(2, use_bias=False), snn.Leaky(0.5, init_hidden=True)])
@@ -303,3 +304,33 @@ def test_tensors_of_lower_precision_come_in_exactly(name):
     kernel = variables["params"]["0"]["kernel"]
     assert kernel.dtype == np.float32
     np.testing.assert_array_equal(np.asarray(kernel).T, values.float().numpy())
+
+
+@pytest.mark.parametrize("kind", [np.complex64, object, "<U3"])
+def test_inputs_and_recordings_are_real(tmp_path, kind):
+    values = np.ones((3, 1, 2)).astype(kind)
+    graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2, dtype=np.float32)), LAST)
+    trace = interop.Trace({"if": interop.NodeTrace("if", "IF", values, values, {})}, (values,))
+    for call in (
+        lambda: interop.crossvalidate(graph, graph, values),
+        lambda: interop.join_inputs(graph, {"input": values}),
+        lambda: interop.save_trace(tmp_path / "a.npz", trace),
+        lambda: from_columns({"input": values[:, 0], "spk": values[:, 0]}),
+    ):
+        with pytest.raises(SnnaxError, match=r"(holds|no array).*real"):
+            call()
+    assert not list(tmp_path.iterdir())
+
+
+def test_safetensors_of_other_types(tmp_path):
+    torch, files = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
+    state = {k: torch.tensor(v) for k, v in interop.to_state_dict(NET, VARIABLES, SAMPLE).items()}
+    for dtype, said in (
+        (torch.float8_e4m3fn, "NumPy"),
+        (torch.complex64, "complex|NumPy"),
+        (torch.int64, "float32"),
+    ):
+        values = torch.full((2, 3), 2**40 + 1) if dtype == torch.int64 else torch.ones(2, 3).to(dtype)
+        files.save_file({**state, "0.weight": values}, tmp_path / "a.safetensors")
+        with pytest.raises(StateDictError, match=said):
+            interop.load_safetensors(tmp_path / "a.safetensors", NET, VARIABLES, SAMPLE)

@@ -16,7 +16,7 @@ from snnax.errors import ConversionError
 from snnax.interop.conventions import file_dtype, for_each
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.spec import NATIVE, NeuronSpec
-from snnax.interop.numbers import narrow
+from snnax.interop.numbers import WRITTEN, narrow
 from snnax.interop.readings import Reading
 
 NODES: dict[str, type] = {kind: getattr(nir, kind) for kind in NATIVE}
@@ -112,7 +112,7 @@ def native_node(name: str, spec: NeuronSpec, shape: tuple[int, ...] | None, dt: 
         given[key] = full
     dtype = file_dtype(*given.values()) if has_doubles(spec) else np.float32
     if dtype == np.float32:
-        given = {key: narrow(name, key, full) for key, full in given.items()}
+        given = {key: narrow(name, key, full, remedy=WRITTEN) for key, full in given.items()}
     arrays = {key: full.copy() for key, full in given.items()}
     return metadata.write_spec(NODES[spec.kind](**arrays), spec, dt)
 

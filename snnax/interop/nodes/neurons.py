@@ -29,7 +29,7 @@ from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.native import edited_values, has_doubles, native_node, spec_of_native, tidy
 from snnax.interop.nodes.spec import NATIVE, SIZES, NeuronSpec
-from snnax.interop.numbers import narrow
+from snnax.interop.numbers import WRITTEN, narrow
 from snnax.interop.readings import Reading
 
 Shape = tuple[int, ...] | None
@@ -70,7 +70,9 @@ def _extension(spec: NeuronSpec, shape: Shape, dt: float, shape_out: Shape = Non
 
 
 def _full(name: str, what: str, value: np.ndarray, shape: Shape, dtype: Any) -> np.ndarray:
-    value = np.asarray(value, np.float64) if dtype == np.float64 else narrow(name, what, value)
+    value = (
+        np.asarray(value, np.float64) if dtype == np.float64 else narrow(name, what, value, remedy=WRITTEN)
+    )
     if shape is None:
         return value
     try:
