@@ -162,7 +162,7 @@ def test_a_killed_writer_leaves_the_old_one_or_the_new_one(tmp_path, what):
 
 
 TWO = """
-import os, sys
+import fcntl, os, sys, time
 from pathlib import Path
 from snnax import drafts
 
@@ -178,16 +178,27 @@ def write(content):
             (draft / "7" / part).write_bytes(content)
         drafts.place(draft / "7", here / "7", draft)
 
+publish = drafts._Draft.publish
+
+def slowly(self):
+    publish(self)
+    time.sleep(0.001)  # the time between two files of one writer
+
+drafts._Draft.publish = slowly
 write(contents[0])
 children = []
 for content in contents:
     children.append(os.fork())
     if children[-1] == 0:
-        for _ in range(60):
+        for _ in range(40):
             write(content)
         os._exit(0)
+folder = os.open(here, os.O_RDONLY)
 while children:
     assert (here / "a.bin").read_bytes() in contents
+    fcntl.flock(folder, fcntl.LOCK_EX)  # while no writer is between its two files
+    assert (here / "one.bin").read_bytes() == (here / "other.bin").read_bytes()
+    fcntl.flock(folder, fcntl.LOCK_UN)
     child, status = os.waitpid(-1, os.WNOHANG)
     if child:
         assert status == 0

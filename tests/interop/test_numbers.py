@@ -253,6 +253,26 @@ def test_models_of_lower_precision_leave_as_float32(tmp_path, dtype):
     assert loaded["params"]["layers_0"]["kernel"].dtype == dtype
 
 
+def test_graphs_made_by_hand_are_written_plainly(tmp_path):
+    """bfloat16, which HDF5 has not, as float32; whole numbers as they are; NaN not at all. In nested graphs too."""
+    half = np.array([[0.1, 2.0]], jnp.bfloat16)
+    inner = nir.NIRGraph.from_list(nir.Linear(half), nir.Linear(np.array([[2**40 + 1]])))
+    ends = {"i": nir.Input({"input": np.array([2])}), "o": nir.Output({"output": np.array([1])})}
+    graph = nir.NIRGraph({**ends, "g": inner}, [("i", "g"), ("g", "o")], type_check=False)
+    interop.write_nir(tmp_path / "a.nir", graph)
+    first, second = (
+        n.weight for n in nir.read(tmp_path / "a.nir").nodes["g"].nodes.values() if hasattr(n, "weight")
+    )
+    assert first.dtype == np.float32 and (first == half.astype(np.float32)).all()
+    assert second.dtype == np.int64 and second.tolist() == [[2**40 + 1]]
+    assert graph.nodes["g"] is inner and inner.nodes["linear"].weight is half
+    before = (tmp_path / "a.nir").read_bytes()
+    inner.nodes["linear"].weight = np.array([[np.nan, 1.0]])
+    with pytest.raises(ConversionError, match=r"'linear'.*weight holds NaN"):
+        interop.write_nir(tmp_path / "a.nir", graph)
+    assert (tmp_path / "a.nir").read_bytes() == before
+
+
 def test_counts_of_a_state_dict_are_whole_and_fit():
     net = snn.Sequential([nn.BatchNorm(use_running_average=True), snn.Leaky(0.5, init_hidden=True)])
     variables = net.init(jax.random.key(0), SAMPLE)
