@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from snnax.interop.recordings import RecordedSide as RecordedSide
     from snnax.interop.recordings import load_trace as load_trace
     from snnax.interop.recordings import save_trace as save_trace
-    from snnax.interop.snntorch import from_snntorch as from_snntorch
-    from snnax.interop.snntorch import to_snntorch as to_snntorch
+    from snnax.interop.snntorch.reading import from_snntorch as from_snntorch
+    from snnax.interop.snntorch.writing import to_snntorch as to_snntorch
     from snnax.interop.source import write_source as write_source
     from snnax.interop.state_dict import from_state_dict as from_state_dict
     from snnax.interop.state_dict import load_safetensors as load_safetensors
@@ -50,7 +50,8 @@ _HOMES = {
     "snnax.interop.readings": ("PRESETS", "Reading"),
     "snnax.interop.recordings": ("RecordedSide", "load_trace", "save_trace"),
     "snnax.interop.norse": ("from_norse", "to_norse"),
-    "snnax.interop.snntorch": ("from_snntorch", "to_snntorch"),
+    "snnax.interop.snntorch.reading": ("from_snntorch",),
+    "snnax.interop.snntorch.writing": ("to_snntorch",),
     "snnax.interop.source": ("write_source",),
     "snnax.interop.state_dict": (
         "from_state_dict",

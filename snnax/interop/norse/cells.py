@@ -39,7 +39,7 @@ from snnax.interop.conventions import against
 from snnax.interop.nodes.native import tidy
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.norse.gain import Resistance
-from snnax.interop.snntorch.cells import array
+from snnax.interop.snntorch.arrays import array
 from snnax.interop.snntorch.members import of_library, replaced_method
 
 KINDS: dict[type, str] = {

@@ -18,8 +18,8 @@ from snnax.interop.nodes.registry import Site, Variables
 from snnax.interop.norse.cells import Cell, cell_of, cells_of, is_cell
 from snnax.interop.norse.gain import Resistance
 from snnax.interop.norse.tracing import NorseStep, trace
+from snnax.interop.snntorch.graph_reader import Reader
 from snnax.interop.snntorch.prepare import unwrap
-from snnax.interop.snntorch.reading import _Reader
 from snnax.interop.snntorch.step_graph import Source, StepGraph, StepNode
 from snnax.network.containers import Graph
 
@@ -48,7 +48,7 @@ def from_norse(net: nn.Module, sample: Any, *, dt: float | None = None) -> tuple
         ArgumentError: for a ``dt`` that is not that of the cells.
         TrainingModeError: if dropout or batch normalisation is in training mode.
         ShapeError: if the sample does not fit.
-        MissingDependencyError: if torch, snnTorch or Norse is not installed.
+        MissingDependencyError: if torch or Norse is not installed.
 
     Example:
         >>> import torch, norse.torch as norse, snnax as snn, jax.numpy as jnp
@@ -100,7 +100,7 @@ def common_dt(net: nn.Module) -> float:
     return dt
 
 
-class _CellReader(_Reader):
+class _CellReader(Reader):
     """One conversion of a step of Norse cells.
 
     Attributes:

@@ -71,7 +71,7 @@ def to_norse(
         ConversionError: for what Norse has no equal of, naming the reason: a threshold that is subtracted by
             snnTorch's neurons, delayed resets, other cycles, returned states.
         ShapeError: if the sample does not fit.
-        MissingDependencyError: if torch, snnTorch or Norse is not installed.
+        MissingDependencyError: if torch or Norse is not installed.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn, torch

@@ -11,20 +11,10 @@ import torch
 from torch import nn
 
 from snnax.errors import ConversionError
-from snnax.interop import numbers
 from snnax.interop.nodes.cell_weights import PATHS
 from snnax.interop.nodes.spec import SEQUENCES, SIZES, NeuronSpec
+from snnax.interop.snntorch.arrays import array
 from snnax.interop.snntorch.members import check_cell
-
-
-def array(tensor: Any) -> np.ndarray:
-    """A tensor as a NumPy array of its own memory, so that later training does not change it.
-
-    What has fewer bits than float32 becomes float32, which holds it exactly.
-    """
-    found = numbers.array(type(tensor).__name__, "", torch.as_tensor(tensor))
-    narrow = torch.as_tensor(tensor).is_floating_point() and found.dtype.itemsize < 4
-    return np.array(found, np.float32 if narrow else found.dtype)
 
 
 def sizes_of(module: Any) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import nir
 import numpy as np
-import snntorch
 import torch
 from torch import nn
 
@@ -19,7 +18,8 @@ from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.registry import Site
 from snnax.interop.nodes.shape import reshape_node
 from snnax.interop.snntorch import timed
-from snnax.interop.snntorch.cells import array
+from snnax.interop.snntorch.arrays import array
+from snnax.interop.snntorch.members import neuron_kind
 
 POOLS = ("AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d")
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -60,7 +60,7 @@ def node_from_layer(module: nn.Module, site: Site) -> nir.NIRNode | None:
         return norm_from_torch(module, site)
     if isinstance(module, nn.ModuleList):
         return timed.norms_from_torch(module, site, norm_from_torch)
-    if isinstance(module, snntorch.GradedSpikes | timed.ScaleBy):
+    if neuron_kind(module) == "GradedSpikes" or isinstance(module, timed.ScaleBy):
         return timed.scale_from_torch(module, site)
     if isinstance(module, nn.Flatten | nn.Unflatten) or kind == "Reshape":
         return _shape(module, site)

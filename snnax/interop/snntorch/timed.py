@@ -16,7 +16,7 @@ from snnax.interop.conventions import against, for_each
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.registry import Site
-from snnax.interop.snntorch.cells import array
+from snnax.interop.snntorch.arrays import array
 
 
 class ScaleBy(nn.Module):
