@@ -74,6 +74,7 @@ class _Pool(nn.Module):
                 )
         super().__post_init__()
 
+    @nn.nowrap
     def _pool(self, operation: Callable[..., jax.Array], x: jax.Array) -> jax.Array:
         if x.ndim != self.rank + 2:
             axes = "[B, L, C]" if self.rank == 1 else "[B, H, W, C]"
@@ -86,6 +87,7 @@ class _Pool(nn.Module):
             )
         return operation(x, kernel, stride, padding)
 
+    @nn.nowrap
     def _window_size(self) -> int:
         return math.prod(_sizes(self.kernel_size))
 

@@ -101,10 +101,11 @@ def run(
     """
     leaves, tree = jax.tree.flatten((charging.charge, charging.rule, charging.parameters))
     varies = [isinstance(leaf, jax.Array) for leaf in leaves]
+    fixed = [None if v else leaf for v, leaf in zip(varies, leaves, strict=True)]
 
     def rebuild(given: list[jax.Array]) -> Any:
-        rest = iter(given)
-        both = [next(rest) if v else leaf for v, leaf in zip(varies, leaves, strict=True)]
+        rest = iter(given)  # and nothing of `leaves`: the rule for derivatives outlives this trace
+        both = [next(rest) if v else leaf for v, leaf in zip(varies, fixed, strict=True)]
         return jax.tree.unflatten(tree, both)
 
     given = [leaf for leaf, v in zip(leaves, varies, strict=True) if v]

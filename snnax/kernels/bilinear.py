@@ -81,7 +81,11 @@ def operation(
     def kind(left: Any, right: Any, **settings: Any) -> Any:
         return jax.make_jaxpr(partial(by_lax, **settings))(left, right).out_avals[0]
 
-    made.def_impl(lambda *arrays, **settings: alone(tuple(settings.items()), *arrays))
+    def outside(*arrays: jax.Array, **settings: Any) -> jax.Array:
+        with jax.disable_jit(False):  # which is there to see the steps of a function, and this is one step
+            return alone(tuple(settings.items()), *arrays)
+
+    made.def_impl(outside)
     made.def_abstract_eval(kind)
     ad.defbilinear(made, of_left, of_right)
     batching.primitive_batchers[made] = many
@@ -103,4 +107,5 @@ def varying(x: jax.Array) -> frozenset[str]:
 
 def vary(x: jax.Array, axes: frozenset[str]) -> jax.Array:
     """``x``, varying over ``axes`` too."""
-    return lax.pcast(x, tuple(sorted(axes - varying(x))), to="varying")
+    missing = tuple(sorted(axes - varying(x)))
+    return lax.pcast(x, missing, to="varying") if missing else x

@@ -47,9 +47,9 @@ def conv(
     .. math:: y_{n,p,o} = \sum_{k,c} x_{n,\,ps + k,\,c}\; w_{k,c,o}
 
     Fast are one- and two-dimensional convolutions of floating-point arrays, channels last, without dilation or
-    groups, whatever the strides and the padding. Everything else is ``lax``'s own, and so is
-    everything on other platforms than CPU. Derivatives of any order and in both modes exist, and ``vmap``,
-    ``checkpoint`` and ``shard_map`` work as with ``lax``.
+    groups, whatever the strides and the padding. Everything else is ``lax``'s own, and so is everything on other
+    platforms than CPU, or of sizes that ``jax.export`` leaves open. Derivatives of any order and in both modes exist,
+    and ``vmap``, ``checkpoint`` and ``shard_map`` work as with ``lax``.
 
     Args:
         lhs: images ``[N, H, W, C]`` or rows ``[N, L, C]``.
@@ -93,7 +93,7 @@ def conv(
         and _channels_last(lhs.shape, rhs.shape, dimension_numbers)
         and lhs.shape[-1] == rhs.shape[-2]
         and len(window_strides) == rank
-        and 0 not in (*lhs.shape, *rhs.shape)
+        and all(isinstance(n, int) and n for n in (*lhs.shape, *rhs.shape))
     )
     if not plain:
         return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)

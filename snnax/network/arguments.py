@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax.core import unfreeze
 from flax.traverse_util import flatten_dict
+from jax.export import symbolic_shape
 
 from snnax.checks import whole
 from snnax.errors import ArgumentError, ShapeError
@@ -69,6 +70,11 @@ def _whole(what: str, value: Any, other: str = "") -> int:
     return number
 
 
+def is_open(size: Any) -> bool:
+    """Whether a length is one that ``jax.export`` leaves open (``jax.export.symbolic_shape``)."""
+    return isinstance(size, type(symbolic_shape("n")[0]))
+
+
 def count_steps(x: jax.Array, num_steps: int | None) -> int:
     """T: the length of ``x``, or ``num_steps`` for one frame."""
     if num_steps is None:
@@ -80,16 +86,33 @@ def count_steps(x: jax.Array, num_steps: int | None) -> int:
         return x.shape[0]
     if x.ndim < 1:
         raise ShapeError(f"x has shape {x.shape}; with num_steps it must be one frame [B, ...].")
-    return _whole("num_steps", num_steps)
+    return num_steps if is_open(num_steps) else _whole("num_steps", num_steps)
 
 
 def chunk_size(net: nn.Module, chunk: int | str, steps: int, batch: int, constant: bool) -> int:
     """How many steps run at once: what was asked for, or what is fast on a CPU."""
     if isinstance(chunk, str) and chunk == "auto":
+        if is_open(steps):
+            return 1
+        if is_open(batch):
+            return _divisor(steps, _STEPS)
         light = constant or has_convolution(net)
         wanted = _FRAMES / max(batch, 1) if light else max(_STEPS, _ROWS / max(batch, 1))
         return _divisor(steps, wanted)
+    if is_open(steps):
+        return _of_open(steps, chunk)
     return min(_whole("chunk", chunk, "'auto' or "), steps)
+
+
+def _of_open(steps: Any, chunk: Any) -> Any:
+    """The size of a chunk if ``jax.export`` leaves T open: there is no program for a rest that may be empty."""
+    size = chunk if is_open(chunk) else _whole("chunk", chunk, "'auto' or ")
+    if steps % size != 0:
+        raise ArgumentError(
+            f"chunk={chunk!r}, but the number of time steps is {steps}, which jax.export leaves open and which may "
+            "be no multiple of it. Pass chunk='auto' for one step at a time, or chunk=x.shape[0] for all at once."
+        )
+    return size
 
 
 def _divisor(steps: int, wanted: float) -> int:

@@ -21,20 +21,28 @@ Call = Callable[[str, nn.Module, jax.Array], Any]
 
 
 class Container(nn.Module):
-    """What ``Sequential`` and ``Graph`` share: named nodes, a plan, and one way to evaluate it."""
+    """What ``Sequential`` and ``Graph`` share: named nodes, a plan, and one way to evaluate it.
 
+    For flax only ``__call__`` is a call (``nn.nowrap``): interceptors and ``tabulate`` see layers, not questions about
+    them.
+    """
+
+    @nn.nowrap
     def members(self) -> dict[str, nn.Module]:
         """Nodes by name; the name is also their key in every variable collection."""
         raise NotImplementedError
 
+    @nn.nowrap
     def plan(self) -> Plan:
         """Order and sources of the nodes."""
         raise NotImplementedError
 
+    @nn.nowrap
     def enter(self, x: jax.Array) -> jax.Array:
         """The input as the nodes take it."""
         return x
 
+    @nn.nowrap
     def leave(self, values: Mapping[str, Any]) -> Any:
         """What the network returns, from what its nodes returned."""
         entries = self.plan().sources[OUTPUT]
@@ -43,6 +51,7 @@ class Container(nn.Module):
             return values[entries[0][0]]
         return total([read_port(s, members.get(s, self), values[s], "out") for s, _ in entries])
 
+    @nn.nowrap
     def evaluate(self, x: jax.Array, call: Call, previous: Mapping[str, jax.Array]) -> dict[str, Any]:
         """Call every node in order; returns what each returned. ``x`` has been through :meth:`enter`."""
         members = self.members()
@@ -89,6 +98,7 @@ class Container(nn.Module):
                 self.put_variable("hidden", f"{name}_previous", now)
         return self.leave(values)
 
+    @nn.nowrap
     def _check_feedback(self, previous: Mapping[str, jax.Array], x: jax.Array) -> None:
         if previous and not self.is_mutable_collection("hidden") and not self.is_initializing():
             raise StateError(
@@ -105,6 +115,7 @@ class Container(nn.Module):
                     "shape)."
                 )
 
+    @nn.nowrap
     def _first_feedback(self, x: jax.Array) -> dict[str, jax.Array]:
         """Zeros of the shape of each delayed node's output, found by shape inference round the cycle."""
         members = self.members()
@@ -163,10 +174,12 @@ class Sequential(Container):
         check_wiring(self.members(), self.plan(), None)
         super().__post_init__()
 
+    @nn.nowrap
     def members(self) -> dict[str, nn.Module]:
         """``layers_0``, ``layers_1``..."""
         return {f"layers_{i}": layer for i, layer in enumerate(self.layers)}
 
+    @nn.nowrap
     def plan(self) -> Plan:
         """A chain."""
         names = tuple(self.members())
@@ -228,10 +241,12 @@ class Graph(Container):
         check_wiring(self.members(), self.plan(), self.outputs)
         super().__post_init__()
 
+    @nn.nowrap
     def members(self) -> dict[str, nn.Module]:
         """The nodes."""
         return dict(self.nodes)
 
+    @nn.nowrap
     def plan(self) -> Plan:
         """Depth-first order from the input; see :mod:`snnax.network.topology`."""
         members = self.members()
@@ -240,6 +255,7 @@ class Graph(Container):
         )
         return plan(tuple(members), tuple(self.edges), stateful if self.delay_spikes else None)
 
+    @nn.nowrap
     def enter(self, x: jax.Array) -> jax.Array:
         """Check the input's shape; to channels-last, if the caller's images are channels-first."""
         if self.input_shape is not None and x.shape[1:] != self.input_shape:
@@ -247,6 +263,7 @@ class Graph(Container):
             raise ShapeError(f"the network got one step's input of shape {x.shape}; expected [B, {sizes}].")
         return jnp.moveaxis(x, 1, -1) if self.channels_first and x.ndim > 2 else x
 
+    @nn.nowrap
     def leave(self, values: Mapping[str, Any]) -> Any:
         """The named outputs, in the caller's layout."""
         if self.outputs is None:
@@ -257,6 +274,7 @@ class Graph(Container):
             result = ports[0] if len(ports) == 1 else ports
         return jax.tree.map(self.to_caller, result) if self.channels_first else result
 
+    @nn.nowrap
     def to_caller(self, y: jax.Array) -> jax.Array:
         """One result of ``[B, ...]`` in the caller's layout."""
         return jnp.moveaxis(y, -1, 1) if self.channels_first and y.ndim > 2 else y

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -29,6 +30,7 @@ from snnax.network.arguments import (
 from snnax.network.kinds import instances, is_layered, sharing
 from snnax.network.members import check_stepwise
 from snnax.network.schedule import Settings, Tree, hoisted, run_chunk, run_container
+from snnax.network.sharded import spread
 
 __all__ = ["initial_hidden", "unroll"]
 
@@ -62,7 +64,8 @@ def unroll(
         force: spikes ``[T, B, ...]`` by neuron path that these neurons emit instead of their own (teacher
             forcing; what they would have done is still recorded); of NIR's integrators, membranes.
         chunk: steps per chunk; results do not depend on it. ``"auto"`` takes a size that keeps the merged
-            batch within the cache and divides T.
+            batch within the cache and divides T. Of a T that ``jax.export`` leaves open it takes one step at a time;
+            ``chunk=x.shape[0]`` takes all.
         num_steps: T, for an input that is constant in time; layers before the first neuron then run once.
         residuals: dtype of what each neuron keeps of each step for the gradient: None for its own, or
             ``jnp.bfloat16`` for half of the memory; spikes stay the same, slopes of surrogates are rounded.
@@ -159,7 +162,7 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
     constants = hoisted(net, variables, x) if constant else {}
     fixed = {c: v for c, v in variables.items() if c not in carried}
 
-    def chunk(carry: Tree, entry: tuple[Any, Any, Tree], length: int) -> tuple[Tree, Any]:
+    def chunk(length: int, carry: Tree, entry: tuple[Any, Any, Tree]) -> tuple[Tree, Any]:
         start, x_c, forced_c = entry
         if constant:
             x_c = jnp.broadcast_to(x, (length, *x.shape))
@@ -171,10 +174,19 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
         after = {c: _merge(carry[c], new.get(c, {})) for c in carry}
         return after, (y, {c: new[c] for c in stacked if c in new})
 
-    if remat:
+    def steps_of(length: int) -> Any:
+        if not remat:
+            return partial(chunk, length)
         policy = jax.checkpoint_policies.save_only_these_names(*([] if remat is True else [KEPT, PLACE]))
-        chunk = jax.checkpoint(chunk, policy=policy, prevent_cse=steps == size, static_argnums=2)
-    carry = {c: variables[c] for c in carried}
+        # not static_argnums: jax.checkpoint remembers what it made for them, and with it what chunk closes over
+        return jax.checkpoint(partial(chunk, length), policy=policy, prevent_cse=steps == size)
+
+    def advance(carry: Tree) -> Tree:
+        first = {"forced": jax.tree.map(lambda v: v[0], forced)} if forced else {}
+        new = net.apply({**fixed, **carry, **first}, frame, mutable=list(carried), rngs=dict(rngs))[1]
+        return {c: _merge(carry[c], unfreeze(new).get(c, {})) for c in carry}
+
+    carry = spread(advance, {c: variables[c] for c in carried})
     whole, tail = divmod(steps, size)
     xs = None if constant else x
     pieces = []
@@ -182,14 +194,14 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
         cut = jax.tree.map(lambda v: v[: whole * size].reshape(whole, size, *v.shape[1:]), (xs, forced))
         starts = size * jnp.arange(whole)
         if whole == 1:
-            carry, out = chunk(carry, jax.tree.map(lambda v: v[0], (starts, *cut)), size)
+            carry, out = steps_of(size)(carry, jax.tree.map(lambda v: v[0], (starts, *cut)))
             pieces.append(out)
         else:
-            carry, out = lax.scan(lambda before, entry: chunk(before, entry, size), carry, (starts, *cut))
+            carry, out = lax.scan(steps_of(size), carry, (starts, *cut))
             pieces.append(jax.tree.map(lambda v: v.reshape(whole * size, *v.shape[2:]), out))
     if tail:
         rest = jax.tree.map(lambda v: v[whole * size :], (xs, forced))
-        carry, out = chunk(carry, (whole * size, *rest), tail)
+        carry, out = steps_of(tail)(carry, (whole * size, *rest))
         pieces.append(out)
     y, kept = pieces[0] if len(pieces) == 1 else jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *pieces)
     recorded = kept.pop("record", {})

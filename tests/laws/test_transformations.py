@@ -1,0 +1,205 @@
+"""JAX's own switches and transformations on every network: strict types, leaks, export, shard_map, disable_jit."""
+
+import functools
+import inspect
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+from jax.sharding import AbstractMesh, AxisType
+from jax.sharding import PartitionSpec as P
+from laws.table import TABLE
+from network.nets import NETS, eighths
+
+import snnax as snn
+from snnax.errors import ArgumentError
+
+T, B = 3, 4
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def runs(entry):
+    """Whether the time loop runs it: neurons with states as arguments are no networks."""
+    module = entry.build()
+    return getattr(module, "init_hidden", True) or not hasattr(module, "state_names")
+
+
+NETWORKS = {
+    **{name: (entry.build, entry.shape[1:]) for name, entry in TABLE.items() if runs(entry)},
+    **NETS,
+}
+every = pytest.mark.parametrize("name", NETWORKS)
+
+
+@functools.cache
+def abstract(name):
+    """A network, and shapes: of its variables without state, of an input ``[T, B, ...]``. Nothing is compiled."""
+    build, shape = NETWORKS[name]
+    net, x = build(), jax.ShapeDtypeStruct((T, B, *shape), jnp.float32)
+    variables = jax.eval_shape(net.init, jax.random.key(0), jax.ShapeDtypeStruct(x.shape[1:], x.dtype))
+    return net, {c: v for c, v in variables.items() if c != "hidden"}, x
+
+
+@functools.cache
+def example(name):
+    """The same with numbers."""
+    net, _, x = abstract(name)
+    x = eighths(x.shape, 1, -4, 12)
+    variables = jax.jit(net.init)(jax.random.key(0), x[0])
+    return net, {c: v for c, v in variables.items() if c != "hidden"}, x
+
+
+def energy(net, variables, x, **options):
+    """A number that depends on everything that ``unroll`` returns."""
+    returned = snn.unroll(net, variables, x, **options)
+    return sum(
+        jnp.sum(jnp.square(v)) for v in jax.tree.leaves(returned) if jnp.issubdtype(v.dtype, jnp.floating)
+    )
+
+
+def learning(net, **options):
+    """``(variables, x)`` to the energy and its derivatives by the parameters and by the input."""
+
+    def by(params, x, rest):
+        return energy(net, {**rest, "params": params}, x, **options)
+
+    def call(variables, x):
+        rest = {c: v for c, v in variables.items() if c != "params"}
+        return jax.value_and_grad(by, (0, 1))(variables.get("params", {}), x, rest)
+
+    return call
+
+
+def shapes(tree):
+    return jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype), tree)
+
+
+def same(ours, theirs, tolerance=1e-6):
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@every
+def test_types_are_never_promoted(name):
+    net, variables, x = abstract(name)
+    with jax.numpy_dtype_promotion("strict"):
+        with pytest.raises(ValueError, match="strict"):
+            jnp.ones(1, jnp.float32) + jnp.ones(1, jnp.int32)
+        jax.eval_shape(
+            functools.partial(net.init, jax.random.key(0)), jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
+        )
+        jax.eval_shape(learning(net, record=True), variables, x)
+
+
+# One of each way to run. JAX then remembers nothing that it traced, so that each takes seconds.
+@pytest.mark.parametrize("name", ["Synaptic, hidden", "RLeaky, images", "LIF, hidden", "images", "compact"])
+def test_no_tracer_leaks(name):
+    net, variables, x = abstract(name)
+    with jax.checking_leaks():
+        jax.jit(learning(net)).trace(variables, x)
+
+
+@every
+def test_one_program_for_every_batch_and_time_on_all_platforms(name):
+    net, variables, x = abstract(name)
+    steps, batch = export.symbolic_shape("t, b")
+    given = jax.ShapeDtypeStruct((steps, batch, *x.shape[2:]), x.dtype)
+    exported = export.export(jax.jit(learning(net)), platforms=PLATFORMS)(variables, given)
+    assert exported.out_avals[-1].shape == given.shape
+    assert not exported.disabled_safety_checks
+
+
+@pytest.mark.parametrize("name", ["chain", "images"])
+def test_exported_programs_compute_the_same(name):
+    net, variables, x = example(name)
+    steps, batch = export.symbolic_shape("t, b")
+    frame, (size, number) = x.shape[2:], (2, 5)
+    run = lambda variables, x, **options: snn.unroll(net, variables, x, **options)[0]  # noqa: E731
+    for shape, options in (
+        ((steps, batch), {}),
+        ((steps, batch), {"chunk": steps}),
+        ((T, batch), {}),
+        ((T, batch), {"chunk": 2}),
+        ((batch,), {"num_steps": T}),
+        ((steps, B), {"remat": True}),
+    ):
+        open_shape = jax.ShapeDtypeStruct((*shape, *frame), x.dtype)
+        exported = export.export(jax.jit(functools.partial(run, **options)))(shapes(variables), open_shape)
+        sizes = {steps: size, batch: number}
+        given = eighths((*(sizes.get(n, n) for n in shape), *frame), 2, -4, 12)
+        known = {k: v for k, v in options.items() if k != "chunk"}
+        same(exported.call(variables, given), run(variables, given, **known))
+
+
+def test_a_rest_of_open_length_is_refused():
+    net, variables, x = example("chain")
+    (steps,) = export.symbolic_shape("t")
+    given = jax.ShapeDtypeStruct((steps, *x.shape[1:]), x.dtype)
+    with pytest.raises(ArgumentError, match=r"chunk=2.*leaves open.*chunk='auto'.*chunk=x.shape\[0\]"):
+        export.export(jax.jit(lambda x: snn.unroll(net, variables, x, chunk=2)))(given)
+
+
+MESH = AbstractMesh((2,), ("b",), axis_types=(AxisType.Auto,))
+
+
+@every
+def test_parts_of_a_batch_in_a_shard_map(name):
+    """Each device its part; derivatives by weights that all share are summed, those by the input are not."""
+    net, variables, x = abstract(name)
+    part = P(None, "b")
+
+    def each(variables, x):
+        value, slopes = learning(net)(variables, x)
+        return value[None], slopes
+
+    call = jax.shard_map(each, mesh=MESH, in_specs=(P(), part), out_specs=(P("b"), (P(), part)))
+    value, (slopes, into) = jax.eval_shape(call, variables, x)
+    assert value.shape == (2,)
+    assert into.shape == x.shape
+    assert jax.tree.map(jnp.shape, slopes) == jax.tree.map(jnp.shape, variables.get("params", {}))
+
+
+@pytest.mark.parametrize("name", ["chain", "images", "feedback", "LeakyParallel, hidden"])
+def test_without_jit_it_computes_the_same(name):
+    net, variables, x = example(name)
+    expected = snn.unroll(net, variables, x)
+    with jax.disable_jit():
+        same(snn.unroll(net, variables, x), expected)
+
+
+@pytest.mark.parametrize("name", ["chain", "images"])
+def test_without_jit_there_are_derivatives(name):
+    net, variables, x = example(name)
+    expected = jax.jit(learning(net))(variables, x)
+    with jax.disable_jit():
+        same(learning(net)(variables, x), expected, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NETWORKS if isinstance(example(name)[0], snn.network.containers.Container)]
+)
+def test_flax_can_print_it(name):
+    net, variables, x = example(name)
+    text = net.tabulate(jax.random.key(0), x[0], compute_flops=True, console_kwargs={"width": 400})
+    assert all(layer in text for layer in variables.get("params", {}))
+
+
+def public_modules():
+    return [
+        c for c in (getattr(snn, n) for n in snn.__all__) if isinstance(c, type) and issubclass(c, nn.Module)
+    ]
+
+
+@pytest.mark.parametrize("kind", public_modules())
+def test_only_calls_are_calls_for_flax(kind):
+    """A question to a module (its layers, its shape) is none: ``tabulate`` would bind the answer."""
+    calls = {
+        name
+        for name, method in inspect.getmembers(kind, inspect.isfunction)
+        if method.__module__.startswith("snnax.") and hasattr(method, "method_handler_wrapped")
+    }
+    assert calls <= {"__call__", "steps", "setup"}
