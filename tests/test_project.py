@@ -266,22 +266,30 @@ UNWANTED = re.compile(
 )
 
 
+OWN = ("snnax", "tests", "docs", "tutorials", "benchmarks", ".ci")
+
+
 def texts():
-    """Files that git tracks or would add; in a copy without git, the package and the tests."""
-    git = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    names = (
-        git.stdout.splitlines()
-        if git.returncode == 0
-        else map(relative, [*SOURCES, *ROOT.glob("tests/*.py")])
-    )
-    for name in names:
+    """What git tracks, and what it would add in the project's own folders; in a copy without git, what lies in these.
+
+    A checkout holds more than the project: a virtual environment under any name, notes, somebody's data.
+    """
+    tracked, added = git("ls-files"), git("ls-files", "--others", "--exclude-standard", "--", *OWN)
+    names = {*tracked, *added} or {relative(path) for name in OWN for path in (ROOT / name).rglob("*.*")}
+    for name in sorted(names):
         try:
-            yield name, (ROOT / name).read_text()
-        except (UnicodeDecodeError, FileNotFoundError):
+            yield name, (ROOT / name).read_text(encoding="utf-8")
+        except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):
             continue
+
+
+def git(*arguments):
+    command = ["git", "-c", "core.quotepath=off", *arguments]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return []
+    return done.stdout.splitlines() if done.returncode == 0 else []
 
 
 def test_no_machine_path_and_no_registry_host_is_named():
@@ -312,5 +320,16 @@ def test_the_search_for_words_can_fail(line, unwanted):
 
 def test_texts_are_found():
     names = [name for name, _ in texts()]
-    assert "snnax/__init__.py" in names
-    assert len(names) > 20
+    assert {"snnax/__init__.py", "tests/test_project.py", ".ci/run"} <= {*names}
+
+
+def test_what_else_lies_in_the_checkout_is_not_read(monkeypatch, tmp_path):
+    for name in ("snnax/a.py", "mine/lib/python3.13/site-packages/pip/b.py", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("text", encoding="utf-8")
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    assert [name for name, _ in texts()] == ["snnax/a.py"]  # no repository
+    git("init", "-q")
+    assert [name for name, _ in texts()] == ["snnax/a.py"]
+    git("add", "notes.txt")
+    assert [name for name, _ in texts()] == ["notes.txt", "snnax/a.py"]

@@ -110,5 +110,6 @@ def _even(low: float, high: float, count: int) -> np.ndarray:
 def _shrinking(width: float, count: int, factor: float) -> list[float]:
     """``count`` steps that add up to ``width``, each ``factor`` times the one before."""
     powers = [factor**j for j in range(count)]
-    scale = sum(reversed(powers)) / width if count else 1.0
-    return [power / scale for power in powers]
+    # one rounding for each sum, as snnTorch adds; since Python 3.12 the builtin sum() corrects its roundings
+    *_, total = accumulate(reversed(powers), initial=0.0)
+    return [power / (total / width) for power in powers]

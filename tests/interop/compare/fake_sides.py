@@ -80,6 +80,16 @@ class Lif:
         return fired * np.asarray(self.graded, dtype), {**new, "mem": base}
 
 
+def product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """``x @ weight.T``, added in one order on every machine: by halves. A BLAS picks its own for each processor."""
+    terms = x[:, None, :] * weight
+    while (n := terms.shape[-1]) > 1:
+        half = n // 2
+        rest = terms[..., 2 * half :]
+        terms = np.concatenate([terms[..., :half] + terms[..., half : 2 * half], rest], axis=-1)
+    return terms[..., 0]
+
+
 @dataclass
 class Dense:
     weight: np.ndarray
@@ -89,11 +99,11 @@ class Dense:
     def __call__(self, x):
         weight = self.weight.astype(x.dtype)
         if self.order is None:
-            y = x @ weight.T
+            y = product(x, weight)
         elif isinstance(self.order, str):
             y = np.stack([np.add.accumulate(row * weight, -1, dtype=x.dtype)[:, -1] for row in x])
         else:
-            y = x[:, self.order] @ weight[:, self.order].T
+            y = product(x[:, self.order], weight[:, self.order])
         return y if self.bias is None else y + self.bias.astype(x.dtype)
 
     def node(self):

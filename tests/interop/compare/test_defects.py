@@ -111,7 +111,7 @@ def test_sides_without_graphs_are_read_from_their_recordings(change, kind):
 
 
 def test_each_neuron_with_a_decay_of_its_own():
-    a, b = DENSE.but("lif2", beta=BY_NEURON), DENSE.but("lif2", beta=BY_NEURON[::-1].copy())
+    a, b = DENSE.but("lif2", beta=BY_NEURON), DENSE.but("lif2", beta=np.roll(BY_NEURON, 1))
     for lies in (False, True):
         report = run(a, b, DENSE_X, lies=lies)
         assert report.first.cause.kind == "beta"
