@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import neurons as twin
+from helpers.rounding import last_bit
 
 import snnax as snn
 from snnax.errors import ArgumentError, HiddenStateTypeError, ShapeError, StateError
@@ -37,6 +38,7 @@ BETAS = {
 }
 
 
+@last_bit
 @pytest.mark.parametrize("form", BETAS)
 def test_spikes_and_states_are_those_of_snntorch(form):
     twin.snntorch()

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import neurons as twin
+from helpers.rounding import last_bit
 
 X = np.array([[0.6, 0.6, 0.6, 1.5, 0, 0.3], [1.2, -0.4, 0.9, 0.2, 2.5, 0]], np.float32).T[
     :, None
@@ -64,6 +65,7 @@ def test_there_are_traces():
     assert len(golden()) == 24
 
 
+@last_bit
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_traces(kind):
     headings = [h for h in golden() if h.split()[0] == kind]
@@ -76,6 +78,7 @@ def test_traces(kind):
         check(trace, golden()[heading], heading)
 
 
+@last_bit
 def test_trace_of_dense_recurrence():
     """torch stores the weight [[.25, -.5], [.75, .1]]; the bias acts from the first step on."""
     kernel = np.array([[0.25, 0.75], [-0.5, 0.1]], np.float32)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import neurons as twin
+from helpers.rounding import last_bit
 
 from snnax import surrogate
 from snnax.dynamics import alpha, lapicque, leaky, synaptic
@@ -32,6 +33,7 @@ def eager(module: Any, variables: Any, x: jax.Array) -> dict[str, jax.Array]:
         return twin.scan((module,), variables, x)[0]
 
 
+@last_bit
 @every
 def test_compiled_is_eager_to_the_last_bit(kind):
     module, x = twin.build(kind), steps()

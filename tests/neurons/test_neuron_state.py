@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import neurons as twin
+from helpers.rounding import last_bit
 
 from snnax.errors import HiddenStateTypeError, StateError
 
@@ -31,6 +32,7 @@ def keeping(module: Any, variables: Any, x: jax.Array) -> tuple[list[Any], Any]:
     return outputs, variables
 
 
+@last_bit
 @every
 def test_kept_states_are_explicit_states(kind):
     explicit, x = twin.build(kind), steps()

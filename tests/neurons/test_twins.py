@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import neurons as twin
+from helpers.rounding import last_bit
 
 from snnax.dynamics.alpha import gain
 from snnax.neurons.quantize import NearestLevel
@@ -165,6 +166,7 @@ def quantizers(name: str | None) -> tuple[Any, Any]:
     return NearestLevel(tuple(held["levels"].cell_contents.tolist())), theirs
 
 
+@last_bit
 @pytest.mark.parametrize(("kind", "form", "quantizer", "graded"), list(cases()))
 def test_spikes_and_states_are_those_of_snntorch(kind, form, quantizer, graded):
     twin.snntorch()

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import neurons as twin
+from helpers.rounding import last_bit
 
 from snnax.errors import ShapeError
 
@@ -52,6 +53,7 @@ def channels_first(x: np.ndarray) -> np.ndarray:
     return x if x.ndim == 3 else np.ascontiguousarray(np.moveaxis(x, -1, 2))
 
 
+@last_bit
 @pytest.mark.parametrize(
     ("kind", "name", "learn"),
     [

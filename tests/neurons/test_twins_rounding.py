@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from helpers import neurons as twin
+from helpers.rounding import last_bit
 
 SINGLE = {"alpha": 0.55, "beta": 0.9, "threshold": 0.8, "V": -0.3, "R": 3.0, "C": 2.0, "time_step": 0.7}
 
@@ -27,6 +28,7 @@ def per_neuron(options: dict[str, Any], n: int) -> dict[str, Any]:
     return {k: v if isinstance(v, bool) else v * rng.uniform(0.97, 1.03, n) for k, v in options.items()}
 
 
+@last_bit
 @pytest.mark.parametrize("form", ["scalar", "array"])
 @pytest.mark.parametrize("kind", twin.STATES)
 def test_float64_is_the_same_to_the_last_bit(kind, form):
@@ -71,6 +73,7 @@ def random_pairs(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.uniform(0.7, 0.95, 200).astype(np.float32), rng.uniform(0.2, 0.65, 200).astype(np.float32)
 
 
+@last_bit
 @pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
 def test_alpha_with_any_decays_is_the_same_but_for_the_rounding_of_its_gain(reset):
     """Two logarithms of 1 ulp each and a ratio that amplifies them: states within 4 ulp of the largest."""
@@ -82,6 +85,7 @@ def test_alpha_with_any_decays_is_the_same_but_for_the_rounding_of_its_gain(rese
     twin.assert_same(twin.run_snnax((module,), x)[0], twin.run_snntorch("Alpha", neuron, x), reset, ulp=4)
 
 
+@last_bit
 @pytest.mark.parametrize("beta", [0.45, 0.6, 0.75, 0.83])
 def test_lapicque_with_any_beta_is_the_same_but_for_the_rounding_of_its_capacitance(beta):
     twin.snntorch()
