@@ -8,10 +8,14 @@ import shutil
 import sys
 import tempfile
 
+import hypothesis
+import pytest
+
 # Without AVX2 the CPU compiler has no fused multiply-add, so that float32 rounds as torch does. Where it has one
 # (another processor, or another instruction set asked for), tests of the last bit skip: helpers/rounding.py.
-if "xla_cpu_max_isa" not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX".strip()
+os.environ["XLA_FLAGS"] = (
+    f"--xla_cpu_max_isa=AVX {os.environ.get('XLA_FLAGS', '')}".strip()
+)  # the last one counts
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -23,9 +27,6 @@ if "snnax_programs_" in os.environ.get("JAX_COMPILATION_CACHE_DIR", "snnax_progr
     OWN_PROGRAMS = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="snnax_programs_")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-
-import hypothesis
-import pytest
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

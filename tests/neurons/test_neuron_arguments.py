@@ -79,7 +79,7 @@ def test_a_traced_argument_is_refused():
 
 
 # What is a constructor's argument here only: snnTorch's is an attribute, lif.recurrent.bias = None.
-OURS = dict.fromkeys(("RLeaky", "RSynaptic"), {"recurrent_bias": True})
+OURS = {kind: {"recurrent_bias": True} for kind in ("RLeaky", "RSynaptic")}
 
 
 @pytest.mark.parametrize("kind", twin.STATES)
