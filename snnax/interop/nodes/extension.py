@@ -71,7 +71,9 @@ class Extension(nir.NIRNode):
     def from_file(cls, entry: dict[str, Any]) -> Extension:
         """The inverse of :meth:`to_dict`; raises ``KeyError`` or ``ValueError`` for damaged entries."""
         content = json.loads(entry["content"])
-        shapes = [None if s is None else tuple(s) for s in (content["shape_in"], content["shape_out"])]
+        shapes = [_shape(content[key]) for key in ("shape_in", "shape_out")]
+        if not isinstance(content["options"], dict) or not isinstance(entry.get("arrays", {}), dict):
+            raise ValueError("its options or arrays have no names")
         node = cls(
             op=entry["type"].removeprefix(PREFIX),
             arrays={
@@ -85,3 +87,12 @@ class Extension(nir.NIRNode):
         )
         node.metadata = dict(entry.get("metadata", {}))
         return node
+
+
+def _shape(given: Any) -> tuple[int, ...] | None:
+    """Sizes, as a file has them."""
+    if given is None:
+        return None
+    if not isinstance(given, list) or not all(type(n) is int and 0 <= n < 2**62 for n in given):
+        raise ValueError("its shapes are no sizes")
+    return tuple(given)

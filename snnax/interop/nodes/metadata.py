@@ -7,16 +7,86 @@ with the node's own parameter; whoever edits ``tau`` in a file gets the edited v
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import nir
 import numpy as np
 
+from snnax import surrogate
 from snnax.errors import NIRFileError
 from snnax.interop.nodes.spec import NeuronSpec
 
 KEY = "snnax"
 VERSION = 1
+SURROGATES = frozenset(surrogate.__all__) - {"Surrogate", "custom_surrogate"}
+"""The spike functions that a file may name."""
+_LARGEST = 1e308
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | bool) or _is_number(value)
+
+
+def _is_list(value: Any, of: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(of, value))
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**62
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_table(value: Any, of: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and all(map(of, value.values()))
+
+
+def _is_choice(value: Any) -> bool:
+    return _is_plain(value) or _is_list(value, _is_plain)
+
+
+def _is_surrogate(value: Any) -> bool:
+    if value is None:
+        return True
+    named = (
+        isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in SURROGATES
+    )
+    return named and _is_table(value[1], _is_plain)
+
+
+def _is_outputs(value: Any) -> bool:
+    return _is_list(value, lambda pair: _is_list(pair, _is_word) and len(pair) == 2)
+
+
+_EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "version": (_is_size, "a whole number"),
+    "kind": (_is_word, "the name of a neuron"),
+    "dt": (lambda value: _is_number(value) and value > 0, "a number of seconds greater than 0"),
+    "learn": (lambda value: isinstance(value, bool) or _is_list(value, _is_word), "names, or true or false"),
+    "options": (lambda value: _is_table(value, _is_plain), "choices by name"),
+    "surrogate": (
+        _is_surrogate,
+        f"null, or the name of a surrogate and its arguments: {', '.join(sorted(SURROGATES))}",
+    ),
+    "quantizer": (lambda value: value is None or _is_list(value, _is_number), "null, or finite numbers"),
+    "scalars": (lambda value: _is_table(value, _is_number), "finite numbers by name"),
+    "arrays": (lambda value: _is_list(value, _is_word), "names"),
+    "sizes": (lambda value: _is_table(value, _is_choice), "sizes by name"),
+    "factor": (_is_number, "a finite number"),
+    "shape": (lambda value: _is_list(value, _is_size), "sizes"),
+    "bias": (lambda value: isinstance(value, bool), "true or false"),
+    "shared_with": (_is_word, "the name of a node"),
+    "delay_spikes": (lambda value: isinstance(value, bool), "true or false"),
+    "outputs": (_is_outputs, "pairs of names"),
+}
+"""What may stand under each key, and how an error says it."""
 
 
 def write(node: nir.NIRNode, content: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> Any:
@@ -36,19 +106,51 @@ def read(node: nir.NIRNode, name: str = "") -> dict[str, Any]:
     text = (node.metadata or {}).get(KEY)
     if text is None:
         return {}
-    try:
-        content = json.loads(text.decode() if isinstance(text, bytes) else str(text))
-        version = content["version"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    content = parse(text.decode(errors="replace") if isinstance(text, bytes) else text, f"node {name!r}")
+    if "version" not in content:
+        raise _damaged(f"node {name!r}", "it has no version")
+    if content["version"] > VERSION:
         raise NIRFileError(
-            f"node {name!r}: its snnax metadata is damaged ({error}). Remove the key 'snnax' from its metadata "
-            "to read the node by NIR's own semantics."
-        ) from error
-    if not isinstance(version, int) or version > VERSION:
-        raise NIRFileError(
-            f"node {name!r}: its metadata is of version {version}; this snnax reads up to {VERSION}."
+            f"node {name!r}: its metadata is of version {content['version']}; this snnax reads up to {VERSION}."
         )
-    return dict(content)
+    return content
+
+
+def parse(text: Any, where: str) -> dict[str, Any]:
+    """JSON that a file may hold, with what stands under the keys that are known checked.
+
+    Raises:
+        NIRFileError: if it is anything else; says which key, and what is expected there.
+    """
+    try:
+        content = json.loads(text, parse_constant=_refuse_constant) if isinstance(text, str) else text
+    except (ValueError, RecursionError) as error:
+        raise _damaged(where, f"it is no JSON: {type(error).__name__}: {error}") from error
+    if not isinstance(content, dict):
+        raise _damaged(where, f"it is {_short(content)}; expected an object")
+    for key, value in content.items():
+        if key in _EXPECTED and not _EXPECTED[key][0](value):
+            raise _damaged(where, f"{key!r} is {_short(value)}; expected {_EXPECTED[key][1]}")
+    return content
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _short(value: Any) -> str:
+    """A value as far as it fits into a line; a number of a million digits is not written out first."""
+    if isinstance(value, int) and not -_LARGEST < value < _LARGEST:
+        return "a number beyond all limits"
+    text = repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
+    return text if len(text) < 80 else f"{text[:80]}..."
+
+
+def _damaged(where: str, why: str) -> NIRFileError:
+    return NIRFileError(
+        f"{where}: its snnax metadata is damaged ({why}). Remove the key 'snnax' from its metadata to read it by "
+        "NIR's own semantics."
+    )
 
 
 def write_spec(node: nir.NIRNode, spec: NeuronSpec, dt: float) -> Any:
@@ -75,20 +177,23 @@ def read_spec(node: nir.NIRNode, name: str = "") -> NeuronSpec | None:
     content = read(node, name)
     if "kind" not in content:
         return None
-    try:
-        values: dict[str, np.ndarray] = {k: np.asarray(v, np.float64) for k, v in content["scalars"].items()}
-        values.update({k: np.asarray(node.metadata[k]) for k in content["arrays"]})
-        surrogate = content["surrogate"]
-        levels = content["quantizer"]
-        return NeuronSpec(
-            kind=content["kind"],
-            values=values,
-            learn=tuple(content["learn"]),
-            options=dict(content["options"]),
-            surrogate=(surrogate[0], dict(surrogate[1])) if surrogate else None,
-            quantizer=tuple(levels) if levels else None,
-            sizes={k: tuple(v) if isinstance(v, list) else v for k, v in content.get("sizes", {}).items()},
-            weights={k: np.asarray(v) for k, v in getattr(node, "arrays", {}).items()},
-        )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise NIRFileError(f"node {name!r}: its snnax metadata lacks or garbles {error}.") from error
+    where = f"node {name!r}"
+    if missing := {"dt", "scalars", "arrays", "surrogate", "quantizer", "learn", "options"} - set(content):
+        raise _damaged(where, f"it lacks {sorted(missing)}")
+    values: dict[str, np.ndarray] = {k: np.asarray(v, np.float64) for k, v in content["scalars"].items()}
+    for key in content["arrays"]:
+        array = np.asarray(node.metadata.get(key))
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise _damaged(where, f"the numbers {key!r} beside it are missing, or are not finite")
+        values[key] = array
+    learn, spike, levels = content["learn"], content["surrogate"], content["quantizer"]
+    return NeuronSpec(
+        kind=content["kind"],
+        values=values,
+        learn=tuple(learn) if isinstance(learn, list) else (),
+        options=content["options"],
+        surrogate=(spike[0], spike[1]) if spike else None,
+        quantizer=tuple(levels) if levels else None,
+        sizes={k: tuple(v) if isinstance(v, list) else v for k, v in content.get("sizes", {}).items()},
+        weights={k: np.asarray(v) for k, v in getattr(node, "arrays", {}).items()},
+    )
