@@ -13,6 +13,8 @@ from typing import Any
 import nir
 import numpy as np
 
+from snnax.errors import NIRFileError
+
 Edge = tuple[str, str]
 
 
@@ -83,10 +85,19 @@ def _shapeless(node: Any) -> bool:
 
 
 def output_shape(name: str, given: Any, found: tuple[int, ...]) -> list[str]:
-    """A note if an Output node claims another shape than what feeds it has."""
+    """A note if an Output node claims another shape than what feeds it has.
+
+    Raises:
+        NIRFileError: if it claims what is no shape.
+    """
     if given is None or np.array_equal(np.ravel(given), found):
         return []
-    claimed = tuple(int(n) for n in np.ravel(given))
+    sizes = np.ravel(given)
+    if sizes.dtype.kind not in "fiu" or not (np.isfinite(sizes) & (np.abs(sizes) < 2**62)).all():
+        raise NIRFileError(
+            f"Output node {name!r} has the shape {np.array2string(sizes, threshold=4)}; expected sizes."
+        )
+    claimed = tuple(int(n) for n in sizes)
     return [f"output {name!r}: it says {claimed}, what feeds it has shape {found}"]
 
 

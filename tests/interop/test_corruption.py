@@ -5,13 +5,13 @@ from __future__ import annotations
 import resource
 import time
 import warnings
-from itertools import pairwise
 from pathlib import Path
 
 import h5py
 import nir
 import numpy as np
 import pytest
+from valid_files import GRAPHS
 
 from snnax import interop
 from snnax.errors import ConversionError, GraphError, NIRFileError, RepairWarning, ShapeError
@@ -21,59 +21,13 @@ SECONDS = 5.0
 MEGABYTES = 300
 
 
-def _numbers(*shape, low=0.2, seed=0):
-    return np.random.default_rng(seed).uniform(low, 1, shape).astype(np.float32)
-
-
-def _small():
-    """A recurrent neuron in a nested graph, between a linear layer and an integrator."""
-    one = _numbers(3)
-    nest = {
-        "in": nir.Input({"input": np.array([3])}), "lif": nir.LIF(one * 1e-2, one, one, one + 1, -one),
-        "w": nir.Affine(_numbers(3, 3), one), "out": nir.Output({"output": np.array([3])}),
-    }  # fmt: skip
-    inner = [("in", "lif"), ("lif", "w"), ("w", "lif"), ("lif", "out")]
-    nodes = {
-        "input": nir.Input({"input": np.array([4])}), "fc": nir.Affine(_numbers(3, 4), one),
-        "nest": nir.NIRGraph(nest, inner, type_check=False), "li": nir.LI(one * 1e-2, one, one),
-        "output": nir.Output({"output": np.array([3])}),
-    }  # fmt: skip
-    names = list(nodes)
-    return nir.NIRGraph(nodes, list(pairwise(names)), type_check=False)
-
-
-def _images():
-    """Convolution, pooling and flatten, a current-based neuron, and what has no membrane."""
-    f, one = np.float32, _numbers(3)
-    nodes = {
-        "input": nir.Input({"input": np.array([2, 6, 5])}),
-        "conv": nir.Conv2d((6, 5), _numbers(4, 1, 3, 2), (2, 1), (1, 0), (1, 1), 2, _numbers(4)),
-        "pool": nir.AvgPool2d(np.array([2, 2]), np.array([1, 1]), np.array([0, 0])),
-        "flat": nir.Flatten({"input": np.array([4, 2, 3])}, 0, -1),
-        "fc": nir.Linear(_numbers(3, 24)),
-        "cuba": nir.CubaLIF(one * f(1e-2), one * f(1e-2), one, one, one + 1, -one, one),
-        "delay": nir.Delay(np.arange(3, dtype=f) * f(1e-4)), "above": nir.Threshold(one), "scale": nir.Scale(one),
-        "if": nir.IF(one, one, -one), "output": nir.Output({"output": np.array([3])}),
-    }  # fmt: skip
-    names = list(nodes)
-    return nir.NIRGraph(nodes, list(pairwise(names)), type_check=False)
-
-
-def _exported():
-    """One of ours, with all of its metadata."""
-    return interop.to_nir(*interop.from_nir(_small()))
-
-
-FILES = {"small": _small, "images": _images, "exported": _exported}
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Valid files by name."""
     folder = tmp_path_factory.mktemp("valid")
-    for name, make in FILES.items():
+    for name, make in GRAPHS.items():
         interop.write_nir(folder / f"{name}.nir", make())
-    return {name: folder / f"{name}.nir" for name in FILES}
+    return {name: folder / f"{name}.nir" for name in GRAPHS}
 
 
 def _content(graph, prefix=""):
@@ -323,7 +277,7 @@ def test_damage_is_named(case, files, tmp_path):
 FLIPS, CUTS = 120, 25
 
 
-@pytest.mark.parametrize("which", FILES)
+@pytest.mark.parametrize("which", GRAPHS)
 def test_bit_flips_are_errors_or_warned_of_or_without_effect(which, files, tmp_path):
     raw, rng = files[which].read_bytes(), np.random.default_rng(FLIPS)
     valid = _content(interop.read_nir(files[which]))
@@ -348,7 +302,7 @@ def test_bit_flips_are_errors_or_warned_of_or_without_effect(which, files, tmp_p
     assert min(kinds.values()) > 0
 
 
-@pytest.mark.parametrize("which", FILES)
+@pytest.mark.parametrize("which", GRAPHS)
 def test_cut_and_overwritten_files_are_errors(which, files, tmp_path):
     raw, rng = files[which].read_bytes(), np.random.default_rng(CUTS)
     path = tmp_path / "damaged.nir"
@@ -398,7 +352,7 @@ def test_whole_numbers_are_numbers(files, tmp_path):
 
 @pytest.mark.parametrize("depth", [40, 1000])
 def test_graphs_nested_too_deep(depth, tmp_path):
-    graph = _small()
+    graph = GRAPHS["small"]()
     for _ in range(depth):
         nodes = {
             "in": nir.Input({"input": np.array([4])}),
@@ -420,7 +374,7 @@ def test_graphs_nested_too_deep(depth, tmp_path):
 
 
 def test_a_graph_that_holds_itself():
-    graph = _small()
+    graph = GRAPHS["small"]()
     graph.nodes["nest"].nodes["lif"] = graph.nodes["nest"]
     with pytest.raises(NIRFileError, match=r"nest\.lif\.lif"):
         interop.from_nir(graph)

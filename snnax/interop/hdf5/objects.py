@@ -13,7 +13,7 @@ import numpy as np
 from snnax.interop.hdf5 import chunks, headers
 from snnax.interop.hdf5.headers import Message, messages
 from snnax.interop.hdf5.heaps import FractalHeap, GlobalHeap, LocalHeap
-from snnax.interop.hdf5.source import UNDEFINED, Fields, Refused, Source
+from snnax.interop.hdf5.source import UNDEFINED, Fields, Refused, Source, checksum
 from snnax.interop.hdf5.trees import leaves, records
 from snnax.interop.hdf5.types import Type, native, parse
 
@@ -164,11 +164,14 @@ class Group(_Object):
         if heap != UNDEFINED:
             links = FractalHeap(self.file.source, heap)
             for record in records(self.file.source, tree, (5,)):
-                yield _link(links.object(record[4:]))
+                name, target = _link(links.object(record[4:]))
+                if checksum(name) != int.from_bytes(record[:4], "little"):
+                    raise Refused("it is damaged: a name is not where it is looked for")
+                yield name, target
 
     def _table(self, tree: int, heap: int) -> Iterator[tuple[bytes, int | None]]:
         source = self.file.source
-        names = LocalHeap(source, heap)
+        names, before = LocalHeap(source, heap), b""
         for _, address in leaves(source, tree, 0, 8):
             head = Fields(source.read(address, 8))
             head.signed(b"SNOD", 1)
@@ -177,7 +180,11 @@ class Group(_Object):
             for _ in range(count):
                 at, target, kind = body.words(8, 8, 4)
                 body.take(20)
-                yield names.name(at), None if kind == 2 else target
+                name = names.name(at)
+                if name <= before:
+                    raise Refused("it is damaged: a name is not where it is looked for")
+                before = name
+                yield name, None if kind == 2 else target
 
 
 def _link(data: bytes) -> tuple[bytes, int | None]:

@@ -103,7 +103,10 @@ def read(node: nir.NIRNode, name: str = "") -> dict[str, Any]:
     Raises:
         NIRFileError: if the metadata is ours and damaged, or of a newer version.
     """
-    text = (node.metadata or {}).get(KEY)
+    given = node.metadata
+    if not isinstance(given, dict | None):
+        raise _damaged(f"node {name!r}", f"it is a {type(given).__name__}; expected entries by name")
+    text = (given or {}).get(KEY)
     if text is None:
         return {}
     content = parse(text.decode(errors="replace") if isinstance(text, bytes) else text, f"node {name!r}")
@@ -184,7 +187,7 @@ def read_spec(node: nir.NIRNode, name: str = "") -> NeuronSpec | None:
     for key in content["arrays"]:
         array = np.asarray(node.metadata.get(key))
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise _damaged(where, f"the numbers {key!r} beside it are missing, or are not finite")
+            raise _damaged(where, f"the numbers {_short(key)} beside it are missing, or are not finite")
         values[key] = array
     learn, spike, levels = content["learn"], content["surrogate"], content["quantizer"]
     return NeuronSpec(
