@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from snnax.drafts import npz, write_picture, write_whole
 from snnax.errors import ArgumentError
+from snnax.interop import npy
 
 
 def load(path: Path) -> np.ndarray:
@@ -20,20 +20,24 @@ def load(path: Path) -> np.ndarray:
         ArgumentError: for anything else.
         OSError: if there is no such file.
     """
+    one = f"{path}: expected one numeric array x [T, B, ...], as numpy.save writes it."
     with path.open("rb") as file:
         start = file.read(6)
-    if not start.startswith((b"\x93NUMPY", b"PK")):
-        raise ArgumentError(f"{path}: not a .npy file; write one with numpy.save({path.stem + '.npy'!r}, x).")
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        reason = str(error).partition("\n")[0]
-        raise ArgumentError(f"{path}: not a .npy file with one array ({reason}).") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-        raise ArgumentError(f"{path}: expected one numeric array x [T, B, ...], as numpy.save writes it.")
-    return array
+        file.seek(0)
+        if start.startswith(b"PK"):
+            raise ArgumentError(one)
+        if not start.startswith(b"\x93NUMPY"):
+            raise ArgumentError(
+                f"{path}: not a .npy file; write one with numpy.save({path.stem + '.npy'!r}, x)."
+            )
+        try:
+            array = npy.read(file, path.stat().st_size)
+        except (ValueError, MemoryError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ArgumentError(f"{path}: not a .npy file with one array ({reason}).") from error
+    if array.dtype.kind not in "biuf":
+        raise ArgumentError(one)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def refuse_existing(*paths: Path | None, force: bool = False) -> None:

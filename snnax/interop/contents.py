@@ -49,7 +49,15 @@ def _read(file: Path | BinaryIO, keys: tuple[str, ...], max_bytes: int, said: st
         raise NIRFileError(f"{said}: {where}: {error}.") from error
     except UnicodeDecodeError as error:
         raise NIRFileError(f"{said}: /{'/'.join(place)}: its text is not UTF-8.") from error
-    except (OSError, MemoryError) as error:
+    except (
+        OSError,
+        MemoryError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise NIRFileError(f"{said}: cannot be read ({type(error).__name__}: {error}).") from error
 
 

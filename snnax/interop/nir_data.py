@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import nir.serialization
 import numpy as np
 
 from snnax.drafts import write_whole
-from snnax.errors import ConversionError, TraceFileError
+from snnax.errors import ConversionError
+from snnax.interop import hdf5
+from snnax.interop.contents import MAX_BYTES
 from snnax.interop.recordings import DAMAGE, check, refuse
 from snnax.interop.trace import NodeTrace, Trace
 
@@ -60,12 +63,15 @@ def _gridded(key: str, value: np.ndarray) -> np.ndarray:
     return flat.astype(bool) if key == "spk" and np.isin(flat, (0, 1)).all() else flat
 
 
-def read_nir_data(path: str | PathLike[str], dtype: Any = np.float32) -> tuple[Trace, float]:
+def read_nir_data(
+    path: str | PathLike[str], dtype: Any = np.float32, *, max_bytes: int = MAX_BYTES
+) -> tuple[Trace, float]:
     """Read NIR's own ``NIRGraphData`` of a flat graph, written by any framework.
 
     Args:
         path: the file.
         dtype: precision of spikes, which are stored as bits.
+        max_bytes: how large all arrays together may be, unless the file itself is larger.
 
     Returns:
         The trace, layers in the order of their names, ``[T, B, neurons]``, without outputs; and ``dt`` in
@@ -79,32 +85,60 @@ def read_nir_data(path: str | PathLike[str], dtype: Any = np.float32) -> tuple[T
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
-        data = nir.serialization.read_data(str(path))
-        nodes, dts = {}, set()
-        for name, entry in data.nodes.items():
-            arrays = {}
-            for observable, grid in entry.observables.items():
-                if not isinstance(grid, nir.TimeGriddedData):
-                    refuse(
-                        path,
-                        f"{name!r} holds events; put them on a grid with their to_time_gridded(dt)",
-                        None,
-                        WRITER,
-                    )
-                values = np.moveaxis(np.asarray(grid.data), 0, 1)
-                arrays[_ALIASES.get(observable.lower(), observable)] = (
-                    values.astype(dtype) if values.dtype == bool else values
-                )
-                dts.add(float(grid.dt))
-            spk = arrays.pop("spk")
-            given = arrays.pop("input", np.zeros_like(spk))
-            nodes[name] = NodeTrace(name, "neuron", given, spk, arrays)
-        if len(dts) != 1:
-            refuse(path, f"its time steps are {sorted(dts)}", None, WRITER)
-        trace = Trace(nodes, ())
+        with hdf5.File(path, max_bytes) as file:
+            found = {
+                name: _observables(file, node)
+                for name, node in _parts(file, file.root, "NIRGraphData", "nodes")
+            }
+        steps = {dt for node in found.values() for _, dt in node.values()}
+        if len(steps) != 1:
+            raise ValueError(f"its time steps are {sorted(steps)}")
+        trace = Trace({name: _layer(name, node, dtype) for name, node in found.items()}, ())
         check(trace)
-    except (*DAMAGE, AssertionError, RecursionError) as error:
-        if isinstance(error, TraceFileError):
-            raise
-        refuse(path, f"it is damaged ({type(error).__name__}: {error})", error, WRITER)
-    return trace, dts.pop()
+    except DAMAGE as error:
+        refuse(path, str(error) if type(error) in (ValueError, hdf5.Refused) else
+               f"it is damaged ({type(error).__name__}: {error})", error, WRITER)  # fmt: skip
+    return trace, steps.pop()
+
+
+def _parts(file: hdf5.File, group: hdf5.Group, kind: str, name: str) -> Iterator[tuple[str, hdf5.Group]]:
+    """The groups in the part ``name`` of a group that says it is of this kind."""
+    said = group.attributes().get("__type__")
+    if said != kind.encode():
+        raise ValueError(f"it holds {said!r} in place of a {kind}")
+    part = file.entry(group.names()[name])
+    if not isinstance(part, hdf5.Group):
+        raise ValueError(f"{name!r} is no group")
+    for key, address in part.names().items():
+        entry = file.entry(address)
+        if not isinstance(entry, hdf5.Group):
+            raise ValueError(f"{key!r} is no group")
+        yield key, entry
+
+
+def _observables(file: hdf5.File, node: hdf5.Group) -> dict[str, tuple[np.ndarray, float]]:
+    """What was observed of a layer, ``[B, T, neurons]``, and the time step of each."""
+    found = {}
+    for name, grid in _parts(file, node, "NIRNodeData", "observables"):
+        said = grid.attributes()
+        if said.get("__type__") != b"TimeGriddedData":
+            raise ValueError(f"{name!r} holds events; put them on a grid with their to_time_gridded(dt)")
+        data = file.entry(grid.names()["data"])
+        if not isinstance(data, hdf5.Dataset):
+            raise ValueError(f"{name!r} holds no numbers")
+        values, dt = np.asarray(data.read()), float(said["dt"])
+        if values.dtype.kind not in "biuf" or values.ndim != 3 or not 0 < dt < float("inf"):
+            raise ValueError(
+                f"{name!r} holds {values.dtype} {values.shape} with dt={dt}; expected [B, T, neurons]"
+            )
+        found[name] = values, dt
+    return found
+
+
+def _layer(name: str, observed: dict[str, tuple[np.ndarray, float]], dtype: Any) -> NodeTrace:
+    arrays = {}
+    for key, (grid, _) in observed.items():
+        values = np.moveaxis(grid, 0, 1)
+        arrays[_ALIASES.get(key.lower(), key)] = values.astype(dtype) if values.dtype == bool else values
+    spk = arrays.pop("spk")
+    return NodeTrace(name, "neuron", arrays.pop("input", np.zeros_like(spk)), spk, arrays)

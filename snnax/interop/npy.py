@@ -74,8 +74,12 @@ def _check(entries: list[zipfile.ZipInfo], size: int, max_bytes: int) -> None:
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError(f"{entry.filename} is packed by another method than deflate")
         if entry.file_size > entry.compress_size * _RATIO + _SPARE:
-            raise ValueError(f"{entry.filename} claims {entry.file_size} bytes, packed into {entry.compress_size}")
+            raise ValueError(
+                f"{entry.filename} claims {entry.file_size} bytes, packed into {entry.compress_size}"
+            )
     if sum(entry.compress_size for entry in entries) > size:
         raise ValueError("it uses the same bytes for several arrays")
     if sum(entry.file_size for entry in entries) > max(max_bytes, size):
-        raise ValueError(f"its arrays are larger than {max_bytes} bytes; if that is right, pass a larger max_bytes")
+        raise ValueError(
+            f"its arrays are larger than {max_bytes} bytes; if that is right, pass a larger max_bytes"
+        )

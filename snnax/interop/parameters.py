@@ -40,7 +40,8 @@ def check_node(name: str, node: nir.NIRNode) -> None:
         if not value.size:
             raise ShapeError(f"node {name!r}: {what} has shape {value.shape}, which holds no number.")
     for what, (least, most) in _COUNTS.get(type(node), {}).items():
-        _check_count(name, what, getattr(node, what), least, most)
+        if not _is_rule(node, what, getattr(node, what)):
+            _check_count(name, what, getattr(node, what), least, most)
     if isinstance(node, nir.Conv1d | nir.Conv2d):
         _check_convolution(name, node)
     if type(node).__name__ in NATIVE:
@@ -112,20 +113,17 @@ def parameters(node: nir.NIRNode) -> Iterable[tuple[str, np.ndarray]]:
     """The arrays of a node by name."""
     given = node.arrays if isinstance(node, Extension) else vars(node)
     for what, value in given.items():
-        if what in ("metadata", "input_type", "output_type", "input_shape") or (
-            what == "padding" and _is_text(value)
-        ):
+        if what in ("metadata", "input_type", "output_type", "input_shape") or _is_rule(node, what, value):
             continue
         yield what, np.asarray(value)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str | bytes)
+def _is_rule(node: Any, what: str, value: Any) -> bool:
+    """True for the padding of a convolution in words, ``"same"`` or ``"valid"``."""
+    return what == "padding" and isinstance(node, nir.Conv1d | nir.Conv2d) and isinstance(value, str | bytes)
 
 
 def _check_count(name: str, what: str, value: Any, least: int | None, most: int) -> None:
-    if what == "padding" and _is_text(value):
-        return
     array = np.asarray(value)
     whole = array.size in (1, most) and bool((array == np.floor(array)).all())
     if not whole or (least is not None and (array < least).any()):

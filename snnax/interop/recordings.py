@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ import numpy as np
 
 from snnax.drafts import write_whole
 from snnax.errors import ArgumentError, ConversionError, ShapeError, TraceFileError
+from snnax.interop import npy
 from snnax.interop.numbers import plain
 from snnax.interop.trace import NodeTrace, Trace
 
@@ -23,7 +25,7 @@ FORMAT, VERSION = "snnax.trace", 1
 _HEADER = "trace"
 DAMAGE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, RuntimeError, MemoryError,
-    NotImplementedError, zipfile.BadZipFile, zlib.error,
+    NotImplementedError, ArithmeticError, zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
 
 
@@ -71,34 +73,35 @@ def save_trace(path: str | PathLike[str], trace: Trace) -> None:
     write_whole({path: buffer.getbuffer()})
 
 
-def load_trace(path: str | PathLike[str]) -> Trace:
+def load_trace(path: str | PathLike[str], *, max_bytes: int = npy.MAX_BYTES) -> Trace:
     """Read what :func:`save_trace` wrote.
 
     Args:
         path: the file.
+        max_bytes: how large all arrays together may be, unless the file itself is larger.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TraceFileError: if it is damaged, was not written by :func:`save_trace`, or by a newer version of it.
+        TraceFileError: if it is damaged, was not written by :func:`save_trace`, or by a newer version of it; or is
+            larger than ``max_bytes``.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
-        _check_sizes(path)
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile) or _HEADER not in file:
-                refuse(path, "it was not written by save_trace")
-            header = json.loads(str(file[_HEADER][()]))
-            if header.get("format") != FORMAT:
-                refuse(path, "it was not written by save_trace")
-            if header["version"] > VERSION:
-                refuse(path, f"its version is {header['version']}; this snnax reads up to {VERSION}")
-            read = {key: _as_given(file[key], dtype) for key, dtype in header["dtypes"].items()}
+        arrays = npy.read_all(path, max_bytes)
+        header = json.loads(str(arrays.pop(_HEADER, "{}")))
+        if header.get("format") != FORMAT:
+            refuse(path, "it was not written by save_trace")
+        if header["version"] > VERSION:
+            refuse(path, f"its version is {header['version']}; this snnax reads up to {VERSION}")
+        read = {key: _as_given(arrays[key], dtype) for key, dtype in header["dtypes"].items()}
         nodes = {}
         for i, entry in enumerate(header["nodes"]):
             states = {k: read[f"{i} state {k}"] for k in entry["states"]}
             name = str(entry["name"])
+            if name in nodes:
+                refuse(path, f"it is damaged: it has two layers {name!r}")
             nodes[name] = NodeTrace(name, str(entry["kind"]), read[f"{i} input"], read[f"{i} spk"], states)
         trace = Trace(nodes, tuple(read[f"output {i}"] for i in range(header["outputs"])))
         check(trace)
@@ -121,25 +124,17 @@ def _as_numbers(array: np.ndarray) -> np.ndarray:
     return array if array.dtype.isbuiltin == 1 else array.view(f"u{array.dtype.itemsize}")
 
 
-def _as_given(array: np.ndarray, dtype: str) -> np.ndarray:
-    return array if array.dtype.name == dtype else array.view(np.dtype(dtype))
-
-
-def _check_sizes(path: Path) -> None:
-    """Refuse arrays that claim to be larger than what the file holds, before room is made for them."""
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            with archive.open(entry) as member:
-                version = np.lib.format.read_magic(member)
-                read = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = read(member)
-                size = member.tell() + int(np.prod(shape, dtype=np.float64)) * dtype.itemsize
-            if size != entry.file_size:
-                raise ValueError(f"{entry.filename} claims {size} bytes and has {entry.file_size}")
+def _as_given(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype.kind not in "biufc":
+        raise ValueError(f"it holds {array.dtype}; expected numbers")
+    if array.dtype.name == name:
+        return array
+    dtype = np.dtype(name)
+    if (
+        dtype.kind != "V" or dtype.type is np.void or dtype.name != name
+    ):  # bfloat16 and its like are no structures
+        raise ValueError(f"it holds {name!r}; expected numbers")
+    return array.view(dtype)
 
 
 def check(trace: Trace) -> None:

@@ -10,6 +10,7 @@ mutants, each of which ``--only NUMBER`` makes again.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -53,9 +54,13 @@ def fuzz(numbers, seed=0, keep=None, shown=False):
     import mutants
 
     counts, wrong = Counter(), []
-    with tempfile.TemporaryDirectory() as folder, _Worker(_ours) as ours, _Worker(_theirs) as theirs:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as workers:
         valid = mutants.seeds(Path(folder))
-        before = {name: _digests(theirs, Path(folder) / "valid.nir", raw) for name, raw in valid.items()}
+        paths = {name: Path(folder) / f"{name}.valid" for name in valid}
+        for name, raw in valid.items():
+            paths[name].write_bytes(raw)
+        ours, theirs = (workers.enter_context(_Worker(w, [*paths.values()])) for w in (_ours, _theirs))
+        before = {name: _content(theirs(path)) for name, path in paths.items()}
         for i, number in enumerate(numbers):
             name, done, raw = mutants.mutant(valid, number, seed)
             path = Path(folder) / "mutant.nir"
@@ -72,9 +77,8 @@ def fuzz(numbers, seed=0, keep=None, shown=False):
     return counts, wrong
 
 
-def _digests(theirs, path, raw):
-    path.write_bytes(raw)
-    kind, found = theirs(path)
+def _content(answer):
+    kind, found = answer
     assert kind == "read", found
     return found
 
@@ -94,10 +98,13 @@ def _judged(answer, theirs, path, before):
 
 
 class _Worker:
-    """A process that answers for one file after the other, and is replaced when it does not."""
+    """A process that answers for one file after the other, and is replaced when it does not.
 
-    def __init__(self, work):
-        self.work = work
+    It reads some valid files first, so that nothing is loaded and compiled within the limits of a mutant.
+    """
+
+    def __init__(self, work, valid):
+        self.work, self.valid = work, valid
         self.process = None
 
     def __enter__(self):
@@ -111,7 +118,7 @@ class _Worker:
     def _start(self):
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(self.work, other), daemon=True)
+        self.process = context.Process(target=_serve, args=(self.work, other, self.valid), daemon=True)
         self.process.start()
         other.close()
         assert self.pipe.poll(300), "the worker does not start"
@@ -134,15 +141,17 @@ class _Worker:
         return answer
 
 
-def _serve(work, pipe):
+def _serve(work, pipe, valid):
     """The loop of a worker."""
-    start = work(None)
+    answer_for = work()
+    for path in valid:
+        answer_for(str(path))
     pipe.send("ready")
     while True:
         path = pipe.recv()
         _limit()
         begin, before = time.process_time(), _peak()
-        answer = start(path)
+        answer = answer_for(path)
         seconds, grown = time.process_time() - begin, _peak() - before
         if seconds > SECONDS:
             answer = "hang", f"{seconds:.1f} s of processor time"
@@ -174,7 +183,7 @@ def _limit():
         pass
 
 
-def _ours(_):
+def _ours():
     """Our reader and import."""
     warnings.simplefilter("ignore")
     from snnax import interop
@@ -202,7 +211,7 @@ def _ours(_):
     return read
 
 
-def _theirs(_):
+def _theirs():
     """HDF5's own library."""
     import h5py
 

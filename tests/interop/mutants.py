@@ -126,6 +126,8 @@ def _address(raw, rng):
     places = [
         at for at in range(0, len(raw) - 8, 8) if 0 < int.from_bytes(raw[at : at + 8], "little") < len(raw)
     ]
+    if not places:
+        return raw
     a, b = rng.choice(places, 2)
     raw[a : a + 8] = raw[b : b + 8]
     return raw
@@ -195,7 +197,16 @@ def _edited(raw, rng):
             how = EDITS[rng.integers(len(EDITS))]
             try:
                 how(file, where, rng)
-            except (ValueError, TypeError, KeyError, OSError, RuntimeError, OverflowError, AttributeError):
+            except (
+                ValueError,
+                TypeError,
+                KeyError,
+                OSError,
+                RuntimeError,
+                OverflowError,
+                AttributeError,
+                MemoryError,
+            ):
                 continue  # not every edit fits every place
             done.append(f"{how.__name__[1:]} {where}")
     return done or ["nothing"], buffer.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import time
 import warnings
@@ -123,6 +124,17 @@ def _group(where):
     def edit(node):
         del node[where]
         node.create_group(where)
+
+    return edit
+
+
+def _described(key, value):
+    """Another value in our metadata of a neuron."""
+
+    def edit(node):
+        content = json.loads(node[OURS][()])
+        del node[OURS]
+        node[OURS] = json.dumps({**content, key: value})
 
     return edit
 
@@ -250,6 +262,24 @@ DAMAGED = {
         '{"version": 1, "kind": "CubaLIF", "scalars": {}, "arrays": [], "learn": [], "options": {}, "surrogate": null, '
         '"quantizer": null, "dt": 1e-4}'
     )), "'li'"),
+    "our metadata is nested without end": ("exported", _put(OURS, "[" * 10**5), "'li'"),
+    "our metadata is no text": ("exported", _put("nodes/li/metadata", 3), "'li'"),
+    "our time step has 400 digits": ("exported", _put("metadata/snnax", f'{{"version": 1, "dt": 1{"0" * 400}}}'), "dt"),
+    "our time step is NaN": ("exported", _put("metadata/snnax", '{"version": 1, "dt": NaN}'), "NaN"),
+    **{f"our {key} is {value}": ("exported", _described(key, value), key) for key, value in [
+        ("kind", ["LI"]), ("kind", None), ("scalars", None), ("scalars", {"tau": "fast"}),
+        ("scalars", {"tau": 10**400}),
+        ("arrays", "tau"), ("arrays", ["tau", "snnax"]), ("arrays", ["nothing"]), ("learn", 3), ("learn", [3]),
+        ("options", []), ("options", {"output": []}), ("surrogate", "atan"), ("surrogate", ["atan"]),
+        ("surrogate", ["Surrogate", {}]), ("surrogate", ["custom_surrogate", {}]), ("surrogate", ["base", {}]),
+        ("surrogate", ["__doc__", {}]), ("surrogate", ["atan", {"alpha": [1]}]), ("quantizer", 3),
+        ("quantizer", [None]),
+        ("sizes", [1]), ("dt", -1), ("dt", True),
+    ]},
+    "a surrogate without such an argument": ("exported", _described("surrogate", ["atan", {"beta": 1}]), "'li'"),
+    "output shape is text": ("small", _put("nodes/output/shape", [b"3"]), "'output'"),
+    "output of infinite size": ("small", _put("nodes/output/shape", np.array([np.inf])), "'output'"),
+    "padding of a pool in words": ("images", _put("nodes/pool/padding", "same"), "'pool'"),
     "our time step is text": ("exported", _put("metadata/snnax", '{"version": 1, "dt": "fast"}'), "dt"),
     "our time step is negative": ("exported", _put("metadata/snnax", '{"version": 1, "dt": -1}'), "dt"),
     "our outputs are unknown": ("exported", _put("metadata/snnax", '{"version": 1, "outputs": [["x", "out"]]}'), "x"),

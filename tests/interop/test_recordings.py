@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -149,6 +150,107 @@ def test_random_bytes_are_found_or_harmless(tmp_path):
         except TraceFileError:
             continue
         assert all(np.array_equal(a, b) for a, b in zip(arrays(run), arrays(again), strict=True))
+
+
+def _npz(path, entries, method=zipfile.ZIP_DEFLATED):
+    """A file of any members."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with zipfile.ZipFile(path, "w", method) as archive:
+            for name, content in entries:
+                archive.writestr(name, content)
+
+
+def _npy(header, content=b""):
+    """A member with any header."""
+    text = header if isinstance(header, bytes) else repr(header).encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content
+
+
+def _floats(shape, content=b"", kind="<f4"):
+    return _npy({"descr": kind, "fortran_order": False, "shape": shape}, content)
+
+
+HOSTILE = {
+    "no such array there": [("a.npy", _floats((10**9,)))],
+    "more than it says": [("a.npy", _floats((3,), bytes(13)))],
+    "negative": [("a.npy", _floats((-3,), bytes(12)))],
+    "objects": [
+        ("a.npy", _npy({"descr": "|O", "fortran_order": False, "shape": ()}, b"cos\nsystem\n(S'true'\ntR."))
+    ],
+    "structures": [("a.npy", _floats((1,), bytes(8), [("a", "<f4"), ("b", "<i4")]))],
+    "header that is no text": [("a.npy", _npy(b"\xff" * 40))],
+    "header that does not end": [("a.npy", _npy(b"{'descr': (((("))],
+    "header of many brackets": [("a.npy", _npy(b"(" * 9000))],
+    "huge header": [("a.npy", _npy(b"(" * 60000))],
+    "no array": [("a.npy", b"text")],
+    "the same twice": [("a.npy", _floats((1,), bytes(4)))] * 2,
+    "header of a trace is a list": [("trace.npy", b"\x93NUMPY")],
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_arrays_are_refused(case, tmp_path):
+    _npz(tmp_path / "run.npz", HOSTILE[case])
+    with pytest.raises(TraceFileError, match=r"run\.npz"):
+        interop.load_trace(tmp_path / "run.npz")
+
+
+def test_zeros_that_unpack_to_more_than_allowed(tmp_path):
+    run = trace()
+    node = next(iter(run.nodes.values()))
+    path = tmp_path / "run.npz"
+    zeros = np.zeros((5, 2, 10**6), np.float32)
+    interop.save_trace(path, interop.Trace({"a": interop.NodeTrace("a", node.kind, zeros, zeros, {})}, ()))
+    assert path.stat().st_size < 10**6
+    with pytest.raises(TraceFileError, match="max_bytes"):
+        interop.load_trace(path, max_bytes=10**6)
+    _npz(path, [("a.npy", _floats((10**6,), bytes(4 * 10**6)))], zipfile.ZIP_BZIP2)
+    with pytest.raises(TraceFileError, match="another method"):
+        interop.load_trace(path)
+
+
+@pytest.mark.parametrize("change", [
+    {"dtypes": {"0 input": "O"}}, {"dtypes": {"0 input": "f4,f4"}}, {"dtypes": {"0 input": "V4"}}, {"outputs": 10**18},
+    {"outputs": "all"}, {"nodes": [{"name": "a", "kind": "b", "states": []}] * 2}, {"nodes": 3}, {"version": None},
+    {"dtypes": None}, {"format": "other"},
+])  # fmt: skip
+def test_a_damaged_header_is_refused(change, tmp_path):
+    path = tmp_path / "run.npz"
+    interop.save_trace(path, trace())
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(str(arrays.pop("trace")))
+    dtypes = header["dtypes"]
+    header.update(change)
+    if change.get("dtypes"):
+        header["dtypes"] = {**dtypes, **change["dtypes"]}
+    np.savez(path, trace=np.array(json.dumps(header)), **arrays)
+    with pytest.raises(TraceFileError, match=r"run\.npz"):
+        interop.load_trace(path)
+
+
+@pytest.mark.parametrize("write", ["trace", "data"])
+def test_damaged_bytes_are_refused_or_without_effect(write, tmp_path):
+    import mutants
+
+    run, path = trace(), tmp_path / "run"
+    run.nodes.pop("a/b", None)
+    if write == "trace":
+        interop.save_trace(path, run)
+    else:
+        write_nir_data(path, run, 1e-4)
+    whole, refused = path.read_bytes(), 0
+    read = interop.load_trace if write == "trace" else read_nir_data
+    for number in range(250):
+        rng = np.random.default_rng(number)
+        how = mutants.BYTES[rng.integers(len(mutants.BYTES))]
+        path.write_bytes(how(bytearray(whole), rng))
+        try:
+            read(path)
+        except TraceFileError:
+            refused += 1
+    assert refused > 20
 
 
 def test_no_file(tmp_path):

@@ -17,6 +17,9 @@ from snnax.interop.hdf5.source import UNDEFINED, Fields, Refused, Source, checks
 from snnax.interop.hdf5.trees import leaves, records
 from snnax.interop.hdf5.types import Type, native, parse
 
+_LARGEST = 2**55
+"""More elements than any machine has bytes for; of an array without elements, too, since NumPy multiplies all axes."""
+
 
 class File:
     """A file that is open for reading.
@@ -273,7 +276,10 @@ def _shape(data: bytes) -> tuple[int, ...]:
         raise Refused("it is empty")
     if axes > 32 or kind != int(axes > 0):
         raise Refused("it is damaged: its shape is impossible")
-    return tuple(fields.number(8) for _ in range(axes))
+    shape = tuple(fields.number(8) for _ in range(axes))
+    if prod(n or 1 for n in shape) >= _LARGEST:
+        raise Refused(f"it claims the shape {shape}")
+    return shape
 
 
 def _text(name: bytes) -> str:

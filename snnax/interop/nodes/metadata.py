@@ -187,7 +187,9 @@ def read_spec(node: nir.NIRNode, name: str = "") -> NeuronSpec | None:
     for key in content["arrays"]:
         array = np.asarray(node.metadata.get(key))
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise _damaged(where, f"the numbers {_short(key)} beside it are missing, or are not finite")
+            raise _damaged(
+                where, f"'arrays' names {_short(key)}, which does not stand beside it as finite numbers"
+            )
         values[key] = array
     learn, spike, levels = content["learn"], content["surrogate"], content["quantizer"]
     return NeuronSpec(
