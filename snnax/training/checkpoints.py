@@ -76,11 +76,15 @@ class Checkpoints:
     def save(self, state: TrainState, history: History | None = None) -> None:
         """Write a state, and what :func:`fit` measured so far; replaces one of the same step.
 
+        Of several processes, which all have the same state, the first writes it.
+
         Raises:
             CheckpointError: if the directory cannot be written, as on a full disk; what it held stays.
         """
         import orbax.checkpoint as ocp
 
+        if jax.process_index():
+            return
         arrays = {name: np.asarray(leaf) for name, leaf in _leaves(state).items()}
         meta = {
             "format": 1,
@@ -92,7 +96,7 @@ class Checkpoints:
         try:
             os.makedirs(self.directory, exist_ok=True)
             with draft_folder(Path(self.directory)) as draft:
-                with _manager(draft) as manager:
+                with _manager(draft, alone=True) as manager:
                     manager.save(
                         number,
                         args=ocp.args.Composite(
@@ -174,10 +178,18 @@ class Checkpoints:
         )
 
 
-def _manager(directory: str | os.PathLike[str]) -> Any:
+def _manager(directory: str | os.PathLike[str], alone: bool = False) -> Any:
+    """Orbax's manager of a directory; ``alone``: for this process, which does not wait for others."""
     import orbax.checkpoint as ocp
 
-    options = ocp.CheckpointManagerOptions(create=True, enable_async_checkpointing=False)
+    more: dict[str, Any] = {}
+    if alone and jax.process_count() > 1:
+        more["multiprocessing_options"] = ocp.options.MultiprocessingOptions(
+            primary_host=jax.process_index(),
+            active_processes={jax.process_index()},
+            barrier_sync_key_prefix="alone",
+        )
+    options = ocp.CheckpointManagerOptions(create=not more, enable_async_checkpointing=False, **more)
     return ocp.CheckpointManager(directory, options=options)
 
 

@@ -1,4 +1,4 @@
-"""A short training on several devices; prints its losses. ``sharded.py DEVICES [PROCESS PROCESSES PORT]``."""
+"""A short training on several devices; prints its losses. ``sharded.py DEVICES [PROCESS PROCESSES PORT FOLDER]``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-devices, *rest = map(int, sys.argv[1:])
+devices, *rest = map(int, sys.argv[1:5])
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
@@ -14,6 +14,7 @@ import flax.linen as nn  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import optax  # noqa: E402
+from jax.experimental import multihost_utils  # noqa: E402
 
 import snnax as snn  # noqa: E402
 import snnax.functional as SF  # noqa: E402
@@ -51,4 +52,12 @@ for x_i, y_i in zip(x, y, strict=True):
 evaluate = snn.training.make_eval_step(SF.ce_count_loss(), mesh=mesh)
 losses.append({"loss": float(evaluate(state, x[0][:, part], y[0][part])["loss"])})
 total = sum(float(abs(np.asarray(leaf.addressable_data(0))).sum()) for leaf in jax.tree.leaves(state.params))
-print(json.dumps({"devices": jax.device_count(), "metrics": losses, "weights": total}))
+steps = None
+if rest:
+    store = snn.training.Checkpoints(sys.argv[5])
+    store.save(state)
+    store.save(state)  # takes the place of the first
+    multihost_utils.sync_global_devices("saved")
+    again, _ = store.restore(state)
+    steps = [*store.steps(), int(again.step)]
+print(json.dumps({"steps": steps, "devices": jax.device_count(), "metrics": losses, "weights": total}))

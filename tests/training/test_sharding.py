@@ -52,16 +52,18 @@ def test_eight_devices_are_one(alone):
     close(several, alone)
 
 
-def test_two_processes_are_one(alone):
+def test_two_processes_are_one(alone, tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    both = [start(2, process, 2, port) for process in (0, 1)]
+    both = [start(2, process, 2, port, tmp_path) for process in (0, 1)]
     try:
         for process in both:
             outcome = result(process)
             assert outcome["devices"] == 4
+            assert outcome["steps"] == [3, 3]
             close(outcome, alone)
+        assert os.listdir(tmp_path) == ["3"]
     finally:
         for process in both:
             process.kill()
