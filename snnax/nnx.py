@@ -46,7 +46,8 @@ class Network(nnx.Module):
     Args:
         net: any linen module whose neurons use ``init_hidden=True``.
         x: input of one step, ``[B, ...]``; it gives the shapes, and the batch size of the first states.
-        rngs: keys: ``params`` for the initial weights, others for layers that draw random numbers.
+        rngs: keys: ``params`` for the initial weights; for layers that draw random numbers the module keeps streams
+            of its own (``rngs.fork()``), so that ``nnx.split_rngs`` and ``nnx.vmap`` make ensembles.
         variables: variables of ``net`` to start from, as ``init``, training or ``from_snntorch`` gave them,
             instead of drawing weights.
 
@@ -97,6 +98,8 @@ class Network(nnx.Module):
         tree["hidden"] = initial_hidden(net, tree, x, self._keys(), _updated(tree))
         wrapped = {c: jax.tree.map(_KINDS.get(c, Buffer), v) for c, v in tree.items()}
         self.collections = nnx.data(wrapped)
+        # as nnx.Dropout: under nnx.vmap the caller's streams are not those of the members
+        self.rngs = None if rngs is None else rngs.fork()
 
     def variables(self) -> dict[str, Any]:
         """The variables as linen has them: ``net.apply(model.variables(), x)``, ``unroll``, converters."""

@@ -213,3 +213,36 @@ def test_what_is_no_network_is_refused():
         snn.nnx.Network(jnp.tanh, X[0], rngs=nnx.Rngs(0))
     with pytest.raises(ArgumentError, match=r"neither rngs nor variables"):
         snn.nnx.Network(dense(), X[0])
+
+
+def test_an_ensemble_is_made_and_run_by_vmap():
+    """As NNX users make it: members with weights and dropout of their own."""
+    net = snn.Sequential(
+        [nn.Dense(5), nn.Dropout(0.5, deterministic=False), snn.Leaky(0.9, init_hidden=True)]
+    )
+
+    @nnx.split_rngs(splits=3)
+    @nnx.vmap(in_axes=(0,))
+    def create(rngs):
+        return snn.nnx.Network(net, X[0], rngs=rngs)
+
+    @nnx.vmap(in_axes=(0, None))
+    def forward(model, x):
+        return model(x)
+
+    models = create(nnx.Rngs(0, dropout=1))
+    assert forward(models, X[0]).shape == (3, B, 5)
+    kernel = models.collections["params"]["layers_0"]["kernel"][...]
+    assert not np.array_equal(kernel[0], kernel[1])
+    (mem,) = jax.tree.leaves(nnx.state(models, snn.nnx.Hidden))
+    assert mem.shape == (3, B, 5)
+    assert mem.any()
+
+
+def test_streams_are_its_own():
+    """The weights are those of the caller's key; what the module draws later does not move the caller's streams."""
+    rngs = nnx.Rngs(0)
+    model = snn.nnx.Network(dense(), X[0], rngs=rngs)
+    again = snn.nnx.Network(dense(), X[0], variables=dense().init({"params": nnx.Rngs(0).params()}, X[0]))
+    same(model.variables(), again.variables())
+    assert model.rngs is not rngs

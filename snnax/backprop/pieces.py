@@ -13,6 +13,7 @@ from jax import lax
 
 from snnax.network.unroll import initial_hidden, unroll
 from snnax.training.objective import Objective
+from snnax.training.optimizing import descend
 from snnax.utils import training
 
 __all__ = ["Pieces", "train_batch"]
@@ -52,8 +53,15 @@ def _run_batch(
             return pieces.objective(outputs, y_k)[0], updates
 
         (loss, state), grads = jax.value_and_grad(forward, has_aux=True)(carry["params"])
-        changes, memory = pieces.optimizer.update(grads, carry["opt_state"], carry["params"])
-        after = {"params": optax.apply_updates(carry["params"], changes), "opt_state": memory, "state": state}
+        params, memory = descend(
+            pieces.optimizer,
+            grads,
+            carry["opt_state"],
+            carry["params"],
+            loss,
+            lambda params: forward(params)[0],
+        )
+        after = {"params": params, "opt_state": memory, "state": state}
         return _like(after, carry), loss * length
 
     frame = x if pieces.constant else x[0]

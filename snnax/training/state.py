@@ -14,6 +14,7 @@ from flax.core import unfreeze
 
 from snnax.errors import ArgumentError
 from snnax.training.objective import foreign
+from snnax.training.optimizing import descend
 
 __all__ = ["TrainState", "check_network", "check_optimizer"]
 
@@ -110,10 +111,18 @@ class TrainState(struct.PyTreeNode):
         hidden = {} if self.hidden is None else {"hidden": self.hidden}
         return {**{name: tree for name, tree in named.items() if tree}, **self.other, **hidden}
 
-    def apply_gradients(self, grads: Tree, **changes: Any) -> TrainState:
-        """The state after one step of the optimizer along ``grads``; ``changes`` replace other fields."""
-        updates, opt_state = self.tx.update(grads, self.opt_state, self.params)
-        params = optax.apply_updates(self.params, updates)
+    def apply_gradients(
+        self, grads: Tree, *, value: Any = None, value_fn: Any = None, **changes: Any
+    ) -> TrainState:
+        """The state after one step of the optimizer along ``grads``.
+
+        Args:
+            grads: derivatives of the loss by ``params``.
+            value: the loss, for optimizers that ask for it.
+            value_fn: parameters to the loss, for line searches.
+            **changes: other fields to replace.
+        """
+        params, opt_state = descend(self.tx, grads, self.opt_state, self.params, value, value_fn)
         return self.replace(step=self.step + 1, params=params, opt_state=opt_state, **changes)
 
 

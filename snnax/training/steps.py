@@ -191,6 +191,8 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
     grads, (metrics, updates) = jax.grad(forward, has_aux=True)(state.params)
     after = state.apply_gradients(
         grads,
+        value=metrics["loss"],
+        value_fn=lambda params: forward(params)[0],
         batch_stats=updates["batch_stats"] if mutable else state.batch_stats,
         hidden=None if state.hidden is None else updates["hidden"],
     )
