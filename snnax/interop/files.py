@@ -19,7 +19,7 @@ import nir
 import numpy as np
 
 from snnax.drafts import write_whole
-from snnax.errors import NIRFileError, RepairWarning
+from snnax.errors import ConversionError, NIRFileError, RepairWarning
 from snnax.interop import contents
 from snnax.interop.contents import DIGEST, MAX_BYTES
 from snnax.interop.nodes.extension import PREFIX, Extension
@@ -173,7 +173,11 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
         OSError: if the file cannot be written, as on a full disk; one that was there is as it was.
     """
     path = Path(path)
-    flags = [(node, node.writable) for node in graph.nodes.values() if isinstance(node, Extension)]
+    ours = {name: node for name, node in graph.nodes.items() if isinstance(node, Extension)}
+    unfit = [node.refusal(name) for name, node in ours.items() if not (extensions or node.writable)]
+    if unfit:
+        raise ConversionError.joined(unfit)
+    flags = [(node, node.writable) for node in ours.values()]
     try:
         for node, before in flags:
             node.writable = extensions or before

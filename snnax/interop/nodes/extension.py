@@ -41,6 +41,17 @@ class Extension(nir.NIRNode):
         self.input_type = {"input": None if self.shape_in is None else np.array(self.shape_in)}
         self.output_type = {"output": None if self.shape_out is None else np.array(self.shape_out)}
 
+    def refusal(self, name: str) -> ConversionError:
+        """The error that says why the node called ``name`` is not written."""
+        problem = f"NIR has no node for {self.op}, so no other framework could read the file"
+        without = _WITHOUT.get(self.op, "or use a layer that NIR has")
+        if self.op == "State":
+            problem = (
+                f"it reads the {self.options.get('state', 'state')} of a neuron, which NIR has no node for"
+            )
+        remedy = f"Write it for snnax alone with interop.write_nir(path, graph, extensions=True), {without}."
+        return ConversionError(name, problem, remedy)
+
     def to_dict(self) -> dict[str, Any]:
         """For ``nir.write``.
 
@@ -48,12 +59,7 @@ class Extension(nir.NIRNode):
             ConversionError: unless extensions were allowed.
         """
         if not self.writable:
-            raise ConversionError(
-                self.op,
-                f"NIR has no node for {self.op}, so no other framework could read the file",
-                "Write it for snnax alone with interop.write_nir(path, graph, extensions=True), or export "
-                "without it (BatchNorm: to_nir(..., batchnorm='fold'); MaxPool: use average or sum pooling).",
-            )
+            raise self.refusal(self.op)
         content = {
             "options": self.options,
             "shape_in": self.shape_in,
@@ -96,3 +102,12 @@ def _shape(given: Any) -> tuple[int, ...] | None:
     if not isinstance(given, list) or not all(type(n) is int and 0 <= n < 2**62 for n in given):
         raise ValueError("its shapes are no sizes")
     return tuple(given)
+
+
+_WITHOUT = {
+    "State": "or let the network use and return spikes only",
+    "BatchNorm": "or export without it: to_nir(..., batchnorm='fold')",
+    "MaxPool1d": "or use average or sum pooling",
+    "MaxPool2d": "or use average or sum pooling",
+    "Dropout": "or export without it: to_nir(..., dropout='drop')",
+}

@@ -21,19 +21,20 @@ from torch import Tensor, nn
 from snnax.errors import ConversionError, ShapeError, SnnaxError
 from snnax.interop.norse.cells import KINDS, WRAPPED, cells_of, check_step, is_cell, is_norse
 from snnax.interop.norse.recorder import CellRecorder
+from snnax.interop.snntorch.calls import tensor_of
 from snnax.interop.snntorch.members import is_neuron
 from snnax.interop.snntorch.prepare import (
     check_finite,
     check_mode,
     copy_net,
     isolated,
+    owned,
     tensors_of,
     unwrap,
 )
 from snnax.interop.snntorch.records import Recording, line_of
 from snnax.interop.snntorch.repeats import Watch, check_hooks, common_step, other, untouched
 from snnax.interop.snntorch.step_graph import StepGraph
-from snnax.interop.snntorch.tracing import owned, tensor_of
 
 _GLUE = (Lift, SequentialState)
 _FEEDBACK = "Use LIFRecurrentCell for feedback: its recurrent weights get the spikes of the step before."

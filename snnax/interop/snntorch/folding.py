@@ -14,6 +14,7 @@ from torch import Tensor
 
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.snntorch.chains import Chains
+from snnax.interop.snntorch.layers import is_unknown, no_equal
 from snnax.interop.snntorch.layouts import Layout, Layouts
 from snnax.interop.snntorch.records import Op, Recording, Value, values_in
 from snnax.interop.snntorch.step_graph import Source, StepGraph
@@ -31,8 +32,12 @@ def fold(recording: Recording) -> StepGraph:
         ShapeError: the sample has no batch axis.
     """
     live = recording.live()
-    if blockers := recording.blockers():
-        raise ConversionError.joined(blockers)
+    unknown = [op for op in live if op.kind == "module" and op.held is not None and is_unknown(op.held)]
+    if blockers := [
+        *recording.blockers(),
+        *(no_equal(op.name, op.held, op.line) for op in unknown if op.held),
+    ]:
+        raise ConversionError.joined([*blockers, *recording.more()])
     chains = Chains([op for op in recording.ops if op.kind == "neuron"])
     sample = _input(recording, live)
     layout, layouts = _find_layout(recording, live, sample)
@@ -64,6 +69,7 @@ def fold(recording: Recording) -> StepGraph:
         num_steps=loop.num_steps if looped else None,
         batch_size=sample.shape[1 if layout == Layout.TIME_FIRST else 0],
         args=_arguments(recording, sample.op.position, states),
+        tree=recording.tree,
         input_arg=sample.op.position,
         state_args=states,
         state_outputs=new,
@@ -117,8 +123,8 @@ def _no_record(recording: Recording, loop: Loop, layout: Layout) -> ConversionEr
     try:
         loop.chains.check(loop.num_steps, True)
         _common_step(replace(loop, outputs=[]))
-    except ConversionError:
-        return loop.chains.shared_state()
+    except ConversionError as error:
+        return loop.chains.shared_state() if loop.chains.longest > 1 else error
     return last
 
 
@@ -197,7 +203,8 @@ def _outputs(
     outputs: list[Any] = []
     axes: list[int | None] = []
     for part in parts:
-        if isinstance(part, list) and len(part) == num_steps and _is_record(part, layouts):
+        one_step = num_steps == 1 and bool(recording.state_positions())  # a list of states, then
+        if isinstance(part, list) and len(part) == num_steps and not one_step and _is_record(part, layouts):
             outputs.append(part)
             axes.append(None)
             continue

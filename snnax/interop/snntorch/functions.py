@@ -28,6 +28,7 @@ _READS = {
     "__bool__", "__int__", "__float__", "__index__", "__complex__", "__array__", "__contains__",
     "item", "tolist", "numpy", "nonzero", "is_nonzero", "equal", "allclose",
 }  # fmt: skip
+_ZEROS = {"zeros", "zeros_like", "new_zeros"}
 _SHAPE_ONLY = {
     "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like",
     "new_zeros", "new_ones", "new_empty", "new_full", "new_tensor",
@@ -40,7 +41,10 @@ def handle(rec: Recorder, func: Callable[..., Any], args: tuple[Any, ...], kwarg
     if raw == "__get__":
         raw = getattr(getattr(func, "__self__", None), "__name__", raw)
     if not any(rec.ledger.find(t) for t in tensors_in((args, kwargs))):
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if raw in _ZEROS:
+            rec.zeros[id(result)] = result
+        return result
     if raw in _READS:
         rec.refuse(
             ConversionError(
@@ -50,7 +54,12 @@ def handle(rec: Recorder, func: Callable[..., Any], args: tuple[Any, ...], kwarg
             )
         )
         return func(*args, **kwargs)
+    for tensor in tensors_in((args, kwargs)):
+        if id(tensor) in rec.zeros and bool(tensor.any()):
+            del rec.zeros[id(tensor)]
     result = _run(rec, raw, func, args, kwargs)
+    if raw in _ZEROS:
+        rec.zeros[id(result)] = result
     call = Call(raw.strip("_"), args, kwargs, result)
     if raw == "__setitem__":
         shapes.setitem(rec, call)
@@ -97,6 +106,13 @@ def _is_number(rec: Recorder, thing: Any) -> bool:
     return isinstance(thing, Real)
 
 
+def _is_zero(rec: Recorder, thing: Any, beside: Any) -> bool:
+    """True for the number 0, and for a tensor that forward made of zeros, of the shape of the signal beside it."""
+    if id(thing) in rec.zeros and rec.ledger.find(thing) is None:
+        return isinstance(beside, Tensor) and thing.shape == beside.shape
+    return _is_number(rec, thing) and float(thing) == 0.0
+
+
 def _scaled(rec: Recorder, value: Value, factor: float) -> Value:
     """``factor * value``."""
     if factor == 1.0:
@@ -112,9 +128,9 @@ def _add(rec: Recorder, call: Call) -> bool:
     if call.name.startswith("r"):
         a, b = b, a
     sign = (-1.0 if call.name in ("sub", "subtract", "rsub") else 1.0) * float(given.get("alpha", 1))
-    if _is_number(rec, b) and float(b) == 0.0:
+    if _is_zero(rec, b, a):
         return same(rec, Call(call.name, (a,), {}, call.result))
-    if _is_number(rec, a) and float(a) == 0.0:
+    if _is_zero(rec, a, b):
         rec.ledger.bind(call.result, _scaled(rec, rec.signal(b, "a term"), sign))
         return True
     if _is_number(rec, a) or _is_number(rec, b):

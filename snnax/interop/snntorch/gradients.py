@@ -39,12 +39,12 @@ def _outputs(twin: nn.Module, step: StepGraph, frames: Tensor) -> list[Tensor]:
     if step.mode != "step":
         moved = frames.transpose(0, 1) if step.time_axis == 1 else frames
         args[step.input_arg] = frames[0] if step.mode == "constant" else moved
-        return _flat(twin(*args))
+        return _flat(twin(*step.arguments(args)))
     new = {source: index for index, source in step.state_outputs}
     found = []
     for frame in frames:
         args[step.input_arg] = frame
-        row = _flat(twin(*args))
+        row = _flat(twin(*step.arguments(args)))
         found += row
         for position, source in step.state_args:
             args[position] = row[new[source]]

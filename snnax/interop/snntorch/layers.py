@@ -23,6 +23,7 @@ from snnax.interop.snntorch.members import neuron_kind
 
 POOLS = ("AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d")
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_KNOWN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.LPPool1d, nn.LPPool2d, nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class Reshape(nn.Module):
@@ -64,11 +65,27 @@ def node_from_layer(module: nn.Module, site: Site) -> nir.NIRNode | None:
         return timed.scale_from_torch(module, site)
     if isinstance(module, nn.Flatten | nn.Unflatten) or kind == "Reshape":
         return _shape(module, site)
-    raise ConversionError(
-        site.name, f"{type(module).__module__}.{kind} has no equal in snnax",
+    raise no_equal(site.name, module)
+
+
+def no_equal(name: str, module: nn.Module, line: str = "") -> ConversionError:
+    """The error for a layer that snnax has no equal of."""
+    return ConversionError(
+        name, f"{type(module).__module__}.{type(module).__name__} has no equal in snnax",
         "Convertible are Linear, Conv1d, Conv2d, Avg/Max/LPPool(1), BatchNorm, Flatten, Unflatten, Dropout, Identity, "
         "and snnTorch's Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic. Write the layer by hand in snnax.Graph.",
+        line,
     )  # fmt: skip
+
+
+def is_unknown(module: nn.Module) -> bool:
+    """True for a layer of torch or snnTorch that has no equal, whatever its arguments."""
+    kind = type(module)
+    if not kind.__module__.startswith(("torch.", "snntorch.")) or kind.__name__ in POOLS:
+        return False
+    if isinstance(module, (nn.Identity, nn.Flatten, nn.Unflatten, nn.ModuleList, *DROPOUTS)):
+        return False
+    return kind not in _KNOWN and neuron_kind(module) != "GradedSpikes"
 
 
 def _conv(module: Any, site: Site) -> nir.NIRNode:

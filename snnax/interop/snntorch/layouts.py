@@ -146,7 +146,8 @@ class Layouts:
         raise ConversionError(
             op.where,
             f"its forward takes entry {op.position} of axis {op.axis} of a tensor {layout.value}",
-            "Only time may be indexed, x[t] of x[T, B, ...]; select inputs or channels outside the network.",
+            "Only time may be indexed, x[t] of x[T, B, ...] or x[:, t] of x[B, T, ...]: where time is another axis, "
+            "put it first before the network; select inputs or channels outside of it.",
         )
 
     def _reshaped(self, op: Op, layout: Layout) -> Layout:

@@ -142,3 +142,17 @@ class _Precision(TorchFunctionMode):
         args = tuple(self._dtype if a is torch.float32 else a for a in args)
         kwargs = {k: self._dtype if v is torch.float32 else v for k, v in (kwargs or {}).items()}
         return func(*args, **kwargs)
+
+
+def owned(net: nn.Module, twin: nn.Module) -> dict[int, Tensor]:
+    """From the id of each parameter and buffer of the copy to the user's own."""
+    ours: list[Callable[[nn.Module], Any]] = [
+        lambda m: m.named_parameters(remove_duplicate=False),
+        lambda m: m.named_buffers(remove_duplicate=False),
+    ]
+    found = {}
+    for tensors in ours:
+        originals = dict(tensors(net))
+        found.update({id(t): originals[name] for name, t in tensors(twin) if name in originals})
+        found.update({id(t): t for t in originals.values()})  # a function may name the network itself
+    return found

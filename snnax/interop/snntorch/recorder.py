@@ -46,6 +46,10 @@ _RANKS = {
     "AssociativeLeaky": (3, "(T, B, {0.to_v.in_features}), all time steps at once"),
 }
 
+_RESET_AT_ONCE = (
+    "snnax runs it: write the same layers in snnax, with snnax.RSynaptic(..., reset_delay=False), and take the weights "
+    "over with variables = interop.from_state_dict(model, model.init(key, x), net.state_dict(), x)."
+)
 _STEADY = "compute what depends on the data between the layers."
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
@@ -73,6 +77,7 @@ class Recorder(TorchFunctionMode):
         """Start the record of a call: nothing of an earlier one is known."""
         self.ledger = Ledger()
         self.problems: list[ConversionError] = []
+        self.zeros: dict[int, Tensor] = {}
         self._path = [self._label]
         self._paused = False
         for name, module in self._neurons.items():
@@ -234,10 +239,11 @@ class Recorder(TorchFunctionMode):
         """A neuron that cannot be converted: what comes after it may have faults of its own."""
         error = self._refused[id(module)]
         self.refuse(error)
+        inputs = tuple(v for v in map(self.ledger.find, tensors_in((args, kwargs))) if v)
         with self._pause():
             result = forward(*args, **kwargs)
         for tensor in tensors_in(result):
-            self.ledger.emit(tensor, "module", error.node, error.node, module=module)
+            self.ledger.emit(tensor, "module", error.node, error.node, inputs=inputs, module=module)
         return result
 
     def _with_membrane_before(self, op: Op, module: Any, result: Any) -> Any:
@@ -301,7 +307,14 @@ class Recorder(TorchFunctionMode):
             raise ShapeError(f"{given}.{expected} Pass a sample with a batch axis: sample[None] adds one.")
         try:
             return forward(*args, **kwargs)
-        except (RuntimeError, ValueError, IndexError) as error:
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            if kind == "RSynaptic" and not getattr(module, "reset_delay", True):
+                raise ConversionError(
+                    name, "snnTorch 1.0.0 cannot run RSynaptic(reset_delay=False), whatever its input: torch fails "
+                    f"inside of it ({error})", _RESET_AT_ONCE,
+                ) from error  # fmt: skip
+            if isinstance(error, TypeError):
+                raise
             raise ShapeError(
                 f"{given}, on which torch fails: {error}.{expected} "
                 "Pass a sample of the shape that the network was trained on, with its batch axis."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -164,11 +165,12 @@ class Recording:
     Attributes:
         ops: operations in order of execution.
         result: what ``forward`` returned, with values for tensors.
-        args: positional arguments it was called with; ``names`` are theirs.
+        args: positional arguments it was called with, taken apart; ``names`` are theirs, ``tree`` puts them together.
         probes: positions where an empty state stands for one that the sample left out.
         modules: the user's modules by path.
         label: class name of the network.
         problems: why the network cannot be converted, as far as the call itself showed it.
+        more: finds what else cannot be converted, once something cannot.
         ends: what each neuron's states are after the call; None for a tensor that no neuron made.
     """
 
@@ -181,6 +183,8 @@ class Recording:
     label: str
     problems: list[ConversionError] = field(default_factory=list)
     ends: dict[str, dict[str, Value | None]] = field(default_factory=dict)
+    tree: tuple[Any, ...] = ()
+    more: Callable[[], list[ConversionError]] = list
 
     def blockers(self) -> list[ConversionError]:
         """Everything that stands in the way of a conversion: found at the call, or an operation without an equal."""

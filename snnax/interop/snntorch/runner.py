@@ -143,7 +143,7 @@ class TorchSide:
             if step.mode == "step":
                 return self._call_steps(twin, frames, args)
             args[step.input_arg] = frames.transpose(0, 1) if step.time_axis == 1 else frames
-            result = twin(*args)
+            result = twin(*step.arguments(args))
         except SnnaxError:
             raise
         except (IndexError, RuntimeError, ValueError) as error:
@@ -172,7 +172,7 @@ class TorchSide:
         rows = []
         for frame in frames:
             args[step.input_arg] = frame
-            row = list(_flat(twin(*args)))
+            row = list(_flat(twin(*step.arguments(args))))
             rows.append(row)
             for position, source in step.state_args:
                 args[position] = row[new[source]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -34,6 +35,24 @@ class Source:
 
     node: str
     port: str = "out"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of one entry of ``StepGraph.args`` in nested arguments."""
+
+    position: int
+
+
+def filled(tree: Any, args: Sequence[Any]) -> Any:
+    """Nested arguments with the entries of ``args`` in their slots."""
+    if isinstance(tree, Slot):
+        return args[tree.position]
+    if isinstance(tree, dict):
+        return {key: filled(part, args) for key, part in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(filled(part, args) for part in tree))
+    return type(tree)(filled(part, args) for part in tree) if isinstance(tree, list | tuple) else tree
 
 
 @dataclass
@@ -77,7 +96,9 @@ class StepGraph:
             ``"constant"``: ``forward`` loops over one frame ``x[B, ...]``.
         num_steps: length of the loop that was seen; None for ``"step"``.
         batch_size: batch of the sample.
-        args: ``forward``'s positional arguments; None where the input or a state belongs.
+        args: ``forward``'s positional arguments, lists, tuples and dicts taken apart; None where the input or a
+            state belongs.
+        tree: how they are put together again, see :func:`filled`; empty if nothing was taken apart.
         input_arg: position of the input in ``args``.
         state_args: position in ``args`` and the neuron state that it feeds.
         state_outputs: index in ``outputs`` and the new neuron state found there, for each state in
@@ -96,12 +117,17 @@ class StepGraph:
     num_steps: int | None
     batch_size: int
     args: tuple[Any, ...] = (None,)
+    tree: tuple[Any, ...] = ()
     input_arg: int = 0
     state_args: tuple[tuple[int, Source], ...] = ()
     state_outputs: tuple[tuple[int, Source], ...] = ()
     time_axis: int = 0
     output_axes: tuple[int | None, ...] = ()
     blocked: frozenset[str] = field(default_factory=frozenset)
+
+    def arguments(self, args: Sequence[Any]) -> tuple[Any, ...]:
+        """What ``forward`` is called with, from one value for each entry of ``args``."""
+        return tuple(filled(self.tree, args)) if self.tree else tuple(args)
 
     def node(self, name: str) -> StepNode:
         """The node called ``name``."""

@@ -20,6 +20,10 @@ CHANGES = (
     "Only what every call computes with can be ported: set it before the loop, or give each stage layers and a "
     "network of its own."
 )
+_TIMED = (
+    "Layers for each step are known as batch normalisations without a bias only, as snntorch.BatchNormTT1d and "
+    "BatchNormTT2d make them; else use the same layer in each step."
+)
 _LOOP = "Let each step read x[t] and the states of the step before, and nothing else of another step."
 
 
@@ -95,6 +99,9 @@ def difference(first: Step, other: Step, t: int) -> tuple[str, str, str] | None:
     for a, b in zip(first.nodes, other.nodes, strict=False):
         if _key(a) == _key(b) and (changed := held_difference(a, b)):
             return b.name, f"forward changes its {changed}, between step 0 and step {t}", CHANGES
+        if _key(a) != _key(b) and _siblings(a.name, b.name):
+            problem = f"step {t} uses a layer of its own, {b.name!r}, where step 0 uses {a.name!r}"
+            return b.name, problem, _TIMED
         if _key(a) != _key(b):
             return b.name, f"step {t} uses {_describe(b)} where step 0 uses {_describe(a)}", _LOOP
         if a.inputs != b.inputs:
@@ -126,6 +133,12 @@ def held_difference(a: StepNode, b: StepNode) -> str:
     if a.held is b.held or a.module is None:
         return ""
     return held.difference(a.held, b.held, passing_of(a.module))
+
+
+def _siblings(a: str, b: str) -> bool:
+    """True for the names of two layers of one list."""
+    (home, _, first), (other, _, second) = a.rpartition("."), b.rpartition(".")
+    return bool(home) and home == other and first.isdigit() and second.isdigit()
 
 
 def _describe(node: StepNode) -> str:

@@ -6,20 +6,29 @@ what ``forward`` does with tensors in between. Nothing is guessed from source co
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError, SnnaxError
+from snnax.interop.snntorch.calls import Call, nested_states, shape_text
 from snnax.interop.snntorch.members import neurons_of, reset_states
-from snnax.interop.snntorch.prepare import check_finite, check_mode, copy_net, isolated, tensors_of, unwrap
+from snnax.interop.snntorch.neurons import spec_from_torch
+from snnax.interop.snntorch.prepare import (
+    check_finite,
+    check_mode,
+    copy_net,
+    isolated,
+    owned,
+    tensors_of,
+    unwrap,
+)
 from snnax.interop.snntorch.recorder import Recorder
-from snnax.interop.snntorch.records import Recording, line_of
+from snnax.interop.snntorch.records import Op, Recording, line_of
 from snnax.interop.snntorch.repeats import Watch, check_hooks, common_step, other, restart, untouched
 from snnax.interop.snntorch.step_graph import StepGraph
 
@@ -58,85 +67,35 @@ def trace(net: nn.Module, sample: Any) -> StepGraph:
     check_mode(net)
     check_finite(net)
     check_hooks(net)
-    call = _Call.of(net, sample)
+    given = tuple(sample) if isinstance(sample, tuple | list) else (sample,)
     with untouched(net):
+        call = Call.of(net, given)
         try:
-            run = _Run(net, call)
-            recording = run.record()
+            return _traced(net, call)
         except SnnaxError:
-            if not call.optional:
-                raise
-            return _Run(net, call.without(call.optional)).folded()
-        unused = {p for p in call.optional if p not in recording.state_positions()}
-        return _Run(net, call.without(unused)).folded() if unused else run.folded(recording)
+            for states in nested_states(net) if call.missing == 1 else ():
+                with suppress(SnnaxError):
+                    return _traced(net, Call.of(net, (*given, states)))
+            raise
 
 
-@dataclass
-class _Call:
-    """Positional arguments of ``forward``; a probe stands where a state that was not given belongs."""
-
-    args: list[Any]
-    names: list[str]
-    dtype: torch.dtype
-    probes: set[int] = field(default_factory=set)
-    optional: set[int] = field(default_factory=set)
-
-    @classmethod
-    def of(cls, net: nn.Module, sample: Any) -> _Call:
-        """Lay out ``sample`` as positional arguments and add a probe for each state left out."""
-        args = list(sample) if isinstance(sample, tuple | list) else [sample]
-        dtype, device = next(
-            ((p.dtype, p.device) for p in net.parameters() if p.is_floating_point()),
-            (torch.float32, torch.device("cpu")),
-        )
-        args = [tensor_of(a).to(device, dtype) if _is_array(a) else a for a in args]
-        parameters = [
-            p
-            for p in inspect.signature(net.forward).parameters.values()
-            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
-        extra = [f"argument {i}" for i in range(len(parameters), len(args))]
-        call = cls(args, [p.name for p in parameters] + extra, dtype)
-        given = len(args)
-        for position, parameter in enumerate(parameters):
-            if position < given:
-                if args[position] is None:
-                    call.probes.add(position)
-                continue
-            args.append(None if parameter.default is inspect.Parameter.empty else parameter.default)
-            if args[position] is None:
-                call.probes.add(position)
-                if parameter.default is None:
-                    call.optional.add(position)
-        for position in call.probes:
-            args[position] = torch.zeros(0, dtype=dtype, device=device)
-        keep = max([given, *(p + 1 for p in call.probes)])
-        del args[keep:]
-        return call
-
-    def without(self, positions: set[int]) -> _Call:
-        """The same call with None in place of some probes."""
-        args = [None if i in positions else a for i, a in enumerate(self.args)]
-        return _Call(args, self.names, self.dtype, self.probes - positions)
-
-
-def _is_array(thing: Any) -> bool:
-    """True for what can be made a tensor: torch, NumPy and JAX arrays."""
-    return isinstance(thing, Tensor) or hasattr(thing, "__array__")
-
-
-def tensor_of(thing: Any) -> Tensor:
-    """A tensor of its own with the values of ``thing``."""
-    if isinstance(thing, Tensor):
-        return thing.detach().clone()
-    array = np.array(thing)
-    return torch.from_numpy(array if array.dtype.kind in "fiub" else array.astype(np.float32))
+def _traced(net: nn.Module, call: Call) -> StepGraph:
+    """The graph, with a probe for each optional state that turns out to be one."""
+    try:
+        run = _Run(net, call)
+        recording = run.record()
+    except SnnaxError:
+        if not call.optional:
+            raise
+        return _Run(net, call.without(call.optional)).folded()
+    unused = {p for p in call.optional if p not in recording.state_positions()}
+    return _Run(net, call.without(unused)).folded() if unused else run.folded(recording)
 
 
 class _Run:
     """A copy of a network that can be called again and again under a recorder."""
 
-    def __init__(self, net: nn.Module, call: _Call) -> None:
+    def __init__(self, net: nn.Module, call: Call) -> None:
         self.net = net
         self.call = call
         self.label = type(net).__name__
@@ -171,22 +130,28 @@ class _Run:
                 if other_data and value.numel() and bool((value != 0).any()):
                     args[position] = value = other(value)
                 recorder.ledger.emit(value, "arg", call.names[position], self.label, position=position)
-        result = _called(self.twin, args, recorder, self.neurons, call.dtype)
+        result = _called(self.twin, call.arguments(args), recorder, self.neurons, call.dtype)
         return Recording(
             ops=recorder.ledger.ops,
             result=_values(result, recorder),
             args=args,
             names=call.names,
+            tree=call.tree,
             probes=call.probes,
             modules={name or self.label: module for name, module in self.net.named_modules()},
             label=self.label,
             problems=recorder.problems,
             ends=recorder.ends(),
+            more=partial(_neuron_problems, recorder.ledger.ops),
         )
 
 
 def _called(
-    twin: nn.Module, args: list[Any], recorder: Recorder, neurons: dict[str, nn.Module], dtype: torch.dtype
+    twin: nn.Module,
+    args: Sequence[Any],
+    recorder: Recorder,
+    neurons: dict[str, nn.Module],
+    dtype: torch.dtype,
 ) -> Any:
     """Call the copy; what ``forward`` itself raises is reported with the sample that made it."""
     with isolated(neurons, dtype):
@@ -198,7 +163,7 @@ def _called(
         except SnnaxError:
             raise
         except Exception as error:
-            shapes = ", ".join(str(tuple(a.shape)) if isinstance(a, Tensor) else repr(a) for a in args)
+            shapes = ", ".join(map(shape_text, args))
             raised = ConversionError(
                 recorder.where,
                 f"its forward raised {type(error).__name__}: {error}; the net was called with ({shapes})",
@@ -208,18 +173,16 @@ def _called(
             raise ConversionError.joined([*recorder.problems, raised]) from error
 
 
-def owned(net: nn.Module, twin: nn.Module) -> dict[int, Tensor]:
-    """From the id of each parameter and buffer of the copy to the user's own."""
-    ours: list[Callable[[nn.Module], Any]] = [
-        lambda m: m.named_parameters(remove_duplicate=False),
-        lambda m: m.named_buffers(remove_duplicate=False),
-    ]
-    found = {}
-    for tensors in ours:
-        originals = dict(tensors(net))
-        found.update({id(t): originals[name] for name, t in tensors(twin) if name in originals})
-        found.update({id(t): t for t in originals.values()})  # a function may name the network itself
-    return found
+def _neuron_problems(ops: list[Op]) -> list[ConversionError]:
+    """Why neurons that ran cannot be converted, one error for each."""
+    found: dict[str, ConversionError] = {}
+    for op in ops:
+        if op.kind in ("neuron", "sequence") and op.held is not None and op.name not in found:
+            try:
+                spec_from_torch(op.name, op.held, False)
+            except ConversionError as error:
+                found[op.name] = error
+    return list(found.values())
 
 
 def _values(result: Any, recorder: Recorder) -> Any:
