@@ -25,6 +25,8 @@ _COUNTS: dict[type, dict[str, tuple[int | None, int]]] = {
     nir.Flatten: {"start_dim": (None, 1), "end_dim": (None, 1)},
 }
 """Whole numbers of each node: the least one that makes sense, and how many at most."""
+_SINGLE = ("groups", "start_dim", "end_dim")
+"""Those of them that are no arrays."""
 
 
 def check_node(name: str, node: nir.NIRNode) -> None:
@@ -125,12 +127,14 @@ def _is_rule(node: Any, what: str, value: Any) -> bool:
 
 def _check_count(name: str, what: str, value: Any, least: int | None, most: int) -> None:
     array = np.asarray(value)
-    whole = array.size in (1, most) and bool((array == np.floor(array)).all())
+    alone = what in _SINGLE
+    fits = array.ndim == 0 if alone else array.size in (1, most)
+    whole = fits and bool((array == np.floor(array)).all())
     if not whole or (least is not None and (array < least).any()):
         limit = "" if least is None else f" >= {least}"
         raise NIRFileError(
             f"node {name!r}: {what} is {np.array2string(array, threshold=4)}; expected {'one' if most == 1 else 'two'} "
-            f"whole number{'' if most == 1 else 's'}{limit}."
+            f"whole number{'' if most == 1 else 's'}{' without axes' if alone else ''}{limit}."
         )
 
 

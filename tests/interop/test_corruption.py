@@ -216,6 +216,7 @@ DAMAGED = {
     "dilation 0": ("images", _put("nodes/conv/dilation", np.array([0, 1])), "'conv'"),
     "dilation huge": ("images", _put("nodes/conv/dilation", np.array([10**12, 1])), "'conv'"),
     "groups 0": ("images", _put("nodes/conv/groups", 0), "'conv'"),
+    "groups in an array": ("images", _put("nodes/conv/groups", np.array([2])), "'conv'"),
     "groups 3": ("images", _put("nodes/conv/groups", 3), "'conv'"),
     "groups that channels do not divide into": ("images", lambda node: [
         _put("nodes/conv/weight", np.ones((3, 1, 3, 2), "f4"))(node), _put("nodes/conv/bias", np.ones(3, "f4"))(node),
@@ -276,6 +277,7 @@ DAMAGED = {
         ("quantizer", [None]),
         ("sizes", [1]), ("dt", -1), ("dt", True),
     ]},
+    "our options fill a page": ("exported", _described("sizes", {"discretization": "x" * 5000}), "sizes"),
     "a surrogate without such an argument": ("exported", _described("surrogate", ["atan", {"beta": 1}]), "'li'"),
     "output shape is text": ("small", _put("nodes/output/shape", [b"3"]), "'output'"),
     "output of infinite size": ("small", _put("nodes/output/shape", np.array([np.inf])), "'output'"),

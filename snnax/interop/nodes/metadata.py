@@ -29,7 +29,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | bool) or _is_number(value)
+    """A choice: no number beyond all limits, and no word that would fill the page of an error that repeats it."""
+    return (
+        value is None
+        or isinstance(value, bool)
+        or _is_number(value)
+        or (_is_word(value) and len(value) < 200)
+    )
 
 
 def _is_list(value: Any, of: Callable[[Any], bool]) -> bool:
