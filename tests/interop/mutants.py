@@ -209,6 +209,8 @@ def _edited(raw, rng):
             ):
                 continue  # not every edit fits every place
             done.append(f"{how.__name__[1:]} {where}")
+            if how is _shape:
+                break  # what claims to be large is not read here
     return done or ["nothing"], buffer.getvalue()
 
 
