@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from snnax.layers import State as State
     from snnax.layers import SumPool1d as SumPool1d
     from snnax.layers import SumPool2d as SumPool2d
+    from snnax.limits import size_limit as size_limit
     from snnax.network import Graph as Graph
     from snnax.network import Sequential as Sequential
     from snnax.network.unroll import unroll as unroll
@@ -100,6 +101,7 @@ _HOMES = {
         "SumPool1d",
         "SumPool2d",
     ),
+    "snnax.limits": ("size_limit",),
     "snnax.network": (
         "Graph",
         "Sequential",
@@ -185,6 +187,7 @@ __all__ = [  # noqa: RUF022  plain order, which a test holds
     "functional",
     "interop",
     "nnx",
+    "size_limit",
     "spikegen",
     "spikeplot",
     "surrogate",

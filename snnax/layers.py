@@ -18,6 +18,7 @@ import numpy as np
 
 from snnax.errors import ArgumentError, ShapeError
 from snnax.kernels.pooling import max_pool, sum_pool
+from snnax.limits import check_values
 from snnax.neurons.values import FrozenArray
 
 __all__ = [
@@ -85,6 +86,8 @@ class _Pool(nn.Module):
                 f"{type(self).__name__} got shape {x.shape}, smaller than its kernel_size={kernel} with "
                 f"padding={padding}. Take a smaller kernel, or more padding."
             )
+        padded = tuple(n + 2 * p for n, p in zip(x.shape[1:-1], padding, strict=True))
+        check_values(type(self).__name__, math.prod(padded) * x.shape[-1], f"pads samples to {padded}")
         return operation(x, kernel, stride, padding)
 
     @nn.nowrap

@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from snnax import surrogate
 from snnax.errors import ArgumentError, ShapeError, StateError
 from snnax.layers import floating, for_sample
+from snnax.limits import check_values
 from snnax.neurons.base import SpikeFunction
 from snnax.neurons.values import FrozenArray, Parameter
 
@@ -74,7 +75,7 @@ class Delay(nn.Module):
 
     Raises:
         ArgumentError: at construction, for a delay that is no whole number of steps.
-        ShapeError: the delays do not broadcast to one sample.
+        ShapeError: the delays do not broadcast to one sample, or keep more than :func:`~snnax.size_limit` allows.
         StateError: the collection ``hidden`` is not mutable, or belongs to another batch size.
 
     Example:
@@ -91,6 +92,9 @@ class Delay(nn.Module):
     def __post_init__(self) -> None:
         """Check the delays and make them hashable."""
         given = FrozenArray.finite(self.steps, "Delay(steps=...)")
+        check_values(
+            "Delay", float(np.max(np.asarray(given), initial=0)), "keeps the inputs of as many steps"
+        )
         whole = np.rint(np.asarray(given)).astype(np.int64)
         if np.any(whole != np.asarray(given)) or np.any(whole < 0):
             raise ArgumentError(
@@ -108,6 +112,8 @@ class Delay(nn.Module):
         longest = int(steps.max(initial=0))
         if longest == 0:
             return x
+        kept = longest * math.prod(x.shape[1:])
+        check_values("/".join(self.path) or "Delay", kept, f"keeps the inputs of {longest} steps")
         past = self._past(x, longest)
         known = jnp.concatenate([x[:, None], past], axis=1)
         if not self.is_initializing():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -11,10 +11,9 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop import conventions
-from snnax.interop.bypass import bypass, fold_norms
+from snnax.interop.bypass import drop, fold_norms
 from snnax.interop.graph import free
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.extension import Extension
 from snnax.network.containers import Container, Graph
 from snnax.network.topology import INPUT, OUTPUT
 from snnax.signals import Slice
@@ -36,7 +35,7 @@ def finish(
     exporter: Any,
     model: Container,
     frame: Any,
-    ends: list[tuple[str, Any]],
+    ends: Sequence[Any],
     batchnorm: str,
     dropout: str,
 ) -> nir.NIRGraph:
@@ -46,61 +45,78 @@ def finish(
         exporter: nodes and edges written so far.
         model: the model.
         frame: shape of one step's input.
-        ends: what the model's output is the sum of: ``(node, shape)``.
+        ends: what the model's output is the sum of.
         batchnorm: as :func:`snnax.interop.to_nir` takes it.
         dropout: the same.
 
     Raises:
         ConversionError: for an output in another order of axes, and parts of the input that NIR cannot have.
     """
-    if any(name in exporter.permuted for name, _ in ends):
+    if any(end.node in exporter.permuted for end in ends):
         raise ConversionError(
-            ends[0][0], "its output is in H, W, C order", "Use snnax.Flatten(channels_first=True)."
+            ends[0].node, "its output is in H, W, C order", "Use snnax.Flatten(channels_first=True)."
         )
-    exits = exporter.exits
-    edges = [(exits.get(s, s), t) for s, t in _ordered(exporter, model)]
-    nodes, last = exporter.nodes, _results(exporter, model, ends)
-    edges += [(exits.get(s, s), name) for name, (_, sources) in last.items() for s in sources]
+    edges = [(exporter.emitter(s), t) for s, t in _ordered(exporter, model)]
+    returned = _returned(exporter, model, "")
+    nodes, last = exporter.nodes, _results(exporter, returned, ends)
+    edges += [(exporter.emitter(s), name) for name, (_, sources) in last.items() for s in sources]
     if any(s == INPUT for s, _ in edges):
         nodes = {INPUT: nir.Input(input_type={"input": np.array(sample_shape(frame))}), **nodes}
     _check_parts(exporter.parts, frame, INPUT in nodes)
     for name, (shape, _) in last.items():
         nodes[name] = nir.Output(output_type={"output": np.array(shape)})
     graph = nir.NIRGraph(nodes, edges, type_check=False)
-    content: dict[str, Any] = {"dt": exporter.dt}
-    if isinstance(model, Graph) and model.plan().delayed:
-        content["delay_spikes"] = model.delay_spikes
-    if isinstance(model, Graph) and model.outputs is not None:
-        content["outputs"] = [[node_name(n), p] for n, p in model.outputs]
+    marks = {(exporter.emitter(s), t): kind for (s, t), kind in exporter.marks.items()}
     if batchnorm == "fold":
-        fold_norms(graph)
+        fold_norms(graph, marks)
     if dropout == "drop":
-        for name in [
-            n for n, node in graph.nodes.items() if isinstance(node, Extension) and node.op == "Dropout"
-        ]:
-            bypass(graph, name)
+        drop(graph, "Dropout", marks, {name for name, _ in returned})
+    content: dict[str, Any] = {"dt": exporter.dt}
+    for kind in ("late", "early"):
+        marked = [[s, t] for s, t in graph.edges if marks.get((s, t)) == kind]
+        if marked or (kind == "late" and marks):
+            content[kind] = marked
+    if returned:
+        content["outputs"] = [[n, p] for n, p in returned]
+        content["ends"] = {name: [s for s, t in graph.edges if t == name] for name in last}
     return metadata.write(graph, content)
 
 
 def _ordered(exporter: Any, model: Container) -> list[tuple[str, str]]:
-    """Edges in the order that the model gives them: it says which edges of a cycle are late."""
-    if not isinstance(model, Graph):
+    """Edges in the order that the model gives them, where it has no containers inside."""
+    if not isinstance(model, Graph) or exporter.ends:
         return exporter.edges
     rank = {(node_name(s), node_name(t)): i for i, (s, t) in enumerate(model.edges)}
     layer = {node: path for path, node in exporter.exits.items()}
     return sorted(exporter.edges, key=lambda edge: rank.get((edge[0], layer.get(edge[1], edge[1])), -1))
 
 
+def _returned(exporter: Any, model: Container, prefix: str) -> list[tuple[str, str]]:
+    """The ports that a model returns, by the names of the nodes; empty for what is connected to its output."""
+    members = model.members()
+    if isinstance(model, Graph) and model.outputs is not None:
+        return [
+            (exporter.ends[prefix + node_name(n)][0].node, "out")
+            if isinstance(members[n], Container)
+            else (prefix + node_name(n), port)
+            for n, port in model.outputs
+        ]
+    ends = model.plan().sources[OUTPUT]
+    last = members.get(ends[0][0]) if len(ends) == 1 else None
+    return (
+        _returned(exporter, last, f"{prefix}{node_name(ends[0][0])}.") if isinstance(last, Container) else []
+    )
+
+
 def _results(
-    exporter: Any, model: Container, ends: list[tuple[str, Any]]
+    exporter: Any, returned: Sequence[tuple[str, str]], ends: Sequence[Any]
 ) -> dict[str, tuple[Shape, list[str]]]:
     """Shape and sources of each Output: one for each thing that the model returns, where those are signals."""
-    returned = model.outputs if isinstance(model, Graph) and model.outputs is not None else ()
-    if len(returned) < 2 or any(p != "out" or node_name(n) not in exporter.shapes for n, p in returned):
-        return {OUTPUT: (sample_shape(ends[0][1]), [s for s, _ in ends])}
+    if len(returned) < 2 or any(p != "out" or n not in exporter.shapes for n, p in returned):
+        return {OUTPUT: (sample_shape(ends[0].shape), [end.node for end in ends])}
     width = len(str(len(returned) - 1))
     return {
-        free(f"{OUTPUT}_{i:0{width}}", exporter.nodes): (exporter.shapes[node_name(name)], [node_name(name)])
+        free(f"{OUTPUT}_{i:0{width}}", exporter.nodes): (exporter.shapes[name], [name])
         for i, (name, _) in enumerate(returned)
     }
 

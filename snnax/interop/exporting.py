@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
 
@@ -28,13 +29,13 @@ from snnax.interop.nodes.spec import SIZES
 from snnax.interop.numbers import plain
 from snnax.interop.parameters import exact
 from snnax.interop.portable import portable
-from snnax.layers import Flatten, Reshape, State
+from snnax.layers import Flatten, Reshape, Scale, State
 from snnax.network.containers import Container, Graph
-from snnax.network.kinds import instances, owners
+from snnax.network.kinds import homes, instances
 from snnax.network.schedule import branch
-from snnax.network.topology import INPUT, OUTPUT
+from snnax.network.topology import INPUT, OUTPUT, Plan, fed_first
 from snnax.neurons import NIRNeuron
-from snnax.signals import Slice
+from snnax.signals import Delay, Slice
 
 Shape = tuple[int, ...]
 
@@ -97,7 +98,7 @@ def to_nir(
     exporter = _Exporter(float(dt), is_wide(variables))
     frame = _frame(model, sample)
     try:
-        ends = exporter.container(model, dict(variables), "", [(INPUT, frame)])
+        ends = exporter.network(model, dict(variables), frame)
     except (TypeError, ValueError) as error:
         if isinstance(error, ShapeError | ConversionError | ArgumentError):
             raise
@@ -150,6 +151,21 @@ def _frame(model: Container, sample: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((1, *(conventions.shape_last(shape) if first else shape)), jnp.float32)
 
 
+@dataclass(frozen=True)
+class Feed:
+    """A signal on its way into a layer.
+
+    Attributes:
+        node: which emits it.
+        shape: of a batch of it; ``None`` while it is not known.
+        when: ``"late"`` or ``"early"`` along such an edge of a cycle, else empty.
+    """
+
+    node: str
+    shape: Any
+    when: str = ""
+
+
 class _Exporter:
     """One export: nodes and edges written so far.
 
@@ -160,6 +176,8 @@ class _Exporter:
         paths: of all layers.
         readers: how many layers each layer feeds.
         shapes: of a sample that leaves each layer.
+        marks: edges that are late or early.
+        ends: what leaves each container, by its path.
     """
 
     def __init__(self, dt: float, wide: bool = False) -> None:
@@ -172,19 +190,58 @@ class _Exporter:
         self.paths: set[str] = set()
         self.readers: Counter[str] = Counter()
         self.shapes: dict[str, Shape] = {}
+        self.marks: dict[tuple[str, str], str] = {}
+        self.ends: dict[str, list[Feed]] = {}
+        self.variables: Variables = {}
+        self.homes: dict[Any, tuple[str, ...]] = {}
+
+    def network(self, model: Container, variables: Variables, frame: Any) -> list[Feed]:
+        """Write all of a network; returns what its output is the sum of."""
+        self.variables, self.homes = variables, homes(model)
+        return self.container(model, (), [Feed(INPUT, frame)], alone=True)
 
     def container(
-        self, model: Container, variables: Variables, prefix: str, entry: Any
-    ) -> list[tuple[str, Any]]:
-        """Write a container's nodes; returns what its output is the sum of: ``(node, shape)``."""
-        if prefix and isinstance(model, Graph) and (model.outputs is not None or model.channels_first):
-            raise ConversionError(
-                prefix, "a nested Graph returns ports of its own or takes channels-first images",
-                "Keep outputs= and channels_first= for the outermost Graph.",
-            )  # fmt: skip
-        members, owner, plan = model.members(), owners(model), model.plan()
+        self, model: Container, path: tuple[str, ...], entry: list[Feed], alone: bool
+    ) -> list[Feed]:
+        """Write a container's nodes; returns what its output is the sum of.
+
+        Args:
+            model: the container.
+            path: where it is.
+            entry: what its input is the sum of.
+            alone: whether its output is all that the layers behind it get.
+        """
+        prefix = "".join(f"{node_name(part)}." for part in path)
+        members, plan = model.members(), model.plan()
+        self._claim(prefix, plan)
+        if path:
+            _check_layout(prefix, model, [feed.shape for feed in entry])
+            entry = self._joined(f"{prefix}input", entry, _adds_input_last(plan))
+        known: dict[str, list[Feed]] = {INPUT: entry}
+        for name in plan.order:
+            known[name] = [Feed(prefix + node_name(name), None)]
+        for name in fed_first(plan):
+            module, here = members[name], (*path, name)
+            feeds = [
+                feed if source == INPUT else replace(feed, when=_when(plan, source, name, late))
+                for source, late in plan.sources[name]
+                for feed in known[source]
+            ]
+            if isinstance(module, Container):
+                known[name] = self.container(module, here, feeds, _is_alone(model, plan, name, alone))
+                continue
+            node = prefix + node_name(name)
+            shape = next(feed.shape for feed in feeds if feed.shape is not None)
+            home = self.homes[module._id]
+            shared = None if home == here else ".".join(map(node_name, home))
+            out = self.leaf(node, module, _at(self.variables, home), feeds, shape, shared)
+            known[name], self.shapes[node] = [Feed(node, out)], sample_shape(out)
+        return self._leave(model, path, known, alone)
+
+    def _claim(self, prefix: str, plan: Plan) -> None:
+        """Note the names of a container's nodes; no two layers may have the same."""
         here = [prefix + node_name(name) for name in plan.order]
-        if twice := sorted({path for path in here if path in self.paths or here.count(path) > 1}):
+        if twice := sorted(path for path, times in Counter(here).items() if times > 1 or path in self.paths):
             raise ConversionError(
                 twice[0], "two layers would have this name in the graph", "Rename one of them."
             )
@@ -192,35 +249,67 @@ class _Exporter:
         self.readers.update(
             prefix + node_name(source) for pairs in plan.sources.values() for source, _ in pairs
         )
-        known: dict[str, list[tuple[str, Any]]] = {INPUT: entry}
-        for name in plan.order:
-            known[name] = [(prefix + node_name(name), None)]
-        waiting = list(plan.order)
-        while waiting:
-            # in a cycle the node after the delay may come first, and its shape last
-            name = next(
-                n for n in waiting if any(s is not None for f, _ in plan.sources[n] for _, s in known[f])
-            )
-            waiting.remove(name)
-            path, module = prefix + node_name(name), members[name]
-            feeds = [pair for source, _ in plan.sources[name] for pair in known[source]]
-            shape = next(s for _, s in feeds if s is not None)
-            own = branch(variables, owner[name])
-            if isinstance(module, Container):
-                known[name] = self.container(module, own, f"{path}.", feeds)
-                continue
-            shared = None if owner[name] == name else prefix + node_name(owner[name])
-            out = self.leaf(path, module, own, feeds, shape, shared)
-            known[name], self.shapes[path] = [(path, out)], sample_shape(out)
-        return [pair for source, _ in plan.sources[OUTPUT] for pair in known[source]]
+
+    def _leave(
+        self, model: Container, path: tuple[str, ...], known: dict[str, list[Feed]], alone: bool
+    ) -> list[Feed]:
+        """What leaves a container: of a nested one a single signal, unless the layers behind it add up nothing else."""
+        if not path:
+            return [feed for source, _ in model.plan().sources[OUTPUT] for feed in known[source]]
+        prefix = "".join(f"{node_name(part)}." for part in path)
+        if isinstance(model, Graph) and model.outputs is not None:
+            name, port = model.outputs[0]
+            ends = known[name]
+            if port not in ("out", "spk"):
+                node = free(prefix + port, self.paths)
+                self.paths.add(node)
+                out = self.leaf(node, State(port), {}, ends, ends[0].shape, None)
+                ends = [Feed(node, out)]
+        else:
+            ends = [feed for source, _ in model.plan().sources[OUTPUT] for feed in known[source]]
+        _check_layout(prefix, model, [feed.shape for feed in ends])
+        passed = any(feed in known[INPUT] for feed in ends)
+        together = passed and any(feed.when for feed in ends)
+        ends = self._joined(
+            f"{prefix}output", ends, together or ((passed or len(ends) > 1) and not alone), passed
+        )
+        self.ends[prefix.removesuffix(".")] = ends
+        return ends
+
+    def _joined(self, wish: str, feeds: list[Feed], needed: bool, single: bool = False) -> list[Feed]:
+        """Signals as one, where the order in which they are added up, or their delay, would be another without."""
+        if not needed or (len(feeds) < 2 and not single):
+            return feeds
+        node = free(wish, self.paths)
+        self.paths.add(node)
+        shape = next(feed.shape for feed in feeds if feed.shape is not None)
+        return [Feed(node, self.leaf(node, Scale(1.0), {}, feeds, shape, None))]
+
+    def emitter(self, node: str) -> str:
+        """The node that emits what a layer or container does."""
+        while node in self.ends:
+            node = self.ends[node][0].node
+        return self.exits.get(node, node)
+
+    def _connect(self, feeds: Sequence[Feed], node: str) -> None:
+        """Edges into a node."""
+        for feed in feeds:
+            self.edges.append((feed.node, node))
+            if feed.when:
+                self.marks[feed.node, node] = feed.when
 
     def leaf(
-        self, path: str, module: nn.Module, variables: Variables, feeds: Any, shape: Any, shared: Any
+        self, path: str, module: nn.Module, variables: Variables, feeds: list[Feed], shape: Any, shared: Any
     ) -> Any:
         """Write one layer and the edges into it; returns the shape that leaves it."""
+        if shared is not None and (is_neuron(module) or isinstance(module, Delay)):
+            raise ConversionError(
+                path, f"it is the same {type(module).__name__} as {shared!r}, with one state for both places",
+                "NIR has a state for each node: give each place a module of its own.",
+            )  # fmt: skip
         out = self._shape_out(path, module, variables, shape)
         site = Site(path, sample_shape(shape), sample_shape(out), self.dt, wide=self.wide)
-        order = {self.permuted.get(source) for source, _ in feeds}
+        order = {self.permuted.get(feed.node) for feed in feeds}
         if len(order) > 1:
             raise ConversionError(
                 path, "it adds flattened images in different orders", "Flatten all of them alike."
@@ -244,7 +333,7 @@ class _Exporter:
                 metadata.write(node, {**metadata.read(node), "shared_with": shared}).metadata
             )
         self.nodes[path] = node
-        self.edges += [(source, path) for source, _ in feeds]
+        self._connect(feeds, path)
         return out
 
     def _shape_out(self, path: str, module: nn.Module, variables: Variables, shape: Any) -> Any:
@@ -278,18 +367,18 @@ class _Exporter:
         if not spec.recurrent:
             node = node_from_spec(path, spec, site.shape_in, self.dt, site.shape_out)
             self.nodes[path] = widened(node, spec, site)
-            self.edges += [(source, path) for source, _ in feeds]
+            self._connect(feeds, path)
             return
         lif, back = free(f"{path}.lif", self.paths), free(f"{path}.w_rec", self.paths)
         neuron, self.nodes[back] = split(spec, site)
         self.nodes[lif] = widened(neuron, spec, site)
         self.exits[path] = lif
-        self.edges += [(source, lif) for source, _ in feeds]
+        self._connect(feeds, lif)
         self.edges += [(path, back), (back, lif)]
 
     def _part(self, path: str, module: Slice, feeds: Any, site: Site) -> None:
         """A part of the input as an Input of its own."""
-        if [source for source, _ in feeds] != [INPUT]:
+        if [feed.node for feed in feeds] != [INPUT]:
             raise ConversionError(
                 path, "it is a part of a signal inside the model", "NIR has parts of the input only."
             )
@@ -298,7 +387,7 @@ class _Exporter:
 
     def _shapes_input(self, path: str, feeds: Any, site: Site) -> bool:
         """Give an Input the shape of the only layer that it feeds."""
-        ((source, _), *more) = feeds
+        source, more = feeds[0].node, feeds[1:]
         if more or source not in self.parts or self.readers.get(source) != 1:
             return False
         self.nodes[source] = nir.Input(input_type={"input": np.array(site.shape_out)})
@@ -311,7 +400,7 @@ class _Exporter:
             columns = conventions.channels_first(np.arange(prod(axes)).reshape(axes)).ravel()
             node.weight = np.ascontiguousarray(node.weight[:, columns])
             return node
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, nn.Dropout) or (isinstance(module, Scale) and np.ndim(module.scale) == 0):
             self.permuted[path] = axes
             return node
         raise ConversionError(
@@ -323,3 +412,37 @@ class _Exporter:
 
 def _sample_last(shape: Any) -> Shape:
     return tuple(shape.shape[1:])
+
+
+def _at(variables: Variables, path: tuple[str, ...]) -> Variables:
+    """The variables of the module at a path."""
+    for name in path:
+        variables = branch(variables, name)
+    return variables
+
+
+def _when(plan: Plan, source: str, target: str, late: bool) -> str:
+    return ("early" if (source, target) in plan.early else "late") if late else ""
+
+
+def _adds_input_last(plan: Plan) -> bool:
+    """True if a node adds the input to something that comes before it in the sum."""
+    return any(INPUT in [s for s, _ in sources[1:]] for sources in plan.sources.values())
+
+
+def _is_alone(model: Container, plan: Plan, name: str, alone: bool) -> bool:
+    """Whether what a nested container emits is all that each layer behind it gets, and in the same step."""
+    if isinstance(model, Graph) and model.outputs is not None and any(n == name for n, _ in model.outputs):
+        return False
+    behind = [t for t, sources in plan.sources.items() if any(s == name for s, _ in sources)]
+    return all(plan.sources[t] == ((name, False),) and (t != OUTPUT or alone) for t in behind)
+
+
+def _check_layout(prefix: str, model: Container, shapes: list[Any]) -> None:
+    """Refuse a nested graph that turns images."""
+    turns = isinstance(model, Graph) and model.channels_first
+    if turns and any(shape is not None and len(shape.shape) > 2 for shape in shapes):
+        raise ConversionError(
+            prefix.removesuffix("."), "a nested Graph takes or returns channels-first images",
+            "Keep channels_first= for the outermost Graph.",
+        )  # fmt: skip

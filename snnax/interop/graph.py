@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container
+from collections import ChainMap, Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import nir
@@ -17,6 +19,7 @@ from snnax.interop.nodes.spec import VALUES
 from snnax.interop.parameters import check_node
 from snnax.interop.parameters import parameters as parameters
 from snnax.interop.repairs import renamed, sample_shape, takers
+from snnax.network.topology import Wiring
 
 Edge = tuple[str, str]
 WEIGHTS = (nir.Affine, nir.Linear, nir.Conv2d, nir.Scale)
@@ -46,13 +49,34 @@ class FlatGraph:
     claims: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @cached_property
+    def wiring(self) -> Wiring:
+        """The edges by their ends."""
+        return Wiring(self.edges)
+
     def sources(self, name: str) -> list[str]:
         """What feeds ``name``, in the order of the edges."""
-        return [s for s, t in self.edges if t == name]
+        return self.wiring.sources.get(name, [])
 
     def targets(self, name: str) -> list[str]:
         """What ``name`` feeds, in the order of the edges."""
-        return [t for s, t in self.edges if s == name]
+        return self.wiring.targets.get(name, [])
+
+    def listed(self, kind: str) -> list[Edge] | None:
+        """The ``"late"`` or ``"early"`` edges that our metadata of the graph lists; ``None`` where it says nothing.
+
+        Raises:
+            NIRFileError: for a list of something else.
+        """
+        found = self.content.get(kind)
+        if found is None:
+            return None
+        pairs = isinstance(found, list) and all(isinstance(e, list) and len(e) == 2 for e in found)
+        if not pairs or not all(isinstance(end, str) for edge in found for end in edge):
+            raise NIRFileError(
+                f"the graph's snnax metadata has {kind}={found!r}; expected pairs of node names."
+            )
+        return [(source, target) for source, target in found]
 
 
 def flatten(graph: nir.NIRGraph, where: str = "", depth: int = 0) -> FlatGraph:
@@ -83,7 +107,7 @@ def flatten(graph: nir.NIRGraph, where: str = "", depth: int = 0) -> FlatGraph:
     for name, node in sorted(graph.nodes.items()):
         if isinstance(node, nir.NIRGraph):
             inner = flatten(node, f"{where}.{name}" if where else name, depth + 1)
-            ends[name] = nested = _Nested.of(name, inner, {*graph.nodes, *nodes})
+            ends[name] = nested = _Nested.of(name, inner, ChainMap(graph.nodes, nodes))
             notes += inner.notes
             nodes.update(nested.nodes)
             edges += nested.edges
@@ -102,8 +126,9 @@ def flatten(graph: nir.NIRGraph, where: str = "", depth: int = 0) -> FlatGraph:
             f"{f'nested graph {where!r}' if where else 'the graph'} has {len(inputs)} Input and {len(claims)} Output "
             "nodes; it needs one of each."
         )
+    targets = Wiring(edges).targets
     for name, shape in inputs.items():
-        inputs[name], found = sample_shape(name, shape, takers(name, nodes, edges))
+        inputs[name], found = sample_shape(name, shape, takers(name, nodes, targets))
         notes += found
     return FlatGraph(nodes, edges, inputs, list(claims), metadata.read(graph, "graph"), claims, notes)
 
@@ -118,7 +143,7 @@ class _Nested:
     exits: list[str]
 
     @classmethod
-    def of(cls, name: str, flat: FlatGraph, taken: Collection[str]) -> _Nested:
+    def of(cls, name: str, flat: FlatGraph, taken: Container[str]) -> _Nested:
         if len(flat.inputs) != 1 or len(flat.outputs) != 1:
             raise NIRFileError(
                 f"nested graph {name!r} has {len(flat.inputs)} inputs and {len(flat.outputs)} outputs; "
@@ -129,12 +154,15 @@ class _Nested:
         if (entry, leave) in flat.edges:
             inner[entry] = nir.Scale(np.ones((1,) * len(shape), np.float32))
         names: dict[str, str] = {}
+        wishes, given = Counter(f"{name}.{k}" for k in inner), set()
         for k in inner:
-            names[k] = free(
-                f"{name}.{k}", {*taken, *names.values(), *(f"{name}.{n}" for n in inner if n != k)}
-            )
-        ours = [(names.get(s, f"{name}.{s}"), names.get(t, f"{name}.{t}")) for s, t in flat.edges]
-        pairs = list(zip(flat.edges, ours, strict=True))
+            wish = ours = f"{name}.{k}"
+            while ours in taken or ours in given or wishes[ours] > (ours == wish):
+                ours += "_"
+            names[k] = ours
+            given.add(ours)
+        mapped = [(names.get(s, f"{name}.{s}"), names.get(t, f"{name}.{t}")) for s, t in flat.edges]
+        pairs = list(zip(flat.edges, mapped, strict=True))
         starts = [after for (s, _), (_, after) in pairs if s == entry]
         return cls(
             nodes={names[k]: node for k, node in inner.items()},
@@ -197,6 +225,14 @@ def check(graph: FlatGraph) -> None:
 def keeps_state(node: nir.NIRNode) -> bool:
     """True for what a step hands to the next one: neurons, delays, and extensions that are neurons."""
     return isinstance(node, (*NEURONS, nir.Delay)) or (isinstance(node, Extension) and node.op in VALUES)
+
+
+def fires_ahead(name: str, node: nir.NIRNode) -> bool:
+    """True for a spiking neuron, if our metadata does not say that it is tested after its input."""
+    known = metadata.read(node, name)
+    if not isinstance(node, SPIKING):
+        return False
+    return "kind" not in known or (known.get("sizes") or {}).get("threshold_test") == "before"
 
 
 def loops(graph: FlatGraph) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from math import prod
 from os import PathLike
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from snnax.errors import ConversionError, GraphError, NIRFileError, RepairWarning, ShapeError, SnnaxError
 from snnax.interop import conventions
 from snnax.interop.files import read_nir
-from snnax.interop.graph import NEURONS, FlatGraph, check, fit, flatten, free, keeps_state, loops
+from snnax.interop.graph import NEURONS, FlatGraph, check, fires_ahead, fit, flatten, free, keeps_state, loops
 from snnax.interop.inputs import Entry
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.cells import shape_out
@@ -27,12 +28,14 @@ from snnax.interop.nodes.recurrent import KINDS, join
 from snnax.interop.nodes.registry import Built, Site, Variables, build
 from snnax.interop.nodes.spec import VALUES, NeuronSpec
 from snnax.interop.numbers import real
-from snnax.interop.parameters import check_flatten, exact
+from snnax.interop.parameters import check_flatten, exact, parameters
 from snnax.interop.readings import Reading, reading
-from snnax.interop.repairs import output_shape
+from snnax.interop.repairs import input_claim, output_shape
 from snnax.layers import Scale
+from snnax.limits import check_values
 from snnax.network.containers import Graph
-from snnax.network.topology import INPUT, OUTPUT, Plan, plan
+from snnax.network.topology import INPUT, OUTPUT, Plan, Wiring, components, fed_first, plan
+from snnax.signals import Delay
 
 
 def from_nir(
@@ -67,7 +70,7 @@ def from_nir(
         GraphError: for edges that lead nowhere and nodes that the input does not reach.
         ConversionError: for a node that cannot be imported exactly; names it and the remedy.
         ArgumentError: for an unknown preset or choice.
-        ShapeError: where shapes do not meet.
+        ShapeError: where shapes do not meet, and for sizes beyond :func:`snnax.size_limit`, as of a padding or delay.
 
     Example:
         >>> import nir, numpy as np, jax.numpy as jnp, snnax as snn
@@ -129,10 +132,17 @@ class Import:
         self.reading = reading if reading is not None else Reading(dt=dt)
         self.flat, self.dt = _prepared(graph, self.reading)
         self.notes = list(self.flat.notes)
-        self.loops = {n: w for n, w in loops(self.flat).items() if self._joins(n, w)}
+        apart = {*(self.flat.listed("late") or ()), *(self.flat.listed("early") or ())}
+        self.loops = {
+            n: w for n, w in loops(self.flat).items() if not {(n, w), (w, n)} & apart and self._joins(n, w)
+        }
+        for name, shape in self.flat.inputs.items():
+            check_values(name, prod(shape), f"takes samples of shape {shape}")
+            check_values(name, prod(shape) * self.reading.input_delay, "is to be late by as many steps")
         taken = {*self.flat.nodes, *self.flat.outputs}
         self.entry = Entry.of(self.flat.inputs, self.reading.input_delay, taken)
         self.names = self._names()
+        self.taken = {*self.names.values(), *self.entry.nodes, *self.flat.outputs}
         self.nodes: dict[str, nir.NIRNode] = {}
         self.specs: dict[str, NeuronSpec] = {}
         self.sites: dict[str, Site] = {}
@@ -157,34 +167,41 @@ class Import:
 
     def _names(self) -> dict[str, str]:
         """Our name of each node: ``lif1`` for the pair ``lif1.lif`` and ``lif1.w_rec``; no two alike."""
-        names = {name: fit(name) for name in self.flat.nodes if name not in self.loops.values()}
+        inside = set(self.loops.values())
+        names = {name: fit(name) for name in self.flat.nodes if name not in inside}
         taken = {*self.flat.outputs, *self.entry.nodes}
+        used = Counter(names.values())
         for name, wish in names.items():
-            short = re.sub(r"\.lif_*$", "", wish) if name in self.loops else wish
-            others = {*taken, *(ours for other, ours in names.items() if other != name)}
-            names[name] = short if short and short not in others else free(wish, others)
+            used[wish] -= 1
+            ours = re.sub(r"\.lif_*$", "", wish) if name in self.loops else wish
+            if not ours or ours in taken or used[ours] > 0:
+                ours = wish
+                while ours in taken or used[ours] > 0:
+                    ours += "_"
+            names[name] = ours
+            used[ours] += 1
         return names
 
     def _run(self) -> Graph:
         for name, (module, shape, after) in self.entry.nodes.items():
             self._keep(name, shape, Built(module, {}, after))
         edges = [*self.entry.edges, *self._edges()]
-        late = bool(self.flat.content.get("delay_spikes", self.reading.recurrent_bias == "always"))
-        order = plan((*self.modules, *self.names.values()), tuple(edges), self._stateful() if late else None)
+        order = self._plan(edges)
         given = {ours: theirs for theirs, ours in self.names.items()}
-        waiting = [name for name in order.order if name in given]
-        while waiting:
-            ready = [n for n in waiting if any(s in self.shapes for s, _ in order.sources[n])]
-            if not ready:
-                raise GraphError(
-                    f"the shape of {waiting[0]!r} cannot be told: all that feeds it comes from a cycle."
-                )
-            name = ready[0]
-            waiting.remove(name)
-            self._add_described(name, given[name], self._shape_in(name, order.sources[name]))
+        for name in fed_first(order):
+            if name in given:
+                self._add_described(name, given[name], self._shape_in(name, order.sources[name]))
         self._check_shapes(order)
-        edges = [(s, self.gains.get(t, t)) for s, t in edges]
-        edges += [(self.gains[n], n) for n in self.gains]
+        late = [(s, t) for t, sources in order.sources.items() for s, later in sources if later]
+        behind, delayed, early = (
+            [(s, self.gains.get(t, t)) for s, t in found]
+            for found in (
+                edges,
+                [edge for edge in late if edge not in order.early],
+                [edge for edge in late if edge in order.early],
+            )
+        )
+        edges = [*behind, *((self.gains[n], n) for n in self.gains)]
         outputs, more = self._outputs()
         return Graph(
             nodes=self.modules,
@@ -192,8 +209,41 @@ class Import:
             outputs=outputs,
             channels_first=True,
             input_shape=self.shapes[INPUT],
-            delay_spikes=late and bool(order.delayed),
+            delayed=delayed or None,
+            early=early,
         )
+
+    def _plan(self, edges: list[tuple[str, str]]) -> Plan:
+        """Which node runs when: as our metadata of the graph says where the delays of its cycles are, else by rule."""
+        names = (*self.modules, *self.names.values())
+        if self.flat.listed("late") is None:
+            late = bool(self.flat.content.get("delay_spikes", self.reading.recurrent_bias == "always"))
+            early = self._early(names, edges) if self.reading.feedback == "same_step" else ()
+            return plan(names, tuple(edges), self._stateful() if late else None, None, early)
+        late_edges, early_edges = (self._listed(kind) for kind in ("late", "early"))
+        try:
+            return plan(names, tuple(edges), None, late_edges, early_edges)
+        except GraphError as error:
+            raise NIRFileError(
+                f"the graph's metadata says where its cycles have their delay, which its edges contradict: {error} "
+                "Remove the key 'snnax' from the graph's metadata to read it by NIR's own semantics."
+            ) from error
+
+    def _early(self, names: tuple[str, ...], edges: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        """The edges on cycles over which neurons hand spikes that they know before their input."""
+        ahead = {ours for theirs, ours in self.names.items() if fires_ahead(theirs, self.flat.nodes[theirs])}
+        part = components(names, Wiring(edges).targets)
+        return tuple((s, t) for s, t in edges if s in ahead and t != OUTPUT and part[s] == part[t])
+
+    def _listed(self, kind: str) -> tuple[tuple[str, str], ...]:
+        """Edges in our metadata of the graph, by our names."""
+        try:
+            return tuple((self.names[s], self.names[t]) for s, t in self.flat.listed(kind) or ())
+        except KeyError as error:
+            raise NIRFileError(
+                f"the graph's metadata lists {kind} edges of which {error} is no node of the graph. Remove the key "
+                "'snnax' from the graph's metadata to read it by NIR's own semantics."
+            ) from error
 
     def _stateful(self) -> frozenset[str]:
         """Nodes where the delay of a cycle may be: those that keep a state."""
@@ -245,7 +295,7 @@ class Import:
     def _add(self, name: str, given: str, shape: tuple[int, ...]) -> None:
         node = self.flat.nodes[given]
         shared = metadata.read(node, name).get("shared_with")
-        if shared in self.modules and not self._is_neuron(node):
+        if shared in self.modules and not self._is_neuron(node) and self._still_shares(name, node, shared):
             self.shared[name] = shared
             self._insert(name, node, shape)
             self.modules[name] = self.modules[shared]
@@ -257,13 +307,30 @@ class Import:
         else:
             self._insert(name, node, shape)
 
+    def _still_shares(self, name: str, node: nir.NIRNode, shared: str) -> bool:
+        """Whether a node is as the one whose weights its metadata says it shares."""
+        mine, theirs = dict(parameters(node)), dict(parameters(self.nodes[shared]))
+        same = mine.keys() == theirs.keys() and all(np.array_equal(mine[k], theirs[k]) for k in mine)
+        if not (same and type(node) is type(self.nodes[shared])):
+            self.notes.append(
+                f"node {name!r}: its metadata says that it is {shared!r} once more, but it is not as that is; read as "
+                "a layer of its own"
+            )
+            return False
+        return True
+
     def _insert(self, name: str, node: nir.NIRNode, shape: tuple[int, ...]) -> None:
         self.nodes[name] = node
+        self.notes += input_claim(name, node, shape)
         if isinstance(node, nir.Flatten):
             check_flatten(name, node, shape)
         self._keep(name, shape, build(node, Site(name, shape, None, self.dt, self.reading)))
 
     def _keep(self, name: str, shape: tuple[int, ...], built: Built) -> None:
+        check_values(name, prod(built.shape_out), f"makes samples of shape {built.shape_out}")
+        if isinstance(built.module, Delay):
+            steps = int(np.max(np.asarray(built.module.steps), initial=0))
+            check_values(name, steps * prod(shape), f"keeps the inputs of {steps} steps")
         self.modules[name] = built.module
         self.shapes[name] = built.shape_out
         self.sites[name] = Site(name, shape, built.shape_out, self.dt)
@@ -279,13 +346,14 @@ class Import:
         node = self.flat.nodes[given]
         own = metadata.read(node, name).get("dt", self.dt)
         if given in self.loops:
-            spec, factor = join(name, node, self.flat.nodes[self.loops[given]], own), None
+            self.notes += input_claim(self.loops[given], self.flat.nodes[self.loops[given]], shape)
+            spec, factor = join(name, node, self.flat.nodes[self.loops[given]], own, self.reading), None
         else:
             spec, factor = spec_from_node(name, node, own, self.reading)
         self._check_shape(name, node, spec, shape)
         if factor is not None:
-            taken = {*self.names.values(), *self.entry.nodes, *self.flat.outputs, *self.gains.values()}
-            self.gains[name] = free(f"{name}.gain", taken)
+            self.gains[name] = free(f"{name}.gain", self.taken)
+            self.taken.add(self.gains[name])
             small = factor.size == 1 and prod(shape) > 2**24  # as many are not written out
             full = np.broadcast_to(factor, (1,) * len(shape) if small else shape).copy()
             self._insert(self.gains[name], nir.Scale(scale=full), shape)
@@ -307,6 +375,12 @@ class Import:
         """What the model returns, where that is not simply what one Output node gets; and edges for sums."""
         listed = self.flat.content.get("outputs")
         if listed is not None:
+            ends = {output: self.flat.sources(output) for output in self.flat.outputs}
+            if self.flat.content.get("ends", ends) != ends:
+                raise NIRFileError(
+                    "the graph's metadata says what the network returns, but its Outputs were given other edges since. "
+                    "Remove the key 'snnax' from the graph's metadata to return what they say."
+                )
             try:
                 pairs = [(str(n), str(p)) for n, p in listed]
             except (TypeError, ValueError) as error:

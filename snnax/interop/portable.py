@@ -76,7 +76,12 @@ def _reset_words(spec: NeuronSpec) -> list[str]:
         ]
         return [f"reads it with its own choices for what was {', '.join(other)}"] if other else []
     if (spec.reset_delay, spec.reset_mechanism) in _ALIKE.get(spec.kind, ()):
-        return []
+        below = not spec.reset_delay and np.any(np.asarray(spec.values["threshold"]) < 0)
+        return (
+            ["resets once after a spike; with a threshold below 0 it was reset while it charged too"]
+            if below
+            else []
+        )
     when = "in the step after it" if spec.reset_delay else "in the step of the spike"
     now = "resets to zero in the step of the spike"
     if spec.reset_mechanism == "none":
@@ -123,17 +128,27 @@ def portable(graph: nir.NIRGraph) -> nir.NIRGraph:
             "Train with reset_mechanism='zero' (Synaptic, RLeaky, RSynaptic: and reset_delay=False), and with layers "
             "that NIR has; or export with profile='snnax' and see interop.losses(graph).",
         )  # fmt: skip
-    for name, node in graph.nodes.items():
+    cycles = loops(flatten(graph))
+    given = {
+        name: _as_weights(node) if name in cycles.values() else node for name, node in graph.nodes.items()
+    }
+    for name, node in given.items():
         _check_readable(name, node)
     edges = [(str(s), str(t)) for s, t in graph.edges]
-    nodes = {name: _bare(node) for name, node in graph.nodes.items()}
-    cycles = loops(flatten(graph))
+    nodes = {name: _bare(node) for name, node in given.items()}
     for name, node in list(nodes.items()):
         if name in cycles:
             _drop_bias(name, cycles[name], nodes, edges)
         if isinstance(node, nir.LIF):
             _fold_gain(name, nodes, edges, dt)
     return nir.NIRGraph(nodes, edges)
+
+
+def _as_weights(node: Any) -> Any:
+    """The recurrent weight ``V`` of each neuron, a Scale on a loop, as a matrix with nothing beside its diagonal."""
+    if isinstance(node, nir.Scale) and np.ndim(node.scale) == 1:
+        return nir.Linear(np.diag(np.asarray(node.scale)))
+    return node
 
 
 def _check_readable(name: str, node: Any) -> None:

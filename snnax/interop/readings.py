@@ -46,10 +46,18 @@ class Reading:
         threshold: tested ``"after"`` the membrane has integrated its input, or ``"before"`` (spikes come a step
             later).
         reset_delay: the reset acts in the step after the spike.
+        reset_at: with ``threshold="before"`` or ``reset_delay=True`` the reset is known when a step begins; it acts at
+            its ``"end"``, at its ``"start"``, before the membrane decays, or ``"cuba_start"``: at the start in CubaLIF,
+            at the end in LIF.
         integrator: what an input of 1 adds to IF and I: ``"impulse"`` (``r``, as every framework reads it), or
             ``"ode"`` (``r*dt``, as the equation says).
         recurrent_bias: ``"always"``, or ``"after_first"``: a cycle carries nothing in the first step, not even
             the bias of the layers on it.
+        feedback: when a neuron's spikes that go round a cycle arrive: in the ``"next_step"``, or, with
+            ``threshold="before"``, where they are known when a step begins, in the ``"same_step"``.
+        overshoot: what happens to a membrane that is above its threshold when a step begins, as a subtraction may
+            leave it: ``"nir"``: nothing, it fires if it is above when charged. ``"snntorch"``: as in snnTorch's
+            neurons with ``reset_delay=False`` it is reset while it charges (R), and after firing (S) by ``S - R``.
         input_delay: steps by which every input comes late.
         ignore: parameters that are not read, as ``"LIF.r"`` (taken as 1) or ``"LIF.v_reset"`` (taken as 0).
         time_unit: of the time constants and delays in the file: ``"s"``, ``"ms"``, or ``"dt"``: the file holds
@@ -63,8 +71,11 @@ class Reading:
     membrane_current: str | None = None
     threshold: str = "after"
     reset_delay: bool = False
+    reset_at: str = "end"
     integrator: str = "impulse"
     recurrent_bias: str = "always"
+    feedback: str = "next_step"
+    overshoot: str = "nir"
     input_delay: int = 0
     ignore: tuple[str, ...] = ()
     time_unit: str = "s"
@@ -114,6 +125,16 @@ class Reading:
                 "reset_delay=True with threshold='before', which delays the spike itself; pass reset_delay=False, or "
                 "threshold='after'."
             )
+        if self.feedback == "same_step" and self.threshold != "before":
+            raise ArgumentError(
+                "feedback='same_step' with threshold='after': spikes that follow from a step's input cannot be part of "
+                "it; pass threshold='before', or feedback='next_step'."
+            )
+        if self.overshoot == "snntorch" and (self.threshold, self.reset_delay) != ("after", False):
+            raise ArgumentError(
+                f"overshoot='snntorch' with threshold={self.threshold!r}, reset_delay={self.reset_delay!r}; expected "
+                "threshold='after' and reset_delay=False, as snnTorch's neurons have it, or overshoot='nir'."
+            )
         if self.membrane_current == "continuous" and self.discretization != "exact":
             raise ArgumentError(
                 f"membrane_current='continuous' with discretization={self.discretization!r}; only the exact solution "
@@ -133,8 +154,11 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "membrane_current": CURRENTS,
     "threshold": ("after", "before"),
     "reset_delay": (False, True),
+    "reset_at": ("end", "start", "cuba_start"),
     "integrator": ("impulse", "ode"),
     "recurrent_bias": ("always", "after_first"),
+    "feedback": ("next_step", "same_step"),
+    "overshoot": ("nir", "snntorch"),
     "time_unit": UNITS,
 }
 
@@ -144,8 +168,8 @@ PRESETS: dict[str, Reading] = {
         ignore=("LIF.r", "IF.r", "LIF.v_reset", "IF.v_reset", "CubaLIF.v_reset"),
     ),
     "norse_export": Reading(dt=1e-3, time_unit="dt", w_in="impulse", membrane_current="undecayed"),
-    "snntorch": Reading(ignore=("LIF.v_reset", "CubaLIF.v_reset", "IF.v_reset")),
-    "spyx": Reading(threshold="before", reset="subtract"),
+    "snntorch": Reading(ignore=("LIF.v_reset", "CubaLIF.v_reset", "IF.v_reset"), overshoot="snntorch"),
+    "spyx": Reading(threshold="before", reset="subtract", feedback="same_step", reset_at="cuba_start"),
     "nengo": Reading(discretization="exact"),
     "sinabs": Reading(discretization="exact_decay", reset="subtract"),
     "rockpool": Reading(discretization="exact_decay", reset="subtract"),

@@ -14,6 +14,7 @@ import nir
 import numpy as np
 
 from snnax.errors import NIRFileError
+from snnax.interop.nodes.extension import Extension
 
 Edge = tuple[str, str]
 
@@ -31,7 +32,8 @@ def renamed(names: Sequence[str], edges: Sequence[Edge], where: str) -> tuple[li
     """
     known = set(names)
     unknown = list(dict.fromkeys(end for edge in edges for end in edge if end not in known))
-    idle = [name for name in names if all(name not in edge for edge in edges)]
+    used = {end for edge in edges for end in edge}
+    idle = [name for name in names if name not in used]
     if len(unknown) != 1 or len(idle) != 1:
         return list(edges), []
     right = {unknown[0]: idle[0]}
@@ -64,15 +66,21 @@ def sample_shape(
     return rest, [f"input {name!r}: its shape {shape} has more axes than what it feeds takes; read as {rest}"]
 
 
-def takers(name: str, nodes: Mapping[str, Any], edges: Sequence[Edge]) -> list[Any]:
-    """The nodes that an Input feeds, through neurons whose one number fits samples of any shape."""
+def takers(name: str, nodes: Mapping[str, Any], targets: Mapping[str, Sequence[str]]) -> list[Any]:
+    """The nodes that an Input feeds, through neurons whose one number fits samples of any shape.
+
+    Args:
+        name: of the Input.
+        nodes: of the graph.
+        targets: what each node feeds.
+    """
     found, waiting, seen = [], [name], {name}
     while waiting:
         at = waiting.pop()
         if at in nodes:
             found.append(nodes[at])
         if at == name or _shapeless(nodes.get(at)):
-            after = [t for s, t in edges if s == at and t not in seen]
+            after = [t for t in targets.get(at, ()) if t not in seen]
             seen.update(after)
             waiting += after
     return found
@@ -99,6 +107,20 @@ def output_shape(name: str, given: Any, found: tuple[int, ...]) -> list[str]:
         )
     claimed = tuple(int(n) for n in sizes)
     return [f"output {name!r}: it says {claimed}, what feeds it has shape {found}"]
+
+
+def input_claim(name: str, node: Any, shape: tuple[int, ...]) -> list[str]:
+    """A note if a node says that it gets samples of another shape than it does."""
+    if isinstance(node, nir.Conv1d | nir.Conv2d):
+        given, found = node.input_shape, shape[1:]
+    elif isinstance(node, nir.Flatten | Extension):
+        given, found = (node.input_type or {}).get("input"), shape
+    else:
+        return []
+    if given is None or np.array_equal(np.ravel(given), found):
+        return []
+    claimed = tuple(int(n) for n in np.ravel(given))
+    return [f"node {name!r}: it says that it gets {claimed}, what feeds it has shape {found}"]
 
 
 def _rank(node: Any, one: bool) -> int | None:

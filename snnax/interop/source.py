@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -18,8 +19,9 @@ import snnax
 from snnax.drafts import npz, write_whole
 from snnax.errors import ArgumentError
 from snnax.interop.source_modules import Writer, edges_in_order, graph_options
-from snnax.interop.source_text import Bracket, Expression, call, lines, literal, quoted, readable
+from snnax.interop.source_text import Bracket, call, lines, literal, quoted, readable
 from snnax.network.containers import Container, Graph, Sequential
+from snnax.network.kinds import homes
 from snnax.network.topology import INPUT, OUTPUT
 
 _LEFT_OUT = ("hidden", "record", "forced")
@@ -107,18 +109,11 @@ def _body(writer: Writer, model: Container, names: Mapping[str, str]) -> list[st
     """From the first layer to the end of ``build``."""
     members = model.members()
     found: list[str] = []
-    written: dict[Any, Expression] = {}
-    users = [m._id for m in members.values()]
-    parts: list[Expression] = []
-    for name, module in members.items():
-        if module._id not in written:
-            expression = writer.module(names[name], module)
-            if users.count(module._id) > 1:
-                label = f"shared_{len([v for v in written.values() if isinstance(v, str)])}"
-                found += lines(f"{label} = ", expression)
-                expression = label
-            written[module._id] = expression
-        parts.append(written[module._id])
+    for path, module in _shared(model, names):
+        label = f"shared_{len(writer.labels)}"
+        found += lines(f"{label} = ", writer.new(path, module))
+        writer.labels[module._id] = label
+    parts = [writer.module(names[name], module) for name, module in members.items()]
     if isinstance(model, Sequential) or set(names) != set(names.values()):
         order = [list(members).index(name) for name in model.plan().order]
         labels = list(model.plan().order) if isinstance(model, Graph) else [""] * len(order)
@@ -140,6 +135,26 @@ def _body(writer: Writer, model: Container, names: Mapping[str, str]) -> list[st
         '    del variables["constants"]  # arguments of the layers above',
         "    return model, variables",
     ]
+
+
+def _shared(model: Container, names: Mapping[str, str]) -> list[tuple[str, nn.Module]]:
+    """The modules at several places, with the path of their variables; what a container holds before it."""
+    where = homes(model)
+    times: Counter[Any] = Counter()
+    found: dict[Any, nn.Module] = {}
+
+    def count(container: Container) -> None:
+        for member in container.members().values():
+            times[member._id] += 1
+            if times[member._id] > 1:
+                continue
+            if isinstance(member, Container):
+                count(member)
+            found[member._id] = member
+
+    count(model)
+    shared = [key for key in found if times[key] > 1]
+    return [("/".join((names[where[key][0]], *where[key][1:])), found[key]) for key in shared]
 
 
 def _head(writer: Writer, model: Container, origin: str, stem: str, flax: bool) -> list[str]:

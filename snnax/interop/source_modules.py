@@ -44,13 +44,20 @@ class Writer:
         self.arrays = arrays
         self.constants: dict[str, np.ndarray] = {}
         self.imports: set[str] = set()
+        self.labels: dict[Any, str] = {}
 
     def module(self, path: str, module: nn.Module) -> Expression:
-        """The call that makes a module.
+        """The call that makes a module, or its label, if it is at several places.
 
         Raises:
             ConversionError: for a class or an argument that has no public name.
         """
+        if module._id in self.labels:
+            return self.labels[module._id]
+        return self.new(path, module)
+
+    def new(self, path: str, module: nn.Module) -> Expression:
+        """The call that makes a module."""
         if isinstance(module, Graph):
             return self._graph(path, module)
         if isinstance(module, Sequential):
@@ -157,8 +164,9 @@ def graph_options(module: Graph) -> dict[str, Expression]:
     }
     defaults = {f.name: f.default for f in dataclasses.fields(Graph)}
     chosen = {key: value for key, value in given.items() if not _equal(value, defaults[key])}
-    if chosen.get("outputs"):
-        chosen["outputs"] = [tuple(pair) for pair in chosen["outputs"]]
+    for key in ("outputs", "delayed", "early"):
+        if chosen.get(key):
+            chosen[key] = [tuple(pair) for pair in chosen[key]]
     return {key: literal(value) for key, value in chosen.items()}
 
 

@@ -12,7 +12,7 @@ from snnax import layers, signals, timed_layers
 from snnax.interop.state_dict_layers import Path, find
 from snnax.network.containers import Container
 from snnax.network.kinds import instances, owners
-from snnax.network.topology import INPUT
+from snnax.network.topology import INPUT, OUTPUT
 from snnax.neurons import SLSTM, SConv2dLSTM, SpikingNeuron
 from snnax.neurons.sequence import SequenceNeuron
 
@@ -58,18 +58,17 @@ def _follow(
     """Follow samples through a network; returns their axes at its end."""
     members, owner, plan = model.members(), owners(model), model.plan()
     known: dict[str, int | None] = {INPUT: rank}
-    last = rank
     for name in plan.order:
         feeds = [known[source] for source, _ in plan.sources[name] if known.get(source) is not None]
         rank = feeds[0] if feeds else None
         here, module = (*path, owner[name]), members[name]
         if isinstance(module, Container):
-            last = known[name] = _follow(module, here, rank, variables, found)
+            known[name] = _follow(module, here, rank, variables, found)
             continue
         if rank is not None:
             found.setdefault(here, rank)
-        last = known[name] = _after(module, here, rank, variables)
-    return last
+        known[name] = _after(module, here, rank, variables)
+    return known[plan.sources[OUTPUT][0][0]]
 
 
 def _own(module: Any) -> int | None:

@@ -18,8 +18,8 @@ from snnax.interop.state_dict_layers import Layer, Path, rule_of
 from snnax.interop.state_dict_ranks import known_ranks
 from snnax.layers import Flatten
 from snnax.network.containers import Container, Graph
-from snnax.network.kinds import owners
-from snnax.network.topology import INPUT
+from snnax.network.kinds import homes
+from snnax.network.topology import INPUT, OUTPUT
 from snnax.neurons import SpikingNeuron
 from snnax.neurons.sequence import SequenceNeuron
 
@@ -31,28 +31,33 @@ Shapes = dict[Path, tuple[int, ...]]
 
 def layers_of(model: nn.Module, variables: Mapping[str, Any], shapes: Shapes) -> list[Layer]:
     """Layers in the order of the network; each module once, under the name that it has first."""
-    found = list(_visit(model, (), "", variables))
+    where = homes(model) if isinstance(model, Container) else {}
+    found = list(_visit(model, (), "", variables, where))
     paths = {layer.path: layer.module for layer in found}
     ranks = known_ranks(model, variables, paths)
     seen = {p: len(s) - 1 for p, s in shapes.items() if not isinstance(paths.get(p), SequenceNeuron)}
     return [dataclasses.replace(layer, rank={**ranks, **seen}.get(layer.path)) for layer in found]
 
 
-def _visit(module: Any, path: Path, name: str, variables: Mapping[str, Any]) -> Iterator[Layer]:
+def _visit(
+    module: Any, path: Path, name: str, variables: Mapping[str, Any], where: Mapping[Any, Path]
+) -> Iterator[Layer]:
     if rule_of(module) is not None:
         yield Layer(path, name, module)
     elif isinstance(module, Container):
-        owner = owners(module)
         for member, part in module.members().items():
-            if owner[member] == member:
-                yield from _visit(part, (*path, member), _joined(name, _in_sequence(member)), variables)
+            here = (*path, member)
+            if where.get(part._id, here) == here:
+                yield from _visit(part, here, _joined(name, _in_sequence(member)), variables, where)
     else:
         if module.scope is None:
             module = module.bind({c: branch(tree, path) for c, tree in variables.items()})
-        yield from _custom(module, path, name, variables)
+        yield from _custom(module, path, name, variables, where)
 
 
-def _custom(module: Any, path: Path, name: str, variables: Mapping[str, Any]) -> Iterator[Layer]:
+def _custom(
+    module: Any, path: Path, name: str, variables: Mapping[str, Any], where: Mapping[Any, Path]
+) -> Iterator[Layer]:
     """The modules that are attributes of a module of the user's own, or of flax's ``Sequential``."""
     for attribute, value in _attributes(module):
         for key, part in _parts(value):
@@ -65,7 +70,7 @@ def _custom(module: Any, path: Path, name: str, variables: Mapping[str, Any]) ->
             if isinstance(module, nn.Sequential):
                 torch_name = key
             child = (*path, part.name or _joined(attribute, key).replace(".", "_"))
-            yield from _visit(part, child, _joined(name, torch_name), variables)
+            yield from _visit(part, child, _joined(name, torch_name), variables, where)
 
 
 def _attributes(module: Any) -> list[tuple[str, Any]]:
@@ -162,7 +167,6 @@ def _follow(
     """Follow images and flattened images through a network; returns both at its end."""
     members, plan = model.members(), model.plan()
     known: dict[str, tuple[Any, Any]] = {INPUT: (image, order)}
-    last = known[INPUT]
     for name in plan.order:
         feeds = [known[source] for source, late in plan.sources[name] if not late and source in known]
         image, order = feeds[0] if feeds else (MAYBE, None)
@@ -173,8 +177,7 @@ def _follow(
             known[name] = _follow(module, here, image, order, shapes, found)
         else:
             known[name] = _after(module, here, image, order, shapes, found)
-        last = known[name]
-    return last
+    return known[plan.sources[OUTPUT][0][0]]
 
 
 def _after(

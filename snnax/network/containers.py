@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.core import Scope
 
-from snnax.errors import GraphError, ShapeError, StateError
+from snnax.errors import ShapeError, StateError
 from snnax.layers import State
-from snnax.network.members import check_members, check_names, check_wiring, read_port, total
-from snnax.network.topology import INPUT, OUTPUT, Plan, chain, plan
+from snnax.limits import check_convolution
+from snnax.network.members import check_members, check_names, check_wiring, named, read_port, total
+from snnax.network.topology import INPUT, OUTPUT, Plan, chain, fed_first, plan
 from snnax.signals import Delay
 
 __all__ = ["Container", "Graph", "Sequential"]
@@ -26,6 +28,12 @@ class Container(nn.Module):
     For flax only ``__call__`` is a call (``nn.nowrap``): interceptors and ``tabulate`` see layers, not questions about
     them.
     """
+
+    @nn.nowrap
+    def _own(self, name: str | None, module: Any) -> Any:
+        """A node: a user's container has its own, also if made in a compact method; flax's copies share them."""
+        new = not isinstance(self.parent, nn.Module | Scope | None)
+        return named(name, module) if new or getattr(module, "parent", None) is None else module
 
     @nn.nowrap
     def members(self) -> dict[str, nn.Module]:
@@ -52,11 +60,21 @@ class Container(nn.Module):
         return total([read_port(s, members.get(s, self), values[s], "out") for s, _ in entries])
 
     @nn.nowrap
-    def evaluate(self, x: jax.Array, call: Call, previous: Mapping[str, jax.Array]) -> dict[str, Any]:
-        """Call every node in order; returns what each returned. ``x`` has been through :meth:`enter`."""
-        members = self.members()
+    def evaluate(
+        self,
+        x: jax.Array,
+        call: Call,
+        previous: Mapping[str, jax.Array],
+        ahead: Mapping[str, jax.Array] | None = None,
+    ) -> dict[str, Any]:
+        """Call every node in order; returns what each returned. ``x`` has been through :meth:`enter`.
+
+        ``previous`` is what comes along delayed edges, ``ahead`` along early ones.
+        """
+        members, order = self.members(), self.plan()
+        early, known = order.early, ahead or {}
         values: dict[str, Any] = {INPUT: x}
-        for name, sources in self.plan().sources.items():
+        for name, sources in order.sources.items():
             if name == OUTPUT:
                 continue
             module = members[name]
@@ -65,10 +83,15 @@ class Container(nn.Module):
                 values[name] = read_port(source, members[source], values[source], module.state)
                 continue
             parts = [
-                previous[s] if late else read_port(s, members.get(s, module), values[s], "out")
+                (known[s] if (s, name) in early else previous[s])
+                if late
+                else read_port(s, members.get(s, module), values[s], "out")
                 for s, late in sources
             ]
-            values[name] = call(name, module, total(parts))
+            value = total(parts)
+            if isinstance(module, nn.Conv):
+                check_convolution(name, module, value.shape)
+            values[name] = call(name, module, value)
         return values
 
     @nn.compact
@@ -76,20 +99,25 @@ class Container(nn.Module):
         """One time step on ``[B, ...]``."""
         bound: dict[int, nn.Module] = {}
 
-        def call(name: str, module: nn.Module, value: jax.Array) -> Any:
+        def at(name: str, module: nn.Module) -> nn.Module:
             if module._id not in bound:
-                # flax has given a Sequential's layers these names already
-                bound[module._id] = module if module.name == name else module.clone(parent=self, name=name)
-            return bound[module._id](value)
+                # flax has given the nodes their names already
+                own = module.scope is not None
+                bound[module._id] = module if own else module.clone(parent=self, name=name)
+            return bound[module._id]
 
         x = self.enter(x)
-        delayed = self.plan().delayed
+        members, order = self.members(), self.plan()
+        delayed = order.delayed
         previous: dict[str, Any] = {name: self.get_variable("hidden", f"{name}_previous") for name in delayed}
-        if any(value is None for value in previous.values()):
-            previous = self._first_feedback(x)
+        if order.ahead or any(value is None for value in previous.values()):
+            silent = self._first_feedback(x)
+            previous = {n: silent[n] if v is None else v for n, v in previous.items()}
         self._check_feedback(previous, x)
-        values = self.evaluate(x, call, previous)
-        members = self.members()
+        ahead = {n: silent[n] for n in order.ahead}
+        if not self.is_initializing():
+            ahead = {n: _fires(at(n, members[n]), value) for n, value in ahead.items()}
+        values = self.evaluate(x, lambda name, module, value: at(name, module)(value), previous, ahead)
         for name in delayed:
             now = previous[name]
             if not self.is_initializing():
@@ -120,16 +148,9 @@ class Container(nn.Module):
         """Zeros of the shape of each delayed node's output, found by shape inference round the cycle."""
         members = self.members()
         shapes: dict[str, Any] = {INPUT: jax.ShapeDtypeStruct(x.shape, x.dtype)}
-        delayed = self.plan().delayed
-        entries = self.plan().sources
-        waiting = list(self.plan().order)
-        while waiting:
-            ready = [n for n in waiting if any(s in shapes for s, _ in entries[n])]
-            if not ready:
-                raise GraphError(f"the shape of {waiting[0]!r} cannot be told: only a cycle feeds it.")
-            name = ready[0]
-            waiting.remove(name)
-            known = next(shapes[s] for s, _ in entries[name] if s in shapes)
+        order = self.plan()
+        for name in fed_first(order):
+            known = next(shapes[s] for s, _ in order.sources[name] if s in shapes)
             module = members[name]
             if isinstance(module, State):
                 shapes[name] = known
@@ -138,7 +159,13 @@ class Container(nn.Module):
                 shapes[name] = out[0] if isinstance(out, tuple) else out
         # The weights above are not those of this network: they do not tell the dtype.
         dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
-        return {name: jnp.zeros(shapes[name].shape, dtype) for name in delayed}
+        return {name: jnp.zeros(shapes[name].shape, dtype) for name in (*order.delayed, *order.ahead)}
+
+
+def _fires(neuron: Any, like: jax.Array) -> jax.Array:
+    """The spikes of this step, ``like`` which they are, of a neuron that decides by the membrane before the step."""
+    spikes: jax.Array = neuron.pending(like)
+    return spikes
 
 
 class Sequential(Container):
@@ -168,8 +195,10 @@ class Sequential(Container):
 
     layers: Sequence[nn.Module]
 
+    preserve_adopted_names: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
-        self.layers = tuple(self.layers)
+        self.layers = tuple(self._own(None, layer) for layer in self.layers)
         check_members(self.members())
         check_wiring(self.members(), self.plan(), None)
         super().__post_init__()
@@ -202,10 +231,14 @@ class Graph(Container):
         input_shape: shape of one sample as the caller passes it, without batch; converters need it.
         delay_spikes: the delay of a cycle is where the signal leaves a neuron, and not on the edge that closes the
             cycle: a bias on the way back then counts from the first step on.
+        delayed: the edges that have a step of delay, in place of those that a walk from the input finds to close a
+            cycle; each is part of a cycle, and no cycle is without.
+        early: edges from a neuron of NIR's with ``threshold_test="before"``, which knows its spikes when the step
+            begins: they go round a cycle in that step, without a delay.
 
     Raises:
         GraphError: unknown, doubled or missing nodes or edges, unreachable nodes, names that variables cannot
-            have, a ``State`` that not exactly one neuron feeds.
+            have, a ``State`` that not exactly one neuron feeds, delays that are not on a cycle, or a cycle without.
         ArgumentError: if a neuron takes explicit states.
 
     Example:
@@ -227,12 +260,19 @@ class Graph(Container):
     channels_first: bool = False
     input_shape: Sequence[int] | None = None
     delay_spikes: bool = False
+    delayed: Sequence[tuple[str, str]] | None = None
+    early: Sequence[tuple[str, str]] = ()
+
+    preserve_adopted_names: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         pairs = self.nodes.items() if isinstance(self.nodes, Mapping) else self.nodes
-        self.nodes = tuple((str(name), module) for name, module in pairs)
+        self.nodes = tuple((str(name), self._own(str(name), module)) for name, module in pairs)
         check_names([name for name, _ in self.nodes])
         self.edges = tuple((str(s), str(t)) for s, t in self.edges)
+        self.early = tuple((str(s), str(t)) for s, t in self.early)
+        if self.delayed is not None:
+            self.delayed = tuple((str(s), str(t)) for s, t in self.delayed)
         if self.outputs is not None:
             self.outputs = tuple((str(n), str(p)) for n, p in self.outputs)
         if self.input_shape is not None:
@@ -250,10 +290,12 @@ class Graph(Container):
     def plan(self) -> Plan:
         """Depth-first order from the input; see :mod:`snnax.network.topology`."""
         members = self.members()
-        stateful = frozenset(
-            n for n, m in members.items() if hasattr(m, "state_names") or isinstance(m, Delay)
-        )
-        return plan(tuple(members), tuple(self.edges), stateful if self.delay_spikes else None)
+        stateful = None
+        if self.delay_spikes and self.delayed is None:
+            kept = (n for n, m in members.items() if hasattr(m, "state_names") or isinstance(m, Delay))
+            stateful = frozenset(kept)
+        late = None if self.delayed is None else tuple(self.delayed)
+        return plan(tuple(members), tuple(self.edges), stateful, late, tuple(self.early))
 
     @nn.nowrap
     def enter(self, x: jax.Array) -> jax.Array:

@@ -52,7 +52,7 @@ def is_layered(module: nn.Module) -> TypeGuard[Container]:
     """
     if not isinstance(module, Container) or type(module).__call__ is not Container.__call__:
         return False
-    if module.plan().delayed:
+    if module.plan().delayed or module.plan().early:
         return False
     seen: set[Any] = set()
     owner = owners(module)
@@ -103,3 +103,24 @@ def owners(module: Container) -> dict[str, str]:
     """For each node the name under which its variables are: that of the first node with the same module."""
     first: dict[int, str] = {}
     return {name: first.setdefault(node._id, name) for name, node in module.members().items()}
+
+
+def homes(net: Container) -> dict[Any, tuple[str, ...]]:
+    """For each module in nested containers where its variables are: what is at several places has them at the first.
+
+    A container's own nodes come before those of the containers among them, as flax names them.
+    """
+    found: dict[Any, tuple[str, ...]] = {}
+
+    def enter(container: Container, path: tuple[str, ...]) -> None:
+        new = []
+        for name, member in container.members().items():
+            if member._id not in found:
+                found[member._id] = (*path, name)
+                new.append((name, member))
+        for name, member in new:
+            if isinstance(member, Container):
+                enter(member, (*path, name))
+
+    enter(net, ())
+    return found

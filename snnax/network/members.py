@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -121,13 +122,25 @@ def check_names(names: Sequence[str]) -> None:
     Raises:
         GraphError: for a name that is given twice, empty, ``"params"``, or has a slash.
     """
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
+    if doubled := sorted(name for name, times in Counter(names).items() if times > 1):
         raise GraphError(f"several nodes are called {doubled}; give each node a name of its own.")
     if unfit := [name for name in names if not name or "/" in name or name == "params"]:
         raise GraphError(
             f"{unfit} cannot be node names: a name is a key in params and hidden, and paths are joined "
             "with '/'. Choose names without '/', other than 'params'."
         )
+
+
+def named(name: str | None, module: Any) -> Any:
+    """The module without a parent, for flax to make it a node and give its variables this name.
+
+    It stays the same module to flax, which sees by that what is at two places. ``None`` leaves the name to flax.
+    """
+    if not isinstance(module, nn.Module) or (module.parent is None and name in (None, module.name)):
+        return module
+    twin = module.clone(parent=None, name=name)
+    object.__setattr__(twin, "_id", module._id)
+    return twin
 
 
 def check_wiring(
@@ -149,6 +162,12 @@ def check_wiring(
             raise GraphError(
                 f"{name!r}: State({module.state!r}) reads one neuron of the same step, but is fed by "
                 f"{[source for source, _ in sources]}. Give it one edge, from a neuron with output=True."
+            )
+    for name in order.ahead:
+        if getattr(members[name], "threshold_test", "after") != "before":
+            raise GraphError(
+                f"early={sorted(order.early)}: {name!r} does not know its spikes before it has run. Only a neuron of "
+                "NIR's with threshold_test='before' does; give the edge a delay instead, with delayed=."
             )
     if taken := [name for name in order.delayed if f"{name}_previous" in members]:
         raise GraphError(

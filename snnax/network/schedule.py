@@ -26,6 +26,7 @@ from snnax.dynamics.sequence import KEPT
 from snnax.errors import ShapeError
 from snnax.kernels.convolution import conv
 from snnax.kernels.product import dot_general
+from snnax.limits import check_convolution
 from snnax.network.containers import Container
 from snnax.network.kinds import is_layered, is_stateless, owners
 from snnax.network.members import read_port, total
@@ -117,6 +118,8 @@ def merged(module: nn.Module, variables: Tree, x: jax.Array) -> Any:
         ShapeError: if ``x`` has no batch axis, which a flax layer would not notice.
     """
     check_axes(module, x[0])
+    if isinstance(module, nn.Conv):
+        check_convolution("the network", module, x.shape)
     steps, batch = x.shape[:2]
     y = _quick(module).apply(variables, x.reshape(steps * batch, *x.shape[2:]))
     return jax.tree.map(lambda v: v.reshape(steps, batch, *v.shape[1:]), y)

@@ -120,6 +120,19 @@ class NIRNeuron(SpikingNeuron):
             self._refuse_argument("v_reset", f"less than v_threshold={given.v_threshold!r}")
 
     @nn.nowrap
+    def pending(self, like: jax.Array) -> jax.Array:
+        """The spikes of the step to come, of the shape and type of ``like``, if they are known before its input is.
+
+        A neuron with ``threshold_test="before"`` that keeps its own state decides by the membrane before the step.
+        """
+        known = self.get_variable("hidden", "mem") if self.has_variable("hidden", "mem") else None
+        mem = jnp.zeros_like(like) if known is None else jnp.asarray(known)
+        if self.has_variable("forced", "spk"):
+            return jnp.asarray(self.get_variable("forced", "spk"), mem.dtype)
+        rule = self._firing(mem)
+        return rule.spike(mem - rule.threshold).astype(mem.dtype)
+
+    @nn.nowrap
     def _given(self, name: str) -> np.ndarray:
         return np.asarray(getattr(self, name), np.float64)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ from snnax.errors import ConversionError, ShapeError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.registry import Built, Shape, Site, Variables, builds, writes
+from snnax.limits import check_values
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -54,6 +56,16 @@ def spatial_out(shape: Shape, kernel: Shape, stride: Shape, pads: Pads, dilation
     return tuple((n + sum(pad) - span) // step + 1 for n, span, step, pad in entries)
 
 
+def check_padded(name: str, shape: Shape, pads: Pads) -> None:
+    """Refuse padding that makes samples ``C, H, W`` larger than :func:`snnax.size_limit` allows.
+
+    Raises:
+        ShapeError: names the layer.
+    """
+    padded = (shape[0], *(n + sum(pad) for n, pad in zip(shape[1:], pads, strict=True)))
+    check_values(name, prod(padded), f"pads samples of shape {shape} to {padded}")
+
+
 @builds(nir.Conv1d, nir.Conv2d)
 def build_conv(node: nir.Conv1d | nir.Conv2d, site: Site) -> Built:
     """Cross-correlation as torch's; NIR keeps the weight as ``(out, in/groups, ...)``."""
@@ -70,6 +82,7 @@ def build_conv(node: nir.Conv1d | nir.Conv2d, site: Site) -> Built:
     kernel = tuple(weight.shape[2:])
     stride, dilation = sizes(node.stride, rank), sizes(node.dilation, rank)
     pads = pads_of(node.padding, kernel, dilation, stride, site.name)
+    check_padded(site.name, site.shape_in, pads)
     out = spatial_out(site.shape_in[1:], kernel, stride, pads, dilation)
     if any(n < 1 for n in out):
         raise ShapeError(

@@ -84,7 +84,7 @@ def build_scale(node: nir.Scale, site: Site) -> Built:
         ) from error
     factor = content.get("factor")
     learn = bool(content.get("learn", False))
-    if factor is not None and np.allclose(scale, factor):
+    if factor is not None and (scale == np.asarray(factor, scale.dtype)).all():
         if not learn:
             return Built(Scale(float(factor)), {}, site.shape_in)
         scale = np.asarray(factor, scale.dtype)

@@ -63,7 +63,9 @@ def _options(kind: str, reading: Reading, dt: float) -> dict[str, Any]:
             reset_mechanism=reading.reset,
             threshold_test=reading.threshold,
             reset_delay=reading.reset_delay,
-            reset_at="end",
+            reset_at={"cuba_start": "start" if kind == "CubaLIF" else "end"}.get(
+                reading.reset_at, reading.reset_at
+            ),
         )
     return options
 
@@ -85,7 +87,7 @@ def _check_reset(name: str, values: dict[str, np.ndarray], reading: Reading) -> 
         return
     if (values["v_reset"] >= values["v_threshold"]).any():
         raise ConversionError(
-            name, "v_reset is not below v_threshold, so that it would fire in every step after its first spike",
+            name, "v_reset is not below v_threshold, so that its own reset would make it fire again",
             "Correct the file, or read it with reset='subtract'.",
         )  # fmt: skip
 
@@ -129,9 +131,14 @@ def edited_values(spec: NeuronSpec, node: Any) -> dict[str, np.ndarray]:
         now = np.asarray(getattr(node, key), np.float64)
         if key == "r" and spec.kind in _SUMS:
             now = now / spec.sizes["dt"]
-        if not np.allclose(now, spec.values[key], rtol=1e-5, atol=1e-12):
+        if not near(now, spec.values[key]):
             found[key] = tidy(now)
     return found
+
+
+def near(now: Any, written: Any) -> bool:
+    """True for a parameter that is what was written, but for its rounding to single precision."""
+    return bool(np.allclose(np.asarray(now, np.float64), np.asarray(written, np.float64), rtol=3e-7, atol=0))
 
 
 def tidy(value: Any) -> np.ndarray:

@@ -27,13 +27,15 @@ from snnax.errors import ConversionError
 from snnax.interop.conventions import decay_from_tau, file_dtype, for_each, gain, tau_from_decay
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.native import edited_values, has_doubles, native_node, spec_of_native, tidy
+from snnax.interop.nodes.native import edited_values, has_doubles, native_node, near, spec_of_native, tidy
 from snnax.interop.nodes.spec import NATIVE, SIZES, NeuronSpec
 from snnax.interop.numbers import WRITTEN, narrow
 from snnax.interop.readings import Reading
 
 Shape = tuple[int, ...] | None
 _DEFAULT = Reading()
+CONTRADICTED = "which its metadata contradicts"
+PLAINLY = "Remove the key 'snnax' from the node's metadata to read it by NIR's own semantics."
 
 
 def node_from_spec(
@@ -160,20 +162,52 @@ def spec_from_node(
         return known, None
     if known is not None and known.kind in NATIVE:
         return known.with_values(**edited_values(known, node)), None
-    if known is None and not _has_equal(node, reading):
+    if known is None and not _has_equal(name, node, reading):
         return spec_of_native(name, node, reading, dt), None
+    if known is not None:
+        _check_edited(name, known, node)
     spec, factor = _nir_semantics(name, node, dt, reading if known is None else _DEFAULT)
     if known is None:
         return spec, factor
     if _fits(known, node, metadata.read(node)["dt"]):
         return known, None
-    if factor is not None and known.kind != "Lapicque":
+    if known.kind == "Lapicque":
+        return known.with_values(threshold=spec.values["threshold"], **_circuit(name, known, node, dt)), None
+    if factor is not None:
         raise ConversionError(
-            name, "tau and r were edited so that the input is scaled, which its metadata contradicts",
-            "Remove the key 'snnax' from the node's metadata to read it by NIR's own semantics.",
-        )  # fmt: skip
+            name, f"tau and r were edited so that the input is scaled, {CONTRADICTED}", PLAINLY
+        )
     edited = {k: v for k, v in spec.values.items() if k in known.values}
     return known.with_values(**edited), None
+
+
+def _check_edited(name: str, known: NeuronSpec, node: Any) -> None:
+    """Refuse a node that says what no neuron of snnTorch's has, beside metadata that says it is one."""
+    wanted = (nir.CubaLIF,) if known.kind in ("Synaptic", "RSynaptic") else (nir.LIF, nir.IF)
+    for what in ("v_leak", "v_reset"):
+        if np.any(np.asarray(getattr(node, what, 0.0)) != 0):
+            raise ConversionError(name, f"{what} was edited to another value than 0, {CONTRADICTED}", PLAINLY)
+    if not isinstance(node, wanted):
+        raise ConversionError(
+            name, f"the node is a {type(node).__name__}, its metadata of a {known.kind}", PLAINLY
+        )
+
+
+def _circuit(name: str, known: NeuronSpec, node: Any, dt: float) -> dict[str, np.ndarray]:
+    """R and C of a Lapicque neuron whose node was edited: ``R = r``, ``C = tau*time_step/(R*dt)``."""
+    if isinstance(node, nir.IF):
+        raise ConversionError(name, f"the node is an IF, {CONTRADICTED}", PLAINLY)
+    resistance, capacity, step = (np.asarray(known.values[k], np.float64) for k in ("R", "C", "time_step"))
+    found = {}
+    if not near(node.r, resistance):
+        resistance = np.asarray(node.r, np.float64)
+        found["R"] = tidy(resistance)
+    if not near(node.tau, resistance * capacity * dt / step):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found["C"] = tidy(np.asarray(node.tau, np.float64) * step / (resistance * dt))
+        if not np.isfinite(found["C"]).all():
+            raise ConversionError(name, f"r was edited to 0, {CONTRADICTED}", PLAINLY)
+    return found
 
 
 def _fits(spec: NeuronSpec, node: nir.NIRNode, dt: float) -> bool:
@@ -186,37 +220,43 @@ def _fits(spec: NeuronSpec, node: nir.NIRNode, dt: float) -> bool:
         expected = _lif("", spec, tuple(np.shape(node.r)), dt)
     if type(expected) is not type(node):
         return False
-    names = ("tau", "tau_mem", "tau_syn", "r", "w_in", "v_threshold")
-    return all(
-        np.allclose(getattr(node, n), getattr(expected, n), rtol=1e-5, atol=0)
-        for n in names
-        if hasattr(node, n)
+    return all(near(getattr(node, what), getattr(expected, what)) for what in NATIVE[type(node).__name__])
+
+
+def _has_equal(name: str, node: Any, reading: Reading) -> bool:
+    """True if one of snnTorch's neurons computes what the node says.
+
+    Those reset a membrane that is above the threshold when a step begins. With a threshold below 0, to which they
+    reset, that is each one which has fired: another neuron than NIR's.
+    """
+    if not isinstance(node, nir.LIF | nir.CubaLIF | nir.IF):
+        return False
+    kind, plain = type(node).__name__, Reading()
+    theirs = reading.overshoot == "snntorch"
+    subtract = theirs and reading.reset == "subtract"
+    choices = ["discretization", "w_in", "threshold", "reset_delay", "integrator"]
+    as_theirs = all(getattr(reading, c) == getattr(plain, c) for c in choices)
+    as_theirs = (
+        as_theirs and (reading.reset == "nir" or subtract) and reading.membrane_current in (None, "new")
     )
-
-
-def _has_equal(node: Any, reading: Reading) -> bool:
-    """True if one of snnTorch's neurons computes what the node says."""
-    plain = Reading()
-    choices = ("discretization", "reset", "w_in", "threshold", "reset_delay", "integrator")
-    if any(getattr(reading, c) != getattr(plain, c) for c in choices):
-        return False
-    if reading.membrane_current not in (None, "new") or not isinstance(node, nir.LIF | nir.CubaLIF | nir.IF):
-        return False
-    kind = type(node).__name__
     zero = [w for w in ("v_leak", "v_reset") if f"{kind}.{w}" not in reading.ignore]
-    return not any(np.any(np.asarray(getattr(node, what, 0.0)) != 0) for what in zero)
+    zero = [what for what in zero if what != "v_reset" or not subtract]
+    as_theirs = as_theirs and not any(np.any(np.asarray(getattr(node, what, 0.0)) != 0) for what in zero)
+    below = bool(np.any(np.asarray(node.v_threshold) < 0))
+    if theirs and not as_theirs and (reading.reset == "subtract" or below):
+        raise ConversionError(
+            name, f"overshoot='snntorch' of a {kind} which none of snnTorch's neurons is: they have no leak or reset "
+            "potential, forward Euler's step, and an immediate reset", "Read it with overshoot='nir'.",
+        )  # fmt: skip
+    return as_theirs and (theirs or not below)
 
 
 def _nir_semantics(name: str, node: Any, dt: float, reading: Reading) -> tuple[NeuronSpec, np.ndarray | None]:
     kind = type(node).__name__
     if f"{kind}.r" in reading.ignore or reading.time_unit != "s":
         node = _plainly(node, kind, reading)
-    if np.any(np.asarray(getattr(node, "v_leak", 0.0)) != 0):
-        raise ConversionError(
-            name, "v_leak was edited to another value than 0, which its metadata contradicts",
-            "Remove the key 'snnax' from the node's metadata to read it by NIR's own semantics.",
-        )  # fmt: skip
-    options = {"reset_mechanism": "zero", "reset_delay": False}
+    subtract = reading.reset == "subtract"
+    options = {"reset_mechanism": "subtract" if subtract else "zero", "reset_delay": False}
     threshold = tidy(node.v_threshold)
     if isinstance(node, nir.IF):
         values = {"beta": np.ones((), threshold.dtype), "threshold": threshold}

@@ -9,7 +9,7 @@ import numpy as np
 
 from snnax import layers
 from snnax.errors import ShapeError
-from snnax.interop.nodes.conv import sizes, spatial_out
+from snnax.interop.nodes.conv import check_padded, sizes, spatial_out
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
 
@@ -30,6 +30,7 @@ def build_pool(node: Any, site: Site) -> Built:
     if len(site.shape_in) != kind.rank + 1:
         raise ShapeError(f"{site.name!r} is a {name} and gets samples of shape {site.shape_in}.")
     pads = tuple((p, p) for p in padding)
+    check_padded(site.name, site.shape_in, pads)
     out = spatial_out(site.shape_in[1:], kernel, stride, pads, (1,) * kind.rank)
     if any(n < 1 for n in out):
         raise ShapeError(

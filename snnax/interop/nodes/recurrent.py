@@ -15,6 +15,7 @@ from snnax.interop.nodes.conv import settle_types
 from snnax.interop.nodes.neurons import node_from_spec, spec_from_node
 from snnax.interop.nodes.registry import Site
 from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.readings import Reading
 
 KINDS = {"Leaky": "RLeaky", "Synaptic": "RSynaptic"}
 
@@ -52,7 +53,9 @@ def _check_axes(site: Site, weight: np.ndarray) -> None:
         )  # fmt: skip
 
 
-def join(name: str, neuron: nir.NIRNode, weights: Any, dt: float) -> NeuronSpec:
+def join(
+    name: str, neuron: nir.NIRNode, weights: Any, dt: float, reading: Reading | None = None
+) -> NeuronSpec:
     """The recurrent neuron of two nodes on a loop.
 
     Without metadata it is NIR's LIF with its spikes fed back one step later, and a recurrent bias that
@@ -61,7 +64,7 @@ def join(name: str, neuron: nir.NIRNode, weights: Any, dt: float) -> NeuronSpec:
     Raises:
         ConversionError: for weights that RLeaky and RSynaptic cannot hold.
     """
-    spec, factor = spec_from_node(name, neuron, dt)
+    spec, factor = spec_from_node(name, neuron, dt, Reading() if reading is None else reading)
     if factor is not None:
         raise ConversionError(
             name, "its input, recurrent spikes included, is scaled by r*dt/tau other than 1",
@@ -77,7 +80,7 @@ def _weights(name: str, node: Any) -> dict[str, np.ndarray]:
     if isinstance(node, nir.Scale):
         content = metadata.read(node, name)
         scale = np.asarray(node.scale)
-        if "factor" in content and np.allclose(scale, content["factor"]):
+        if "factor" in content and (scale == np.asarray(content["factor"], scale.dtype)).all():
             return {"V": np.asarray(content["factor"], scale.dtype)}
         if "shape" in content and np.broadcast_shapes(tuple(content["shape"]), scale.shape) == scale.shape:
             scale = gathered(scale, content["shape"])

@@ -53,6 +53,8 @@ def write_reshape(module: Reshape, variables: Variables, site: Site) -> nir.NIRN
 
 def reshape_node(before: Shape, after: Shape) -> nir.NIRNode:
     """The node that makes samples of shape ``after`` of samples of shape ``before``."""
+    if before == after and before:
+        return nir.Flatten(input_type={"input": np.array(before)}, start_dim=0, end_dim=0)
     count = len(before) - len(after)
     for start in range(len(after)) if count > 0 else ():
         end = start + count

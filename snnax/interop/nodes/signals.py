@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import nir
@@ -13,6 +14,7 @@ from snnax.interop.conventions import against, for_each, gathered, per_neuron_fi
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.native import tidy
 from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
+from snnax.limits import check_values
 from snnax.signals import Delay, Threshold
 from snnax.surrogate import Surrogate
 
@@ -58,6 +60,8 @@ def build_delay(node: nir.Delay, site: Site) -> Built:
             site.name, f"its delay is {wrong:.6g} time steps of dt = {site.dt:g} s, which is no whole number",
             "Pass a dt that divides every delay.",
         )  # fmt: skip
+    longest = float(np.max(steps, initial=0))
+    check_values(site.name, longest * prod(site.shape_in), f"keeps the inputs of {longest:g} steps")
     return Built(Delay(int(steps) if steps.ndim == 0 else steps), {}, site.shape_in)
 
 

@@ -54,7 +54,7 @@ def _edited_native(spec: NeuronSpec, node: Any, dt: float) -> dict[str, Array]:
         now = np.asarray(getattr(node, key), np.float64)
         if key == "r" and spec.kind in ("IF", "I"):  # per second in the metadata, per step in the node
             now = now / spec.sizes.get("dt", dt)
-        if not np.allclose(now, spec.values[key], rtol=1e-5, atol=1e-12):
+        if not _near(now, spec.values[key]):
             found[key] = now
     return found
 
@@ -63,17 +63,16 @@ def _edited(name: str, spec: NeuronSpec, node: Any, dt: float) -> dict[str, Arra
     r"""Decays and thresholds of a node that are no longer those of its metadata: :math:`\beta = 1 - dt/\tau`."""
     found = {}
     pairs = {"tau": "beta", "tau_mem": "beta", "tau_syn": "alpha"}
+    _refuse_edited(name, spec, node)
     if spec.kind == "Lapicque":
-        expected = spec.values["R"] * spec.values["C"] * dt / spec.values["time_step"]
-        if not np.allclose(node.tau, expected, rtol=1e-5, atol=0):
-            found["C"] = np.asarray(node.tau, np.float64) * spec.values["time_step"] / (dt * spec.values["R"])
+        found = _edited_circuit(name, spec, node, dt)
         pairs = {}
     for tau, decay in pairs.items():
         if hasattr(node, tau):
             now = np.asarray(getattr(node, tau), np.float64)
             with np.errstate(divide="ignore"):
                 expected = dt / (1.0 - np.clip(np.asarray(spec.values[decay], np.float64), 0, 1))
-            if not np.allclose(now, expected, rtol=1e-5, atol=0):
+            if not _near(now, expected):
                 found[decay] = np.clip(1.0 - dt / now, 0, 1)
             factor = node.r if decay == "beta" else node.w_in
             if not np.allclose(factor, now / dt, rtol=1e-5, atol=0):
@@ -81,8 +80,41 @@ def _edited(name: str, spec: NeuronSpec, node: Any, dt: float) -> dict[str, Arra
                     name, f"{tau} and its gain were edited so that the input is scaled, which its metadata contradicts",
                     "Remove the key 'snnax' from the node's metadata to read it by NIR's own semantics.",
                 )  # fmt: skip
-    if not np.allclose(node.v_threshold, spec.values["threshold"], rtol=1e-5, atol=0):
+    if not _near(node.v_threshold, spec.values["threshold"]):
         found["threshold"] = np.asarray(node.v_threshold, np.float64)
+    return found
+
+
+def _near(now: Any, written: Any) -> bool:
+    """What was written, but for rounding to single precision."""
+    return bool(np.allclose(np.asarray(now, np.float64), np.asarray(written, np.float64), rtol=3e-7, atol=0))
+
+
+def _refuse_edited(name: str, spec: NeuronSpec, node: Any) -> None:
+    """What a node may not say beside metadata that says it is one of snnTorch's neurons."""
+    edited = [what for what in ("v_leak", "v_reset") if np.any(np.asarray(getattr(node, what, 0.0)) != 0)]
+    if isinstance(node, nir.IF) and not np.allclose(node.r, 1.0, rtol=1e-5, atol=0):
+        edited.append("r")
+    if edited:
+        raise ConversionError(
+            name, f"{edited[0]} was edited to what a {spec.kind} has not, which its metadata contradicts",
+            "Remove the key 'snnax' from the node's metadata to read it by NIR's own semantics.",
+        )  # fmt: skip
+
+
+def _edited_circuit(name: str, spec: NeuronSpec, node: Any, dt: float) -> dict[str, Array]:
+    r"""R and C of an edited node: :math:`r = R`, :math:`\tau = R C\,dt / \Delta t`."""
+    if not isinstance(node, nir.LIF):
+        raise ConversionError(
+            name, f"its metadata says that this {type(node).__name__} is a Lapicque, which is an LIF",
+            "Remove the key 'snnax' from the node's metadata to read it by NIR's own semantics.",
+        )  # fmt: skip
+    found: dict[str, Array] = {}
+    resistance, capacity, step = (np.asarray(spec.values[k], np.float64) for k in ("R", "C", "time_step"))
+    if not _near(node.r, resistance):
+        found["R"] = resistance = np.asarray(node.r, np.float64)
+    if not _near(node.tau, resistance * capacity * dt / step):
+        found["C"] = np.asarray(node.tau, np.float64) * step / (dt * resistance)
     return found
 
 

@@ -136,6 +136,8 @@ class Firing:
         before: the membrane of the step before is what is tested.
         delayed: a spike resets in the step after it.
         at_start: a reset that is known when the step begins acts before the membrane is charged, not after.
+        overshoot: as snnTorch's neurons with an immediate reset: a membrane that is above the threshold when the step
+            begins (R) is reset in it, and by :math:`S - R` after firing (S); to 0.
     """
 
     threshold: Array
@@ -144,16 +146,28 @@ class Firing:
     before: bool = False
     delayed: bool = False
     at_start: bool = False
+    overshoot: bool = False
 
     def step(self, v: Array, charge: Callable[[Array], Array]) -> tuple[Array, Array]:
         """Membrane and spikes after the step."""
         old = v > self.threshold
+        if self.overshoot and self.reset != "none":
+            return self._overshoot(v, charge, old)
         if self.before or self.delayed:
             v = charge(self._reset(v, old)) if self.at_start else self._reset(charge(v), old)
             return v, old if self.before else v > self.threshold
         v = charge(v)
         spikes = v > self.threshold
         return self._reset(v, spikes), spikes
+
+    def _overshoot(self, v: Array, charge: Callable[[Array], Array], old: Array) -> tuple[Array, Array]:
+        if self.reset == "subtract":
+            v = charge(v) - old * self.threshold
+        else:
+            v = charge(np.where(old, 0.0, v)) if self.at_start else np.where(old, 0.0, charge(v))
+        spikes = v > self.threshold
+        amount = spikes.astype(np.float64) - old
+        return v - amount * (self.threshold if self.reset == "subtract" else v), spikes
 
     def _reset(self, v: Array, where: Array) -> Array:
         if self.reset == "nir":

@@ -15,6 +15,7 @@ from snnax.errors import ConversionError, ShapeError, SnnaxError
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.readings import Reading
 from snnax.interop.reference.equations import Array
+from snnax.limits import check_values
 
 Function = Callable[[Array], Array]
 UNFIT = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
@@ -225,6 +226,10 @@ def _pads(name: str, padding: Any, kernel: Any, dilation: Any, stride: Any) -> l
 def _windows(name: str, x: Array, kernel: Any, stride: Any, dilation: Any, pads: Any, fill: float) -> Array:
     """What each output pixel sees: ``[B, C, *out, *kernel]``, a view."""
     rank = len(kernel)
+    padded = [n + sum(pad) for n, pad in zip(x.shape[2:], pads, strict=True)]
+    check_values(
+        name, prod([x.shape[1], *padded]), f"pads samples of shape {x.shape[1:]} to {(x.shape[1], *padded)}"
+    )
     x = np.pad(x, [(0, 0), (0, 0), *pads], constant_values=fill)
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     if any(n < r for n, r in zip(x.shape[2:], reach, strict=True)):

@@ -47,10 +47,11 @@ def nir_choices(reading: Reading, dt: float) -> dict[str, Any]:
         "reset_mechanism": reading.reset,
         "threshold_test": reading.threshold,
         "reset_delay": reading.reset_delay,
-        "reset_at": "end",
+        "reset_at": reading.reset_at,
         "w_in_scaling": reading.w_in,
         "membrane_current": reading.membrane_current,
         "integrator": reading.integrator,
+        "overshoot": reading.overshoot,
     }
 
 
@@ -100,6 +101,8 @@ class NIRNeuron:
         self.states: dict[str, Array] = {}
         self.dt, self.discretization = float(choices["dt"]), choices["discretization"]
         self.gain = values["r"] * (self.dt if choices["integrator"] == "ode" else 1.0)
+        known = ("start", "cuba_start") if "tau_syn" in values else ("start",)
+        self.at_start = choices["reset_at"] in known
         self._check_times()
         self.synapse = self._synapse(choices) if "tau_syn" in values else None
         self.firing = self._firing(choices) if self.spiking else None
@@ -122,8 +125,19 @@ class NIRNeuron:
         if self.firing is None:
             self.states["mem"] = charge(mem)
             return self.states["mem"]
-        self.states["mem"], spikes = self.firing.step(mem, charge)
+        firing = self.firing if feedback is None else dataclasses.replace(self.firing, at_start=self.at_start)
+        self.states["mem"], spikes = firing.step(mem, charge)
         return spikes.astype(np.float64)
+
+    def pending(self, like: Array) -> Array:
+        """The spikes of the step to come, of the shape of ``like``, if they follow from the membrane before it."""
+        if self.firing is None or not self.firing.before:
+            raise ConversionError(
+                self.name, "its spikes are to go round a cycle in the step that fires them, but they follow from that "
+                "step's input", "Read it with threshold='before', or with feedback='next_step'.",
+            )  # fmt: skip
+        mem = self.states.get("mem", np.zeros(like.shape))
+        return np.asarray(mem > self.firing.threshold, np.float64) * np.ones(like.shape)
 
     def _charge(self, x: Array) -> Callable[[Array], Array]:
         """The function that takes the membrane over the step."""
@@ -175,11 +189,13 @@ class NIRNeuron:
         before = choices["threshold_test"] == "before"
         if before and choices["reset_delay"]:
             raise ArgumentError("threshold='before' with reset_delay=True; 'before' delays the spike itself.")
+        theirs = choices["overshoot"] == "snntorch"
         return Firing(
             threshold=self.values["v_threshold"],
             v_reset=self.values["v_reset"],
             reset=choices["reset_mechanism"],
             before=before,
             delayed=choices["reset_delay"],
-            at_start=choices["reset_at"] == "start",
+            at_start=self.at_start or (theirs and "tau_syn" not in self.values),
+            overshoot=theirs,
         )

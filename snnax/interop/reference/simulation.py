@@ -123,7 +123,7 @@ class Simulation:
                 "graph", f"its dt is {self.dt!r}", "Pass the time step in seconds, as dt=1e-4."
             )
         self.pairs = loops(self.flat) if pairs is None else dict(pairs)
-        self.walk = walk(self.flat)
+        self.walk = walk(self.flat, loops(self.flat), reading.feedback == "same_step")
         self.names = (
             layer_names(self.flat, self.pairs)
             if names is None
@@ -144,14 +144,16 @@ class Simulation:
         steps = len(next(iter(inputs.values())))
         units, layers = self._parts()
         recorder = Recorder(steps, {name: self.names[name] for name in self.walk.order if name in units})
-        late = self._before_the_first(inputs, units, layers)
+        silent = self._silence(inputs, units, layers)
+        late = {name: silent[name] for name in self._audible(units)}
         outputs: list[list[Array]] = []
         for t in range(steps):
+            ahead = {n: self._pending(n, t, units[n], silent[n], forced) for n in self.walk.ahead}
             values = {name: given[t] for name, given in inputs.items()}
             for name in self.walk.order:
-                current = self._sum(name, values, late)
+                current = self._sum(name, values, late, ahead)
                 if name in units:
-                    feedback = self._feedback(name, late)
+                    feedback = self._feedback(name, values, late, ahead)
                     emitted = units[name].step(current, feedback)
                     recorder.write(t, name, current, emitted, units[name])
                     dictated = (forced or {}).get(self.names[name])
@@ -236,41 +238,96 @@ class Simulation:
             n: part.reshape(*x.shape[:2], *shapes[n]) for n, part in zip(sorted(shapes), parts, strict=True)
         }
 
-    def _before_the_first(
+    def _audible(self, units: dict[str, Unit]) -> set[str]:
+        """Late sources that hand something over in the first step: what becomes of silence, as a bias."""
+        wanted = {self.pairs[n] for n, unit in units.items() if unit.kind in ("RLeaky", "RSynaptic")}
+        always = self.flat.content.get("delay_spikes", self.reading.recurrent_bias == "always")
+        if self.flat.listed("late") is not None or always:
+            wanted |= self.walk.audible
+        return wanted & self.walk.late
+
+    def _silence(
         self, inputs: dict[str, Array], units: dict[str, Unit], layers: dict[str, Function]
     ) -> dict[str, Array]:
-        """What late edges carry in the first step: what becomes of silence, as a bias; or nothing."""
-        wanted = {self.pairs[n] for n, unit in units.items() if unit.kind in ("RLeaky", "RSynaptic")}
-        if self.flat.content.get("delay_spikes", self.reading.recurrent_bias == "always"):
-            wanted |= self.walk.audible
-        if not wanted:
+        """What each node makes of silence, if that is needed."""
+        if not self._audible(units) and not self.walk.ahead:
             return {}
         values = {name: np.zeros(given.shape[1:]) for name, given in inputs.items()}
-        for name in self.walk.order:
-            current = self._sum(name, values, {})
-            silent = name in units or self._is_state(name) or isinstance(layers[name], Delay)
-            values[name] = np.zeros_like(current) if silent else applied(name, layers[name], current)
-        return {name: values[name] for name in wanted}
+        waiting = list(self.walk.order)
+        while waiting:  # a node behind a delay may come first, and its shape last
+            later = []
+            for name in waiting:
+                if not any(source in values for source, _ in self.walk.sources[name]):
+                    later.append(name)
+                    continue
+                current = self._sum(name, values, values, values)
+                silent = name in units or self._is_state(name) or isinstance(layers[name], Delay)
+                values[name] = np.zeros_like(current) if silent else applied(name, layers[name], current)
+            if len(later) == len(waiting):
+                raise ShapeError(
+                    f"the shape of {later[0]!r} cannot be told: all that feeds it comes from a cycle."
+                )
+            waiting = later
+        return values
 
-    def _sum(self, name: str, values: Mapping[str, Array], late: Mapping[str, Array]) -> Array:
+    def _pending(self, name: str, t: int, unit: Unit, silent: Array, forced: Forced | None) -> Array:
+        """The spikes of the step to come, of a neuron that is tested before it is charged."""
+        dictated = (forced or {}).get(self.names[name])
+        if not isinstance(unit, NIRNeuron):
+            raise ConversionError(
+                name, "its spikes are to go round a cycle in the step that fires them, but follow from its input",
+                "Remove the key 'snnax' from the graph's metadata, or read it with feedback='next_step'.",
+            )  # fmt: skip
+        return unit.pending(silent) if dictated is None else np.asarray(dictated[t], np.float64)
+
+    def _sum(
+        self,
+        name: str,
+        values: Mapping[str, Array],
+        late: Mapping[str, Array],
+        ahead: Mapping[str, Array] | None = None,
+    ) -> Array:
         """What enters a node, in the order of the edges; of a recurrent neuron without its own spikes."""
         total: Array | None = None
         for source, delayed in self.walk.sources[name]:
-            known = late if delayed else values
-            if source not in known or self.pairs.get(name) == source:
+            known = self._carried(source, name, delayed, values, late, ahead)
+            if known is None or self.pairs.get(name) == source:
                 continue
-            if total is not None and total.shape != known[source].shape:
+            if total is not None and total.shape != known.shape:
                 raise ShapeError(
-                    f"{name!r} adds up signals of shapes {total.shape[1:]} and {known[source].shape[1:]}, the latter "
+                    f"{name!r} adds up signals of shapes {total.shape[1:]} and {known.shape[1:]}, the latter "
                     f"from {source!r}; what meets at a node must have one shape."
                 )
-            total = known[source] if total is None else total + known[source]
+            total = known if total is None else total + known
         if total is None:  # a cycle alone feeds it, and has carried nothing yet
             raise ShapeError(f"the shape of {name!r} cannot be told: all that feeds it comes from a cycle.")
         return total
 
-    def _feedback(self, name: str, late: Mapping[str, Array]) -> Array | None:
-        return late.get(self.pairs[name]) if name in self.pairs else None
+    def _carried(
+        self,
+        source: str,
+        name: str,
+        delayed: bool,
+        values: Mapping[str, Array],
+        late: Mapping[str, Array],
+        ahead: Mapping[str, Array] | None,
+    ) -> Array | None:
+        """What comes along one edge in this step; ``None`` for nothing."""
+        if (source, name) in self.walk.early:
+            return (ahead or {}).get(source)
+        return (late if delayed else values).get(source)
+
+    def _feedback(
+        self,
+        name: str,
+        values: Mapping[str, Array],
+        late: Mapping[str, Array],
+        ahead: Mapping[str, Array] | None = None,
+    ) -> Array | None:
+        for source, delayed in self.walk.sources[name]:
+            if self.pairs.get(name) == source:
+                return self._carried(source, name, delayed, values, late, ahead)
+        return None
 
     def _is_state(self, name: str) -> bool:
         node = self.flat.nodes[name]
