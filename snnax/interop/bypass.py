@@ -53,7 +53,8 @@ def drop(graph: nir.NIRGraph, op: str, marks: Marks, kept: Collection[str]) -> N
         kept: names that others refer to.
     """
     names = [n for n, node in graph.nodes.items() if isinstance(node, Extension) and node.op == op]
-    wiring, present, before = Wiring(graph.edges), set(graph.edges), {}
+    wiring, present = Wiring(graph.edges), set(graph.edges)
+    before: dict[str, str] = {}
     for name in names:
         sources, targets = wiring.sources[name], wiring.targets.get(name, [])
         source = before.get(sources[0], sources[0])

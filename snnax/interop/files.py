@@ -22,6 +22,7 @@ from snnax.drafts import write_whole
 from snnax.errors import ConversionError, NIRFileError, RepairWarning
 from snnax.interop import contents
 from snnax.interop.contents import DIGEST, MAX_BYTES
+from snnax.interop.inferred import infer_types
 from snnax.interop.nodes.extension import PREFIX, Extension
 from snnax.interop.numbers import written
 from snnax.interop.parameters import exact
@@ -51,7 +52,7 @@ def read_nir(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> nir.NI
             is more than 1032 times as large as what the file holds of it, the most that deflate can do.
 
     Returns:
-        The graph, its types not checked (older writers leave some out).
+        The graph; shapes that nodes leave out are inferred where they follow, none are checked.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -86,7 +87,7 @@ def read_nir(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> nir.NI
         raise NIRFileError(
             f"{path}: holds a single {type(node).__name__} node; wrap it in a NIRGraph before writing."
         )
-    return node
+    return infer_types(node)
 
 
 def _digest(content: Any) -> str:

@@ -126,9 +126,9 @@ def flatten(graph: nir.NIRGraph, where: str = "", depth: int = 0) -> FlatGraph:
             f"{f'nested graph {where!r}' if where else 'the graph'} has {len(inputs)} Input and {len(claims)} Output "
             "nodes; it needs one of each."
         )
-    targets = Wiring(edges).targets
+    behind = Wiring(edges).targets
     for name, shape in inputs.items():
-        inputs[name], found = sample_shape(name, shape, takers(name, nodes, targets))
+        inputs[name], found = sample_shape(name, shape, takers(name, nodes, behind))
         notes += found
     return FlatGraph(nodes, edges, inputs, list(claims), metadata.read(graph, "graph"), claims, notes)
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import snnax as snn
 from snnax import interop
 from snnax.errors import ConversionError, RepairWarning
+from snnax.interop.nodes.extension import Extension
 from snnax.interop.readings import Reading
 from snnax.interop.reference import simulate
 
@@ -67,7 +68,9 @@ def check(case, how):
         out = run((model, variables), x)
         near(out, simulate(case.graph, case.x if len(case.x) > 1 else x, reading=how).outputs)
         path = Path(folder) / "a.nir"
-        interop.write_nir(path, interop.to_nir(model, variables, dt=graphs.DT), extensions=True)
+        back = interop.to_nir(model, variables, dt=graphs.DT)
+        assert not [name for name, node in back.nodes.items() if isinstance(node, Extension)]
+        interop.write_nir(path, back)
         same(run(interop.from_nir(path), x), out)
         interop.write_nir(path, case.graph)
         same(run(interop.from_nir(path, preset=how), x), out)
