@@ -220,7 +220,8 @@ def test_only_what_is_neutral_at_0_or_1_can_be_ignored():
 
 
 def test_presets_can_be_changed():
-    assert reading("spyx", reset="nir") == Reading(threshold="before")
+    spyx = Reading(threshold="before", feedback="same_step", reset_at="cuba_start")
+    assert reading("spyx", reset="nir") == spyx
     assert reading(Reading(dt=1e-3)).dt == 1e-3
 
 
