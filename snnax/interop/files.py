@@ -19,7 +19,7 @@ import nir
 import numpy as np
 
 from snnax.drafts import write_whole
-from snnax.errors import ConversionError, NIRFileError, RepairWarning
+from snnax.errors import ConversionError, NIRFileError, RepairWarning, SnnaxError
 from snnax.interop import contents
 from snnax.interop.contents import DIGEST, MAX_BYTES
 from snnax.interop.inferred import infer_types
@@ -169,11 +169,15 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
 
     Raises:
         ConversionError: if there are such layers and ``extensions`` is false, and for numbers that are not finite or
-            not real; names the layer.
+            not real, and names that a file cannot have; names the layer.
         NIRFileError: if a node cannot be written.
         OSError: if the file cannot be written, as on a full disk; one that was there is as it was.
     """
     path = Path(path)
+    if not isinstance(graph, nir.NIRGraph):
+        raise NIRFileError(
+            f"{path}: got a {type(graph).__name__}; expected a nir.NIRGraph, as to_nir returns it."
+        )
     ours = {name: node for name, node in graph.nodes.items() if isinstance(node, Extension)}
     unfit = [node.refusal(name) for name, node in ours.items() if not (extensions or node.writable)]
     if unfit:
@@ -187,7 +191,9 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
         content, _ = contents.read(buffer, sys.maxsize, path)
         with h5py.File(buffer, "r+") as file:
             file.create_dataset(DIGEST, data=_digest(content), dtype=h5py.string_dtype())
-    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, RecursionError) as error:
+        if isinstance(error, SnnaxError):
+            raise
         raise NIRFileError(f"{path}: the graph cannot be written ({_say(error)}).") from error
     finally:
         for node, before in flags:
@@ -198,8 +204,26 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
 def _plainly(graph: nir.NIRGraph) -> nir.NIRGraph:
     """The graph with numbers that HDF5 has a type for, and every reader; ``ConversionError`` for others."""
     twin = copy.copy(graph)
-    twin.nodes = {
-        name: _plainly(node) if isinstance(node, nir.NIRGraph) else exact(name, node, written)
-        for name, node in graph.nodes.items()
-    }
+    twin.nodes = {}
+    for name, node in graph.nodes.items():
+        for word in (name, *(node.metadata or {})):
+            _check_name(word)
+        twin.nodes[name] = _plainly(node) if isinstance(node, nir.NIRGraph) else exact(name, node, written)
+    for edge in graph.edges:
+        if len(edge) != 2 or not all(isinstance(end, str) for end in edge):
+            raise NIRFileError(f"the graph's edge {edge!r} is no pair of names.")
     return twin
+
+
+def _check_name(name: Any) -> None:
+    """HDF5 takes a name with a slash for a path, and others for none."""
+    try:
+        fine = isinstance(name, str) and name not in ("", ".") and not {"/", "\x00"} & set(name)
+        fine = fine and bool(name.encode())
+    except UnicodeEncodeError:
+        fine = False
+    if not fine:
+        raise ConversionError(
+            f"{name}", "no node or entry of metadata can have this name in a file",
+            "Give it a name without slash and NUL, of whole characters.",
+        )  # fmt: skip

@@ -273,6 +273,37 @@ def test_graphs_made_by_hand_are_written_plainly(tmp_path):
     assert (tmp_path / "a.nir").read_bytes() == before
 
 
+def _named(name, edge=None, key="k"):
+    ends = {"i": nir.Input({"input": np.array([2])}), "o": nir.Output({"output": np.array([2])})}
+    layer = nir.Scale(ONE)
+    layer.metadata = {key: 1}
+    edges = [("i", name), edge or (name, "o")]
+    return nir.NIRGraph({**ends, name: layer}, edges, type_check=False)
+
+
+@pytest.mark.parametrize("name", ["a", "..", " ", "a\nb", "größe", "type", "x" * 70_000, "\x1b[2J"])
+def test_any_name_that_a_file_can_have_comes_back(tmp_path, name):
+    interop.write_nir(tmp_path / "a.nir", _named(name))
+    found = interop.read_nir(tmp_path / "a.nir")
+    assert set(found.nodes) == {"i", "o", name} and [*map(tuple, found.edges)] == [("i", name), (name, "o")]
+
+
+@pytest.mark.parametrize("name", ["", ".", "a/b", "./a", "/", "a\x00b", "\udcff", 3])
+def test_other_names_are_refused(tmp_path, name):
+    """HDF5 would write a path, or under another name."""
+    for graph in (_named(name), _named("a", key=name)):
+        with pytest.raises(ConversionError, match=r"can have this name"):
+            interop.write_nir(tmp_path / "a.nir", graph)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("graph", [None, nir.Scale(ONE), _named("a", ("a", "o", "i")), _named("a", ("a", 3))])
+def test_what_is_no_graph_is_not_written(tmp_path, graph):
+    with pytest.raises(NIRFileError, match=r"expected a nir\.NIRGraph|no pair of names"):
+        interop.write_nir(tmp_path / "a.nir", graph)
+    assert not list(tmp_path.iterdir())
+
+
 def test_counts_of_a_state_dict_are_whole_and_fit():
     net = snn.Sequential([nn.BatchNorm(use_running_average=True), snn.Leaky(0.5, init_hidden=True)])
     variables = net.init(jax.random.key(0), SAMPLE)
