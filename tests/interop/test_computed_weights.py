@@ -205,6 +205,8 @@ def test_the_port_fires_and_is_cross_validated(way: str):
 class Looped(nn.Module):
     """``change(net, t, x)`` before each step of a loop over time."""
 
+    calls = 0
+
     def __init__(self, change: Callable[[Any, int, torch.Tensor], Any]) -> None:
         super().__init__()
         torch.manual_seed(0)
@@ -217,6 +219,7 @@ class Looped(nn.Module):
         self.banks = [torch.randn(6, 8), torch.randn(6, 8)]
         self.pool = nn.AvgPool1d(2)
         self.gain, self.steps, self.kept = 2.0, 0, []
+        self.marks, self.schedule = [], iter([2.0] * 40 + [1.0] * 40)
 
     def start(self) -> tuple[Any, ...]:
         return (self.lif.reset_mem(), *self.loop.reset_mem())
@@ -270,6 +273,20 @@ def counted_in_a_buffer(n, t, x):
     n.gain = 2.0 if n.count < 40 else 1.0
 
 
+def counted_in_a_list(n, t, x):
+    n.marks.append(None)
+    n.gain = 2.0 if len(n.marks) < 40 else 1.0
+
+
+def counted_in_the_class(n, t, x):
+    type(n).calls += 1
+    n.gain = 2.0 if type(n).calls % 1000 < 990 else 1.0
+
+
+def counted_by_an_iterator(n, t, x):
+    n.gain = next(n.schedule)
+
+
 STEADY: dict[str, Callable[[Any, int, Any], Any]] = {
     "nothing": lambda n, t, x: None,
     "mask in place": lambda n, t, x: n.fc.weight.data.mul_(n.mask),
@@ -307,6 +324,9 @@ UNSTEADY: dict[str, tuple[Callable[[Any, int, Any], Any], str]] = {
         lambda n, t, x: setattr(n.lif, "graded_spikes_factor", 1.0 + x.mean()), "'lif'|graded_spikes_factor|signal"
     ),
     "counter": (counted, "'Looped'|steps"),
+    "counter in a list": (counted_in_a_list, "'Looped'|marks.length"),
+    "counter in the class": (counted_in_the_class, "'Looped'|calls"),
+    "iterator": (counted_by_an_iterator, "'Looped'|schedule.rest"),
     "counter in a buffer": (counted_in_a_buffer, "'Looped'|count"),
 }  # fmt: skip
 SEQUENCE = (torch.rand(6, 3, 8, generator=torch.Generator().manual_seed(3)) < 0.5).float()

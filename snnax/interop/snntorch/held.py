@@ -7,7 +7,9 @@ ported is therefore not what the user's module holds before or after a run, but 
 from __future__ import annotations
 
 import types
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from operator import length_hint
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ _OWN = frozenset(vars(nn.Module()))
 _COMPUTED = ("_orig", "_g")
 _HELPERS = ("_orig", "_g", "_v", "_u", "_mask")
 _DEPTH = 6
+_LIBRARIES = ("torch", "snntorch", "norse", "snnax", "builtins")
 
 
 def held(
@@ -144,6 +147,9 @@ def scalars(
     found: dict[str, Any] = {}
     for path, module in net.named_modules():
         own = {k: v for k, v in vars(module).items() if k not in _OWN}
+        for cls in type(module).__mro__:
+            if cls.__module__.partition(".")[0] not in _LIBRARIES:
+                own = {**{k: v for k, v in vars(cls).items() if not k.startswith("__")}, **own}
         for name, value in {**own, **module._buffers, **module._parameters}.items():
             if name not in skip.get(id(module), ()):
                 found.update(_scalars(f"{path}.{name}".lstrip("."), value, _DEPTH, {id(net)}))
@@ -165,8 +171,15 @@ def _scalars(path: str, value: Any, depth: int, seen: set[int]) -> Iterator[tupl
         seen.add(id(value))
         if isinstance(value, dict):
             parts = [(str(k), v) for k, v in value.items()]
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list | tuple | set | frozenset | deque):
             parts = [(str(i), v) for i, v in enumerate(value)]
+            if not any(
+                isinstance(part, Tensor) for _, part in parts
+            ):  # a list of outputs is a record that is kept
+                yield f"{path}.length", len(parts)
+        elif hasattr(value, "__next__"):
+            yield f"{path}.rest", length_hint(value, -1)
+            parts = []
         else:
             parts = list(getattr(value, "__dict__", {}).items())
         for key, part in parts:

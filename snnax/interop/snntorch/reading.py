@@ -30,13 +30,15 @@ def from_snntorch(
 
     Runs ``net`` once on ``sample`` and reads what it did: modules in any nesting, explicit or hidden states,
     time loops inside ``forward``, functional pooling and flattening, residual sums. A loop over time is taken
-    out: :func:`snnax.unroll` is the loop of the model that comes back.
+    out: :func:`snnax.unroll` is the loop of the model that comes back. Weights are those that the call computed with,
+    after hooks and parametrizations; a second call, on other data, must find the same.
 
     Args:
         net: a torch module with snnTorch 1.0.0 neurons, in evaluation mode; it stays as it is.
         sample: what one call of ``net`` takes, NumPy or torch: one step's input ``[B, ...]``, or for a
             ``forward`` that loops over time a sequence ``[T, B, ...]`` or one constant frame ``[B, ...]``. A
-            tuple stands for several positional arguments (input and initial states).
+            tuple stands for several positional arguments (input and initial states); states may be in lists, tuples
+            and dicts.
         dt: time step in seconds that time constants are computed with; the model does not depend on it.
         batchnorm: ``"keep"`` it as a layer, or ``"fold"`` it into the weights before it.
 
@@ -45,7 +47,8 @@ def from_snntorch(
         returns the arrays that one step of ``net`` takes and returns; and its variables without ``hidden``.
 
     Raises:
-        ConversionError: for a module or operation that cannot be ported exactly; names it and the remedy.
+        ConversionError: for modules and operations that cannot be ported exactly; names all of them, where they are
+            in the user's code, and the remedies.
         TrainingModeError: if dropout or batch normalisation is in training mode.
         ShapeError: if the sample does not fit.
         MissingDependencyError: if torch or snnTorch is not installed.
