@@ -128,6 +128,12 @@ def gathered(array: Any, shape: Any) -> np.ndarray:
     return small.reshape(shape) if small.shape == full and (small == array).all() else array
 
 
+def same_shape(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Whether two shapes differ in axes of length 1 in front alone, so that both mean the same to any sample."""
+    count = max(len(a), len(b))
+    return (1,) * (count - len(a)) + tuple(a) == (1,) * (count - len(b)) + tuple(b)
+
+
 def without_ones(array: Any) -> np.ndarray:
     """Without the axes of length 1 in front of others."""
     array = np.asarray(array)

@@ -14,7 +14,13 @@ import numpy as np
 
 from snnax import layers, timed_layers
 from snnax.errors import ConversionError
-from snnax.interop.conventions import kernel_from_torch, kernel_to_torch, per_neuron_first, per_neuron_last
+from snnax.interop.conventions import (
+    kernel_from_torch,
+    kernel_to_torch,
+    per_neuron_first,
+    per_neuron_last,
+    same_shape,
+)
 
 Array = np.ndarray
 Path = tuple[str, ...]
@@ -48,13 +54,7 @@ class Entry:
         """Whether an array of this shape can take its place; settings may have axes of length 1 in front."""
         if not self.setting:
             return shape == self.value.shape
-        return _without_ones(self.value.shape) == _without_ones(shape)
-
-
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    while shape and shape[0] == 1:
-        shape = shape[1:]
-    return shape
+        return same_shape(shape, self.value.shape)
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,10 @@ def number(
 
 
 def _first(layer: Layer, name: str, value: Array, rank: int) -> Array:
+    """Channels first, and with the axis for the batch where it has one."""
     try:
-        return per_neuron_first(value, rank)
+        first = per_neuron_first(value, rank)
+        return first.reshape((1,) * (rank + 1 - first.ndim) + first.shape) if value.ndim > rank else first
     except ValueError as error:
         raise ConversionError(
             layer.name or type(layer.module).__name__,

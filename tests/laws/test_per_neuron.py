@@ -16,8 +16,9 @@ from helpers.per_neuron import TABLE
 
 import snnax as snn
 from snnax import interop
-from snnax.errors import ConversionError
+from snnax.errors import ConversionError, ShapeError
 from snnax.interop import conventions
+from snnax.interop.flax_side import FlaxSide
 
 ALL = [(kind, sample) for kind, case in TABLE.items() for sample in case.samples]
 every = pytest.mark.parametrize(("kind", "sample"), ALL, ids=[f"{k}-{len(s)}-{s[0]}" for k, s in ALL])
@@ -305,6 +306,49 @@ def test_snntorch_computes_the_same():
             alike(np.moveaxis(theirs, 2, -1), expected[place], kind)
 
 
+@pytest.mark.parametrize("other", ["snnTorch", "Norse", "NIR"])
+def test_cross_validation_sees_the_same_numbers(other):
+    pytest.importorskip("snntorch")
+    pytest.importorskip("norse.torch")
+    sample = table.CUBE
+    arrays = {**table.drawn(TABLE["Leaky"], sample, 0), **table.ZERO, "graded_spikes_factor": 1.0}
+    net = snn.Sequential([nn.Conv(3, (3, 3)), table.module("Leaky", arrays, sample)])
+    x = np.random.default_rng(0).uniform(0, 3, (STEPS, 2, *sample)).astype(np.float32)
+    variables = started(net, x)
+    made = {
+        "snnTorch": lambda: interop.to_snntorch(net, variables, x[0]),
+        "Norse": lambda: interop.to_norse(net, variables, x[0], surrogate="super"),
+        "NIR": lambda: interop.to_nir(net, variables, x[0]),
+    }[other]()
+    report = interop.crossvalidate((net, variables), made, np.moveaxis(x, -1, 2))
+    assert report.agree, str(report)
+    assert report.layers[0].spikes > 0
+    side = FlaxSide(net, variables)
+    side.run(np.moveaxis(x, -1, 2))
+    for key, value in table.full(table.drawn(TABLE["Leaky"], sample, 0), sample).items():
+        if key != "graded_spikes_factor":
+            close(side.spec("1").values[key], first(value), key)
+    kept = variables["buffers"]["layers_1"]
+    turned = {**kept, "threshold": kept["threshold"][..., ::-1]}  # what channel 0 has is channel 2's
+    wrong = {**variables, "buffers": {"layers_1": turned}}
+    assert not interop.crossvalidate((net, wrong), made, np.moveaxis(x, -1, 2)).agree
+
+
+def test_gradients_of_channels_agree_with_torchs():
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip("snntorch")
+    torch.manual_seed(0)
+    learn = {"learn_beta": True, "learn_threshold": True}
+    beta, threshold = torch.rand(1, 3, 1, 1) / 2 + 0.25, torch.rand(3, 1, 1) / 2 + 0.25
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(2, 3, 3), theirs.Leaky(beta, threshold=threshold, **learn, **table.OWN)
+    ).eval()
+    x = np.random.default_rng(0).uniform(0, 2, (STEPS, 2, 2, 5, 5)).astype(np.float32)
+    report = interop.crossvalidate(net, interop.from_snntorch(net, x[0]), x, gradients=True)
+    assert report.agree, str(report)
+    assert {"1.beta", "1.threshold"} <= {g.name for g in report.gradients}
+
+
 # --- numbers of the channels alone ----------------------------------------------------------------
 
 CHANNELS = {
@@ -370,7 +414,21 @@ def test_torchs_arrays_keep_their_axes(sample):
         close(again.beta.numpy(), np.broadcast_to(beta, (1, *sample))[0], f"torch's {shape} and back")
         assert again.beta.numel() == beta.size
         into = interop.to_snntorch(model, variables, into=net)
+        close(into[0].beta.numpy(), np.broadcast_to(beta, (1, *sample))[0], f"into torch's {shape}")
         assert into[0].beta.shape == beta.shape
+        if (
+            len(shape) == len(sample) + 1 or shape[0] > 1
+        ):  # else torch's has axes of length 1 that mean nothing
+            assert interop.to_state_dict(model, variables)["0.beta"].shape == shape
+
+
+def test_into_another_networks_axes_is_refused():
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip("snntorch")
+    nets = [torch.nn.Sequential(theirs.Leaky(torch.rand(s), **table.OWN)) for s in ((3, 1, 1), (3,))]
+    model, variables = interop.from_snntorch(nets[0], torch.zeros(2, 3, 3, 3))
+    with pytest.raises(ShapeError, match=r"differs in shape at \['0.beta'\]"):
+        interop.to_snntorch(model, variables, into=nets[1])
 
 
 @pytest.mark.parametrize("sample", [(3, 4, 5), (3, 3, 3), (3, 3), (4,)])
@@ -524,6 +582,13 @@ def test_weights_for_one_axis_of_several_are_refused():
         for convert in (interop.to_nir, interop.to_snntorch):
             with pytest.raises(ConversionError, match="channels first"):
                 convert(net, variables, frame(table.SQUARE))
+
+
+def test_normalisation_of_another_axis_is_refused():
+    net = snn.Sequential([nn.BatchNorm(use_running_average=True, axis=1)])
+    variables = jax.jit(net.init)(jax.random.key(0), frame(table.SQUARE))
+    with pytest.raises(ConversionError, match=r"axis=1.*Use axis=-1"):
+        interop.to_nir(net, variables, frame(table.SQUARE))
 
 
 def test_snntorchs_graded_spikes_are_other_ones_on_images():

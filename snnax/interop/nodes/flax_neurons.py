@@ -28,7 +28,7 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
     arguments: dict[str, Any] = {"init_hidden": True}
     variables: Variables = {}
     for key, value in spec.values.items():
-        here = per_neuron_last(value, rank)
+        here = _last(spec, key, value, rank)
         arguments[key] = float(here) if here.ndim == 0 else here
         if key == "beta" and "tau" in spec.weights:
             continue  # it follows from tau, which is what is kept
@@ -72,12 +72,17 @@ def _dtype(array: np.ndarray) -> Any:
     return array.dtype if np.issubdtype(array.dtype, np.floating) and array.ndim else None
 
 
+def _last(spec: NeuronSpec, key: str, value: np.ndarray, rank: int) -> np.ndarray:
+    here = per_neuron_last(value, rank)
+    return spec.whole(key, here) if spec.axes.get(key) == rank + 1 else here
+
+
 def _add_recurrence(spec: NeuronSpec, rank: int, arguments: Variables, variables: Variables) -> None:
     learn = "recurrent" in spec.learn
     arguments["learn_recurrent"] = learn
     home = variables.setdefault("params" if learn else "buffers", {})
     if "V" in spec.recurrent:
-        value = per_neuron_last(spec.recurrent["V"], rank)
+        value = _last(spec, "V", spec.recurrent["V"], rank)
         arguments.update(all_to_all=False, V=float(value) if value.ndim == 0 else value)
         if learn or value.ndim:
             home["V"] = jnp.asarray(value)
@@ -117,15 +122,20 @@ def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variab
             learn.append(key)
     if kind == "Lapicque":
         values.update(_circuit(name, module, variables))
-    values = {key: _first(name, key, value, rank) for key, value in values.items()}
-    recurrent = _recurrence(name, module, variables, rank)
+    recurrent = _recurrence(module, variables)
+    given = {**values, **{key: value for key, value in recurrent.items() if key == "V"}}
+    axes = {key: rank + 1 for key, value in given.items() if np.ndim(value) == rank + 1}
+    first = {key: _first(name, key, value, rank) for key, value in given.items()}
+    values, recurrent = ({key: first.get(key, v) for key, v in each.items()} for each in (values, recurrent))
     if recurrent and module.learn_recurrent:
         learn.append("recurrent")
     options = {k: getattr(module, k) for k in OPTIONS if hasattr(module, k)}
     if kind in NATIVE:
         sizes = {k: getattr(module, k) for k in OPEN if hasattr(module, k) and kind in OPEN[k]}
         options = {"output": module.output, "reset_mechanism": module.reset_mechanism}
-        return NeuronSpec(kind, values, tuple(learn), options, _surrogate_of(name, module), sizes=sizes)
+        return NeuronSpec(
+            kind, values, tuple(learn), options, _surrogate_of(name, module), sizes=sizes, axes=axes
+        )
     if kind in ("StateLeaky", "LinearLeaky"):
         values["beta"] = _beta_of(module, variables)
     if kind == "LeakyParallel" and module.learn_beta:
@@ -135,7 +145,7 @@ def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variab
         sizes["beta"] = None  # the weights hold it
     return NeuronSpec(
         kind, values, tuple(learn), options, _surrogate_of(name, module), recurrent, _levels_of(name, module),
-        sizes, torch_weights(kind, variables),
+        sizes, torch_weights(kind, variables), axes,
     )  # fmt: skip
 
 
@@ -190,12 +200,12 @@ def _first(name: str, key: str, value: Any, rank: int) -> np.ndarray:
         ) from error  # fmt: skip
 
 
-def _recurrence(name: str, module: Any, variables: Variables, rank: int) -> dict[str, np.ndarray]:
+def _recurrence(module: Any, variables: Variables) -> dict[str, np.ndarray]:
     if not hasattr(module, "learn_recurrent"):
         return {}
     if not module.all_to_all:
         stored = _stored(variables, "V")
-        return {"V": _first(name, "V", module.V if stored is None else stored, rank)}
+        return {"V": np.asarray(module.V if stored is None else stored)}
     home = variables["params" if module.learn_recurrent else "buffers"]["recurrent"]
     bias = {"bias": np.asarray(home["bias"])} if module.recurrent_bias else {}
     return {"weight": kernel_to_torch(home["kernel"]), **bias}

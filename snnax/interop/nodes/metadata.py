@@ -85,6 +85,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "scalars": (lambda value: _is_table(value, _is_number), "finite numbers by name"),
     "arrays": (lambda value: _is_list(value, _is_word), "names"),
     "sizes": (lambda value: _is_table(value, _is_choice), "sizes by name"),
+    "axes": (lambda value: _is_table(value, lambda n: _is_size(n) and n <= 32), "numbers of axes by name"),
     "factor": (_is_number, "a finite number"),
     "shape": (lambda value: _is_list(value, _is_size), "sizes"),
     "bias": (lambda value: isinstance(value, bool), "true or false"),
@@ -176,8 +177,7 @@ def write_spec(node: nir.NIRNode, spec: NeuronSpec, dt: float) -> Any:
         "scalars": scalars,
         "arrays": sorted(arrays),
     }
-    if spec.sizes:
-        content["sizes"] = spec.sizes
+    content.update({key: value for key, value in (("sizes", spec.sizes), ("axes", spec.axes)) if value})
     return write(node, content, arrays)
 
 
@@ -207,4 +207,5 @@ def read_spec(node: nir.NIRNode, name: str = "") -> NeuronSpec | None:
         quantizer=tuple(levels) if levels else None,
         sizes={k: tuple(v) if isinstance(v, list) else v for k, v in content.get("sizes", {}).items()},
         weights={k: np.asarray(v) for k, v in getattr(node, "arrays", {}).items()},
+        axes=content.get("axes", {}),
     )

@@ -41,6 +41,11 @@ def build_norm(node: Extension, site: Site) -> Built:
 @writes(nn.BatchNorm)
 def write_norm(module: nn.BatchNorm, variables: Variables, site: Site) -> nir.NIRNode:
     """Extension with torch's names; momentum is torch's, ``1 - flax's``."""
+    if module.axis not in (-1, len(site.shape_in), (-1,)):
+        raise ConversionError(
+            site.name, f"it normalises along axis={module.axis!r}, and torch's along the channels",
+            "Use axis=-1.",
+        )  # fmt: skip
     arrays = {k: np.asarray(variables["batch_stats"][v]) for k, v in _STATS.items()}
     arrays.update(
         {

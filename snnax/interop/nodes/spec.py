@@ -114,6 +114,8 @@ class NeuronSpec:
         quantizer: levels of the state quantizer, or ``None``.
         sizes: arguments in :data:`SIZES`.
         weights: weights of such a layer by snnTorch's names, in torch's layout.
+        axes: how many axes a number has where the first is one of length 1 for the batch, as torch's ``(1, C, 1, 1)``;
+            ``values`` and ``V`` are without it.
     """
 
     kind: str
@@ -125,6 +127,7 @@ class NeuronSpec:
     quantizer: tuple[float, ...] | None = None
     sizes: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
+    axes: dict[str, int] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
         """Numbers and options by name: ``spec.beta``, ``spec.reset_delay``; ``None`` for a number it lacks."""
@@ -172,8 +175,16 @@ class NeuronSpec:
                     "Give one number, or one for each neuron, alike for all samples of the batch.",
                 ) from error  # fmt: skip
 
-        recurrent = {k: fit(k, v) if k == "V" else v for k, v in self.recurrent.items()}
-        return replace(self, values={k: fit(k, v) for k, v in self.values.items()}, recurrent=recurrent)
+        loop = {"V": self.recurrent["V"]} if "V" in self.recurrent else {}
+        given, full = {**self.values, **loop}, len(shape) + 1
+        axes = {**self.axes, **{k: full for k, v in given.items() if np.ndim(v) == full}}
+        values, V = ({k: fit(k, v) for k, v in numbers.items()} for numbers in (self.values, loop))
+        return replace(self, values=values, recurrent={**self.recurrent, **V}, axes=axes)
+
+    def whole(self, name: str, value: np.ndarray) -> np.ndarray:
+        """The number ``name``, given without it, with the axis for the batch if it has one."""
+        missing = self.axes.get(name, 0) - np.ndim(value)
+        return value.reshape((1,) * missing + value.shape) if missing > 0 else value
 
     def with_values(self, **values: np.ndarray) -> NeuronSpec:
         """A copy with some numbers replaced."""

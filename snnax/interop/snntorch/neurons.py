@@ -155,7 +155,7 @@ def neuron_from_spec(
             arguments[key] = spec.options[key]
     for key, value in spec.values.items():
         if key in accepted:
-            arguments[key] = torch.tensor(value, dtype=cells.real(value, wide))
+            arguments[key] = torch.tensor(spec.whole(key, value), dtype=cells.real(value, wide))
     for key in spec.learn:
         if f"learn_{key}" not in accepted or (spec.kind, key) == ("Alpha", "alpha"):
             raise ConversionError(
@@ -212,7 +212,7 @@ def _quantizer(levels: tuple[float, ...]) -> Any:
 def _recurrent(kind: Any, spec: NeuronSpec, arguments: dict[str, Any], wide: bool) -> nn.Module:
     arguments["learn_recurrent"] = "recurrent" in spec.learn
     if "V" in spec.recurrent:
-        value = np.asarray(spec.recurrent["V"])
+        value = spec.whole("V", np.asarray(spec.recurrent["V"]))
         return kind(**arguments, all_to_all=False, V=torch.tensor(value, dtype=cells.real(value, wide)))
     weight = spec.recurrent["weight"]
     if weight.ndim == 2:

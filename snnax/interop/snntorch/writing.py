@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError
+from snnax.interop.conventions import same_shape
 from snnax.interop.exporting import to_nir
 from snnax.interop.importing import Import
 from snnax.interop.nodes.extension import Extension
@@ -255,7 +256,7 @@ def _load(made: nn.Module, into: nn.Module) -> nn.Module:
     spare = {k for k, v in old.items() if k.endswith("num_batches_tracked") or v.data_ptr() in twice}
     missing = sorted(set(old) - set(new) - spare)
     unknown = sorted(set(new) - set(old))
-    shapes = [k for k in new if k in old and new[k].numel() != old[k].numel()]
+    shapes = [k for k in new if k in old and not same_shape(new[k].shape, old[k].shape)]
     computed = [k for k in unknown if _is_computed(into, k)]
     if computed:
         raise ShapeError(
