@@ -127,7 +127,9 @@ def cell_from_spec(
                 name, "its graded_spikes_factor is negative, and snnTorch squares the factor of a parallel neuron",
                 "Put the sign into the weights of the next layer.",
             )  # fmt: skip
-        arguments["graded_spikes_factor"] = torch.tensor(np.sqrt(factor), dtype=real(0.0, wide))
+        arguments["graded_spikes_factor"] = torch.tensor(
+            spec.whole("graded_spikes_factor", np.sqrt(factor)), dtype=real(0.0, wide)
+        )
         wide_tau = spec.weights.get("tau", np.float32(0)).dtype == np.float64
         arguments["beta"] = torch.tensor(spec.values["beta"], dtype=real(0.0, wide or wide_tau))
         if not spec.options.get("output", True):
