@@ -94,7 +94,7 @@ class Network(nnx.Module):
         self.rngs = rngs
         if variables is None:
             variables = net.init({"params": self._key("params"), **self._keys()}, x)
-        tree = unfreeze(dict(variables))
+        tree = nn.unbox(unfreeze(dict(variables)))
         tree["hidden"] = initial_hidden(net, tree, x, self._keys(), _updated(tree))
         wrapped = {c: jax.tree.map(_KINDS.get(c, Buffer), v) for c, v in tree.items()}
         self.collections = nnx.data(wrapped)

@@ -124,7 +124,7 @@ def _plain_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
         else jax.tree_util.tree_map_with_path(
             lambda path, leaf, first=collection: cast((first, *path), leaf), values
         )
-        for collection, values in variables.items()
+        for collection, values in nn.unbox(dict(variables)).items()
     }
 
 

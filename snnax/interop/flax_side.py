@@ -51,7 +51,7 @@ class FlaxSide:
             )
         self.label = label
         self.model = model
-        self.variables = {c: v for c, v in variables.items() if c != "hidden"}
+        self.variables = {c: v for c, v in nn.unbox(dict(variables)).items() if c != "hidden"}
         self.convert = channels_first and not (isinstance(model, Graph) and model.channels_first)
         self.turn = channels_first
         self._found = dict(_neurons(model, self.variables))

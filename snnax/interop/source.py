@@ -74,7 +74,7 @@ def source(
             f"{type(model).__name__} is no snnax.Sequential or snnax.Graph; a module of your own has its source "
             "already."
         )
-    given = {c: v for c, v in variables.items() if c not in _LEFT_OUT}
+    given = {c: v for c, v in nn.unbox(dict(variables)).items() if c not in _LEFT_OUT}
     names: dict[str, str] = {n: n for n in model.members()}
     if isinstance(model, Graph) and _is_chain(model, given):
         names = {n: f"layers_{i}" for i, n in enumerate(model.plan().order)}

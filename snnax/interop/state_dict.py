@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from flax.core import unfreeze
+from flax.core.meta import AxisMetadata
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from snnax.drafts import write_whole
@@ -79,7 +80,8 @@ def from_state_dict(
         sample: see :func:`to_state_dict`.
 
     Returns:
-        New variables; ``hidden`` and other collections are those of ``variables``. Dtypes of floats are those of
+        New variables, in the boxes of ``nn.with_partitioning`` where ``variables`` have them; ``hidden`` and other
+        collections are those of ``variables``. Dtypes of floats are those of
         the ``state_dict``, bfloat16 too; without JAX's x64 mode float64 is rounded to float32. Whole numbers become
         float32 where that holds them.
 
@@ -108,7 +110,7 @@ def from_state_dict(
         raise StateDictError(missing, unexpected, shapes, [*unfit, *conflicts])
     flat = {
         path: np.asarray(v)
-        for path, v in flatten_dict(unfreeze(dict(variables))).items()
+        for path, v in flatten_dict(unfreeze(nn.unbox(dict(variables)))).items()
         if path[0] != "hidden"
     }
     changed: dict[tuple[str, ...], np.ndarray] = {}
@@ -121,7 +123,13 @@ def from_state_dict(
             continue
         changed[path] = entry.put(old, given[name])
     whole = flatten_dict(unfreeze(dict(variables)), keep_empty_nodes=True)
-    return dict(unflatten_dict({**whole, **{path: jnp.asarray(value) for path, value in changed.items()}}))
+    arrays = {path: jnp.asarray(value) for path, value in changed.items()}
+    boxed = {
+        path: whole[path].replace_boxed(v)
+        for path, v in arrays.items()
+        if isinstance(whole.get(path), AxisMetadata)
+    }
+    return dict(unflatten_dict({**whole, **arrays, **boxed}))
 
 
 def save_safetensors(
@@ -208,6 +216,7 @@ def _entries(
     model: nn.Module, variables: Mapping[str, Any], sample: Any
 ) -> Iterator[tuple[Layer, str, Entry]]:
     """Every array of the ``state_dict``: its layer, its full name, and how to read and write it."""
+    variables = nn.unbox(dict(variables))
     shapes = input_shapes(model, variables, sample)
     columns = columns_of(model, shapes)
     covered: set[tuple[str, ...]] = set()
