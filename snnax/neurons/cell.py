@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax.core import unfreeze
 
 from snnax.errors import ArgumentError, StateError
+from snnax.kernels.bilinear import varying
 
 __all__ = ["SpikingCell"]
 
@@ -34,7 +35,8 @@ class SpikingCell(nn.RNNCellBase):
 
     Raises:
         ArgumentError: at construction, if ``net`` is no module or a neuron that takes its states as arguments.
-        StateError: the step changes the carry's dtype, or the carry is of another batch size.
+        StateError: the step changes the carry's dtype, the carry is of another batch size, or, in a ``shard_map``, the
+            same on all devices where the input is not.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -96,6 +98,14 @@ class SpikingCell(nn.RNNCellBase):
             raise StateError(
                 f"the carry has dtype {_names(before)}, after a step on {x.dtype} input {_names(found)}. "
                 f"Start from one that stays the same: SpikingCell(net, dtype=jnp.{_names(found)})."
+            )
+        leaves = zip(jax.tree.leaves(carry), jax.tree.leaves(after), strict=True)
+        if axes := tuple(sorted({axis for old, new in leaves for axis in varying(new) - varying(old)})):
+            raise StateError(
+                f"the carry is the same on all devices of the shard_map, after a step it varies over {axes}. Start "
+                "from one that varies: rnn.apply(variables, x, initial_carry=jax.tree.map(lambda v: jax.lax.pcast("
+                f"v, {axes}, to='varying'), cell.initialize_carry(key, x_of_one_step.shape))), or use snnax.unroll, "
+                "which does so."
             )
         return after, y
 

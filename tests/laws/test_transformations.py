@@ -15,7 +15,7 @@ from laws.table import TABLE
 from network.nets import NETS, eighths
 
 import snnax as snn
-from snnax.errors import ArgumentError
+from snnax.errors import ArgumentError, StateError
 
 T, B = 3, 4
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -161,6 +161,26 @@ def test_parts_of_a_batch_in_a_shard_map(name):
     assert value.shape == (2,)
     assert into.shape == x.shape
     assert jax.tree.map(jnp.shape, slopes) == jax.tree.map(jnp.shape, variables.get("params", {}))
+
+
+def test_a_cell_says_which_carry_varies():
+    net, _, x = abstract("chain")
+    rnn = nn.RNN(snn.SpikingCell(net), time_major=True)
+    variables = jax.eval_shape(rnn.init, jax.random.key(0), x)
+    start = snn.SpikingCell(net, parent=None).initialize_carry(jax.random.key(0), (B // 2, *x.shape[2:]))
+
+    def run(vary, variables, x):
+        given = jax.tree.map(lambda v: jax.lax.pcast(v, ("b",), to="varying"), start) if vary else None
+        return jax.tree.leaves(rnn.apply(variables, x, initial_carry=given))[0]
+
+    part = P(None, "b")
+    run_with, run_without = (
+        jax.shard_map(functools.partial(run, vary), mesh=MESH, in_specs=(P(), part), out_specs=part)
+        for vary in (True, False)
+    )
+    assert jax.eval_shape(run_with, variables, x).shape[:2] == (T, B)
+    with pytest.raises(StateError, match=r"varies over \('b',\).*initial_carry=.*pcast"):
+        jax.eval_shape(run_without, variables, x)
 
 
 @pytest.mark.parametrize("name", ["chain", "images", "feedback", "LeakyParallel, hidden"])
