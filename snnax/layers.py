@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -19,6 +19,7 @@ import numpy as np
 from snnax.errors import ArgumentError, ShapeError
 from snnax.kernels.pooling import max_pool, sum_pool
 from snnax.limits import check_values
+from snnax.neurons.buffers import buffer
 from snnax.neurons.values import FrozenArray
 
 __all__ = [
@@ -262,6 +263,8 @@ class Scale(nn.Module):
     scale: Any
     learn_scale: bool = False
 
+    buffer_names: ClassVar[dict[str, str]] = {"scale": "scale"}
+
     def __post_init__(self) -> None:
         self.scale = FrozenArray.wrap(self.scale, "Scale(scale=...)")
         super().__post_init__()
@@ -277,10 +280,9 @@ class Scale(nn.Module):
         value: Any = self.scale
         if self.learn_scale:
             value = self.param("scale", start)
-        elif self.has_variable("buffers", "scale"):
-            value = self.get_variable("buffers", "scale")
-        elif isinstance(value, FrozenArray) and self.is_initializing():
-            value = self.variable("buffers", "scale", start).value
+        else:
+            kept = buffer(self, "scale", start, isinstance(value, FrozenArray))
+            value = value if kept is None else kept
         return x * for_sample("Scale: scale", jnp.asarray(value, x.dtype), x)
 
 

@@ -6,7 +6,7 @@ The networks themselves stay linen modules, so everything else of snnax works on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -16,7 +16,9 @@ from flax import nnx
 from flax.core import unfreeze
 
 from snnax.errors import ArgumentError
-from snnax.network.unroll import initial_hidden, unroll
+from snnax.network.states import check_declared, initial_states, state_collections
+from snnax.network.unroll import unroll
+from snnax.neurons.own import is_own
 
 __all__ = ["Buffer", "Hidden", "Network"]
 
@@ -39,9 +41,10 @@ _KINDS: dict[str, type[nnx.Variable[Any]]] = {
 class Network(nnx.Module):
     """A linen network as an NNX module: a call is one time step, and the state is kept in the module.
 
-    Parameters are ``nnx.Param``, states :class:`Hidden`, batch statistics ``nnx.BatchStat`` and other arrays
-    :class:`Buffer`, in ``model.collections["params"]["layers_0"]["kernel"]`` and so on. ``nnx.jit``,
-    ``nnx.grad``, ``nnx.value_and_grad`` and ``nnx.Optimizer(model, tx, wrt=nnx.Param)`` work as on any module.
+    Parameters are ``nnx.Param``, the collection ``hidden`` is :class:`Hidden`, batch statistics are ``nnx.BatchStat``
+    and other arrays :class:`Buffer` (also states of your own modules in other collections; they are kept and reset),
+    in ``model.collections["params"]["layers_0"]["kernel"]`` and so on. ``nnx.jit``, ``nnx.grad``,
+    ``nnx.value_and_grad`` and ``nnx.Optimizer(model, tx, wrt=nnx.Param)`` work as on any module.
 
     Args:
         net: any linen module whose neurons use ``init_hidden=True``.
@@ -53,7 +56,8 @@ class Network(nnx.Module):
 
     Raises:
         ArgumentError: ``net`` is not a linen module, or neither ``rngs`` nor ``variables`` are given.
-        StateError: an input has another batch size than the state: call ``reset(x)`` first.
+        StateError: an input has another batch size than the state: call ``reset(x)`` first; a module of your own
+            does not say from where its state starts.
 
     Example:
         >>> import jax.numpy as jnp, optax, snnax as snn
@@ -95,7 +99,15 @@ class Network(nnx.Module):
         if variables is None:
             variables = net.init({"params": self._key("params"), **self._keys()}, x)
         tree = nn.unbox(unfreeze(dict(variables)))
-        tree["hidden"] = initial_hidden(net, tree, x, self._keys(), _updated(tree))
+        keys = self._keys()
+        own = is_own(net)
+        declared = state_collections(net, tree, x, keys) if own else ()
+        self.states = ("hidden", *(c for c in declared if c not in ("hidden", "batch_stats")))
+        self.sample = (x.shape, x.dtype)
+        if own:
+            fresh = initial_states(net, _without(tree, self.states), x, keys, _updated(tree), self.states)
+            check_declared(net, _without(tree, self.states), x, keys, fresh)
+        tree |= initial_states(net, tree, x, keys, _updated(tree), self.states)
         wrapped = {c: jax.tree.map(_KINDS.get(c, Buffer), v) for c, v in tree.items()}
         self.collections = nnx.data(wrapped)
         # as nnx.Dropout: under nnx.vmap the caller's streams are not those of the members
@@ -107,7 +119,7 @@ class Network(nnx.Module):
 
     def __call__(self, x: Any) -> Any:
         """One time step on ``x`` ``[B, ...]``; returns what the network returns and keeps its new state."""
-        names = ["hidden", *_updated(self.collections)]
+        names = [*self.states, *_updated(self.collections)]
         y, updates = self.net.apply(self.variables(), jnp.asarray(x), mutable=names, rngs=self._keys())
         self._keep(updates)
         return y
@@ -122,25 +134,33 @@ class Network(nnx.Module):
         Returns:
             What the network returns, each stacked to ``[T, B, ...]``; with ``record`` also the recording.
         """
+        names = [*self.states[1:], *_updated(self.collections)]
         y, updates, *recorded = unroll(
-            self.net, self.variables(), x, rngs=self._keys(), mutable=_updated(self.collections), **options
+            self.net, self.variables(), x, rngs=self._keys(), mutable=names, **options
         )
         self._keep(updates)
         return (y, *recorded) if recorded else y
 
     def reset(self, x: Any = None) -> None:
-        """States back to zero, as before the first step.
+        """States back to where they start, as before the first step.
+
+        In neurons of this package that is zero, in modules of your own what the ``init_fn`` of their states gives: for
+        ``x``, or for an input of zeros.
 
         Args:
             x: one step's input ``[B, ...]``, if the next inputs have another batch size than the last.
         """
-        hidden = self.collections["hidden"]
-        if x is None:
-            fresh = jax.tree.map(lambda v: jnp.zeros_like(v[...]), hidden, is_leaf=_is_variable)
-        else:
-            known = {c: v for c, v in self.variables().items() if c != "hidden"}
-            fresh = initial_hidden(self.net, known, jnp.asarray(x), self._keys(), _updated(known))
-        self._keep({"hidden": fresh})
+        if x is None and not is_own(self.net):
+            hidden = self.collections["hidden"]
+            zero = jax.tree.map(lambda v: jnp.zeros_like(v[...]), hidden, is_leaf=_is_variable)
+            self._keep({"hidden": zero})
+            return
+        if x is not None:
+            x = jnp.asarray(x)
+            self.sample = (x.shape, x.dtype)
+        frame = jnp.zeros(*self.sample) if x is None else x
+        known = _without(self.variables(), self.states)
+        self._keep(initial_states(self.net, known, frame, self._keys(), _updated(known), self.states))
 
     def _keep(self, updates: Mapping[str, Any]) -> None:
         def assign(variable: nnx.Variable[Any], value: jax.Array) -> None:
@@ -162,8 +182,12 @@ class Network(nnx.Module):
         return {name: stream() for name, stream in self.rngs.items() if name not in ("params", "default")}
 
 
+def _without(variables: Mapping[str, Any], collections: Sequence[str]) -> dict[str, Any]:
+    return {name: tree for name, tree in variables.items() if name not in collections}
+
+
 def _updated(variables: Mapping[str, Any]) -> list[str]:
-    """Collections that a step changes, besides ``hidden``."""
+    """Collections that a step changes, besides the states."""
     return [name for name in variables if name == "batch_stats"]
 
 

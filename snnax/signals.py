@@ -136,8 +136,8 @@ class Delay(nn.Module):
         past = self.variable("hidden", "past", jnp.zeros, shape, x.dtype).value
         if past.shape != shape:
             raise StateError(
-                f"Delay: the stored inputs have shape {past.shape}, expected {shape}. For another batch size leave "
-                "the collection 'hidden' out of the variables."
+                f"Delay: the stored inputs have shape {past.shape}, expected {shape}. For another batch size start "
+                "anew: leave the collection 'hidden' out of the variables, as snnax.utils.reset(variables) does."
             )
         return past.astype(x.dtype)
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 
 from snnax.subsets import data_subset, valid_split
 from snnax.timed_layers import BatchNormTT
@@ -16,26 +14,31 @@ __all__ = ["data_subset", "evaluating", "reset", "training", "valid_split"]
 
 
 def reset(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The same variables with every hidden state at zero, at any depth of nesting.
+    """The same variables without the collection ``hidden``: the next call starts anew, with any batch size.
+
+    Every state then begins where its module lets it begin: at zero in neurons of this package, in a module of your
+    own with what the function given to ``self.variable("hidden", name, function, ...)`` returns.
 
     Args:
         variables: what ``init``, ``apply`` or ``unroll`` returned; left as it is.
 
     Returns:
-        A new dictionary; only the collection ``hidden`` differs.
+        A new dictionary; only the collection ``hidden`` is not in it.
 
     Example:
-        >>> import jax.numpy as jnp, snnax as snn
-        >>> snn.utils.reset({"hidden": {"lif": {"mem": jnp.ones(2)}}})["hidden"]["lif"]["mem"].tolist()
-        [0.0, 0.0]
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
+        >>> net = snn.Sequential([nn.Dense(4), snn.Leaky(beta=0.9, init_hidden=True)])
+        >>> variables = net.init(jax.random.key(0), jnp.ones((1, 3)))
+        >>> for batch in (128, 96):  # the last batch of an epoch is smaller
+        ...     spk, updates = snn.unroll(net, snn.utils.reset(variables), jnp.ones((25, batch, 3)))
+        ...     variables = {**variables, **updates}
+        >>> variables["hidden"]["layers_1"]["mem"].shape
+        (96, 4)
 
     Compared with snnTorch: ``utils.reset(net)`` resets direct children only and every network of the
-    process; here the state belongs to ``variables``, so it resets exactly these.
+    process; here the state belongs to ``variables``, so it resets exactly these, at any depth.
     """
-    cleared = dict(variables)
-    if "hidden" in cleared:
-        cleared["hidden"] = jax.tree.map(jnp.zeros_like, cleared["hidden"])
-    return cleared
+    return {name: tree for name, tree in variables.items() if name != "hidden"}
 
 
 def training(net: nn.Module) -> nn.Module:

@@ -89,12 +89,12 @@ def test_the_loss_of_rtrl_is_that_of_each_step_alone():
 
 
 def test_one_program_for_all_batches_and_epochs():
-    from snnax.backprop.pieces import train_batch
+    from snnax.backprop import pieces
 
     _, variables, opt_state = TBPTT(NET, VARIABLES, DATA, ADAM, LOSS, K=3)
-    before = train_batch._cache_size()
+    before = pieces._compiled.count()
     TBPTT(NET, variables, DATA, ADAM, SF.ce_rate_loss(), K=3, opt_state=opt_state)
-    assert train_batch._cache_size() == before
+    assert pieces._compiled.count() == before
 
 
 def test_the_optimizer_is_carried_from_epoch_to_epoch():

@@ -22,10 +22,10 @@ def variables(depth):
 
 @pytest.mark.parametrize("depth", [0, 1, 4])
 @pytest.mark.parametrize("wrap", [dict, freeze])
-def test_reset_zeroes_every_state_and_nothing_else(depth, wrap):
+def test_reset_forgets_every_state_and_nothing_else(depth, wrap):
     given = wrap(variables(depth))
     cleared = snn.utils.reset(given)
-    assert_same(dict(cleared["hidden"]), dict(jax.tree.map(jnp.zeros_like, given["hidden"])))
+    assert set(cleared) == {"params", "batch_stats"}
     for collection in ("params", "batch_stats"):
         assert_same(cleared[collection], given[collection])
     assert_same(
@@ -44,6 +44,9 @@ def test_reset_lets_a_network_start_anew():
     second, _ = snn.unroll(net, updates, x)
     assert not np.array_equal(first[1], second[1])
     assert_same(snn.unroll(net, snn.utils.reset(updates), x)[0], first)
+    for batch in (1, 7):
+        (spk, mem), _ = snn.unroll(net, snn.utils.reset(updates), jnp.broadcast_to(x[:, :1], (5, batch, 3)))
+        assert_same((spk, mem), jax.tree.map(lambda v, n=batch: v[:, :1].repeat(n, 1), first))
 
 
 class Custom(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -11,7 +11,10 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from snnax.network.unroll import initial_hidden, unroll
+from snnax.network.compiled import Compiled
+from snnax.network.states import initial_hidden
+from snnax.network.unroll import unroll
+from snnax.neurons.own import is_own
 from snnax.training.objective import Objective
 from snnax.training.optimizing import descend
 from snnax.utils import training
@@ -61,20 +64,28 @@ def _run_batch(
             loss,
             lambda params: forward(params)[0],
         )
-        after = {"params": params, "opt_state": memory, "state": state}
-        return _like(after, carry), loss * length
+        after = {"params": params, "opt_state": memory}
+        known = {name: _like(tree, carry["state"].get(name, tree)) for name, tree in state.items()}
+        return {**_like(after, {name: carry[name] for name in after}), "state": known}, loss * length
 
     frame = x if pieces.constant else x[0]
     keys = None if key is None else {"dropout": key}
-    state = {"hidden": initial_hidden(net, variables, frame, keys, mutable)}
-    state |= {name: variables[name] for name in mutable}
+    state = {name: variables[name] for name in mutable}
+    first = is_own(net)  # the first step declares the states
+    if not first:
+        state["hidden"] = initial_hidden(net, variables, frame, keys, mutable)
     carry = {"params": variables["params"], "opt_state": opt_state, "state": state}
     whole, rest = divmod(pieces.steps, pieces.size)
     cut = (None if pieces.constant else x, y if pieces.cut_targets else None)
     head = jax.tree.map(lambda v: v[: whole * pieces.size].reshape(whole, -1, *v.shape[1:]), cut)
-    carry = _like(carry, carry)
-    carry, losses = lax.scan(lambda c, e: update(c, e, pieces.size), carry, (jnp.arange(whole), *head))
-    total = losses.sum()
+    carry, entries = _like(carry, carry), (jnp.arange(whole), *head)
+    total: Any = 0.0
+    if first and whole:
+        carry, loss = update(carry, jax.tree.map(lambda v: v[0], entries), pieces.size)
+        total, entries = total + loss, jax.tree.map(lambda v: v[1:], entries)
+    if whole > first:
+        carry, losses = lax.scan(lambda c, e: update(c, e, pieces.size), carry, entries)
+        total = total + losses.sum()
     if rest:
         tail = jax.tree.map(lambda v: v[whole * pieces.size :], cut)
         carry, loss = update(carry, (whole, *tail), rest)
@@ -83,7 +94,14 @@ def _run_batch(
     return total / pieces.steps, {**fixed, **state, "params": carry["params"]}, carry["opt_state"]
 
 
-train_batch = jax.jit(_run_batch, static_argnums=0)
+_compiled = Compiled(_run_batch)
+
+
+def train_batch(
+    pieces: Pieces, variables: Tree, opt_state: Any, x: jax.Array, y: jax.Array, key: jax.Array | None
+) -> tuple[jax.Array, Tree, Any]:
+    """The loss of the batch, and variables and the optimizer's state after it."""
+    return cast(tuple[jax.Array, Tree, Any], _compiled(pieces.net, pieces, variables, opt_state, x, y, key))
 
 
 def _like(after: Any, before: Any) -> Any:

@@ -121,7 +121,8 @@ def pieces(
     model: Any, variables: Mapping[str, Any], x: np.ndarray, chunk: int | None
 ) -> Iterator[tuple[int, tuple[np.ndarray, ...], dict[str, Arrays]]]:
     """The run in pieces of ``chunk`` steps, each of which starts from the state that the last one left."""
-    from snnax.network.unroll import initial_hidden, unroll
+    from snnax.network.states import initial_hidden
+    from snnax.network.unroll import unroll
 
     def step(variables: Any, x: Any) -> Any:
         return unroll(model, variables, x, record=True)

@@ -31,7 +31,7 @@ from snnax.interop.parameters import exact
 from snnax.interop.portable import portable
 from snnax.layers import Flatten, Reshape, Scale, State
 from snnax.network.containers import Container, Graph
-from snnax.network.kinds import homes, instances
+from snnax.network.kinds import check_buffers, homes, instances
 from snnax.network.schedule import branch
 from snnax.network.topology import INPUT, OUTPUT, Plan, fed_first
 from snnax.neurons import NIRNeuron
@@ -73,7 +73,8 @@ def to_nir(
     Raises:
         ConversionError: for a layer that has no NIR form, and numbers that are not finite.
         ShapeError: if the sample does not fit the model.
-        ArgumentError: if the model is no container, or its input's shape is not known.
+        ArgumentError: if the model is no container, its input's shape is not known, or ``variables`` lack the
+            ``buffers`` that belong to their ``params``.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -94,6 +95,7 @@ def to_nir(
     dt = _own_step(model) if dt is None else dt
     if isinstance(dt, bool) or not (isinstance(dt, int | float | np.number) and 0 < float(dt) < np.inf):
         raise ArgumentError(f"dt={dt!r}; expected a number of seconds greater than 0.")
+    check_buffers(model, variables)
     variables = _plain_variables(variables)
     exporter = _Exporter(float(dt), is_wide(variables))
     frame = _frame(model, sample)

@@ -22,6 +22,7 @@ from snnax.interop import state_dict_neurons as _neurons  # noqa: F401  (registe
 from snnax.interop.numbers import array, as_stored, whole
 from snnax.interop.state_dict_layers import Entry, Layer, rule_of
 from snnax.interop.state_dict_walk import branch, columns_of, input_shapes, layers_of
+from snnax.neurons.buffers import check_kept
 
 Variables = dict[str, Any]
 _WEIGHTS = ("params", "batch_stats")
@@ -52,6 +53,7 @@ def to_state_dict(
         ConversionError: for a layer that has no torch equal, layers that are not found (``nn.compact``), and
             images flattened in another order than torch's.
         ShapeError: ``sample`` does not go through the model.
+        ArgumentError: ``variables`` lack the ``buffers`` that belong to their ``params``.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -61,7 +63,12 @@ def to_state_dict(
         >>> state["0.weight"].shape, float(state["1.beta"]), int(state["1.reset_mechanism_val"])
         ((2, 3), 0.5, 0)
     """
-    return {name: entry.value for _, name, entry in _entries(model, variables, sample)}
+    found = list(_entries(model, variables, sample))
+    if any(variables.get(collection) for collection in ("params", "buffers", "batch_stats")):
+        for layer, _, _ in found:
+            own = {c: branch(tree, layer.path) for c, tree in variables.items()}
+            check_kept(layer.module, "/".join(layer.path), own)
+    return {name: entry.value for _, name, entry in found}
 
 
 def from_state_dict(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.errors import FlaxError
 
-from snnax.errors import ConversionError, ShapeError
+from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop import conventions
 from snnax.interop.state_dict_layers import Layer, Path, rule_of
 from snnax.interop.state_dict_ranks import known_ranks
@@ -129,6 +129,8 @@ def input_shapes(model: nn.Module, variables: Mapping[str, Any], sample: Any) ->
             jax.eval_shape(
                 lambda v, a: model.apply(v, *a, mutable=["hidden", "batch_stats"]), given, arguments
             )
+    except ArgumentError:
+        raise
     except (TypeError, ValueError, FlaxError) as error:
         shapes = [jnp.shape(a) for a in arguments]
         raise ShapeError(f"a sample of shape {shapes[0]} does not go through the model: {error}") from error

@@ -14,7 +14,7 @@ from jax.export import symbolic_shape
 
 from snnax.checks import whole
 from snnax.errors import ArgumentError, ShapeError
-from snnax.network.kinds import has_convolution, keeps_little
+from snnax.network.kinds import has_convolution
 from snnax.network.schedule import Tree
 
 _ROWS = 400  # samples per chunk that make a matrix product fast, and its sum of weight gradients cheap
@@ -32,11 +32,11 @@ def keeps_bfloat16(residuals: Any) -> bool:
     return residuals is not None
 
 
-def recomputes(remat: bool | str, net: nn.Module) -> bool | str:
-    """``True``, ``False``, or ``"auto"`` if the network is one whose chunks need keep little."""
+def check_remat(remat: Any) -> bool | str:
+    """``True``, ``False`` or ``"auto"``."""
     if not isinstance(remat, bool) and remat != "auto":
         raise ArgumentError(f"remat={remat!r}; expected 'auto', True or False.")
-    return remat if isinstance(remat, bool) or keeps_little(net) else False
+    return remat
 
 
 def collections(mutable: Any) -> tuple[str, ...]:

@@ -138,9 +138,8 @@ class Container(nn.Module):
             if value.shape[:1] != x.shape[:1]:
                 raise StateError(
                     f"the stored feedback of {name!r} has shape {value.shape}, the input {x.shape}. For "
-                    "another batch size start without it: leave the collection 'hidden' out of the variables "
-                    "(snnax.utils.reset(variables), for a new sequence of the same batch size, keeps its "
-                    "shape)."
+                    "another batch size start anew: leave the collection 'hidden' out of the variables, as "
+                    "snnax.utils.reset(variables) does."
                 )
 
     @nn.nowrap

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 import flax.linen as nn
@@ -10,6 +10,8 @@ import flax.linen as nn
 from snnax import layers
 from snnax.network.containers import Container
 from snnax.neurons import SpikingNeuron
+from snnax.neurons.buffers import check_kept
+from snnax.neurons.own import instances as instances
 
 # By exact type: a subclass may do anything.
 _MERGEABLE: frozenset[type[nn.Module]] = frozenset(
@@ -64,32 +66,44 @@ def is_layered(module: nn.Module) -> TypeGuard[Container]:
     return True
 
 
-def keeps_little(module: nn.Module) -> bool:
-    """True if all memory is in neurons of layered chains and graphs: what they keep tells everything else."""
+def keeps_little(module: nn.Module, held: Mapping[str, Any]) -> bool:
+    """True if all memory is in neurons of layered chains and graphs: what they keep tells everything else.
+
+    ``held`` are the collections that are carried from step to step.
+    """
     if is_layered(module):
-        return all(keeps_little(member) for member in module.members().values())
-    return is_stateless(module) or isinstance(module, SpikingNeuron | nn.Dropout)
-
-
-def instances(value: Any) -> Iterator[nn.Module]:
-    """Every module in the fields of ``value``, itself first, each as often as it is there."""
-    if isinstance(value, nn.Module):
-        yield value
-        for name in value.__dataclass_fields__:
-            if name not in ("parent", "name"):
-                yield from instances(getattr(value, name, None))
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from instances(item)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from instances(item)
+        owner = owners(module)
+        return all(
+            keeps_little(member, {c: tree.get(owner[name], {}) for c, tree in held.items()})
+            for name, member in module.members().items()
+        )
+    return isinstance(module, SpikingNeuron | nn.Dropout) or is_stateless(module) or not any(held.values())
 
 
 def sharing(net: nn.Module) -> tuple[int, ...]:
     """Which modules of ``net`` are one and the same; ``==`` between modules does not see that."""
     numbers: dict[Any, int] = {}
     return tuple(numbers.setdefault(module._id, len(numbers)) for module in instances(net))
+
+
+def check_buffers(net: nn.Module, variables: Mapping[str, Any]) -> None:
+    """Refuse variables that lack a fixed array of a neuron, before a converter takes what the neuron was built with.
+
+    A network without any variables is as it was built.
+
+    Raises:
+        ArgumentError: names the neuron and the line to write.
+    """
+    if not any(variables.get(collection) for collection in ("params", "buffers", "batch_stats")):
+        return
+    places = homes(net) if isinstance(net, Container) else {net._id: ()}
+    for module in instances(net):
+        if module._id in places and not isinstance(module, Container):
+            path = places[module._id]
+            held = {"buffers": variables.get("buffers", {})}
+            for key in path:
+                held = {c: tree.get(key, {}) for c, tree in held.items()}
+            check_kept(module, "/".join(path), held)
 
 
 def has_convolution(module: nn.Module) -> bool:

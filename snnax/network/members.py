@@ -89,8 +89,9 @@ def check_members(members: Mapping[str, Any]) -> None:
     for name, module in members.items():
         if not isinstance(module, nn.Module):
             raise ArgumentError(
-                f"{name!r} is {module!r}, not a linen module. Wrap a function in a module, or use a layer of "
-                "flax.linen or snnax.layers."
+                f"{name!r} is {module!r}, not a linen module. Use a layer of flax.linen or snnax.layers, or wrap a "
+                "function in a module of your own: class Gelu(nn.Module) with "
+                "def __call__(self, x): return nn.gelu(x)."
             )
         if takes_states(module):
             raise ArgumentError(

@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.core import unfreeze
+from flax.core import DenyList, unfreeze
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
@@ -45,12 +45,14 @@ class Settings:
         stacked: collections of which every step's value is kept (``record``, sown values).
         rngs: named keys, as flax's ``apply`` takes them.
         short: neurons keep bfloat16 for the backward pass.
+        first: the run is the first step alone, in which modules declare their states.
     """
 
     carried: tuple[str, ...]
     stacked: tuple[str, ...]
     rngs: Mapping[str, jax.Array] = field(default_factory=dict)
     short: bool = False
+    first: bool = False
 
     def within(self, name: str) -> Settings:
         """The same settings for the layer ``name``, with keys of its own."""
@@ -98,6 +100,8 @@ def run_chunk(
         and not (forced and "spk" in module.state_names)
     ):
         return _neuron_steps(module, variables, x, forced, settings)
+    if has_no_memory(module, variables, x[0], settings):
+        return jax.vmap(lambda frame: module.apply(variables, frame))(x), {}
     return scan_steps(module, variables, x, forced, start, settings)
 
 
@@ -109,6 +113,34 @@ def _neuron_steps(
     mutable = [*settings.carried, *settings.stacked]
     y, new = neuron.apply(given, x, short=settings.short, method="steps", mutable=mutable)
     return y, unfreeze(new)
+
+
+def has_no_memory(module: nn.Module, variables: Tree, x: Any, settings: Settings) -> bool:
+    """Whether a step of any module is a function of ``x`` ``[B, ...]`` alone: found by tracing one.
+
+    It then neither changes a variable nor draws a random number nor acts on the world. The steps can run at once,
+    though not as one batch: the module may mix the samples of its batch.
+    """
+    if isinstance(module, SpikingNeuron | Container) or any(variables.get(c) for c in settings.carried):
+        return False
+
+    def step(variables: Tree, x: Any, keys: Any) -> Any:
+        return module.apply(variables, x, mutable=DenyList("params"), rngs=keys)
+
+    try:
+        traced, (_, after) = jax.make_jaxpr(step, return_shape=True)(variables, x, settings.rngs)
+        jax.eval_shape(jax.vmap(lambda x: module.apply(variables, x)), jnp.broadcast_to(x, (2, *x.shape)))
+    except Exception:  # whatever it is, running it step by step says it
+        return False
+    read = {id(v) for equation in traced.jaxpr.eqns for v in equation.invars}
+    keys = traced.jaxpr.invars[len(traced.jaxpr.invars) - len(jax.tree.leaves(settings.rngs)) :]
+    given = {c: v for c, v in variables.items() if c != "params"}
+    shape: Any = jax.tree.structure(unfreeze(after))
+    unchanged = bool(shape == jax.tree.structure(given)) and all(
+        any(made is before for before in traced.jaxpr.invars)
+        for made in traced.jaxpr.outvars[len(traced.jaxpr.outvars) - len(jax.tree.leaves(after)) :]
+    )
+    return unchanged and not traced.effects and not any(id(key) in read for key in keys)
 
 
 def merged(module: nn.Module, variables: Tree, x: jax.Array) -> Any:
@@ -180,7 +212,7 @@ def run_container(
     return jax.vmap(module.leave)(values), updates
 
 
-def hoisted(module: nn.Module, variables: Tree, x: jax.Array) -> Tree:
+def hoisted(module: nn.Module, variables: Tree, x: jax.Array, settings: Settings) -> Tree:
     """Results of the layers that see only a constant input ``x[B, ...]``: they need one run, not T."""
     known: Tree = {}
     if not is_layered(module):
@@ -189,14 +221,15 @@ def hoisted(module: nn.Module, variables: Tree, x: jax.Array) -> Tree:
     entered = module.enter(x)
     for name, sources in module.plan().sources.items():
         fed = all(s == INPUT or s in known for s, _ in sources)
-        if name not in members or not fed or not is_stateless(members[name]):
-            continue
-        if isinstance(members[name], layers.State):
+        if name not in members or not fed or isinstance(members[name], layers.State):
             continue
         parts = [entered if s == INPUT else read_port(s, members[s], known[s], "out") for s, _ in sources]
-        value = total(parts)
-        check_axes(members[name], value)
-        known[name] = _quick(members[name]).apply(branch(variables, owner[name]), value)
+        value, held = total(parts), branch(variables, owner[name])
+        if is_stateless(members[name]):
+            check_axes(members[name], value)
+        elif not has_no_memory(members[name], held, value, settings):
+            continue
+        known[name] = _quick(members[name]).apply(held, value)
     return known
 
 
@@ -222,6 +255,10 @@ def scan_steps(
         after = {c: unfreeze(new[c]) if c in new else carry[c] for c in carry}
         return after, (y, {c: new[c] for c in settings.stacked if c in new})
 
-    numbers = start + jnp.arange(x.shape[0])
-    carry, (y, stacked) = lax.scan(step, carried, (numbers, x, forced))
+    if settings.first:  # what a step declares cannot be the carry of a loop
+        carry, out = step(carried, (start, x[0], jax.tree.map(lambda v: v[0], forced)))
+        y, stacked = jax.tree.map(lambda v: jnp.asarray(v)[None], out)
+    else:
+        numbers = start + jnp.arange(x.shape[0])
+        carry, (y, stacked) = lax.scan(step, carried, (numbers, x, forced))
     return y, {**{c: v for c, v in carry.items() if v}, **stacked}

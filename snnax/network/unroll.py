@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,20 +20,22 @@ from snnax.errors import ArgumentError
 from snnax.kernels.pooling import PLACE
 from snnax.network.arguments import (
     check_force,
+    check_remat,
     chunk_size,
     collections,
     count_steps,
     keeps_bfloat16,
     keys_of,
     path_of,
-    recomputes,
 )
-from snnax.network.kinds import instances, is_layered, sharing
+from snnax.network.compiled import Compiled
+from snnax.network.kinds import instances, is_layered, keeps_little
 from snnax.network.members import check_stepwise
 from snnax.network.schedule import Settings, Tree, hoisted, run_chunk, run_container
 from snnax.network.sharded import spread
+from snnax.network.states import settled, start, step_of
 
-__all__ = ["initial_hidden", "unroll"]
+__all__ = ["unroll"]
 
 
 def unroll(
@@ -51,15 +54,25 @@ def unroll(
 ) -> Any:
     """Run a network over time: ``y[t], hidden[t+1] = net(x[t], hidden[t])`` for t = 0 ... T-1.
 
-    Starts from ``variables["hidden"]`` if it is there, else from zeros. One compiled program: an outer
-    scan over chunks of time, and within a chunk each layer without memory runs once on chunk*B samples.
+    Starts from ``variables["hidden"]`` if it is there, else from zeros; a module of your own starts from what the
+    ``init_fn`` of ``self.variable("hidden", name, init_fn, ...)`` gives. One compiled program: an outer scan over
+    chunks of time, and within a chunk each layer without memory runs once on chunk*B samples.
+
+    Carried from step to step are ``hidden`` and the collections in ``mutable``; a network that keeps a state elsewhere
+    is refused. Sown values (``self.sow``) are stacked to ``[T, ...]``.
+
+    The program is compiled once and kept. It is compiled anew under ``flax.linen.intercept_methods``, and if a class
+    attribute, or a global variable that the methods of a module of your own name, is another number or object. A
+    change *within* an object that it reads (a list, a dictionary, an attribute of another object) is not seen: make
+    such a thing a field of the module, a variable, or an input.
 
     Args:
         net: any linen module whose neurons use ``init_hidden=True``.
-        variables: its variables, as ``init`` or ``from_snntorch`` return them.
+        variables: its variables, as ``init`` or ``from_snntorch`` return them; with other weights ``{**variables,
+            "params": params}``, since ``buffers`` hold what is fixed for each neuron.
         x: input ``[T, B, ...]``; with ``num_steps`` one frame ``[B, ...]`` that is shown at every step.
         rngs: keys by name, for layers that draw random numbers; each step gets its own.
-        mutable: further collections to update, as ``"batch_stats"``.
+        mutable: further collections to update and carry, as ``"batch_stats"``.
         record: ``True`` for all neurons, or names of some (paths, as ``"layers_1"`` or ``"block/lif"``).
         force: spikes ``[T, B, ...]`` by neuron path that these neurons emit instead of their own (teacher
             forcing; what they would have done is still recorded); of NIR's integrators, membranes.
@@ -79,9 +92,11 @@ def unroll(
 
     Raises:
         ShapeError: if ``x`` lacks an axis that a layer needs, or spikes in ``force`` do not fit their neuron.
-        StateError: if the stored hidden state belongs to another batch size.
+        StateError: if the stored hidden state belongs to another batch size, a state changes its shape, or one is in a
+            collection that is not named.
         ArgumentError: for a bad ``chunk``, ``num_steps``, ``mutable`` or ``rngs``, names in ``record`` /
-            ``force`` that no neuron has, or a neuron that takes whole sequences.
+            ``force`` that no neuron has, a neuron that takes whole sequences, or ``params`` without the ``buffers``
+            that belong to them.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -93,7 +108,7 @@ def unroll(
         ((25, 8, 4), (8, 4))
 
     Compared with snnTorch: replaces ``for step in range(num_steps)`` with its lists of spikes and
-    ``torch.stack``, and ``utils.reset``: pass ``variables`` without ``hidden`` and it starts from zero.
+    ``torch.stack``, and ``utils.reset``: pass ``snnax.utils.reset(variables)`` and it starts anew.
     """
     names = collections(mutable)
     check_stepwise(instances(net))
@@ -102,97 +117,85 @@ def unroll(
     steps = count_steps(x, num_steps)
     plain = unfreeze(dict(variables))
     keys = keys_of(rngs)
-    size = chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1], constant)
-    options = (keeps_bfloat16(residuals), recomputes(remat, net))
-    static = (net, names, bool(record), size, steps, constant, sharing(net), options)
+    chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1], constant)
+    options = (keeps_bfloat16(residuals), check_remat(remat))
+    static = (net, names, bool(record), chunk, steps, constant, options)
     given = {name: jnp.asarray(value) for name, value in (force or {}).items()}
     if given:
         check_force(net, plain, x if constant else x[0], keys, names, steps, given)
     forced = unflatten_dict({(*path_of(name), "spk"): value for name, value in given.items()})
     try:
         hash(net)
-        run: Any = _compiled
     except TypeError:
-        run = _run
-    y, updates, recorded = run(static, plain, x, keys, forced)
+        y, updates, recorded = _run(static, plain, x, keys, forced)
+    else:
+        y, updates, recorded = _compiled(net, static, plain, x, keys, forced)
     if not record:
         return y, updates
     return y, updates, _select(recorded, record)
 
 
-def initial_hidden(
-    net: nn.Module,
-    variables: Mapping[str, Any],
-    x: jax.Array,
-    rngs: Mapping[str, jax.Array] | None = None,
-    mutable: Sequence[str] = (),
-) -> Tree:
-    """The hidden state before the first step on ``x[B, ...]``: what ``variables`` hold of it, else zeros.
-
-    In the dtypes that it has after that step, which are those that it keeps.
-    """
-
-    def once(hidden: Tree) -> Tree:
-        given = {**variables, **({"hidden": hidden} if hidden else {})}
-        return unfreeze(net.apply(given, x, mutable=["hidden", *mutable], rngs=dict(rngs or {}))[1]).get(
-            "hidden", {}
-        )
-
-    hidden = variables.get("hidden") or {}
-    while True:
-        after = jax.eval_shape(once, hidden)
-        known = flatten_dict(hidden)
-        values = {
-            path: jnp.asarray(known[path], s.dtype) if path in known else jnp.zeros(s.shape, s.dtype)
-            for path, s in flatten_dict(after).items()
-        }
-        settled = all(p in known and jnp.asarray(known[p]).dtype == v.dtype for p, v in values.items())
-        hidden = unflatten_dict(values)
-        if settled:
-            return hidden
-
-
 def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> tuple[Any, Tree, Tree]:
-    net, mutable, record, size, steps, constant, _, (short, remat) = static
+    net, mutable, record, wanted, steps, constant, (short, remat) = static
     frame = x if constant else x[0]
-    variables = {**variables, "hidden": initial_hidden(net, variables, frame, rngs, mutable)}
-    carried = tuple(dict.fromkeys(["hidden", *(c for c in mutable if c in variables)]))
-    stacked = (*(c for c in mutable if c not in variables), *(["record"] if record else []))
-    settings = Settings(carried, stacked, rngs, short)
-    constants = hoisted(net, variables, x) if constant else {}
-    fixed = {c: v for c, v in variables.items() if c not in carried}
+    begin = start(net, variables, frame, rngs, mutable, record)
+    done = int(begin.first)
+    size = chunk_size(net, wanted, max(steps - done, 1), frame.shape[0], constant)
+    settings = Settings(tuple(begin.carry), begin.stacked, rngs, short)
+    constants = hoisted(net, variables, x, settings) if constant else {}
+    fixed = {c: v for c, v in variables.items() if c not in begin.carry}
 
-    def chunk(length: int, carry: Tree, entry: tuple[Any, Any, Tree]) -> tuple[Tree, Any]:
-        start, x_c, forced_c = entry
+    def chunk(length: int, first: bool, carry: Tree, entry: tuple[Any, Any, Tree]) -> tuple[Tree, Any]:
+        number, x_c, forced_c = entry
         if constant:
             x_c = jnp.broadcast_to(x, (length, *x.shape))
-        given = {**fixed, **carry}
+        given = {**fixed, **{c: tree for c, tree in carry.items() if tree}}
+        how = replace(settings, first=first)
         if is_layered(net):
-            y, new = run_container(net, given, x_c, forced_c, start, settings, constants)
+            y, new = run_container(net, given, x_c, forced_c, number, how, constants)
         else:
-            y, new = run_chunk(net, given, x_c, forced_c, start, settings)
+            y, new = run_chunk(net, given, x_c, forced_c, number, how)
         after = {c: _merge(carry[c], new.get(c, {})) for c in carry}
-        return after, (y, {c: new[c] for c in stacked if c in new})
+        return after, (y, {c: new[c] for c in begin.stacked if c in new})
 
-    def steps_of(length: int) -> Any:
-        if not remat:
-            return partial(chunk, length)
+    recomputed = remat is True or (remat and keeps_little(net, begin.after))
+
+    def steps_of(length: int, first: bool = False) -> Any:
+        if not recomputed:
+            return partial(chunk, length, first)
         policy = jax.checkpoint_policies.save_only_these_names(*([] if remat is True else [KEPT, PLACE]))
         # not static_argnums: jax.checkpoint remembers what it made for them, and with it what chunk closes over
-        return jax.checkpoint(partial(chunk, length), policy=policy, prevent_cse=steps == size)
+        return jax.checkpoint(partial(chunk, length, first), policy=policy, prevent_cse=steps - done == size)
 
     def advance(carry: Tree) -> Tree:
         first = {"forced": jax.tree.map(lambda v: v[0], forced)} if forced else {}
-        new = net.apply({**fixed, **carry, **first}, frame, mutable=list(carried), rngs=dict(rngs))[1]
+        new = net.apply({**fixed, **carry, **first}, frame, mutable=list(carry), rngs=dict(rngs))[1]
         return {c: _merge(carry[c], unfreeze(new).get(c, {})) for c in carry}
 
-    carry = spread(advance, {c: variables[c] for c in carried})
-    whole, tail = divmod(steps, size)
-    xs = None if constant else x
+    carry, pieces, rest = begin.carry, [], (None if constant else x, forced)
+    if done:
+        carry, out = steps_of(1, True)(carry, (0, *jax.tree.map(lambda v: v[:1], rest)))
+        pieces.append(out)
+        rest = jax.tree.map(lambda v: v[1:], rest)
+        if steps > 1:
+            once = step_of(net, fixed, frame, rngs, [*carry, *begin.stacked])
+            carry = settled(once, carry, frame, own=True)
+    carry, more = _chunks(steps_of, spread(advance, carry), rest, done, steps, size)
+    pieces += more
+    y, kept = pieces[0] if len(pieces) == 1 else jax.tree.map(lambda *v: jnp.concatenate(v), *pieces)
+    recorded = kept.pop("record", {})
+    return y, {**carry, **kept}, recorded
+
+
+def _chunks(
+    steps_of: Any, carry: Tree, given: Any, done: int, steps: int, size: int
+) -> tuple[Tree, list[Any]]:
+    """All steps from number ``done`` on, in chunks of ``size`` and what is left over."""
+    whole, tail = divmod(steps - done, size)
     pieces = []
     if whole:
-        cut = jax.tree.map(lambda v: v[: whole * size].reshape(whole, size, *v.shape[1:]), (xs, forced))
-        starts = size * jnp.arange(whole)
+        cut = jax.tree.map(lambda v: v[: whole * size].reshape(whole, size, *v.shape[1:]), given)
+        starts = done + size * jnp.arange(whole)
         if whole == 1:
             carry, out = steps_of(size)(carry, jax.tree.map(lambda v: v[0], (starts, *cut)))
             pieces.append(out)
@@ -200,15 +203,13 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
             carry, out = lax.scan(steps_of(size), carry, (starts, *cut))
             pieces.append(jax.tree.map(lambda v: v.reshape(whole * size, *v.shape[2:]), out))
     if tail:
-        rest = jax.tree.map(lambda v: v[whole * size :], (xs, forced))
-        carry, out = steps_of(tail)(carry, (whole * size, *rest))
+        rest = jax.tree.map(lambda v: v[whole * size :], given)
+        carry, out = steps_of(tail)(carry, (done + whole * size, *rest))
         pieces.append(out)
-    y, kept = pieces[0] if len(pieces) == 1 else jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *pieces)
-    recorded = kept.pop("record", {})
-    return y, {**carry, **kept}, recorded
+    return carry, pieces
 
 
-_compiled = jax.jit(_run, static_argnums=0)
+_compiled = Compiled(_run)
 
 
 def _merge(old: Any, new: Any) -> Any:

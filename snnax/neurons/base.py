@@ -16,6 +16,7 @@ from snnax.dynamics.arithmetic import Constant, each_step
 from snnax.dynamics.firing import RESET_MECHANISMS, FiringRule, step_function
 from snnax.dynamics.sequence import Charging, run
 from snnax.errors import ArgumentError, HiddenStateTypeError, ShapeError, StateError
+from snnax.neurons.buffers import buffer
 from snnax.neurons.looped import note_call
 from snnax.neurons.values import FrozenArray, Parameter
 
@@ -68,6 +69,10 @@ class SpikingNeuron(nn.Module):
     over the argument), ``hidden`` states, ``record`` what a step did if it is mutable (``input``, states,
     ``spk``), ``forced`` the spikes to emit instead of the neuron's own.
 
+    States, and with them the spikes, are float32, float64 if the input is. A layer in lower precision before the
+    neuron, as ``Dense(dtype=jnp.bfloat16)``, does not change that; a state that is handed in as bfloat16, as
+    argument or in ``hidden``, stays bfloat16 as long as the input is.
+
     Raises:
         ArgumentError: at construction, for a bad argument.
         HiddenStateTypeError: a state is passed although ``init_hidden=True``.
@@ -75,11 +80,12 @@ class SpikingNeuron(nn.Module):
             ``hidden`` is not mutable.
         ShapeError: a parameter does not broadcast to the input, or inhibition on a shape other than
             ``[B, N]``.
+        ArgumentError: in a call, if the variables hold ``params`` but lack the ``buffers`` that belong to them.
 
     Compared with snnTorch: with ``init_hidden=False`` its neurons still remember their last state if none is
     passed, and a state of another shape than the input is silently replaced by zeros; here nothing is kept,
-    and a misfit is an error. Spikes and states have the dtype of the input (there, spikes are always
-    float32), and a Python number is rounded once, to that dtype (there, to float32 first).
+    and a misfit is an error. Spikes have the dtype of the states (there, spikes are always float32), and a Python
+    number is rounded once, to that dtype (there, to float32 first).
 
     Attributes:
         state_names: names of the states, in the order in which they are passed and returned.
@@ -132,16 +138,9 @@ class SpikingNeuron(nn.Module):
             value = jnp.asarray(self.get_variable("params", name), like.dtype)
         elif learn:
             value = self.param(name, start).astype(like.dtype)
-        elif self.has_variable("buffers", name):
-            value = jnp.asarray(self.get_variable("buffers", name), like.dtype)
-        elif (
-            isinstance(given, FrozenArray)
-            and self.is_initializing()
-            and self.is_mutable_collection("buffers")
-        ):
-            value = self.variable("buffers", name, start).value.astype(like.dtype)
         else:
-            value = np.asarray(given, like.dtype)
+            kept = buffer(self, name, start, isinstance(given, FrozenArray))
+            value = np.asarray(given, like.dtype) if kept is None else kept.astype(like.dtype)
         return self._aligned(name, value, like)
 
     @nn.nowrap
@@ -185,7 +184,8 @@ class SpikingNeuron(nn.Module):
         for name, state in zip(self.state_names, known, strict=True):
             if state is not None and state.shape != shape:
                 raise StateError(self._misfit(name, state, x))
-        dtype = jnp.result_type(x, *(s for s in known if s is not None))
+        # a decay of 0.999 is 1 in bfloat16: a state that nobody handed in is not narrower than float32
+        dtype = jnp.result_type(x, *(jnp.float32 if s is None else s for s in known))
         if not jnp.issubdtype(dtype, jnp.floating):
             dtype = jnp.dtype(jnp.float32)
         states = tuple(jnp.zeros(shape, dtype) if s is None else s.astype(dtype) for s in known)
@@ -294,8 +294,8 @@ class SpikingNeuron(nn.Module):
         if cast(_Arguments, self).init_hidden:
             return (
                 f"{self._label()}: the stored state {name!r} has shape {state.shape}, the input {x.shape}. "
-                "For another batch size start without it: leave the collection 'hidden' out of the variables "
-                "(snnax.utils.reset(variables), for a new sequence of the same batch size, keeps its shape)."
+                "For another batch size start anew: leave the collection 'hidden' out of the variables, as "
+                "snnax.utils.reset(variables) does."
             )
         shape = self._state_shape(x)
         wanted = "the shape of the input" if shape == x.shape else f"shape {shape}"

@@ -8,9 +8,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.core import unfreeze
+from flax.errors import ModifyScopeVariableError, ScopeCollectionNotFound
+from flax.traverse_util import flatten_dict
 
 from snnax.errors import ArgumentError, StateError
 from snnax.kernels.bilinear import varying
+from snnax.neurons.base import SpikingNeuron
+from snnax.neurons.initial import initial
+from snnax.neurons.own import is_own
 
 __all__ = ["SpikingCell"]
 
@@ -25,8 +30,9 @@ class SpikingCell(nn.RNNCellBase):
     steps at once.
 
     Variables other than ``params`` (``buffers``, ``batch_stats``) are read, not updated, and only if
-    ``nn.RNN(cell, variable_broadcast=("params", "buffers"))`` names them; per-neuron arrays that are not
-    learned need no such thing. Random layers need ``split_rngs={"params": False, "dropout": True}``.
+    ``nn.RNN(cell, variable_broadcast=("params", "buffers"))`` names them; a network with fixed per-neuron arrays
+    needs that. Random layers need ``split_rngs={"params": False, "dropout": True}``. A module of your own
+    keeps its states in ``hidden`` as well; they start from what their ``init_fn`` gives for an input of zeros.
 
     Args:
         net: any linen module whose neurons use ``init_hidden=True``.
@@ -34,9 +40,11 @@ class SpikingCell(nn.RNNCellBase):
         dtype: dtype of the initial carry: that of the input.
 
     Raises:
-        ArgumentError: at construction, if ``net`` is no module or a neuron that takes its states as arguments.
+        ArgumentError: at construction, if ``net`` is no module or a neuron that takes its states as arguments; in a
+            call, if ``nn.RNN`` does not hand on the network's ``buffers``.
         StateError: the step changes the carry's dtype, the carry is of another batch size, or, in a ``shard_map``, the
-            same on all devices where the input is not.
+            same on all devices where the input is not; or a module of your own keeps a state in another collection
+            than ``hidden``.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -58,7 +66,7 @@ class SpikingCell(nn.RNNCellBase):
         """Check the arguments."""
         if not isinstance(self.net, nn.Module):
             raise ArgumentError(f"SpikingCell({self.net!r}); expected a linen module, as snnax.Leaky.")
-        if getattr(self.net, "state_names", ()) and not getattr(self.net, "init_hidden", True):
+        if isinstance(self.net, SpikingNeuron) and not getattr(self.net, "init_hidden", True):
             kind = type(self.net).__name__
             raise ArgumentError(
                 f"SpikingCell({kind}(...)) takes explicit states. In a cell it must keep its own: "
@@ -73,25 +81,39 @@ class SpikingCell(nn.RNNCellBase):
 
     @nn.nowrap
     def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Any:
-        """Hidden states of zeros for one step's input of ``input_shape``, ``(B, ...)``; ``rng`` is not used."""
+        """Hidden states before one step on an input of ``input_shape``, ``(B, ...)``; ``rng`` is not used."""
         net = self._unbound()
-        x = jax.ShapeDtypeStruct(input_shape, self.dtype)
         keys = {"params": jax.random.key(0), **{name: jax.random.key(0) for name in self._random()}}
-        shapes = jax.eval_shape(net.init, keys, x).get("hidden", {})
-        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), unfreeze(shapes))
+        x = jax.ShapeDtypeStruct(input_shape, self.dtype)
+        if not is_own(net):
+            shapes = jax.eval_shape(net.init, keys, x).get("hidden", {})
+            return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), unfreeze(shapes))
+        held = {} if self.scope is None else {c: v.get("net", {}) for c, v in self.variables.items()}
+
+        def declared(held: Any, x: jax.Array) -> Any:
+            return initial(net, {**net.init(keys, x), **held, "hidden": {}}, x, keys)["hidden"]
+
+        return jax.jit(declared)(held, jnp.zeros(x.shape, x.dtype))
 
     @nn.compact
     def __call__(self, carry: Any, x: jax.Array) -> tuple[Any, Any]:
         """One time step on ``x`` ``[B, ...]``; returns the new carry and what ``net`` returns."""
         if self.is_initializing():
-            return carry, self.net(x)
+            return carry, self._made(x) if is_own(self.net) else self.net(x)
         variables = {c: v for c, v in self.net.variables.items() if c != "hidden"}
-        y, updates = self._unbound().apply(
-            {**variables, "hidden": carry},
-            x,
-            mutable=["hidden"],
-            rngs={name: self.make_rng(name) for name in self._random()},
-        )
+        self._check_buffers(variables, x)
+        try:
+            y, updates = self._unbound().apply(
+                {**variables, "hidden": carry},
+                x,
+                mutable=["hidden"],
+                rngs={name: self.make_rng(name) for name in self._random()},
+            )
+        except (ModifyScopeVariableError, ScopeCollectionNotFound) as error:
+            raise StateError(
+                f"a module in SpikingCell keeps a state elsewhere than in the carry ({error}). Keep it in the "
+                "collection 'hidden': self.variable('hidden', name, init_fn, ...)."
+            ) from error
         after = unfreeze(updates).get("hidden", {})
         before = {jnp.asarray(v).dtype for v in jax.tree.leaves(carry)}
         if before != (found := {v.dtype for v in jax.tree.leaves(after)}):
@@ -108,6 +130,30 @@ class SpikingCell(nn.RNNCellBase):
                 "which does so."
             )
         return after, y
+
+    @nn.nowrap
+    def _made(self, x: jax.Array) -> Any:
+        """Variables of a network that declares states, which are the carry here and no variables."""
+        keys = {"params": self.make_rng("params"), **{name: self.make_rng(name) for name in self._random()}}
+        y, made = self._unbound().init_with_output(keys, x)
+        for collection, tree in unfreeze(made).items():
+            if collection != "hidden" and self.net.is_mutable_collection(collection):
+                for name, value in tree.items():
+                    self.net.put_variable(collection, name, value)
+        return y
+
+    @nn.nowrap
+    def _check_buffers(self, variables: Any, x: jax.Array) -> None:
+        """Refuse a call in which RNN has not handed on the fixed arrays."""
+        net = self._unbound()
+        keys = {"params": jax.random.key(0), **{name: jax.random.key(0) for name in self._random()}}
+        made = jax.eval_shape(net.init, keys, x).get("buffers", {})
+        if set(flatten_dict(unfreeze(made))) - set(flatten_dict(unfreeze(variables.get("buffers", {})))):
+            raise ArgumentError(
+                "the network in SpikingCell keeps fixed arrays in the collection 'buffers', which are not among the "
+                "variables that its cell got. Say nn.RNN(cell, variable_broadcast=('params', 'buffers')), and pass all "
+                "variables that its init returned."
+            )
 
     @nn.nowrap
     def _unbound(self) -> nn.Module:

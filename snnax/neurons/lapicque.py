@@ -77,6 +77,7 @@ class Lapicque(SpikingNeuron):
 
     state_names: ClassVar[tuple[str, ...]] = ("mem",)
     parameter_names: ClassVar[tuple[str, ...]] = ("time_step", "threshold")
+    buffer_names: ClassVar[dict[str, str]] = {"beta": "beta", "R": "R", "C": "C"}
 
     def __post_init__(self) -> None:
         """Check which of ``beta``, ``R`` and ``C`` are given, and make them hashable."""

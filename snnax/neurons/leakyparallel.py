@@ -15,6 +15,7 @@ from snnax.dynamics import decay
 from snnax.dynamics.arithmetic import Constant
 from snnax.errors import ArgumentError
 from snnax.neurons.base import Quantizer, SpikeFunction
+from snnax.neurons.buffers import buffer
 from snnax.neurons.sequence import SequenceNeuron, fan_in_bound, uniform
 from snnax.neurons.values import FrozenArray, Parameter
 
@@ -96,6 +97,7 @@ class LeakyParallel(SequenceNeuron):
 
     state_names: ClassVar[tuple[str, ...]] = ("mem",)
     parameter_names: ClassVar[tuple[str, ...]] = ("threshold", "graded_spikes_factor")
+    buffer_names: ClassVar[dict[str, str]] = {"beta": "recurrent"}
     state_quant: ClassVar[Quantizer | bool | None] = False
     output: ClassVar[bool] = False
 
@@ -173,17 +175,12 @@ class Feedback(nn.Module):
         weight: Constant
         if self.learn:
             weight = self.param(name, start)
-        elif fixed is None or self.has_variable("buffers", name) or self._keeps_beta():
-            weight = self.variable("buffers", name, start).value
         else:
-            weight = np.array(fixed)
+            kept = buffer(
+                self, name, start, fixed is None or isinstance(self.beta, FrozenArray), fixed is None
+            )
+            weight = np.array(fixed) if kept is None else kept
         bias: Constant = np.zeros(self.size, like.dtype)
         if self.bias:
             bias = self.param("bias", partial(draw, shape=(self.size,))).astype(like.dtype)
         return weight.astype(like.dtype).reshape(-1, self.size), bias[None]
-
-    @nn.nowrap
-    def _keeps_beta(self) -> bool:
-        """Whether to make room for the fixed decays of a model that is being initialized."""
-        making = self.is_initializing() and self.is_mutable_collection("buffers")
-        return making and isinstance(self.beta, FrozenArray)

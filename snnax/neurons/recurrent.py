@@ -14,6 +14,7 @@ from jax import lax
 
 from snnax.errors import ArgumentError, ShapeError
 from snnax.neurons.base import SpikingNeuron
+from snnax.neurons.buffers import buffer
 from snnax.neurons.values import Parameter
 
 __all__ = ["Recurrent", "RecurrentNeuron"]
@@ -136,7 +137,7 @@ class Recurrent(nn.Module):
 
         if self.learn:
             return self.param(name, start).astype(like.dtype)
-        return self.variable("buffers", name, start).value.astype(like.dtype)
+        return cast(jax.Array, buffer(self, name, start, drawn=True)).astype(like.dtype)
 
 
 def _check_connections(kind: str, given: _Connections) -> None:

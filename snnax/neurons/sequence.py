@@ -48,7 +48,7 @@ class SequenceNeuron(SpikingNeuron):
 
     @nn.nowrap
     def _frames(self, x: ArrayLike, features: int, axes: tuple[int, ...] = (3,)) -> jax.Array:
-        """The input in a floating type, if it has the shape of a sequence (or of one step)."""
+        """The input in a floating type, of a sequence at least float32, if it has the shape of one (or of one step)."""
         x = jnp.asarray(x)
         stepwise = cast(_Arguments, self).init_hidden
         if x.ndim not in ((2,) if stepwise else axes) or x.shape[-1] != features:
@@ -62,7 +62,8 @@ class SequenceNeuron(SpikingNeuron):
                     "network to the whole sequence, as net.apply(variables, x)."
                 )
             raise ShapeError(f"{self._label()}: the input has shape {x.shape}; expected {wanted}. {remedy}")
-        return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+        least = jnp.promote_types(x.dtype, jnp.float32)
+        return x if stepwise and jnp.issubdtype(x.dtype, jnp.floating) else x.astype(least)
 
     @nn.nowrap
     def _start(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:

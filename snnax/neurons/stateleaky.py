@@ -15,6 +15,7 @@ from snnax.dynamics import decay
 from snnax.dynamics.arithmetic import Constant
 from snnax.errors import ArgumentError
 from snnax.neurons.base import Quantizer, SpikeFunction
+from snnax.neurons.buffers import buffer
 from snnax.neurons.sequence import SequenceNeuron, fan_in_bound
 from snnax.neurons.values import FrozenArray, Parameter
 
@@ -35,6 +36,7 @@ class _ExponentialKernel(SequenceNeuron):
 
     state_names: ClassVar[tuple[str, ...]] = ("mem",)
     parameter_names: ClassVar[tuple[str, ...]] = ("beta", "threshold", "graded_spikes_factor")
+    buffer_names: ClassVar[dict[str, str]] = {"beta": "tau"}
 
     @nn.nowrap
     def _check_kernel(self) -> None:
@@ -58,17 +60,12 @@ class _ExponentialKernel(SequenceNeuron):
         def start(*_: Any) -> jax.Array:
             return jnp.asarray(fixed)
 
-        tau: Constant = np.asarray(fixed)
+        tau: Constant
         if given.learn_beta:
             tau = self.param("tau", start)
-        elif self.has_variable("buffers", "tau"):
-            tau = jnp.asarray(self.get_variable("buffers", "tau"))
-        elif (
-            isinstance(given.beta, FrozenArray)
-            and self.is_initializing()
-            and self.is_mutable_collection("buffers")
-        ):
-            tau = self.variable("buffers", "tau", start).value
+        else:
+            kept = buffer(self, "tau", start, isinstance(given.beta, FrozenArray))
+            tau = np.asarray(fixed) if kept is None else kept
         factor = decay.decay_per_step(tau).astype(like.dtype)
         return factor.reshape((1,) * (like.ndim - 1) + (-1,))
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from snnax.network.compiled import Compiled
 from snnax.training.objective import Accuracy, Loss, Objective, Regularization
 from snnax.training.sharding import check_mesh, cut, replicated, unroll_on
 from snnax.training.state import TrainState
@@ -35,14 +36,14 @@ class TrainStep:
 
     def __call__(self, state: TrainState, x: Any, y: Any) -> tuple[TrainState, Metrics]:
         """The state after one batch, and its metrics."""
-        return cast(tuple[TrainState, Metrics], self._program(self, *_placed(self, state, x, y)))
+        return cast(tuple[TrainState, Metrics], self._program(state.net, self, *_placed(self, state, x, y)))
 
     def compile(self, state: TrainState, x: Any, y: Any) -> None:
         """Compile for these shapes ahead of the first call."""
-        self._program.lower(self, *_placed(self, state, x, y)).compile()
+        self._program.lower(state.net, self, *_placed(self, state, x, y)).compile()
 
     @property
-    def _program(self) -> Any:
+    def _program(self) -> Compiled:
         return _train_donating if self.donate else _train
 
 
@@ -57,11 +58,11 @@ class EvalStep:
 
     def __call__(self, state: TrainState, x: Any, y: Any) -> Metrics:
         """The metrics of one batch."""
-        return cast(Metrics, _eval(self, *_placed(self, state, x, y)))
+        return cast(Metrics, _eval(state.net, self, *_placed(self, state, x, y)))
 
     def compile(self, state: TrainState, x: Any, y: Any) -> None:
         """Compile for these shapes ahead of the first call."""
-        _eval.lower(self, *_placed(self, state, x, y)).compile()
+        _eval.lower(state.net, self, *_placed(self, state, x, y)).compile()
 
 
 def make_train_step(
@@ -216,6 +217,6 @@ def _like(after: TrainState, before: TrainState) -> TrainState:
     return cast(TrainState, jax.tree.map(same, after, before))
 
 
-_train = jax.jit(_train_step, static_argnums=0)
-_train_donating = jax.jit(_train_step, static_argnums=0, donate_argnums=1)
-_eval = jax.jit(_eval_step, static_argnums=0)
+_train = Compiled(_train_step)
+_train_donating = Compiled(_train_step, donate_argnums=1)
+_eval = Compiled(_eval_step)

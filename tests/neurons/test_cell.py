@@ -35,6 +35,8 @@ def images():
     )
 
 
+RNN = {"variable_broadcast": ("params", "buffers")}
+
 CASES = {
     "a neuron": (lambda: snn.CubaLIF(2e-4, 5e-4, 4.0, w_in=3.0, **HIDDEN), (3,)),
     "a neuron that learns": (
@@ -66,23 +68,25 @@ def example(name):
     cell = snn.SpikingCell(build(), feature_axes=len(shape))
     x = jnp.asarray(2 * twin.current((T, B, *shape)))
     inner = {"params": {}, **twin.weights(cell.net, x[0])}
-    inner.pop("buffers", None)
-    return cell, {"params": {"cell": {"net": inner["params"]}}}, inner, x
+    inner.pop("hidden", None)
+    return cell, {c: {"cell": {"net": tree}} for c, tree in inner.items()}, inner, x
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_rnn_of_a_cell_is_unroll(name):
     cell, variables, inner, x = example(name)
     y, updates = snn.unroll(cell.net, inner, x)
-    rnn = nn.RNN(cell, return_carry=True)
+    rnn = nn.RNN(cell, return_carry=True, **RNN)
     carry, z = jax.jit(lambda v, x: rnn.apply(v, x, time_major=True))(variables, x)
     same(z, y)
     same(carry, updates["hidden"])
     if name != "no state":
         assert max(float(jnp.abs(v).max()) for v in jax.tree.leaves(carry)) > 0
-    made = jax.eval_shape(nn.RNN(cell, time_major=True).init, KEY, x)
-    same_shapes = jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, variables)
-    assert same_shapes if inner["params"] else not jax.tree.leaves(made)
+    made = jax.eval_shape(nn.RNN(cell, time_major=True, **RNN).init, KEY, x)
+    kept = {c: tree for c, tree in variables.items() if jax.tree.leaves(tree)}
+    assert jax.tree.map(jnp.shape, {c: v for c, v in made.items() if jax.tree.leaves(v)}) == jax.tree.map(
+        jnp.shape, kept
+    )
     assert cell.num_feature_axes == x.ndim - 2
 
 
@@ -90,7 +94,7 @@ def test_what_rnn_offers():
     cell, variables, inner, x = example("a network")
     (spk, *states), updates = snn.unroll(cell.net, inner, x)
     assert {*np.unique(spk).tolist()} == {0.0, 1.0}
-    rnn = nn.RNN(cell, return_carry=True)
+    rnn = nn.RNN(cell, return_carry=True, **RNN)
 
     @jax.jit
     def run(x, **options):
@@ -181,7 +185,7 @@ def test_a_carry_of_another_batch_size_is_refused():
     cell, variables, _, x = example("a network")
     carry = cell.initialize_carry(KEY, (B + 1, 3))
     with pytest.raises(StateError, match=r"'mem' has shape \(5, 5\), the input \(4, 5\)"):
-        nn.RNN(cell).apply(variables, batch_major(x), initial_carry=carry)
+        nn.RNN(cell, **RNN).apply(variables, batch_major(x), initial_carry=carry)
 
 
 def test_what_is_no_network_is_refused():

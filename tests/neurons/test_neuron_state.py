@@ -167,7 +167,7 @@ def test_buffers_win_over_the_argument(beta):
     assert mem.tolist() == [[0.5, 0.25]]
 
 
-def test_fixed_arrays_need_no_buffers():
+def test_without_any_variables_a_neuron_is_as_it_was_built():
     assert twin.snn.Leaky([0.5, 0.25]).apply({}, jnp.zeros((1, 2)), jnp.ones((1, 2)))[1].tolist() == [
         [0.5, 0.25]
     ]

@@ -72,7 +72,7 @@ def test_the_key_differs_from_step_to_step():
 def test_one_program_per_shape(donate):
     state = nets.start(nets.dense(), SGD)
     step = make_train_step(LOSS, SF.accuracy_rate, donate=donate)
-    size = step._program._cache_size
+    size = step._program.count
     before = size()
     state, _ = step(state, X, Y)
     assert size() <= before + 1  # an earlier test may have compiled it
