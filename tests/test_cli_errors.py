@@ -82,6 +82,7 @@ BAD = {
     "a folder": ["inspect", "{t}"],
     "dt of nothing": ["inspect", A, "--dt", "nan"],
     "dt for ever": ["inspect", A, "--dt", "inf"],
+    "late for ever": ["run", A, "--input", X, "--reading", "input_delay=1000000000"],
     "not JSON": ["run", A, "--input", X, "--reading", "reset={"],
     "nested": ["run", A, "--input", X, "--reading", "reset=" + "[" * 5000],
     "a list": ["run", A, "--input", X, "--reading", 'reset=["nir"]'],
