@@ -13,7 +13,7 @@ from snnax.errors import ConversionError, NIRFileError, ShapeError
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.spec import NATIVE, VALUES
-from snnax.interop.numbers import plain, real
+from snnax.interop.numbers import array, plain, real
 
 Cast = Callable[[str, str, Any], np.ndarray]
 
@@ -117,7 +117,7 @@ def parameters(node: nir.NIRNode) -> Iterable[tuple[str, np.ndarray]]:
     for what, value in given.items():
         if what in ("metadata", "input_type", "output_type", "input_shape") or _is_rule(node, what, value):
             continue
-        yield what, np.asarray(value)
+        yield what, array(type(node).__name__, what, value)
 
 
 def _is_rule(node: Any, what: str, value: Any) -> bool:

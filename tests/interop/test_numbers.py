@@ -43,13 +43,10 @@ def through_write_nir(folder, values):
     return interop.from_nir(folder / "a.nir")[1]["params"]["linear"]["kernel"].T
 
 
-def thresholds(values):
+def scales(values):
     """Of neurons, each of which counts."""
-    one = np.ones(values.shape, np.float32)
-    graph = nir.NIRGraph.from_list(nir.IF(r=one, v_threshold=values))
-    model, variables = interop.from_nir(graph)
-    kept = variables.get("buffers", {}).get("if", {}).get("threshold", model.members()["if"].threshold)
-    return np.broadcast_to(jnp.moveaxis(jnp.asarray(kept), -1, 0) if np.ndim(kept) else kept, values.shape)
+    graph = nir.NIRGraph.from_list(nir.Scale(values))
+    return np.moveaxis(interop.from_nir(graph)[1]["buffers"]["scale"]["scale"], -1, 0)
 
 
 def state_dict(values):
@@ -63,7 +60,7 @@ def exported(values):
     return interop.to_nir(NET, trained, SAMPLE).nodes["0"].weight
 
 
-ROADS = {f.__name__: f for f in (from_nir, thresholds, state_dict)}
+ROADS = {f.__name__: f for f in (from_nir, scales, state_dict)}
 FLOATS = ["float16", "bfloat16", "float32", ">f4", "float64", ">f8", "longdouble", "float8_e4m3fn"]
 WHOLE = ["int8", "uint8", "int16", ">i2", "int32", "uint32", ">i4", "int64", ">i8", "uint64"]
 OTHERS = ["complex64", "complex128", ">c8", "<U3", "object", "datetime64[s]"]
@@ -126,7 +123,7 @@ def rounded(values, *, wide, each):
 def judge(road, values, *, wide, each=False):
     expected = rounded(values, wide=wide, each=each)
     if expected is None:
-        with pytest.raises(SnnaxError, match=r"weight|kernel|threshold"):
+        with pytest.raises(SnnaxError, match=r"weight|kernel|scale"):
             assert road(values) is None, f"{values.tolist()} of {values.dtype} came in"
         return
     np.testing.assert_array_equal(np.asarray(road(values)).astype(expected.dtype), expected)
@@ -136,7 +133,7 @@ def judge(road, values, *, wide, each=False):
 @settings(max_examples=200)
 def test_numbers_come_in_exactly_or_not_at_all(values, road, wide):
     with jax.enable_x64(wide):
-        judge(ROADS[road], values, wide=wide, each=road == "thresholds")
+        judge(ROADS[road], values, wide=wide, each=road == "scales")
 
 
 @given(arrays((*FLOATS[:7], *WHOLE)), st.booleans())
@@ -385,3 +382,19 @@ def test_safetensors_of_other_types(tmp_path):
         files.save_file({**state, "0.weight": values}, tmp_path / "a.safetensors")
         with pytest.raises(StateDictError, match=said):
             interop.load_safetensors(tmp_path / "a.safetensors", NET, VARIABLES, SAMPLE)
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_graphs_that_hold_tensors(tmp_path, name):
+    """As exporters of torch networks leave them, trained ones too."""
+    torch = pytest.importorskip("torch")
+    weight = torch.nn.Parameter(torch.linspace(-2, 2, 4).reshape(2, 2).to(getattr(torch, name)))
+    graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2, dtype=np.float32)), LAST)
+    graph.nodes["linear"].weight = weight
+    expected = weight.detach().float().numpy()
+    np.testing.assert_array_equal(interop.from_nir(graph)[1]["params"]["linear"]["kernel"].T, expected)
+    interop.write_nir(tmp_path / "a.nir", graph)
+    np.testing.assert_array_equal(nir.read(tmp_path / "a.nir").nodes["linear"].weight, expected)
+    graph.nodes["linear"].weight = weight.detach().to_sparse()
+    with pytest.raises(NIRFileError, match=r"'linear'.*weight is not dense"):
+        interop.from_nir(graph)
