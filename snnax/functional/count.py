@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import jax
 
+from snnax.errors import ArgumentError
 from snnax.functional import arrays
 from snnax.functional.base import LossFunctions, Weight
 
@@ -152,6 +153,12 @@ class mse_count_loss(_PopulationLoss):
         counts = self._per_class(spk_out).sum(0)
         classes = counts.shape[-1]
         labels = arrays.class_labels(self.__name__, targets, (samples,), classes)
+        if not isinstance(steps, int):
+            raise ArgumentError(
+                f"{self.__name__}: the number of time steps is {steps}, which jax.export leaves open, but its targets "
+                "are whole numbers of spikes, computed from it before the program runs. Export it for a fixed number "
+                "of steps; the batch may stay open."
+            )
         on, off = (
             int(steps * rate * (neurons / classes)) for rate in (self.correct_rate, self.incorrect_rate)
         )

@@ -211,7 +211,8 @@ def _like(after: TrainState, before: TrainState) -> TrainState:
     """``after`` in the dtypes of ``before``, so that the next step is the same program."""
 
     def same(new: jax.Array, old: jax.Array) -> jax.Array:
-        alike = new.dtype == old.dtype and not new.weak_type
+        # a key has no weak type, if it is not traced
+        alike = new.dtype == old.dtype and not getattr(new, "weak_type", False)
         return new if alike else jax.lax.convert_element_type(new, old.dtype)
 
     return cast(TrainState, jax.tree.map(same, after, before))

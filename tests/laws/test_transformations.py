@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax import export
 from jax.sharding import AbstractMesh, AxisType
@@ -15,6 +16,7 @@ from laws.table import TABLE
 from network.nets import NETS, eighths
 
 import snnax as snn
+import snnax.functional as SF
 from snnax.errors import ArgumentError, StateError
 
 T, B = 3, 4
@@ -223,3 +225,31 @@ def test_only_calls_are_calls_for_flax(kind):
         if method.__module__.startswith("snnax.") and hasattr(method, "method_handler_wrapped")
     }
     assert calls <= {"__call__", "steps", "setup"}
+
+
+def test_a_training_step_runs_without_jit_and_shows_no_leaks():
+    net = snn.Sequential([nn.Dense(2), snn.Leaky(0.5, init_hidden=True)])
+    x, y = eighths((T, B, 3), 1), jnp.zeros(B, jnp.int32)
+    state = snn.training.TrainState.create(net, net.init(jax.random.key(0), x[0]), optax.sgd(0.1))
+    step = snn.training.make_train_step(SF.ce_rate_loss(), donate=False)
+    expected = step(state, x, y)
+    with jax.disable_jit():
+        same(step(state, x, y)[0].params, expected[0].params)
+    with jax.checking_leaks(), jax.numpy_dtype_promotion("strict"):
+        same(step(state, x, y)[1], expected[1])
+
+
+def test_losses_of_an_exported_program_take_open_sizes():
+    steps, batch = export.symbolic_shape("t, b")
+    given = jax.ShapeDtypeStruct((steps, batch, 4), jnp.float32), jax.ShapeDtypeStruct((batch,), jnp.int32)
+    for name in (
+        "ce_rate_loss",
+        "ce_count_loss",
+        "ce_max_membrane_loss",
+        "mse_membrane_loss",
+        "mse_temporal_loss",
+    ):
+        exported = export.export(jax.jit(jax.grad(getattr(SF, name)())))(*given)
+        assert exported.out_avals[0].shape == given[0].shape
+    with pytest.raises(ArgumentError, match=r"mse_count_loss.*leaves open.*fixed number"):
+        export.export(jax.jit(SF.mse_count_loss()))(*given)
