@@ -100,7 +100,7 @@ def check_buffers(net: nn.Module, variables: Mapping[str, Any]) -> None:
     for module in instances(net):
         if module._id in places and not isinstance(module, Container):
             path = places[module._id]
-            held = {"buffers": variables.get("buffers", {})}
+            held = {c: variables.get(c, {}) for c in ("params", "buffers")}
             for key in path:
                 held = {c: tree.get(key, {}) for c, tree in held.items()}
             check_kept(module, "/".join(path), held)

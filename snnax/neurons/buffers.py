@@ -55,8 +55,9 @@ def check_kept(module: nn.Module, name: str, variables: Mapping[str, Any]) -> No
     Raises:
         ArgumentError: as in a call.
     """
+    learned = [k for k, value in variables.get("params", {}).items() if not isinstance(value, Mapping)]
     for array in _declared(module):
-        if array not in variables.get("buffers", {}):
+        if array not in variables.get("buffers", {}) and array not in learned:
             raise _missing(module, name, array)
 
 

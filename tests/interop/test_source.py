@@ -275,8 +275,6 @@ def test_networks_of_your_own(name, tmp_path):
     model = shared() if name == "shared" else OWN[name]()
     x = RNG.uniform(0, 3, (12, 2, 3)).astype(np.float32)
     variables = model.init(jax.random.key(0), x[0])
-    if name == "fixed arrays":
-        variables = {"params": variables["params"]}  # the array is then an argument alone
     text, again, weights = built(tmp_path, model, variables)
     assert (again == model) == (
         name in ("short", "surrogate and quantizer", "nested", "two outputs", "fixed arrays", "shared")
