@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zlib
 
@@ -194,6 +195,49 @@ def test_packed_bytes_are_what_they_say_or_refused(case):
     make, given, words = HOSTILE[case]
     with pytest.raises(hdf5.Refused, match=words):
         read(make(*given))
+
+
+def _words():
+    """A file of three words, where its collection of text begins, and where the array refers to it."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["words"] = ["one", "two", "three"]
+    raw = buffer.getvalue()
+    heap = raw.index(b"GCOL")
+    return raw, heap, raw.index((3).to_bytes(4, "little") + heap.to_bytes(8, "little"))
+
+
+WORDS = {
+    "longer than the text is": lambda raw, heap, array: (array, 4 * 2**8),
+    "of another collection": lambda raw, heap, array: (array + 4, 1),
+    "of no such number": lambda raw, heap, array: (array + 12, 9),
+    "the same twice": lambda raw, heap, array: (array + 12, raw[array + 28]),
+    "a collection without a size": lambda raw, heap, array: (heap + 8, 0),
+    "a number twice": lambda raw, heap, array: (heap + 16, raw[heap + 40]),
+    "a piece without end": lambda raw, heap, array: (heap + 16 + 8 + 3, 0xFF),
+}
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_text_that_is_not_where_it_should_be(case):
+    raw, heap, array = _words()
+    at, value = WORDS[case](raw, heap, array)
+    damaged = bytearray(raw)
+    damaged[at] = value % 256 or value // 256
+    if case == "a collection without a size":
+        damaged[at : at + 8] = bytes(8)
+    with pytest.raises(hdf5.Refused, match="damaged"):
+        read(io.BytesIO(damaged))
+
+
+def test_no_byte_of_a_collection_of_text_makes_the_reader_hang():
+    raw, heap, _ = _words()
+    for at in range(heap, heap + 96):
+        for value in (0, 1, 0x7F, 0xFF, raw[at] ^ 1):
+            damaged = bytearray(raw)
+            damaged[at] = value
+            with contextlib.suppress(hdf5.Refused):
+                assert len(read(io.BytesIO(damaged))["words"]) == 3
 
 
 def test_more_text_than_the_file_has_bytes():
