@@ -175,9 +175,15 @@ HOSTILE = {
     "no such array there": ([("a.npy", _floats((10**9,)))], r"claims the shape"),
     "more than it says": ([("a.npy", _floats((3,), bytes(13)))], r"claims the shape"),
     "negative": ([("a.npy", _floats((-3,), bytes(12)))], r"claims the shape"),
-    "objects": [
-        ("a.npy", _npy({"descr": "|O", "fortran_order": False, "shape": ()}, b"cos\nsystem\n(S'true'\ntR."))
-    ],
+    "objects": (
+        [
+            (
+                "a.npy",
+                _npy({"descr": "|O", "fortran_order": False, "shape": ()}, b"cos\nsystem\n(S'true'\ntR."),
+            )
+        ],
+        "it holds object",
+    ),
     "structures": ([("a.npy", _floats((1,), bytes(8), [("a", "<f4"), ("b", "<i4")]))], r"it holds \["),
     "header that is no text": ([("a.npy", _npy(b"\xff" * 40))], r"header is damaged"),
     "header that does not end": ([("a.npy", _npy(b"{'descr': (((("))], r"header is damaged"),
