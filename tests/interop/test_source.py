@@ -261,7 +261,9 @@ OWN = {
         [("input", "a"), ("a", "lif"), ("lif", "output")],
         outputs=[("lif", "out"), ("lif", "mem")],
     ),
-    "fixed arrays": lambda: snn.Sequential([nn.Dense(2), snn.Leaky([0.25, 0.5], init_hidden=True)]),
+    "fixed arrays": lambda: snn.Sequential(
+        [nn.Dense(2), snn.Leaky(np.array([0.25, 0.5], np.float32), init_hidden=True)]
+    ),
 }
 
 
