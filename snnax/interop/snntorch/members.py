@@ -16,7 +16,7 @@ from snnax.interop.snntorch.held import plain_class
 from snnax.interop.snntorch.step_graph import STATE_NAMES
 
 _REPLACEABLE = {"__init__", "__repr__", "extra_repr", "reset_hidden", "detach_hidden"}
-_PASSING = frozenset({"reset", "mem_prev"})
+_PASSING = frozenset({"reset", "spk", "mem", "mem_prev"})
 
 
 def library_class(module: nn.Module) -> type | None:
@@ -52,7 +52,7 @@ def passing_of(module: nn.Module) -> frozenset[str]:
     """Names of a neuron's tensors that belong to a step and not to the neuron."""
     if not is_neuron(module):
         return frozenset()
-    return _PASSING | set(STATE_NAMES.get(neuron_kind(module), ("spk", "mem")))
+    return _PASSING | set(STATE_NAMES.get(neuron_kind(module), ()))
 
 
 def state_shape(module: nn.Module, current: Tensor) -> tuple[int, ...]:

@@ -46,10 +46,10 @@ class Op:
     kind: Kind
     name: str
     where: str = ""
-    inputs: tuple[Value, ...] = ()
+    inputs: tuple[Value, ...] = field(default=(), repr=False)  # a graph, which would be shown path by path
     shape: tuple[int, ...] = ()
     module: nn.Module | None = None
-    states: dict[str, Value | None] = field(default_factory=dict)
+    states: dict[str, Value | None] = field(default_factory=dict, repr=False)
     factor: float | None = None
     axis: int = 0
     position: int = 0
