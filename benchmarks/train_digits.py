@@ -38,8 +38,8 @@ def accuracy(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> 
 
 def train(epochs: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    images, labels = map(torch.from_numpy, digits("train"))
-    held_out = tuple(map(torch.from_numpy, digits("test")))
+    images, labels = map(torch.from_numpy, digits("train", layout="NCHW"))
+    held_out = tuple(map(torch.from_numpy, digits("test", layout="NCHW")))
     network = digits_network(weights=False)
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
     batches = -(-len(images) // BATCH)

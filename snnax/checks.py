@@ -1,19 +1,77 @@
-"""What many arguments are checked for."""
+"""What arguments are checked for: one sentence for what was passed, what was expected, and what works."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import math
 import operator
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["whole"]
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnax.errors import ArgumentError
+
+__all__ = [
+    "Check", "annotated", "array", "batches", "brief", "call", "count", "dtype", "fields", "flag", "instance",
+    "is_key", "key", "mapping", "maybe", "number", "one_of", "path", "real", "refuse", "scalar", "shape", "shown",
+    "sizes", "takes", "text", "texts", "whole",
+]  # fmt: skip
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Check = Callable[[Any, str], Any]
+"""``check(value, what)``: the value as it is to be used, or an error that calls it ``what``, as ``"rate(data)"``."""
+
+_LONG = 80
 
 
-def whole(value: Any, least: int = 1) -> int | None:
-    """``value`` as an ``int``; ``None`` if it is no whole number or below ``least``. ``True`` and ``2.0`` are none.
+def shown(value: Any) -> str:
+    """A value in an error: short, arrays by shape and dtype, without their numbers."""
+    if isinstance(value, jax.core.Tracer):
+        return f"a traced array of shape {value.shape}"
+    kind = type(value).__name__
+    if (shape := getattr(value, "shape", None)) is not None and not isinstance(value, type):
+        try:
+            if math.prod(shape) != 1:
+                return f"{kind} of shape {tuple(shape)} and dtype {getattr(value, 'dtype', '?')}"
+        except TypeError:
+            return kind
+    try:
+        said = " ".join(repr(value).split())
+    except Exception as error:  # a stranger's __repr__ may do anything
+        said = f"<its repr raises {type(error).__name__}>"
+    if len(said) > _LONG:
+        said = said[: _LONG - 3] + "..."
+    known = value is None or isinstance(value, str | bool | int | float | complex | type)
+    return said if known or kind in said else f"{said} of type {kind}"
+
+
+def brief(error: Exception) -> str:
+    """What an error says, in a line."""
+    said = str(error).strip().partition("\n")[0]
+    return said if len(said) <= 2 * _LONG else said[: 2 * _LONG - 3] + "..."
+
+
+def refuse(what: str, value: Any, expected: str) -> ArgumentError:
+    """The error to raise: what was passed stands in ``"rate(data=...)"`` in place of the dots, or after ``what``."""
+    if what.endswith("=...)"):
+        return ArgumentError(f"{what[:-4]}{shown(value)}); expected {expected}.")
+    return ArgumentError(f"{what} got {shown(value)}; expected {expected}.")
+
+
+def whole(value: Any, least: int = 1, most: int = 2**31 - 1) -> int | None:
+    """``value`` as an ``int``; ``None`` if it is none in that range. ``True`` and ``2.0`` are none.
 
     Args:
         value: anything; NumPy's integers and arrays of one integer are whole numbers.
         least: the smallest that will do.
+        most: the largest that will do.
 
     Example:
         >>> from snnax.checks import whole
@@ -24,4 +82,311 @@ def whole(value: Any, least: int = 1) -> int | None:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         return None
-    return None if number is None or number < least else number
+    return None if number is None or not least <= number <= most else number
+
+
+def count(least: int = 1, most: int = 2**31 - 1) -> Check:
+    """A whole number from ``least`` to ``most``."""
+
+    def check(value: Any, what: str) -> int:
+        number = whole(value, least, most)
+        if number is None:
+            upto = "" if most == 2**31 - 1 else f" to {most}"
+            raise refuse(what, value, f"a whole number from {least}{upto}, as {max(least, 1)}")
+        return number
+
+    return check
+
+
+def sizes(rank: int, least: int = 1) -> Check:
+    """A whole number, or ``rank`` of them, as a tuple in both cases."""
+
+    def check(value: Any, what: str) -> Any:
+        one = whole(value, least)
+        if one is not None:
+            return (one,) * rank
+        each = (
+            [whole(v, least) for v in value]
+            if isinstance(value, Sequence | np.ndarray) and _depth(value)
+            else []
+        )
+        if len(each) != rank or None in each:
+            raise refuse(what, value, f"a whole number from {least}, or {rank} of them")
+        return tuple(each)
+
+    return check
+
+
+def shape(value: Any, what: str) -> tuple[int, ...]:
+    """Sizes of at least 1, at least one of them."""
+    each = (
+        [whole(size) for size in value] if isinstance(value, Sequence | np.ndarray) and _depth(value) else []
+    )
+    found = tuple(size for size in each if size is not None)
+    if not each or len(found) < len(each):
+        raise refuse(what, value, "the shape of one sample without batch, as (3,) or (1, 28, 28)")
+    return found
+
+
+def _depth(value: Any) -> int:
+    try:
+        return np.ndim(value)
+    except ValueError:  # ragged
+        return 0
+
+
+def dtype(value: Any, what: str) -> Any:
+    """A floating dtype that JAX knows."""
+    try:
+        found = jnp.dtype(value)
+    except (TypeError, ValueError):
+        found = None
+    if value is None or found is None or not jnp.issubdtype(found, jnp.floating):
+        raise refuse(what, value, "a floating type of JAX, as jnp.float32")
+    return found
+
+
+def number(
+    low: float = -math.inf, high: float = math.inf, *, above: float | None = None, finite: bool = True
+) -> Check:
+    """One real number in that range, as a Python float; ``above``: more than this."""
+    parts = ["a finite number" if finite else "a number"]
+    if above is not None:
+        parts.append(f"above {above:g}")
+    if low > -math.inf:
+        parts.append(f"from {low:g}")
+    if high < math.inf:
+        parts.append(f"up to {high:g}")
+
+    def check(value: Any, what: str) -> float:
+        result = _single(value)
+        fits = result is not None and low <= result <= high and (above is None or result > above)
+        if result is None or not fits or (finite and not math.isfinite(result)):
+            raise refuse(what, value, " ".join(parts))
+        return result
+
+    return check
+
+
+def _single(value: Any) -> float | None:
+    if isinstance(value, str | bytes | bool | np.bool_ | jax.core.Tracer):
+        return None
+    try:
+        return None if np.iscomplexobj(value) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return None
+
+
+def flag(value: Any, what: str) -> bool:
+    """``True`` or ``False``, NumPy's too, and 0 or 1."""
+    if isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise refuse(what, value, "True or False")
+
+
+def text(value: Any, what: str) -> str:
+    """A string."""
+    if isinstance(value, str):
+        return value
+    raise refuse(what, value, "a string")
+
+
+def texts(value: Any, what: str) -> tuple[str, ...]:
+    """Strings, or one of them."""
+    names = (value,) if isinstance(value, str) else value
+    if isinstance(names, Sequence | set | frozenset) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    raise refuse(what, value, "a list of strings")
+
+
+def path(value: Any, what: str) -> Any:
+    """A path: a string or ``pathlib.Path``."""
+    if isinstance(value, str | PathLike):
+        return value
+    raise refuse(what, value, "a path, as a string or pathlib.Path")
+
+
+def one_of(*choices: Any) -> Check:
+    """One of these values."""
+
+    def check(value: Any, what: str) -> Any:
+        if not any(type(value) is type(choice) and value == choice for choice in choices):
+            raise refuse(what, value, f"one of {', '.join(repr(choice) for choice in choices)}")
+        return value
+
+    return check
+
+
+def call(example: str) -> Check:
+    """Something that can be called, other than a class; ``example`` works."""
+
+    def check(value: Any, what: str) -> Any:
+        if not callable(value):
+            raise refuse(what, value, f"a function, as {example}")
+        if isinstance(value, type):
+            raise refuse(what, value, f"a function and no class, as {example}")
+        return value
+
+    return check
+
+
+def instance(kind: type | tuple[type, ...], expected: str) -> Check:
+    """An instance of a class; ``expected`` says which, and how to get one."""
+
+    def check(value: Any, what: str) -> Any:
+        if isinstance(value, kind):
+            return value
+        if isinstance(value, type) and issubclass(value, kind):
+            raise refuse(what, value, f"{expected}, not the class: call it")
+        raise refuse(what, value, expected)
+
+    return check
+
+
+def mapping(expected: str) -> Check:
+    """A dictionary with names as keys."""
+
+    def check(value: Any, what: str) -> Any:
+        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+            return value
+        raise refuse(what, value, expected)
+
+    return check
+
+
+def maybe(check: Check, *nothing: Any) -> Check:
+    """``None`` (or one of ``nothing``), or what ``check`` takes."""
+
+    def checked(value: Any, what: str) -> Any:
+        if value is None or any(value is empty for empty in nothing):
+            return value
+        return check(value, what)
+
+    return checked
+
+
+def array(value: Any, what: str) -> jax.Array:
+    """Real numbers of JAX, NumPy or torch, or nested lists of them, as a JAX array of their dtype.
+
+    Raises:
+        ArgumentError: for anything else, and for integers that the dtype cannot hold.
+    """
+    if not isinstance(value, jax.Array):
+        value = _from_host(value, what)
+    if not _is_real(value.dtype):
+        raise refuse(what, value, "an array of real numbers")
+    result: jax.Array = value
+    return result
+
+
+def key(value: Any, what: str) -> Any:
+    """A random key of JAX, of either style."""
+    if is_key(value):
+        return value
+    raise refuse(what, value, "a key, as jax.random.key(0)")
+
+
+def is_key(value: Any) -> bool:
+    """Whether it is a random key of JAX."""
+    if not isinstance(value, jax.Array | np.ndarray):
+        return False
+    return bool(jnp.issubdtype(value.dtype, jax.dtypes.prng_key)) or (
+        value.dtype == np.uint32 and value.ndim >= 1
+    )
+
+
+def batches(value: Any, what: str) -> Any:
+    """Something to iterate over."""
+    iterable = hasattr(value, "__iter__") or (hasattr(value, "__getitem__") and hasattr(value, "__len__"))
+    if isinstance(value, str | bytes | Mapping | type) or not iterable or is_key(value):
+        raise refuse(
+            what, value, "batches (x, y), as [(x, y)], a DataLoader or snnax.training.batches(x, y, 32)"
+        )
+    return value
+
+
+def scalar(value: Any, what: str) -> Any:
+    """One real number, which may be traced; left as it is."""
+    if isinstance(value, float | int) and not isinstance(value, bool) and _single(value) is not None:
+        return value
+    if array(value, what).ndim:
+        raise refuse(what, value, "one number")
+    return value
+
+
+def real(value: Any, what: str) -> Any:
+    """As :func:`array`, and left as it is: for what is read by NumPy, or moved to a device later."""
+    if not isinstance(value, jax.Array | np.ndarray) or not _is_real(value.dtype):
+        array(value, what)
+    return value
+
+
+def _is_real(dtype: Any) -> bool:
+    return any(jnp.issubdtype(dtype, kind) for kind in (jnp.bool_, jnp.integer, jnp.floating))
+
+
+def _from_host(value: Any, what: str) -> jax.Array:
+    expected = "an array of real numbers (JAX, NumPy or torch)"
+    if value is None or isinstance(value, str | bytes | type | Mapping):
+        raise refuse(what, value, expected)
+    given = value
+    try:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+            is_bfloat16 = str(value.dtype) == "torch.bfloat16"
+            value = jnp.from_dlpack(value.clone()) if is_bfloat16 else np.array(value.numpy())
+        host = value if hasattr(value, "dtype") else np.asarray(value)
+        fits = host.dtype != object
+        if fits and np.issubdtype(host.dtype, np.integer) and host.size:
+            limits = jnp.iinfo(jax.dtypes.canonicalize_dtype(host.dtype))
+            fits = limits.min <= int(host.min()) and int(host.max()) <= limits.max
+            expected += f", whole ones from {limits.min} to {limits.max}"
+        if fits:
+            return jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError, NotImplementedError, AttributeError) as error:
+        raise refuse(what, given, expected) from error
+    raise refuse(what, given, expected)
+
+
+def takes(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function whose arguments are checked before it runs: ``@takes(data=array, num_steps=count())``.
+
+    What a check returns is what the function gets. An argument that is left out is not checked; one that is
+    declared as ``bool`` always is.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        flags = {p.name: flag for p in signature.parameters.values() if p.annotation == "bool"}
+        wanted = {**flags, **checks}
+        name = function.__qualname__.removesuffix(".__init__")
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            bound = signature.bind(*args, **kwargs)
+            given = bound.arguments
+            for argument, check in wanted.items():
+                if argument in given:
+                    given[argument] = check(given[argument], f"{name}({argument}=...)")
+            return function(*bound.args, **bound.kwargs)
+
+        return checked
+
+    return decorate
+
+
+@functools.cache
+def _annotated(kind: type) -> tuple[tuple[str, Check], ...]:
+    found = getattr(kind, "__dataclass_fields__", {})
+    return tuple((name, flag) for name, field in found.items() if field.type == "bool")
+
+
+def annotated(owner: Any) -> None:
+    """Check the fields of a dataclass that are declared as ``bool``."""
+    fields(owner, **dict(_annotated(type(owner))))
+
+
+def fields(owner: Any, **checks: Check) -> None:
+    """Check fields of an object that is being made, as a dataclass's ``__post_init__`` does."""
+    for name, check in checks.items():
+        object.__setattr__(owner, name, check(getattr(owner, name), f"{type(owner).__name__}({name}=...)"))

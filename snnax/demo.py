@@ -42,7 +42,7 @@ def run(out: Path, say: Say) -> dict[str, Any]:
 
     begin = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    images, labels = digits("test")
+    images, labels = digits("test", layout="NCHW")
     net = digits_network()
     say(f"1. A convolutional snnTorch network, trained on scanned digits ({STEPS} steps, 360 held out):")
     say("   " + " -> ".join(type(layer).__name__ for layer in net))
@@ -113,7 +113,7 @@ def _speed(net: Any, model: Any, variables: Any, images: np.ndarray, simulate: A
 
 def _fine_tune(model: Any, variables: dict[str, Any]) -> tuple[dict[str, Any], tuple[float, float]]:
     """One epoch of Adam on the training digits; returns new variables and the loss at the start and the end."""
-    images, labels = digits("train")
+    images, labels = digits("train", layout="NCHW")
     fixed = {c: v for c, v in variables.items() if c != "params"}
     optimizer = optax.adam(2e-4)
 

@@ -32,6 +32,10 @@ class HiddenStateTypeError(SnnaxError, TypeError):
     """A state was passed to a neuron that keeps its own (``init_hidden=True``)."""
 
 
+class TorchLineError(SnnaxError, AttributeError):
+    """A line of a torch script that has another form here; the message is the line to write."""
+
+
 class GraphError(SnnaxError, ValueError):
     """A network graph is malformed: an edge without an end, no input, no output."""
 
@@ -139,6 +143,14 @@ class MissingDependencyError(SnnaxError, ImportError):
             f"{purpose} needs the package {package!r}, which is not installed. "
             f"Install it with: pip install -c constraints.txt '.[{extra}]'"
         )
+
+
+class InertArgumentWarning(UserWarning):
+    """An argument has no effect with the others, as snnTorch warns too."""
+
+
+class LayoutWarning(UserWarning):
+    """An image looks as if its channels came first; every layer here takes them last."""
 
 
 class RepairWarning(UserWarning):

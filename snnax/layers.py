@@ -19,6 +19,7 @@ import numpy as np
 from snnax.errors import ArgumentError, ShapeError
 from snnax.kernels.pooling import max_pool, sum_pool
 from snnax.limits import check_values
+from snnax.modules import LAYOUT, Module
 from snnax.neurons.buffers import buffer
 from snnax.neurons.values import FrozenArray
 
@@ -43,14 +44,14 @@ def as_tuple(value: Size, rank: int, what: str) -> tuple[int, ...]:
     try:
         entries: Any = value if np.ndim(value) else [value] * rank
         sizes = tuple(operator.index(entry) for entry in entries)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
         sizes = ()
     if len(sizes) != rank:
         raise ArgumentError(f"{what}={value!r}; expected an int or {rank} of them, as {what}={(2,) * rank}.")
     return sizes
 
 
-class _Pool(nn.Module):
+class _Pool(Module):
     """Windows over the spatial axes of a channels-last array, in torch's floor mode."""
 
     kernel_size: Size
@@ -80,12 +81,14 @@ class _Pool(nn.Module):
     def _pool(self, operation: Callable[..., jax.Array], x: jax.Array) -> jax.Array:
         if x.ndim != self.rank + 2:
             axes = "[B, L, C]" if self.rank == 1 else "[B, H, W, C]"
-            raise ShapeError(f"{type(self).__name__} got shape {x.shape}; expected {axes}, channels last.")
+            raise ShapeError(
+                f"{type(self).__name__} got shape {x.shape}; expected {axes}, channels last. {LAYOUT}"
+            )
         kernel, stride, padding = (_sizes(v) for v in (self.kernel_size, self.stride, self.padding))
         if any(n + 2 * p < k for n, p, k in zip(x.shape[1:-1], padding, kernel, strict=True)):
             raise ShapeError(
                 f"{type(self).__name__} got shape {x.shape}, smaller than its kernel_size={kernel} with "
-                f"padding={padding}. Take a smaller kernel, or more padding."
+                f"padding={padding}. Take a smaller kernel, or more padding. {LAYOUT}"
             )
         padded = tuple(n + 2 * p for n, p in zip(x.shape[1:-1], padding, strict=True))
         check_values(type(self).__name__, math.prod(padded) * x.shape[-1], f"pads samples to {padded}")
@@ -177,7 +180,7 @@ class SumPool1d(SumPool2d):
     rank = 1
 
 
-class Flatten(nn.Module):
+class Flatten(Module):
     """All axes but the batch in one.
 
     Args:
@@ -193,6 +196,8 @@ class Flatten(nn.Module):
 
     channels_first: bool = False
 
+    least_axes: ClassVar[int] = 1
+
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Flatten ``[B, ...]`` to ``[B, N]``."""
@@ -201,7 +206,7 @@ class Flatten(nn.Module):
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
-class Reshape(nn.Module):
+class Reshape(Module):
     """Another shape for each sample, read and written in torch's channels-first order.
 
     Args:
@@ -221,7 +226,11 @@ class Reshape(nn.Module):
     shape: Sequence[int]
 
     def __post_init__(self) -> None:
-        shape = as_tuple(self.shape, np.size(self.shape), "shape")
+        try:
+            rank = np.size(self.shape)
+        except ValueError:  # ragged
+            rank = 0
+        shape = as_tuple(self.shape, rank, "shape") if isinstance(rank, int) else ()
         if not shape or any(s < 1 for s in shape if s != -1) or shape.count(-1) > 1:
             raise ArgumentError(
                 f"Reshape(shape={self.shape!r}); expected sizes >= 1, one of them perhaps -1."
@@ -243,7 +252,7 @@ class Reshape(nn.Module):
         return jnp.moveaxis(jnp.moveaxis(x, -1, 1).reshape(x.shape[0], *shape), 1, -1)
 
 
-class Scale(nn.Module):
+class Scale(Module):
     """``y = scale * x``, elementwise; NIR's ``Scale``.
 
     Args:
@@ -297,7 +306,7 @@ def for_sample(what: str, value: Any, x: jax.Array) -> Any:
     return value.reshape((1,) * (x.ndim - len(shape)) + shape) if shape else value
 
 
-class State(nn.Module):
+class State(Module):
     """In a :class:`~snnax.Graph`: passes on a state of the neuron before it instead of its spikes.
 
     Args:

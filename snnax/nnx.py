@@ -15,7 +15,9 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.core import unfreeze
 
+from snnax import checks
 from snnax.errors import ArgumentError
+from snnax.modules import NET, VARIABLES
 from snnax.network.states import check_declared, initial_states, state_collections
 from snnax.network.unroll import unroll
 from snnax.neurons.own import is_own
@@ -78,6 +80,7 @@ class Network(nnx.Module):
     Compared with snnTorch: the calls of a network with ``init_hidden=True``, and ``utils.reset``.
     """
 
+    @checks.takes(net=NET, variables=checks.maybe(VARIABLES))
     def __init__(
         self,
         net: nn.Module,
@@ -86,14 +89,12 @@ class Network(nnx.Module):
         rngs: nnx.Rngs | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> None:
-        if not isinstance(net, nn.Module):
-            raise ArgumentError(f"Network({net!r}); expected a linen module, as snnax.Sequential([...]).")
         if rngs is None and variables is None:
             raise ArgumentError(
                 "Network(net, x) got neither rngs nor variables. For new weights pass rngs=nnx.Rngs(0), for "
                 "known ones variables=variables."
             )
-        x = jnp.asarray(x)
+        x = checks.array(x, "Network(x=...)")
         self.net = net
         self.rngs = rngs
         if variables is None:
@@ -120,7 +121,8 @@ class Network(nnx.Module):
     def __call__(self, x: Any) -> Any:
         """One time step on ``x`` ``[B, ...]``; returns what the network returns and keeps its new state."""
         names = [*self.states, *_updated(self.collections)]
-        y, updates = self.net.apply(self.variables(), jnp.asarray(x), mutable=names, rngs=self._keys())
+        x = checks.array(x, "Network(x)")
+        y, updates = self.net.apply(self.variables(), x, mutable=names, rngs=self._keys())
         self._keep(updates)
         return y
 

@@ -14,17 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from snnax import surrogate
+from snnax import checks, surrogate
 from snnax.errors import ArgumentError, ShapeError, StateError
 from snnax.layers import floating, for_sample
 from snnax.limits import check_values
+from snnax.modules import Module
 from snnax.neurons.base import SpikeFunction
+from snnax.neurons.elementwise import check_surrogate
 from snnax.neurons.values import FrozenArray, Parameter
 
 __all__ = ["Delay", "Slice", "Threshold"]
 
 
-class Threshold(nn.Module):
+class Threshold(Module):
     r"""Spikes where a signal is above a threshold, without a membrane; NIR's ``Threshold``.
 
     .. math:: S = [x > \theta]
@@ -53,6 +55,7 @@ class Threshold(nn.Module):
     def __post_init__(self) -> None:
         """Make the threshold hashable."""
         self.threshold = FrozenArray.finite(self.threshold, "Threshold(threshold=...)")
+        check_surrogate(self.spike_grad, "Threshold(spike_grad=...)")
         super().__post_init__()
 
     @nn.compact
@@ -63,7 +66,7 @@ class Threshold(nn.Module):
         return (self.spike_grad or surrogate.atan())(x - limit)
 
 
-class Delay(nn.Module):
+class Delay(Module):
     r"""Hands on what came in some steps ago; NIR's ``Delay``.
 
     .. math:: y_t = x_{t - d}, \qquad x_t = 0 \text{ for } t < 0
@@ -88,6 +91,8 @@ class Delay(nn.Module):
     """
 
     steps: Any
+
+    least_axes: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         """Check the delays and make them hashable."""
@@ -142,7 +147,7 @@ class Delay(nn.Module):
         return past.astype(x.dtype)
 
 
-class Slice(nn.Module):
+class Slice(Module):
     """A part of each sample, which is a vector, in a shape of its own: one of several inputs of a graph.
 
     Args:
@@ -166,13 +171,15 @@ class Slice(nn.Module):
 
     def __post_init__(self) -> None:
         """Check the arguments."""
+        begin = checks.whole(self.begin, least=0)
         try:
-            begin, shape = int(self.begin), tuple(int(n) for n in self.shape)
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(f"Slice({self.begin!r}, {self.shape!r}); expected whole numbers.") from error
-        if begin < 0 or not shape or min(shape) < 1:
+            shape = checks.shape(self.shape, "shape")
+        except ArgumentError:
+            shape = ()
+        if begin is None or not shape:
             raise ArgumentError(
-                f"Slice({begin}, {shape}); expected begin >= 0 and sizes >= 1, as Slice(0, (3,))."
+                f"Slice(begin={checks.shown(self.begin)}, shape={checks.shown(self.shape)}); expected begin >= 0 and "
+                "sizes >= 1, as Slice(0, (3,))."
             )
         self.begin, self.shape = begin, shape
         super().__post_init__()

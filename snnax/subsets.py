@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 
 __all__ = ["data_subset", "valid_split"]
@@ -89,6 +90,8 @@ def valid_split(ds_train: Any, ds_val: Any = None, split: float = 0.1, seed: int
     themselves, and finding the validation samples takes time that grows with the square of N.
     """
     count = _length(ds_train)
+    seed = checks.count(0, 2**63)(seed, "valid_split(seed=...)")
+    split = checks.number()(split, "valid_split(split=...)")
     if isinstance(split, bool) or not 0 <= split < 1:
         raise ArgumentError(f"valid_split(split={split!r}); expected a share in [0, 1), as split=0.1.")
     chosen = np.random.default_rng(seed=seed).choice(count, size=count - int(count * split), replace=False)

@@ -14,9 +14,11 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.checks import whole
 from snnax.errors import ArgumentError, ShapeError, StateError
 from snnax.layers import floating
+from snnax.modules import Module
 from snnax.neurons.values import FrozenArray
 
 __all__ = ["BatchNormTT1d", "BatchNormTT2d", "GradedSpikes"]
@@ -24,7 +26,7 @@ __all__ = ["BatchNormTT1d", "BatchNormTT2d", "GradedSpikes"]
 Step = int | jax.Array | np.ndarray
 
 
-class BatchNormTT(nn.Module):
+class BatchNormTT(Module):
     """What :class:`BatchNormTT1d` and :class:`BatchNormTT2d` share: all but the shape of their input."""
 
     input_features: int
@@ -88,7 +90,7 @@ class BatchNormTT(nn.Module):
                 "Switch the network with snnax.utils.training(net) or evaluating(net), build the layer with "
                 "use_running_average=True or False, or pass that in the call."
             )
-        return bool(given[0])
+        return checks.flag(given[0], f"{self._label()}(use_running_average=...)")
 
     @nn.nowrap
     def _row(self, step: Step | None) -> jax.Array:
@@ -235,7 +237,7 @@ class BatchNormTT2d(BatchNormTT):
     axes: ClassVar[dict[int, str]] = {4: "[B, H, W, {}]"}
 
 
-class GradedSpikes(nn.Module):
+class GradedSpikes(Module):
     r"""A learned height for the spikes of each neuron.
 
     .. math:: y_n = w_n S_n

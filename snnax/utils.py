@@ -7,6 +7,8 @@ from typing import Any
 
 import flax.linen as nn
 
+from snnax.errors import TorchLineError
+from snnax.modules import NET, VARIABLES
 from snnax.subsets import data_subset, valid_split
 from snnax.timed_layers import BatchNormTT
 
@@ -38,6 +40,12 @@ def reset(variables: Mapping[str, Any]) -> dict[str, Any]:
     Compared with snnTorch: ``utils.reset(net)`` resets direct children only and every network of the
     process; here the state belongs to ``variables``, so it resets exactly these, at any depth.
     """
+    if isinstance(variables, nn.Module):
+        raise TorchLineError(
+            f"reset({type(variables).__name__}) got a module, which keeps no state; write variables = "
+            "snnax.utils.reset(variables)."
+        )
+    VARIABLES(variables, "reset(variables)")
     return {name: tree for name, tree in variables.items() if name != "hidden"}
 
 
@@ -51,12 +59,12 @@ def training(net: nn.Module) -> nn.Module:
         >>> snn.utils.training(snn.Sequential([nn.Dropout(0.5, deterministic=True)])).layers[0].deterministic
         False
     """
-    return _switched(net, True, {})
+    return _switched(NET(net, "training(net)"), True, {})
 
 
 def evaluating(net: nn.Module) -> nn.Module:
     """A copy of ``net`` with dropout off and running averages in use (torch's ``eval()``)."""
-    return _switched(net, False, {})
+    return _switched(NET(net, "evaluating(net)"), False, {})
 
 
 def _switched(value: Any, train: bool, done: dict[Any, nn.Module]) -> Any:

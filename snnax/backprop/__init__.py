@@ -27,9 +27,11 @@ import jax.numpy as jnp
 import optax
 from flax.core import unfreeze
 
+from snnax import checks
 from snnax.backprop.arguments import check_times, cuts_targets, device_of, pair
 from snnax.backprop.pieces import Pieces, train_batch
 from snnax.errors import ArgumentError, ShapeError
+from snnax.modules import NET, VARIABLES
 from snnax.training.objective import Loss, Objective, Regularization
 from snnax.training.state import check_network, check_optimizer
 
@@ -52,6 +54,13 @@ class Trained(NamedTuple):
     opt_state: Any
 
 
+@checks.takes(
+    net=NET,
+    variables=VARIABLES,
+    dataloader=checks.batches,
+    regularization=checks.maybe(checks.call("snnax.functional.l1_rate_sparsity()"), False),
+    key=checks.maybe(checks.key),
+)
 def TBPTT(
     net: nn.Module,
     variables: Mapping[str, Any],
@@ -129,8 +138,12 @@ def TBPTT(
     place = device_of(device)
     held = unfreeze(dict(jax.device_put(dict(variables), place) if place else variables))
     held.pop("hidden", None)
-    if opt_state is None:
-        opt_state = optimizer.init(held["params"])
+    fresh = optimizer.init(held["params"])
+    opt_state = fresh if opt_state is None else opt_state
+    if jax.tree.structure(opt_state) != jax.tree.structure(fresh):
+        raise checks.refuse(
+            "TBPTT(opt_state=...)", opt_state, "what the epoch before returned with this optimizer"
+        )
     losses = []
     for number, item in enumerate(dataloader):
         x, y = pair(item, time_var and not time_first, place)
@@ -147,6 +160,13 @@ def TBPTT(
     return Trained(jnp.stack(losses).mean(), held, opt_state)
 
 
+@checks.takes(
+    net=NET,
+    variables=VARIABLES,
+    dataloader=checks.batches,
+    regularization=checks.maybe(checks.call("snnax.functional.l1_rate_sparsity()"), False),
+    key=checks.maybe(checks.key),
+)
 def BPTT(
     net: nn.Module,
     variables: Mapping[str, Any],
@@ -184,6 +204,13 @@ def BPTT(
     )  # fmt: skip
 
 
+@checks.takes(
+    net=NET,
+    variables=VARIABLES,
+    dataloader=checks.batches,
+    regularization=checks.maybe(checks.call("snnax.functional.l1_rate_sparsity()"), False),
+    key=checks.maybe(checks.key),
+)
 def RTRL(
     net: nn.Module,
     variables: Mapping[str, Any],

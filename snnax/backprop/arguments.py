@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from snnax import checks
 from snnax.checks import whole
 from snnax.errors import ArgumentError, ShapeError
 from snnax.functional import mse_membrane_loss
@@ -26,6 +26,8 @@ def check_times(num_steps: Any, time_var: bool, time_first: bool, K: Any) -> Non
     Raises:
         ArgumentError: if they do.
     """
+    if num_steps is not None and num_steps is not False:
+        checks.count(0)(num_steps, "num_steps")
     if time_var and num_steps:
         raise ArgumentError(
             f"num_steps={num_steps!r} with time_var=True: the number of steps is the length of each batch "
@@ -72,7 +74,7 @@ def pair(item: Any, batch_first: bool, place: jax.Device | None) -> tuple[jax.Ar
     """
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise ArgumentError(f"a batch is a {type(item).__name__}; expected a pair (x, y) of arrays.")
-    x, y = (v if isinstance(v, jax.Array) else jnp.asarray(np.asarray(v)) for v in item)
+    x, y = (checks.array(value, f"a batch's {name}") for name, value in zip("xy", item, strict=True))
     if place is not None:
         x, y = jax.device_put((x, y), place)
     if x.ndim < 2 or 0 in x.shape:

@@ -4,7 +4,7 @@ Example:
     >>> from snnax import datasets
     >>> images, labels = datasets.digits("test")
     >>> images.shape
-    (360, 1, 8, 8)
+    (360, 8, 8, 1)
 """
 
 from snnax.datasets.digits import digits

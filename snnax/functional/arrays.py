@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 
 
@@ -25,7 +25,7 @@ def record(name: str, out: ArrayLike) -> jax.Array:
     Raises:
         ShapeError: for another number of axes, or none of something.
     """
-    out = jnp.asarray(out)
+    out = checks.array(out, f"{name}(spk_out=...)")
     if out.ndim != 3 or 0 in out.shape:
         raise ShapeError(
             f"{name} got spikes or membranes of shape {out.shape}; expected [T, B, N], time first, as snn.unroll "
@@ -44,7 +44,7 @@ def class_labels(name: str, targets: ArrayLike, shape: tuple[int, ...], classes:
         ShapeError: for another shape.
         ArgumentError: for a dtype that is no integer, or a label outside.
     """
-    labels = jnp.asarray(targets)
+    labels = checks.array(targets, f"{name}(targets=...)")
     if labels.shape != shape:
         axes = "[T, B]" if len(shape) == 2 else "[B]"
         raise ShapeError(
@@ -103,14 +103,11 @@ def check_population(name: str, population_code: bool, num_classes: int) -> None
     Raises:
         ArgumentError: if it is not a positive integer.
     """
-    try:
-        usable = operator.index(num_classes) > 0
-    except TypeError:
-        usable = False
-    if population_code and not usable:
+    usable = checks.whole(num_classes) is not None
+    if checks.flag(population_code, f"{name}(population_code=...)") and not usable:
         raise ArgumentError(
-            f"{name}(population_code=True, num_classes={num_classes!r}); expected the number of classes, as "
-            f"{name}(population_code=True, num_classes=10)."
+            f"{name}(population_code=True, num_classes={checks.shown(num_classes)}); expected the number of classes, "
+            f"as {name}(population_code=True, num_classes=10)."
         )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import abc
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.errors import ArgumentError
 from snnax.functional import arrays
 from snnax.neurons.values import FrozenArray, Parameter
@@ -62,10 +62,7 @@ class LossFunctions(abc.ABC):
 
     def __post_init__(self) -> None:
         name = self.__name__
-        if self.reduction not in _REDUCTIONS:
-            raise ArgumentError(
-                f"{name}(reduction={self.reduction!r}); expected one of {', '.join(map(repr, _REDUCTIONS))}."
-            )
+        checks.fields(self, reduction=checks.one_of(*_REDUCTIONS))
         if self.weight is None:
             return
         weight = FrozenArray.wrap(self.weight, f"{name}(weight=...)")
@@ -83,7 +80,7 @@ class LossFunctions(abc.ABC):
     def __call__(self, spk_out: ArrayLike, targets: ArrayLike) -> jax.Array:
         """The loss of spikes or membranes ``[T, B, N]`` with these targets."""
         out = arrays.record(self.__name__, spk_out)
-        return self._reduce(self._compute_loss(out, jnp.asarray(targets)))
+        return self._reduce(self._compute_loss(out, checks.array(targets, f"{self.__name__}(targets=...)")))
 
     @abc.abstractmethod
     def _compute_loss(self, spk_out: jax.Array, targets: jax.Array) -> jax.Array:

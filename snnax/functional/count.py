@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import jax
 
+from snnax import checks
 from snnax.errors import ArgumentError
 from snnax.functional import arrays
 from snnax.functional.base import LossFunctions, Weight
@@ -147,6 +148,10 @@ class mse_count_loss(_PopulationLoss):
     num_classes: int = False
     reduction: str = "mean"
     weight: Weight = None
+
+    def __post_init__(self) -> None:
+        checks.fields(self, correct_rate=checks.number(), incorrect_rate=checks.number())
+        super().__post_init__()
 
     def _compute_loss(self, spk_out: jax.Array, targets: jax.Array) -> jax.Array:
         steps, samples, neurons = spk_out.shape

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from snnax import checks
 from snnax.functional import arrays
 from snnax.functional.base import LossFunctions, Weight
 
@@ -83,6 +84,11 @@ class mse_membrane_loss(LossFunctions):
     off_target: float = 0
     reduction: str = "mean"
     weight: Weight = None
+
+    def __post_init__(self) -> None:
+        number = checks.number()
+        checks.fields(self, time_var_targets=checks.flag, on_target=number, off_target=number)
+        super().__post_init__()
 
     def _compute_loss(self, spk_out: jax.Array, targets: jax.Array) -> jax.Array:
         steps, samples, neurons = spk_out.shape

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import operator
 from itertools import accumulate
 
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError
 from snnax.neurons.quantize import NearestLevel
 
@@ -18,6 +18,7 @@ StateQuant = NearestLevel
 
 _MULTIPLIERS = {1: 0.05, 2: 0.1, 3: 0.3, 4: 0.5, 5: 0.7, 6: 0.9, 7: 0.925}
 _MULTIPLIER_ABOVE = 0.95
+_MOST_BITS = 24  # of float32
 
 
 def state_quant(
@@ -66,7 +67,14 @@ def state_quant(
     Compared with snnTorch: the same levels, to the last bit of float32. It returns float32 whatever the
     state is; this keeps the dtype of the state.
     """
-    bits = _bits(num_bits)
+    bits = checks.count(1, _MOST_BITS)(num_bits, "state_quant(num_bits=...)")
+    uniform = checks.flag(uniform, "state_quant(uniform=...)")
+    thr_centered = checks.flag(thr_centered, "state_quant(thr_centered=...)")
+    number = checks.number()
+    threshold = number(threshold, "state_quant(threshold=...)")
+    lower_limit = number(lower_limit, "state_quant(lower_limit=...)")
+    upper_limit = number(upper_limit, "state_quant(upper_limit=...)")
+    multiplier = checks.maybe(number)(multiplier, "state_quant(multiplier=...)")
     levels = 2**bits
     low, high = -(threshold + threshold * lower_limit), threshold + threshold * upper_limit
     if threshold <= 0 or not low < 0 < high or (not uniform and thr_centered and upper_limit < 0):
@@ -86,16 +94,6 @@ def state_quant(
     away = accumulate(reversed(_shrinking(high - centre, levels - below, multiplier)), initial=centre)
     values = [*up_to_centre][:below] + [*away][1:]
     return NearestLevel(np.asarray(values, np.float32).tolist())
-
-
-def _bits(num_bits: int) -> int:
-    try:
-        bits = operator.index(num_bits)
-    except TypeError:
-        bits = 0
-    if bits < 1:
-        raise ArgumentError(f"state_quant(num_bits={num_bits!r}); expected an integer >= 1, as num_bits=8.")
-    return bits
 
 
 def _even(low: float, high: float, count: int) -> np.ndarray:

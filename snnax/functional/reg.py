@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.functional.arrays import name_of
 
 __all__ = ["l1_rate_sparsity"]
@@ -35,7 +36,10 @@ class l1_rate_sparsity:
         """Name of the class; snnTorch's has it too."""
         return name_of(self)
 
+    def __post_init__(self) -> None:
+        checks.fields(self, Lambda=checks.number())
+
     def __call__(self, spk_out: ArrayLike) -> jax.Array:
         """The penalty for spikes of any shape, a scalar of at least float32."""
-        spk_out = jnp.asarray(spk_out)
+        spk_out = checks.array(spk_out, "l1_rate_sparsity(spk_out=...)")
         return self.Lambda * spk_out.astype(jnp.promote_types(spk_out.dtype, jnp.float32)).sum()

@@ -12,8 +12,10 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.functional import arrays
+from snnax.neurons.values import FrozenArray
 
 __all__ = ["SpikeTime", "spike_times"]
 
@@ -103,9 +105,12 @@ class SpikeTime:
     multi_spike: bool = False
 
     def __post_init__(self) -> None:
+        checks.annotated(self)
+        checks.fields(self, tolerance=checks.number(0))
         if self.target_is_time:
             return
-        on, off = (_frozen(v) for v in (self.on_target, self.off_target))
+        on = _frozen(self.on_target, "SpikeTime(on_target=...)")
+        off = _frozen(self.off_target, "SpikeTime(off_target=...)")
         counts = [len(v) if isinstance(v, tuple) else 0 for v in (on, off)]
         if counts[0] != counts[1] or self.multi_spike != (counts[0] > 0):
             expected = (
@@ -136,7 +141,8 @@ class SpikeTime:
         """Target times ``[F, B, N]``, those below 0 as they are."""
         _, samples, neurons = spk_out.shape
         if self.target_is_time:
-            return self._given(jnp.asarray(targets, spk_out.dtype), samples, neurons)
+            times = checks.array(targets, "SpikeTime(targets=...)").astype(spk_out.dtype)
+            return self._given(times, samples, neurons)
         labels = arrays.class_labels("SpikeTime", targets, (samples,), neurons)
         pairs = zip(np.ravel(self.on_target), np.ravel(self.off_target), strict=True)
         return jnp.stack([arrays.on_off(labels, neurons, *pair, spk_out.dtype) for pair in pairs])
@@ -154,6 +160,10 @@ class SpikeTime:
         return jnp.broadcast_to(full, (full.shape[0], samples, neurons))
 
 
-def _frozen(value: Any) -> Times:
-    array = np.asarray(value.detach() if hasattr(value, "detach") else value)
-    return float(array) if array.ndim == 0 else tuple(float(v) for v in array.ravel())
+def _frozen(value: Any, what: str) -> Times:
+    wrapped = FrozenArray.finite(value, what)
+    if isinstance(wrapped, float):
+        return wrapped
+    if not np.size(wrapped):
+        raise checks.refuse(what, value, "a time, or a time for each spike, as [5, 10]")
+    return tuple(float(v) for v in np.asarray(wrapped).ravel())

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from snnax import checks
 from snnax.errors import ArgumentError
 from snnax.functional import arrays
 from snnax.functional.base import LossFunctions, Weight
@@ -61,6 +62,7 @@ class mse_temporal_loss(LossFunctions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        checks.annotated(self)
         if self.target_is_time and self.weight is not None:
             raise ArgumentError(
                 "mse_temporal_loss(target_is_time=True, weight=...): a weight belongs to a class, and spike times "
@@ -119,10 +121,7 @@ class ce_temporal_loss(LossFunctions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.inverse not in ("negate", "reciprocal"):
-            raise ArgumentError(
-                f"ce_temporal_loss(inverse={self.inverse!r}); expected 'negate' or 'reciprocal'."
-            )
+        checks.fields(self, inverse=checks.one_of("negate", "reciprocal"))
 
     def _compute_loss(self, spk_out: jax.Array, targets: jax.Array) -> jax.Array:
         _, samples, neurons = spk_out.shape

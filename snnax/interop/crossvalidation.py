@@ -10,8 +10,10 @@ from typing import Any
 import nir
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError, ConversionError, MissingDependencyError, ShapeError
 from snnax.interop.compare import Report, compare
+from snnax.interop.entries import DT, PRESET
 from snnax.interop.flax_side import FlaxSide
 from snnax.interop.importing import from_nir
 from snnax.interop.numbers import plain
@@ -23,6 +25,7 @@ from snnax.interop.trace import Side, Trace
 from snnax.interop.units import in_units_of
 
 
+@checks.takes(num_steps=checks.maybe(checks.count()), dt=DT, reading=PRESET)
 def crossvalidate(
     a: Any,
     b: Any,
@@ -135,7 +138,9 @@ def _side(given: Any, x: np.ndarray, which: str, channels_first: bool) -> Side:
         return FlaxSide(*given, channels_first=channels_first)
     if isinstance(given, Trace | str | PathLike):
         return RecordedSide(given)
-    if any(base.__module__.startswith("torch.") for base in type(given).__mro__):
+    if hasattr(given, "modules") and any(
+        base.__module__.startswith("torch.") for base in type(given).__mro__
+    ):
         return _torch_side(given, x)
     if all(hasattr(given, name) for name in ("run", "replay", "graph", "label")):
         return given

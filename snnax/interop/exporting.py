@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import nir
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop import conventions
 from snnax.interop.assembling import finish, node_name, sample_shape
+from snnax.interop.entries import DT, SAMPLE
 from snnax.interop.graph import free
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.cells import state_shape
@@ -30,6 +32,7 @@ from snnax.interop.numbers import plain
 from snnax.interop.parameters import exact
 from snnax.interop.portable import portable
 from snnax.layers import Flatten, Reshape, Scale, State
+from snnax.modules import NET, VARIABLES
 from snnax.network.containers import Container, Graph
 from snnax.network.kinds import check_buffers, homes, instances
 from snnax.network.schedule import branch
@@ -40,6 +43,15 @@ from snnax.signals import Delay, Slice
 Shape = tuple[int, ...]
 
 
+@checks.takes(
+    model=NET,
+    variables=VARIABLES,
+    sample=SAMPLE,
+    dt=DT,
+    batchnorm=checks.one_of("keep", "fold"),
+    dropout=checks.one_of("keep", "drop"),
+    profile=checks.one_of("snnax", "portable"),
+)
 def to_nir(
     model: nn.Module,
     variables: Mapping[str, Any],

@@ -18,10 +18,12 @@ import h5py
 import nir
 import numpy as np
 
+from snnax import checks
 from snnax.drafts import write_whole
 from snnax.errors import ConversionError, NIRFileError, RepairWarning, SnnaxError
 from snnax.interop import contents
 from snnax.interop.contents import DIGEST, MAX_BYTES
+from snnax.interop.entries import GRAPH
 from snnax.interop.inferred import infer_types
 from snnax.interop.nodes.extension import PREFIX, Extension
 from snnax.interop.numbers import written
@@ -42,6 +44,7 @@ _DAMAGE = (
 )
 
 
+@checks.takes(path=checks.path, max_bytes=checks.count(1, 2**63 - 1))
 def read_nir(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> nir.NIRGraph:
     """Read a ``.nir`` file written by any framework, ours with extension nodes included.
 
@@ -159,6 +162,7 @@ def _say(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
+@checks.takes(path=checks.path, graph=GRAPH)
 def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: bool = False) -> None:
     """Write a graph to a ``.nir`` file, all of it or nothing.
 

@@ -14,8 +14,10 @@ import jax
 import nir
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ConversionError, GraphError, NIRFileError, RepairWarning, ShapeError, SnnaxError
 from snnax.interop import conventions
+from snnax.interop.entries import DT, FILE_OR_GRAPH, PRESET
 from snnax.interop.files import read_nir
 from snnax.interop.graph import NEURONS, FlatGraph, check, fires_ahead, fit, flatten, free, keeps_state, loops
 from snnax.interop.inputs import Entry
@@ -38,6 +40,7 @@ from snnax.network.topology import INPUT, OUTPUT, Plan, Wiring, components, fed_
 from snnax.signals import Delay
 
 
+@checks.takes(graph=FILE_OR_GRAPH, dt=DT, preset=PRESET)
 def from_nir(
     graph: nir.NIRGraph | str | PathLike[str],
     dt: float | None = None,

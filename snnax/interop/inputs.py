@@ -12,7 +12,9 @@ import flax.linen as nn
 import nir
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
+from snnax.interop.entries import FILE_OR_GRAPH, arrays
 from snnax.interop.files import read_nir
 from snnax.interop.graph import fit, flatten, free
 from snnax.interop.numbers import plain
@@ -62,6 +64,7 @@ class Entry:
         return cls(whole, names, nodes, edges)
 
 
+@checks.takes(graph=FILE_OR_GRAPH, inputs=arrays("arrays by Input node, as {'input': x}"))
 def join_inputs(graph: nir.NIRGraph | str | PathLike[str], inputs: Mapping[str, Any]) -> np.ndarray:
     """The inputs of a graph with several, side by side as its model takes them.
 

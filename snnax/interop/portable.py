@@ -13,8 +13,10 @@ from typing import Any
 import nir
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ConversionError
 from snnax.interop.conventions import DT
+from snnax.interop.entries import GRAPH
 from snnax.interop.graph import flatten, loops
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.conv import settle_types
@@ -35,6 +37,7 @@ _ALIKE = {
 _READABLE = (nir.Input, nir.Output, nir.Affine, nir.Linear, nir.Conv2d, nir.LIF, nir.CubaLIF)
 
 
+@checks.takes(graph=GRAPH)
 def losses(graph: nir.NIRGraph) -> dict[str, str]:
     """What a reader that ignores snnax's metadata gets, for each node where that is not what was exported.
 

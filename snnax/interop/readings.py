@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError
 
 DISCRETIZATIONS = ("euler", "exact", "exact_decay")
@@ -87,9 +88,10 @@ class Reading:
             ArgumentError: names the choice and what to write instead.
         """
         for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
+            value = getattr(self, name)
+            if not any(type(value) is type(choice) and value == choice for choice in known):
                 raise ArgumentError(
-                    f"{name}={getattr(self, name)!r}; expected one of {', '.join(map(repr, known))}."
+                    f"{name}={checks.shown(value)}; expected one of {', '.join(map(repr, known))}."
                 )
         number = isinstance(self.dt, int | float | np.number) and not isinstance(self.dt, bool)
         if self.dt is not None and not (number and 0 < self.dt < float("inf")):

@@ -15,9 +15,11 @@ from typing import Any, NoReturn
 import nir
 import numpy as np
 
+from snnax import checks
 from snnax.drafts import write_whole
 from snnax.errors import ArgumentError, ConversionError, ShapeError, TraceFileError
 from snnax.interop import npy
+from snnax.interop.entries import GRAPH, trace_parts
 from snnax.interop.numbers import plain
 from snnax.interop.trace import NodeTrace, Trace
 
@@ -29,6 +31,7 @@ DAMAGE = (
 )  # fmt: skip
 
 
+@checks.takes(path=checks.path, trace=trace_parts)
 def save_trace(path: str | PathLike[str], trace: Trace) -> None:
     """Keep a run in a ``.npz`` file: names, kinds, order of the layers and precision exactly as they are.
 
@@ -73,6 +76,7 @@ def save_trace(path: str | PathLike[str], trace: Trace) -> None:
     write_whole({path: buffer.getbuffer()})
 
 
+@checks.takes(path=checks.path, max_bytes=checks.count(1, 2**63 - 1))
 def load_trace(path: str | PathLike[str], *, max_bytes: int = npy.MAX_BYTES) -> Trace:
     """Read what :func:`save_trace` wrote.
 
@@ -194,7 +198,13 @@ class RecordedSide:
         graph: nir.NIRGraph | None = None,
     ) -> None:
         self.label, self._graph = label, graph
-        self.trace = trace if isinstance(trace, Trace) else load_trace(trace)
+        if not isinstance(trace, Trace | str | PathLike):
+            raise checks.refuse(
+                "RecordedSide(trace=...)", trace, "a snnax.interop.Trace, or the path of a file of one"
+            )
+        checks.maybe(GRAPH)(graph, "RecordedSide(graph=...)")
+        checks.text(label, "RecordedSide(label=...)")
+        self.trace = trace_parts(trace, "trace") if isinstance(trace, Trace) else load_trace(trace)
         if not self.trace.nodes:
             raise ArgumentError("the recording has no layer, so there is nothing to compare with.")
 

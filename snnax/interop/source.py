@@ -16,10 +16,12 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 import snnax
+from snnax import checks
 from snnax.drafts import npz, write_whole
 from snnax.errors import ArgumentError
 from snnax.interop.source_modules import Writer, edges_in_order, graph_options
 from snnax.interop.source_text import Bracket, call, lines, literal, quoted, readable
+from snnax.modules import NET, VARIABLES
 from snnax.network.containers import Container, Graph, Sequential
 from snnax.network.kinds import homes
 from snnax.network.topology import INPUT, OUTPUT
@@ -27,6 +29,7 @@ from snnax.network.topology import INPUT, OUTPUT
 _LEFT_OUT = ("hidden", "record", "forced")
 
 
+@checks.takes(path=checks.path, model=NET, variables=VARIABLES, origin=checks.text)
 def write_source(
     path: str | PathLike[str], model: nn.Module, variables: Mapping[str, Any], *, origin: str = ""
 ) -> None:

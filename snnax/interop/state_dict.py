@@ -16,18 +16,22 @@ from flax.core import unfreeze
 from flax.core.meta import AxisMetadata
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from snnax import checks
 from snnax.drafts import write_whole
 from snnax.errors import ConversionError, MissingDependencyError, StateDictError
 from snnax.interop import state_dict_neurons as _neurons  # noqa: F401  (registers its rules)
+from snnax.interop.entries import SAMPLE
 from snnax.interop.numbers import array, as_stored, whole
 from snnax.interop.state_dict_layers import Entry, Layer, rule_of
 from snnax.interop.state_dict_walk import branch, columns_of, input_shapes, layers_of
+from snnax.modules import NET, VARIABLES
 from snnax.neurons.buffers import check_kept
 
 Variables = dict[str, Any]
 _WEIGHTS = ("params", "batch_stats")
 
 
+@checks.takes(model=NET, variables=VARIABLES, sample=SAMPLE)
 def to_state_dict(
     model: nn.Module, variables: Mapping[str, Any], sample: Any = None
 ) -> dict[str, np.ndarray]:
@@ -71,6 +75,12 @@ def to_state_dict(
     return {name: entry.value for _, name, entry in found}
 
 
+@checks.takes(
+    model=NET,
+    variables=VARIABLES,
+    sample=SAMPLE,
+    state_dict=checks.mapping("arrays by name, as torch_net.state_dict() returns them"),
+)
 def from_state_dict(
     model: nn.Module, variables: Mapping[str, Any], state_dict: Mapping[str, Any], sample: Any = None
 ) -> Variables:
@@ -139,6 +149,7 @@ def from_state_dict(
     return dict(unflatten_dict({**whole, **arrays, **boxed}))
 
 
+@checks.takes(path=checks.path, model=NET, variables=VARIABLES, sample=SAMPLE)
 def save_safetensors(
     path: str | PathLike[str], model: nn.Module, variables: Mapping[str, Any], sample: Any = None
 ) -> None:
@@ -163,6 +174,7 @@ def save_safetensors(
     write_whole({Path(path): safetensors_content(to_state_dict(model, variables, sample))})
 
 
+@checks.takes(path=checks.path, model=NET, variables=VARIABLES, sample=SAMPLE)
 def load_safetensors(
     path: str | PathLike[str], model: nn.Module, variables: Mapping[str, Any], sample: Any = None
 ) -> Variables:

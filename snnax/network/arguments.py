@@ -12,8 +12,10 @@ from flax.core import unfreeze
 from flax.traverse_util import flatten_dict
 from jax.export import symbolic_shape
 
+from snnax import checks
 from snnax.checks import whole
 from snnax.errors import ArgumentError, ShapeError
+from snnax.modules import check_rngs
 from snnax.network.kinds import has_convolution
 from snnax.network.schedule import Tree
 
@@ -24,7 +26,8 @@ _FRAMES = 128  # samples per chunk that stay in the cache where no product of th
 
 def keeps_bfloat16(residuals: Any) -> bool:
     """Whether to keep bfloat16."""
-    if residuals not in (None, jnp.bfloat16, "bfloat16", jnp.dtype(jnp.bfloat16)):
+    names = (None, jnp.bfloat16, "bfloat16", jnp.dtype(jnp.bfloat16))
+    if not any(residuals is name or (type(residuals) is type(name) and residuals == name) for name in names):
         raise ArgumentError(
             f"residuals={residuals!r}; expected None (each neuron's own dtype) or jnp.bfloat16, which keeps the "
             "sign that makes a spike."
@@ -34,7 +37,7 @@ def keeps_bfloat16(residuals: Any) -> bool:
 
 def check_remat(remat: Any) -> bool | str:
     """``True``, ``False`` or ``"auto"``."""
-    if not isinstance(remat, bool) and remat != "auto":
+    if not isinstance(remat, bool) and not (isinstance(remat, str) and remat == "auto"):
         raise ArgumentError(f"remat={remat!r}; expected 'auto', True or False.")
     return remat
 
@@ -52,11 +55,26 @@ def collections(mutable: Any) -> tuple[str, ...]:
 
 def keys_of(rngs: Any) -> dict[str, jax.Array]:
     """Random keys by name."""
-    if rngs is not None and not isinstance(rngs, Mapping):
-        raise ArgumentError(
-            f"rngs={rngs!r}; expected keys by name, as rngs={{'dropout': jax.random.key(0)}}."
-        )
-    return dict(rngs or {})
+    return check_rngs(rngs, "unroll(rngs=...)")
+
+
+def recorded_names(record: Any) -> tuple[str, ...] | None:
+    """The neurons to record, or ``None`` for all or none of them."""
+    if record is None or isinstance(record, bool):
+        return None
+    if isinstance(record, int):
+        raise checks.refuse("unroll(record=...)", record, "True, or names of neurons, as ['layers_1']")
+    return checks.texts(record, "unroll(record=...)")
+
+
+def forced_spikes(force: Any) -> dict[str, jax.Array]:
+    """Spikes by the name of a neuron."""
+    given = (
+        {}
+        if force is None
+        else checks.mapping("spikes by neuron, as {'layers_1': spk}")(force, "unroll(force=...)")
+    )
+    return {name: checks.array(spk, f"unroll(force={{{name!r}: ...}})") for name, spk in given.items()}
 
 
 def path_of(name: str) -> tuple[str, ...]:
@@ -65,8 +83,9 @@ def path_of(name: str) -> tuple[str, ...]:
 
 
 def _whole(what: str, value: Any, other: str = "") -> int:
-    if (number := whole(value)) is None:
-        raise ArgumentError(f"{what}={value!r}; expected {other}a whole number of steps >= 1.")
+    number = whole(value)
+    if number is None or number >= 2**31:
+        raise ArgumentError(f"{what}={checks.shown(value)}; expected {other}a whole number of steps >= 1.")
     return number
 
 
@@ -118,7 +137,9 @@ def _of_open(steps: Any, chunk: Any) -> Any:
 def _divisor(steps: int, wanted: float) -> int:
     """About ``wanted``; if there is one near, a divisor of ``steps``: what is left over is a program of its own."""
     wanted = min(max(wanted, 1), steps)
-    near = [d for d in range(1, steps + 1) if steps % d == 0 and wanted / 4 <= d <= 4 * wanted]
+    near = [
+        d for d in range(max(1, int(wanted / 4)), int(4 * wanted) + 1) if steps % d == 0 and wanted / 4 <= d
+    ]
     if near:
         return min(near, key=lambda d: max(d / wanted, wanted / d))
     return -(-steps // round(steps / wanted))

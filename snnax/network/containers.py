@@ -10,10 +10,21 @@ import jax
 import jax.numpy as jnp
 from flax.core import Scope
 
-from snnax.errors import ShapeError, StateError
+from snnax import checks
+from snnax.errors import ArgumentError, ShapeError, StateError
 from snnax.layers import State
 from snnax.limits import check_convolution
-from snnax.network.members import check_members, check_names, check_wiring, named, read_port, total
+from snnax.modules import Module, check_layout, fitted
+from snnax.network.members import (
+    check_members,
+    check_names,
+    check_wiring,
+    named,
+    named_nodes,
+    pairs_of_names,
+    read_port,
+    total,
+)
 from snnax.network.topology import INPUT, OUTPUT, Plan, chain, fed_first, plan
 from snnax.signals import Delay
 
@@ -22,7 +33,7 @@ __all__ = ["Container", "Graph", "Sequential"]
 Call = Callable[[str, nn.Module, jax.Array], Any]
 
 
-class Container(nn.Module):
+class Container(Module):
     """What ``Sequential`` and ``Graph`` share: named nodes, a plan, and one way to evaluate it.
 
     For flax only ``__call__`` is a call (``nn.nowrap``): interceptors and ``tabulate`` see layers, not questions about
@@ -94,10 +105,35 @@ class Container(nn.Module):
             values[name] = call(name, module, value)
         return values
 
+    least_axes: ClassVar[int] = 1
+
+    @nn.nowrap
+    def _takes_trees(self) -> bool:
+        first = [
+            self.members().get(n) for n, sources in self.plan().sources.items() if (INPUT, False) in sources
+        ]
+        return any(not type(layer).__module__.startswith(("flax.", "snnax.")) for layer in first)
+
+    @nn.nowrap
+    def _keeps_state(self) -> bool:
+        return any(getattr(part, "init_hidden", False) for part in self.members().values()) or bool(
+            self.plan().delayed
+        )
+
+    @nn.nowrap
+    def _nickname(self) -> str:
+        return "net"
+
+    @nn.nowrap
+    def _returned(self) -> str:
+        last = [self.members().get(name) for name, _ in self.plan().sources[OUTPUT]]
+        return last[0]._returned() if len(last) == 1 and isinstance(last[0], Module) else "y"
+
     @nn.compact
     def __call__(self, x: jax.Array) -> Any:
         """One time step on ``[B, ...]``."""
         bound: dict[int, nn.Module] = {}
+        entries = self.plan().sources
 
         def at(name: str, module: nn.Module) -> nn.Module:
             if module._id not in bound:
@@ -105,6 +141,11 @@ class Container(nn.Module):
                 own = module.scope is not None
                 bound[module._id] = module if own else module.clone(parent=self, name=name)
             return bound[module._id]
+
+        def call(name: str, module: nn.Module, value: jax.Array) -> Any:
+            if self.is_initializing() and entries[name][0][0] == INPUT:
+                check_layout(name, module, value)
+            return fitted(name, module, value, at(name, module))
 
         x = self.enter(x)
         members, order = self.members(), self.plan()
@@ -117,7 +158,7 @@ class Container(nn.Module):
         ahead = {n: silent[n] for n in order.ahead}
         if not self.is_initializing():
             ahead = {n: _fires(at(n, members[n]), value) for n, value in ahead.items()}
-        values = self.evaluate(x, lambda name, module, value: at(name, module)(value), previous, ahead)
+        values = self.evaluate(x, call, previous, ahead)
         for name in delayed:
             now = previous[name]
             if not self.is_initializing():
@@ -170,7 +211,8 @@ def _fires(neuron: Any, like: jax.Array) -> jax.Array:
 class Sequential(Container):
     """A chain of layers; the hidden states of its neurons are its own.
 
-    ``Sequential([a, b])(x) = b(a(x))`` for one time step; :func:`~snnax.unroll` runs all of them.
+    ``Sequential([a, b])(x) = b(a(x))``, or ``Sequential(a, b)``, for one time step; :func:`~snnax.unroll` runs
+    all of them.
     Variables are named as flax's ``nn.Sequential`` names them: ``layers_0``, ``layers_1``...
 
     Args:
@@ -196,7 +238,27 @@ class Sequential(Container):
 
     preserve_adopted_names: ClassVar[bool] = False
 
+    def __init__(self, *layers: Any, **more: Any) -> None:
+        # torch's Sequential takes the layers themselves, flax's a list of them
+        if len(layers) == 1 and not isinstance(layers[0], nn.Module):
+            layers = layers[0]
+        if (layers != ()) == ("layers" in more):
+            raise ArgumentError("Sequential() got no layers, or got them twice; expected Sequential([a, b]).")
+        self.layers = more.pop("layers", layers)
+        self.name = more.pop("name", None)
+        self.parent = more.pop("parent", type(self).__dataclass_fields__["parent"].default)
+        if more:
+            raise TypeError(
+                f"Sequential() got the unexpected arguments {sorted(more)}; expected Sequential([a, b])."
+            )
+        self.__post_init__()
+
     def __post_init__(self) -> None:
+        if not isinstance(self.layers, Sequence) or isinstance(self.layers, str):
+            raise ArgumentError(
+                f"Sequential(layers) got {checks.shown(self.layers)}; expected linen modules, as "
+                "Sequential([flax.linen.Dense(10), snnax.Leaky(beta=0.9, init_hidden=True)])."
+            )
         self.layers = tuple(self._own(None, layer) for layer in self.layers)
         check_members(self.members())
         check_wiring(self.members(), self.plan(), None)
@@ -265,17 +327,16 @@ class Graph(Container):
     preserve_adopted_names: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        pairs = self.nodes.items() if isinstance(self.nodes, Mapping) else self.nodes
-        self.nodes = tuple((str(name), self._own(str(name), module)) for name, module in pairs)
+        self.nodes = tuple((name, self._own(name, module)) for name, module in named_nodes(self.nodes))
         check_names([name for name, _ in self.nodes])
-        self.edges = tuple((str(s), str(t)) for s, t in self.edges)
-        self.early = tuple((str(s), str(t)) for s, t in self.early)
+        self.edges = pairs_of_names(self.edges, "edges", "('input', 'lif')")
+        self.early = pairs_of_names(self.early, "early", "('lif', 'back')")
         if self.delayed is not None:
-            self.delayed = tuple((str(s), str(t)) for s, t in self.delayed)
+            self.delayed = pairs_of_names(self.delayed, "delayed", "('lif', 'back')")
         if self.outputs is not None:
-            self.outputs = tuple((str(n), str(p)) for n, p in self.outputs)
+            self.outputs = pairs_of_names(self.outputs, "outputs", "('lif', 'out')")
         if self.input_shape is not None:
-            self.input_shape = tuple(int(s) for s in self.input_shape)
+            self.input_shape = checks.shape(self.input_shape, "Graph(input_shape=...)")
         check_members(self.members())
         check_wiring(self.members(), self.plan(), self.outputs)
         super().__post_init__()

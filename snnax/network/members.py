@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from snnax import checks
 from snnax.errors import ArgumentError, GraphError
 from snnax.layers import State
 from snnax.network.topology import INPUT, OUTPUT, Plan
@@ -49,6 +50,48 @@ def total(parts: Sequence[jax.Array]) -> jax.Array:
             )
         result = result + part
     return result
+
+
+def named_nodes(nodes: Any) -> tuple[tuple[str, Any], ...]:
+    """``(name, module)`` pairs, from those or a dictionary.
+
+    Raises:
+        ArgumentError: for anything else.
+    """
+    pairs = tuple(nodes.items()) if isinstance(nodes, Mapping) else nodes
+    good = isinstance(pairs, Sequence) and all(
+        isinstance(p, Sequence) and len(p) == 2 and isinstance(p[0], str) for p in pairs
+    )
+    if not good or isinstance(pairs, str):
+        raise checks.refuse(
+            "Graph(nodes=...)",
+            nodes,
+            "linen modules by name, as {'lif': snnax.Leaky(beta=0.9, init_hidden=True)}",
+        )
+    return tuple((name, module) for name, module in pairs)
+
+
+def pairs_of_names(pairs: Any, argument: str, example: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of strings.
+
+    Raises:
+        ArgumentError: for anything else.
+    """
+    listed = (
+        tuple(pairs) if isinstance(pairs, Sequence | set | frozenset) and not isinstance(pairs, str) else None
+    )
+    if listed is None or not all(_is_pair(pair) for pair in listed):
+        raise checks.refuse(f"Graph({argument}=...)", pairs, f"pairs of names, as [{example}]")
+    return tuple((str(a), str(b)) for a, b in listed)
+
+
+def _is_pair(pair: Any) -> bool:
+    return (
+        isinstance(pair, Sequence)
+        and not isinstance(pair, str)
+        and len(pair) == 2
+        and all(isinstance(name, str) for name in pair)
+    )
 
 
 def takes_states(module: Any) -> bool:

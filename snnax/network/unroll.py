@@ -15,18 +15,22 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.dynamics.sequence import KEPT
 from snnax.errors import ArgumentError
 from snnax.kernels.pooling import PLACE
+from snnax.modules import NET, VARIABLES, explained
 from snnax.network.arguments import (
     check_force,
     check_remat,
     chunk_size,
     collections,
     count_steps,
+    forced_spikes,
     keeps_bfloat16,
     keys_of,
     path_of,
+    recorded_names,
 )
 from snnax.network.compiled import Compiled
 from snnax.network.kinds import instances, is_layered, keeps_little
@@ -110,9 +114,11 @@ def unroll(
     Compared with snnTorch: replaces ``for step in range(num_steps)`` with its lists of spikes and
     ``torch.stack``, and ``utils.reset``: pass ``snnax.utils.reset(variables)`` and it starts anew.
     """
-    names = collections(mutable)
+    NET(net, "unroll(net=...)")
+    VARIABLES(variables, "unroll(variables=...)")
+    x = checks.array(x, "unroll(x=...)")
+    names, wanted = collections(mutable), recorded_names(record)
     check_stepwise(instances(net))
-    x = jnp.asarray(x)
     constant = num_steps is not None
     steps = count_steps(x, num_steps)
     plain = unfreeze(dict(variables))
@@ -120,19 +126,21 @@ def unroll(
     chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1], constant)
     options = (keeps_bfloat16(residuals), check_remat(remat))
     static = (net, names, bool(record), chunk, steps, constant, options)
-    given = {name: jnp.asarray(value) for name, value in (force or {}).items()}
+    given = forced_spikes(force)
     if given:
         check_force(net, plain, x if constant else x[0], keys, names, steps, given)
     forced = unflatten_dict({(*path_of(name), "spk"): value for name, value in given.items()})
     try:
         hash(net)
     except TypeError:
-        y, updates, recorded = _run(static, plain, x, keys, forced)
+        with explained(net, (x if constant else x[0],)):
+            y, updates, recorded = _run(static, plain, x, keys, forced)
     else:
-        y, updates, recorded = _compiled(net, static, plain, x, keys, forced)
+        with explained(net, (x if constant else x[0],)):
+            y, updates, recorded = _compiled(net, static, plain, x, keys, forced)
     if not record:
         return y, updates
-    return y, updates, _select(recorded, record)
+    return y, updates, _select(recorded, wanted)
 
 
 def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> tuple[Any, Tree, Tree]:
@@ -219,14 +227,13 @@ def _merge(old: Any, new: Any) -> Any:
     return {**old, **{k: _merge(old[k], v) if k in old else v for k, v in new.items()}}
 
 
-def _select(recorded: Tree, record: bool | Sequence[str]) -> dict[str, Tree]:
+def _select(recorded: Tree, wanted: Sequence[str] | None) -> dict[str, Tree]:
     """Flat ``{path: {name: array}}``, all of it or the paths asked for."""
     flat: dict[str, Tree] = {}
     for path, value in flatten_dict(recorded).items():
         flat.setdefault("/".join(path[:-1]), {})[path[-1]] = value
-    if record is True or isinstance(record, bool):
+    if wanted is None:
         return flat
-    wanted = [record] if isinstance(record, str) else list(record)
     if missing := [name for name in wanted if name not in flat]:
         raise ArgumentError(f"record={missing} names no neuron; the neurons are {sorted(flat)}.")
     return {name: flat[name] for name in wanted}

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.dynamics import decay
 from snnax.errors import ArgumentError
 from snnax.neurons.base import Quantizer, SpikeFunction
@@ -78,7 +79,7 @@ class AssociativeLeaky(SequenceNeuron):
         self._check_sizes("in_dim", "d_value", "d_key")
         if self.num_spiking_neurons is None:
             object.__setattr__(self, "num_spiking_neurons", self.d_value * self.d_key)
-        if self.num_spiking_neurons != self.d_value * self.d_key:
+        if checks.whole(self.num_spiking_neurons) != self.d_value * self.d_key:
             raise ArgumentError(
                 f"AssociativeLeaky(num_spiking_neurons={self.num_spiking_neurons!r}); expected d_value * d_key = "
                 f"{self.d_value * self.d_key}, or None."
@@ -105,7 +106,7 @@ class AssociativeLeaky(SequenceNeuron):
             >>> snn.AssociativeLeaky.from_num_spiking_neurons(in_dim=3, num_spiking_neurons=16).d_key
             4
         """
-        side = math.isqrt(max(int(num_spiking_neurons), 0))
+        side = math.isqrt(checks.whole(num_spiking_neurons) or 0)
         if side < 1 or side * side != num_spiking_neurons:
             raise ArgumentError(
                 f"num_spiking_neurons={num_spiking_neurons!r}; expected a square number, as 16. For other shapes "

@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from snnax import surrogate
+from snnax import checks, surrogate
 from snnax.dynamics.arithmetic import Constant, each_step
 from snnax.dynamics.firing import RESET_MECHANISMS, FiringRule, step_function
 from snnax.dynamics.sequence import Charging, run
-from snnax.errors import ArgumentError, HiddenStateTypeError, ShapeError, StateError
+from snnax.errors import ArgumentError, HiddenStateTypeError, ShapeError, StateError, TorchLineError
+from snnax.modules import Module
 from snnax.neurons.buffers import buffer
+from snnax.neurons.elementwise import check_elementwise, check_surrogate
 from snnax.neurons.looped import note_call
 from snnax.neurons.values import FrozenArray, Parameter
 
@@ -45,7 +47,7 @@ class _Arguments(Protocol):
     output: bool
 
 
-class SpikingNeuron(nn.Module):
+class SpikingNeuron(Module):
     """Base of the neurons: one call is one time step, ``spk, *states = neuron(x, *states)``.
 
     Subclasses have snnTorch's arguments as fields, in its order and with its defaults. These are shared:
@@ -92,12 +94,14 @@ class SpikingNeuron(nn.Module):
         parameter_names: fields that hold numbers or arrays.
         reset_mechanisms: what ``reset_mechanism`` may be.
         spiking: whether the first thing that it returns are spikes, not a membrane.
+        snntorch_inits: names of snnTorch's for :meth:`reset_mem`, besides ``init_`` and that of the class.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
     parameter_names: ClassVar[tuple[str, ...]] = ()
     reset_mechanisms: ClassVar[tuple[str, ...]] = RESET_MECHANISMS
     spiking: ClassVar[bool] = True
+    snntorch_inits: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         """Check the arguments and make them hashable."""
@@ -105,22 +109,73 @@ class SpikingNeuron(nn.Module):
         for name in self.parameter_names:
             object.__setattr__(self, name, FrozenArray.finite(getattr(self, name), f"{kind}({name}=...)"))
         given = cast(_Arguments, self)
-        if given.reset_mechanism not in self.reset_mechanisms:
+        if not isinstance(given.reset_mechanism, str) or given.reset_mechanism not in self.reset_mechanisms:
             raise ArgumentError(
                 f"{kind}(reset_mechanism={given.reset_mechanism!r}); expected one of "
                 f"{', '.join(self.reset_mechanisms)}."
             )
-        if given.spike_grad is not None and not callable(given.spike_grad):
-            raise ArgumentError(
-                f"{kind}(spike_grad={given.spike_grad!r}) cannot be called; expected None or a surrogate, as "
-                "spike_grad=snnax.surrogate.fast_sigmoid(slope=25)."
-            )
-        if given.state_quant and not callable(given.state_quant):
-            raise ArgumentError(
-                f"{kind}(state_quant={given.state_quant!r}) cannot be called; expected False or a function "
-                "from a state to the quantized state."
+        check_surrogate(given.spike_grad, f"{kind}(spike_grad=...)")
+        if given.state_quant is not None and given.state_quant is not False:
+            check_elementwise(
+                given.state_quant,
+                f"{kind}(state_quant=...)",
+                "False or a function from a state to the quantized state, as "
+                "state_quant=snnax.functional.quant.state_quant(num_bits=4)",
             )
         super().__post_init__()
+
+    @nn.nowrap
+    def __getattr__(self, name: str) -> Any:
+        """As the base's; also snnTorch's ``init_leaky()`` and so on, and states, which are not kept."""
+        if name in (f"init_{type(self).__name__.lower()}", *type(self).snntorch_inits):
+            return self.reset_mem
+        if name in type(self).state_names:
+            raise TorchLineError(
+                f"{type(self).__name__} does not keep {name!r}; a step returns it, as {self._works()}."
+            )
+        return super().__getattr__(name)
+
+    @nn.nowrap
+    def reset_mem(self) -> Any:
+        """The states to start from, zeros that broadcast to the first input, as snnTorch's ``mem = lif.reset_mem()``.
+
+        Raises:
+            TorchLineError: the neuron keeps its states in ``variables``, or takes a whole sequence at once.
+        """
+        kind = type(self).__name__
+        if self._keeps_state():
+            raise TorchLineError(
+                f"{kind}(init_hidden=True) keeps its state in variables; write "
+                "variables = snnax.utils.reset(variables)."
+            )
+        if getattr(self, "sequence", False):
+            raise TorchLineError(
+                f"{kind} starts each sequence from rest and keeps nothing; leave the line out."
+            )
+        start = jnp.asarray(0.0)
+        return start if len(self.state_names) == 1 else (start,) * len(self.state_names)
+
+    @nn.nowrap
+    def _nickname(self) -> str:
+        return "lif"
+
+    @nn.nowrap
+    def _returned(self) -> str:
+        states = [name for name in self.state_names if name != "spk"]
+        first = "spk" if self.spiking else "out"
+        given = cast(_Arguments, self)
+        every = given.output or not (given.init_hidden or getattr(self, "sequence", False))
+        return ", ".join([first, *states]) if every else first
+
+    @nn.nowrap
+    def _works(self) -> str:
+        if self._keeps_state() or getattr(self, "sequence", False):
+            return super()._works()
+        states = ", ".join(self.state_names)
+        return (
+            f"{self._returned()} = lif.apply(variables, x, {states}), with "
+            f"variables = lif.init(jax.random.key(0), x) and {' = '.join(self.state_names)} = None at first"
+        )
 
     @nn.nowrap
     def _value(self, name: str, like: jax.Array, learn: bool = False) -> Constant:
@@ -179,7 +234,12 @@ class SpikingNeuron(nn.Module):
         if cast(_Arguments, self).init_hidden:
             self._refuse(given)
             given = self._stored()
-        known = [None if s is None else jnp.asarray(s) for s in given]
+        known = [
+            None if s is None else checks.array(s, f"{self._label()}({name}=...)")
+            for name, s in zip(self.state_names, given, strict=True)
+        ]
+        if not cast(_Arguments, self).init_hidden:
+            x, known = self._spread(x, known)
         shape = self._state_shape(x)
         for name, state in zip(self.state_names, known, strict=True):
             if state is not None and state.shape != shape:
@@ -190,6 +250,21 @@ class SpikingNeuron(nn.Module):
             dtype = jnp.dtype(jnp.float32)
         states = tuple(jnp.zeros(shape, dtype) if s is None else s.astype(dtype) for s in known)
         return x.astype(dtype), states
+
+    @nn.nowrap
+    def _spread(
+        self, x: jax.Array, states: list[jax.Array | None]
+    ) -> tuple[jax.Array, list[jax.Array | None]]:
+        """One number for all neurons, as input or state (``[]`` or ``[1]``), in the shape of the rest."""
+        if x.ndim <= 1 and x.size == 1:
+            wider = (s.shape for s in states if s is not None and (s.ndim > x.ndim or s.size > 1))
+            x = jnp.broadcast_to(x.reshape(()), next(wider, x.shape))
+        shape = self._state_shape(x)
+        spread = [
+            s if s is None or s.size != 1 or s.ndim > 1 else jnp.broadcast_to(s.reshape(()), shape)
+            for s in states
+        ]
+        return x, spread
 
     @nn.nowrap
     def _state_shape(self, x: jax.Array) -> tuple[int, ...]:
@@ -303,8 +378,3 @@ class SpikingNeuron(nn.Module):
             f"{self._label()}: the state {name!r} has shape {state.shape}, the input {x.shape}. Pass a state "
             f"of {wanted}, or {name}=None to start from zeros."
         )
-
-    @nn.nowrap
-    def _label(self) -> str:
-        path = "/".join(self.path) if self.scope is not None else ""
-        return f"{type(self).__name__} {path!r}" if path else type(self).__name__

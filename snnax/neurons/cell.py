@@ -11,6 +11,7 @@ from flax.core import unfreeze
 from flax.errors import ModifyScopeVariableError, ScopeCollectionNotFound
 from flax.traverse_util import flatten_dict
 
+from snnax import checks
 from snnax.errors import ArgumentError, StateError
 from snnax.kernels.bilinear import varying
 from snnax.neurons.base import SpikingNeuron
@@ -64,8 +65,7 @@ class SpikingCell(nn.RNNCellBase):
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        if not isinstance(self.net, nn.Module):
-            raise ArgumentError(f"SpikingCell({self.net!r}); expected a linen module, as snnax.Leaky.")
+        checks.fields(self, net=checks.instance(nn.Module, "a linen module, as snnax.Leaky"))
         if isinstance(self.net, SpikingNeuron) and not getattr(self.net, "init_hidden", True):
             kind = type(self.net).__name__
             raise ArgumentError(

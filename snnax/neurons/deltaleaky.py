@@ -87,6 +87,7 @@ class DeltaLeaky(SpikingNeuron):
     reset_delay: bool = True
 
     state_names: ClassVar[tuple[str, ...]] = ("mem",)
+    snntorch_inits: ClassVar[tuple[str, ...]] = ("init_leaky",)
     parameter_names: ClassVar[tuple[str, ...]] = (
         "delta_threshold", "beta", "threshold", "graded_spikes_factor",
     )  # fmt: skip

@@ -75,7 +75,7 @@ class LeakyParallel(SequenceNeuron):
     Source: snnTorch 1.0.0, ``snntorch.LeakyParallel``.
     Compared with snnTorch: the same, up to the order of sums. There a ``beta`` with several elements is silently
     ignored and the diagonal is random; here it is taken. There :math:`R` is a matrix of which only the diagonal
-    is used. There ``dropout`` above zero warns that it does nothing. ``init_hidden`` is ours.
+    is used. ``init_hidden`` is ours.
     """
 
     input_size: int
@@ -113,6 +113,10 @@ class LeakyParallel(SequenceNeuron):
             or not 0 <= self.dropout <= 1
         ):
             raise ArgumentError(f"LeakyParallel(dropout={self.dropout!r}); expected a number from 0 to 1.")
+        if self.dropout:
+            self._warn(
+                f"dropout={self.dropout} without effect, as in a torch.nn.RNN of one layer. Leave it out."
+            )
         self._check_placement()
         super().__post_init__()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
 import flax.linen as nn
@@ -66,10 +65,11 @@ class NIRNeuron(SpikingNeuron):
     def __post_init__(self) -> None:
         """Check the arguments and make them hashable."""
         learn = getattr(self, "learn", ())
-        names = (
-            (learn,) if isinstance(learn, str) else tuple(learn) if isinstance(learn, Iterable) else (learn,)
-        )
-        if unknown := [name for name in names if name not in self.parameter_names]:
+        listed = learn if isinstance(learn, str | tuple | list | set | frozenset) else [learn]
+        names = (listed,) if isinstance(listed, str) else tuple(listed)
+        if unknown := [
+            name for name in names if not isinstance(name, str) or name not in self.parameter_names
+        ]:
             raise ArgumentError(
                 f"{type(self).__name__}(learn={learn!r}): {unknown} cannot be trained; expected some of "
                 f"{self.parameter_names}."
@@ -77,7 +77,8 @@ class NIRNeuron(SpikingNeuron):
         object.__setattr__(self, "learn", names)
         super().__post_init__()
         for name, known in self.options.items():
-            if getattr(self, name, known[0]) not in known:
+            value = getattr(self, name, known[0])
+            if not any(type(value) is type(choice) and value == choice for choice in known):
                 self._refuse_argument(name, f"one of {', '.join(map(repr, known))}")
         self._check_times()
         self._check_firing()

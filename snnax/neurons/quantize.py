@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError
+from snnax.neurons.values import FrozenArray
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,17 @@ class NearestLevel:
     levels: Sequence[float]
 
     def __post_init__(self) -> None:
-        levels = tuple(float(v) for v in np.asarray(self.levels).ravel())
+        levels = tuple(
+            float(v) for v in np.ravel(np.asarray(FrozenArray.wrap(self.levels, "StateQuant(levels=...)")))
+        )
         if not levels or not np.isfinite(levels).all():
             raise ArgumentError(f"levels={self.levels!r}; expected at least one finite number.")
         object.__setattr__(self, "levels", levels)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Quantize an array of any shape."""
+        x = checks.array(x, "StateQuant(x)")
+        x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
         levels = jnp.asarray(self.levels, x.dtype)
         distance = jnp.abs(x[..., None] - levels.reshape((1,) * x.ndim + (-1,)))
         nearest = levels[jnp.argmin(distance, axis=-1)]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.neurons.base import SpikingNeuron
 from snnax.neurons.buffers import buffer
@@ -49,9 +50,14 @@ class RecurrentNeuron(SpikingNeuron):
     def __post_init__(self) -> None:
         """Check the recurrent connections and the arguments that all neurons have."""
         given = cast(_Connections, self)
-        _check_connections(type(self).__name__, given)
-        if given.kernel_size:
+        checks.fields(
+            self,
+            linear_features=checks.maybe(checks.count(), False),
+            conv2d_channels=checks.maybe(checks.count(), False),
+        )
+        if not (given.kernel_size is None or given.kernel_size is False):
             object.__setattr__(self, "kernel_size", _odd_pair(type(self).__name__, given.kernel_size))
+        _check_connections(type(self).__name__, given)
         super().__post_init__()
 
     @nn.nowrap
@@ -156,10 +162,13 @@ def _check_connections(kind: str, given: _Connections) -> None:
 
 
 def _odd_pair(kind: str, size: int | Sequence[int]) -> tuple[int, ...]:
-    pair = (size, size) if isinstance(size, int) else tuple(int(k) for k in size)
-    if len(pair) != 2 or any(k % 2 == 0 or k < 1 for k in pair):
+    try:
+        pair = checks.sizes(2)(size, "kernel_size")
+    except ArgumentError:
+        pair = ()
+    if not pair or any(k % 2 == 0 for k in pair):
         raise ArgumentError(
-            f"{kind}(kernel_size={size!r}); expected one odd number or two, as kernel_size=3: with an "
+            f"{kind}(kernel_size={checks.shown(size)}); expected one odd number or two, as kernel_size=3: with an "
             "even one the recurrent current would have another size than the layer."
         )
-    return pair
+    return tuple(pair)

@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.checks import whole
 from snnax.dynamics import lstm
 from snnax.errors import ArgumentError, ShapeError
@@ -96,6 +97,8 @@ class SConv2dLSTM(SpikingNeuron):
         """Check the sizes and the arguments that all neurons have."""
         kind = type(self).__name__
         check_cell(self, "in_channels", "out_channels")
+        pool = checks.maybe(checks.sizes(2), False, 0)
+        checks.fields(self, kernel_size=checks.sizes(2), max_pool=pool, avg_pool=pool)
         if self.max_pool and self.avg_pool:
             raise ArgumentError(
                 f"{kind}(max_pool={self.max_pool!r}, avg_pool={self.avg_pool!r}); expected one of them at most."

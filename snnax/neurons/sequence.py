@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import partial
 from typing import Any, ClassVar, Protocol, cast
 
@@ -12,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.checks import whole
 from snnax.dynamics.firing import FiringRule, fire
-from snnax.errors import ArgumentError, ShapeError
+from snnax.errors import ArgumentError, InertArgumentWarning, ShapeError
 from snnax.neurons.base import SpikingNeuron
 from snnax.neurons.values import FrozenArray, Parameter
 
@@ -47,11 +49,11 @@ class SequenceNeuron(SpikingNeuron):
     inhibition: ClassVar[bool] = False
 
     @nn.nowrap
-    def _frames(self, x: ArrayLike, features: int, axes: tuple[int, ...] = (3,)) -> jax.Array:
-        """The input in a floating type, of a sequence at least float32, if it has the shape of one (or of one step)."""
+    def _frames(self, x: ArrayLike, features: int | None, axes: tuple[int, ...] = (3,)) -> jax.Array:
+        """The input in a floating type, of a sequence at least float32, if its shape fits; ``None``: any features."""
         x = jnp.asarray(x)
         stepwise = cast(_Arguments, self).init_hidden
-        if x.ndim not in ((2,) if stepwise else axes) or x.shape[-1] != features:
+        if x.ndim not in ((2,) if stepwise else axes) or features not in (None, x.shape[-1]):
             if stepwise:
                 wanted = f"one time step [B, {features}], since it keeps its own state (init_hidden=True)"
                 remedy = "For all time steps call snnax.unroll(net, variables, x), or build it with init_hidden=False."
@@ -108,6 +110,12 @@ class SequenceNeuron(SpikingNeuron):
             )
 
     @nn.nowrap
+    def _warn(self, text: str) -> None:
+        """Warn who builds the neuron, not at each copy that flax makes of it."""
+        if self.parent is self.__dataclass_fields__["parent"].default:
+            warnings.warn(f"{type(self).__name__}: {text}", InertArgumentWarning, stacklevel=6)
+
+    @nn.nowrap
     def _check_placement(self) -> None:
         """Refuse a ``device``; make ``dtype`` one that JAX knows."""
         kind, given = type(self).__name__, cast(_Arguments, self)
@@ -118,15 +126,7 @@ class SequenceNeuron(SpikingNeuron):
             )
         if given.dtype is None:
             return
-        try:
-            dtype: Any = jnp.dtype(given.dtype)
-        except TypeError:
-            dtype = None
-        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-            raise ArgumentError(
-                f"{kind}(dtype={given.dtype!r}); expected None or a floating type of JAX, as jnp.float32."
-            )
-        object.__setattr__(self, "dtype", dtype)
+        checks.fields(self, dtype=checks.dtype)
 
 
 def uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32, *, bound: float) -> jax.Array:

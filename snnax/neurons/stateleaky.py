@@ -39,6 +39,21 @@ class _ExponentialKernel(SequenceNeuron):
     buffer_names: ClassVar[dict[str, str]] = {"beta": "tau"}
 
     @nn.nowrap
+    def _warn_of_inert(self) -> None:
+        """As snnTorch: what is about spikes does nothing where none are returned."""
+        if cast(_Arguments, self).output:
+            return
+        flags = ("spike_grad", "surrogate_disable", "learn_threshold", "learn_graded_spikes_factor")
+        inert = [name for name in flags if getattr(self, name) not in (None, False)]
+        if np.any(np.asarray(getattr(self, "graded_spikes_factor")) != 1):  # noqa: B009
+            inert.append("graded_spikes_factor")
+        if inert:
+            self._warn(
+                f"output=False returns no spikes: {' and '.join(inert)} without effect. Leave it out, or pass "
+                "output=True."
+            )
+
+    @nn.nowrap
     def _check_kernel(self) -> None:
         steps = cast(_Arguments, self).kernel_truncation_steps
         if steps is None:
@@ -113,7 +128,7 @@ class StateLeaky(_ExponentialKernel):
 
     Args:
         beta: sets the time constant; one number, or one for each channel. Not clamped: above 1 the membrane grows.
-        channels: N.
+        channels: N; 1 for any number of neurons that share their parameters.
         threshold: number or array; fires above it.
         spike_grad: a function of :mod:`snnax.surrogate`; ``None`` is ``atan()``.
         surrogate_disable: no gradient through spikes.
@@ -141,8 +156,8 @@ class StateLeaky(_ExponentialKernel):
     Source: snnTorch 1.0.0, ``snntorch.StateLeaky``.
     Compared with snnTorch: the same spikes, and membranes to rounding (it convolves, at a cost that grows with
     the square of T). There the factor :math:`g` multiplies spikes twice, so that 0.5 gives spikes of 0.25; here
-    once. ``init_hidden`` is ours. There the parameter ``beta`` of its ``state_dict`` is a copy that
-    nothing trains; here it is not kept.
+    once. There ``channels`` is never looked at; here it must be N, or 1. ``init_hidden`` is ours. There the parameter
+    ``beta`` of its ``state_dict`` is a copy that nothing trains; here it is not kept.
     """
 
     beta: Parameter
@@ -164,12 +179,13 @@ class StateLeaky(_ExponentialKernel):
         self._check_sizes("channels")
         self._check_beta(self.channels)
         self._check_kernel()
+        self._warn_of_inert()
         super().__post_init__()
 
     @nn.compact
     def __call__(self, x: ArrayLike) -> Any:
         """A sequence ``[T, B, N]``, or a step ``[B, N]`` with ``init_hidden``; ``(spk, mem)``, or ``mem``."""
-        x = self._frames(x, self.channels)
+        x = self._frames(x, None if self.channels == 1 else self.channels)
         x, mem = self._start(x) if self.init_hidden else (x, None)
         return self._run(x, x, mem)
 
@@ -234,6 +250,7 @@ class LinearLeaky(_ExponentialKernel):
         self._check_sizes("in_features", "out_features")
         self._check_beta(self.out_features)
         self._check_kernel()
+        self._warn_of_inert()
         self._check_placement()
         super().__post_init__()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 
 
@@ -48,19 +48,7 @@ def real(value: Any, what: str) -> jax.Array:
     Raises:
         ArgumentError: it is no array of real numbers.
     """
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        no_numpy = str(value.dtype) == "torch.bfloat16"
-        value = jnp.from_dlpack(value.clone()) if no_numpy else np.array(value.numpy())
-    try:
-        array = jnp.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"spikegen.{what} got {value!r}; expected an array of real numbers (JAX, NumPy or torch)."
-        ) from error
-    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool) or jnp.iscomplexobj(array):
-        raise ArgumentError(f"spikegen.{what} got an array of {array.dtype}; expected real numbers.")
-    return array
+    return checks.array(value, f"spikegen.{what}")
 
 
 def floating(value: Any, what: str) -> jax.Array:
@@ -96,11 +84,14 @@ def whole(value: Any, function: str, name: str, least: int = 0) -> int:
     Raises:
         ArgumentError: it is none, or below ``least``.
     """
+    given: Any = 0 if value is None or value is False else value
     try:
-        count = operator.index(0 if value is None else value)
+        count = operator.index(given)
+        if isinstance(given, bool) or abs(count) >= 2**31:
+            raise TypeError("no number of steps")
     except TypeError as error:
         raise ArgumentError(
-            f"spikegen.{function}({name}={value!r}); expected a Python int. Under jax.jit make it static: "
+            f"spikegen.{function}({name}={checks.shown(value)}); expected a Python int. Under jax.jit make it static: "
             f"jax.jit(spikegen.{function}, static_argnames={name!r})."
         ) from error
     if count < least:
@@ -115,15 +106,12 @@ def number(value: Any, function: str, name: str) -> float:
         ArgumentError: it is none.
     """
     try:
-        result = float(value)
-    except (TypeError, ValueError) as error:
+        return checks.number()(value, name)
+    except ArgumentError as error:
         raise ArgumentError(
-            f"spikegen.{function}({name}={value!r}); expected one number. Under jax.jit make it static: "
-            f"jax.jit(spikegen.{function}, static_argnames={name!r})."
+            f"spikegen.{function}({name}={checks.shown(value)}); expected one finite number. Under jax.jit make it "
+            f"static: jax.jit(spikegen.{function}, static_argnames={name!r})."
         ) from error
-    if not math.isfinite(result):
-        raise ArgumentError(f"spikegen.{function}({name}={result}); expected a finite number.")
-    return result
 
 
 def drawing(key: Any, function: str, call: str) -> jax.Array:
@@ -148,4 +136,6 @@ def drawing(key: Any, function: str, call: str) -> jax.Array:
         old_style = key.dtype == np.uint32 and key.ndim == 1
         if new_style or old_style:
             return jnp.asarray(key)
-    raise ArgumentError(f"spikegen.{function}(key={key!r}); expected one key of jax.random: {works}.")
+    raise ArgumentError(
+        f"spikegen.{function}(key={checks.shown(key)}); expected one key of jax.random: {works}."
+    )

@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.dynamics.arithmetic import pinned
 from snnax.errors import ArgumentError, ShapeError
 from snnax.spikegen.arguments import breaks, drawing, floating, precise, spread, whole
 
 
+@checks.takes()
 def rate(
     data: ArrayLike,
     num_steps: int = False,
@@ -124,6 +126,7 @@ def _bernoulli(
     return (jax.random.uniform(key, shape, drive.dtype) < jnp.clip(drive, 0, 1)).astype(dtype)
 
 
+@checks.takes()
 def delta(
     data: ArrayLike, threshold: ArrayLike = 0.1, padding: bool = False, off_spike: bool = False
 ) -> jax.Array:

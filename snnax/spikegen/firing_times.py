@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.dynamics.arithmetic import pinned
 from snnax.errors import ArgumentError, ShapeError
 from snnax.spikegen.arguments import breaks, extremes, floating, number, precise, whole
@@ -107,6 +108,7 @@ class Timing:
         return times
 
 
+@checks.takes()
 def latency_code(
     data: ArrayLike,
     num_steps: int = False,
@@ -151,6 +153,7 @@ def latency_code(
     return timing.times(x), timing.below(x)
 
 
+@checks.takes()
 def latency_code_linear(
     data: ArrayLike,
     num_steps: int = False,
@@ -195,6 +198,7 @@ def latency_code_linear(
     return timing.times(floating(data, "latency_code_linear(data)"))
 
 
+@checks.takes()
 def latency_code_log(
     data: ArrayLike,
     num_steps: int = False,

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.errors import ArgumentError
 from snnax.spikegen.arguments import breaks, extremes, floating, known, number, precise, whole
 from snnax.spikegen.firing_times import Timing
 
 
+@checks.takes(on_target=checks.scalar, off_target=checks.scalar)
 def latency(
     data: ArrayLike,
     num_steps: int = False,
@@ -89,6 +91,7 @@ def latency(
     return jnp.where(fires, jnp.asarray(on_target, x.dtype), jnp.asarray(off_target, x.dtype))
 
 
+@checks.takes(on_target=checks.scalar, off_target=checks.scalar)
 def latency_interpolate(
     spike_time: ArrayLike, num_steps: int, on_target: float = 1, off_target: float = 0
 ) -> jax.Array:

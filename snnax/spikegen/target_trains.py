@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.spikegen.arguments import breaks, default_float, drawing, known, number, real, whole
 
@@ -82,6 +83,7 @@ def target_rate_code(
     return jnp.asarray(spikes, default_float()), jnp.asarray(times)
 
 
+@checks.takes(on_target=checks.scalar, off_target=checks.scalar)
 def rate_interpolate(
     spike_time: ArrayLike,
     num_steps: int,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.errors import ArgumentError
 from snnax.spikegen.arguments import default_float, drawing, number, whole
 from snnax.spikegen.labels import to_one_hot
@@ -13,6 +14,7 @@ from snnax.spikegen.single_spikes import latency
 from snnax.spikegen.target_trains import known_pattern, ramps, target_rate_code
 
 
+@checks.takes(code=checks.text, on_target=checks.scalar, off_target=checks.scalar)
 def targets_convert(
     targets: ArrayLike,
     num_classes: int,
@@ -88,6 +90,7 @@ def targets_convert(
     raise ArgumentError(f"spikegen.targets_convert(code={code!r}); expected 'rate' or 'latency'.")
 
 
+@checks.takes(on_target=checks.scalar, off_target=checks.scalar)
 def targets_rate(
     targets: ArrayLike,
     num_classes: int,
@@ -179,6 +182,7 @@ def targets_rate(
     return jnp.where(hot[None], trains[0], trains[1])
 
 
+@checks.takes(on_target=checks.scalar, off_target=checks.scalar)
 def targets_latency(
     targets: ArrayLike,
     num_classes: int,

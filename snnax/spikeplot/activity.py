@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.spikeplot import canvas
 from snnax.spikeplot.canvas import BLUE, INK, ORANGE
@@ -19,6 +20,7 @@ FEW = 4
 SHOWN = 256
 
 
+@checks.takes(layers=checks.mapping("arrays by layer, as {'lif': {'spk': spk, 'mem': mem}}"), fig=canvas.FIG)
 def activity(layers: Mapping[str, Mapping[str, Any]], fig: Figure | None = None) -> Figure:
     """What every layer did over time: spikes as dots, or membranes where there are few neurons or no spikes.
 
@@ -58,6 +60,9 @@ def activity(layers: Mapping[str, Mapping[str, Any]], fig: Figure | None = None)
 
 
 def _read(name: str, arrays: Mapping[str, Any]) -> dict[str, canvas.Values]:
+    checks.mapping("arrays by name, as {'spk': spk, 'mem': mem}")(
+        arrays, f"activity(layers={{{name!r}: ...}})"
+    )
     found = {key: canvas.matrix(arrays[key], key, f"{name}: ") for key in ("spk", "mem") if key in arrays}
     if not found:
         raise ArgumentError(f"{name!r} has neither 'spk' nor 'mem'; it has {sorted(arrays)}.")

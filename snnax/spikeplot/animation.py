@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.spikeplot import canvas
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@checks.takes(fig=canvas.FIG, ax=canvas.AX, cmap=canvas.colour_map)
 def animator(
     data: Any,
     fig: Figure | None = None,
@@ -86,14 +88,19 @@ def frames_of(available: int, num_steps: int | bool, interval: float = 1) -> int
         ShapeError: more than there are.
         ArgumentError: not above 0.
     """
-    if not interval > 0:
-        raise ArgumentError(f"interval={interval!r}; expected milliseconds above 0, as interval=40.")
+    try:
+        checks.number(above=0)(interval, "interval")
+    except ArgumentError as error:
+        raise ArgumentError(
+            f"interval={checks.shown(interval)}; expected milliseconds above 0, as interval=40."
+        ) from error
     if num_steps is False or num_steps is None:
         return available
-    if isinstance(num_steps, bool) or int(num_steps) != num_steps or num_steps < 1:
+    if (steps := checks.whole(num_steps)) is None:
         raise ArgumentError(
-            f"num_steps={num_steps!r}; expected a whole number above 0, or False for all steps."
+            f"num_steps={checks.shown(num_steps)}; expected a whole number above 0, or False for all steps."
         )
+    num_steps = steps
     if num_steps > available:
         raise ShapeError(
             f"num_steps={num_steps}, but data has {available} steps; pass num_steps=False for all of them."
@@ -115,7 +122,7 @@ def axes_of(fig: Figure | None, ax: Axes | None, width: float, height: float) ->
 
 
 def _images(data: Any) -> canvas.Values:
-    array = np.asarray(data.detach().cpu() if hasattr(data, "detach") else data).astype(np.float64)
+    array = canvas.numbers(data, "data")
     if array.ndim != 3 or 0 in array.shape:
         raise ShapeError(
             f"data has shape {array.shape}; animator takes [T, H, W] of one sample and channel, with T >= 1. "

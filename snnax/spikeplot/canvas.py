@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from snnax import checks
 from snnax.errors import MissingDependencyError, ShapeError
 
 if TYPE_CHECKING:
@@ -37,6 +38,53 @@ def module(name: str) -> Any:
         return importlib.import_module(f"matplotlib.{name}".rstrip("."))
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "plot", "A picture") from error
+
+
+def _of(kind: str, expected: str) -> checks.Check:
+    """An instance of a class of matplotlib, or ``None``."""
+
+    def check(value: Any, what: str) -> Any:
+        home, _, name = kind.rpartition(".")
+        return checks.instance(getattr(module(home), name), expected)(value, what)
+
+    return checks.maybe(check)
+
+
+AX = _of("axes.Axes", "axes of matplotlib, as plt.gca()")
+FIG = _of("figure.FigureBase", "a figure of matplotlib, as plt.figure()")
+
+
+def axes_array(value: Any, what: str) -> Any:
+    """Axes of matplotlib in any array or list, or ``None``."""
+    if value is None:
+        return None
+    given = (
+        np.ravel(value)
+        if isinstance(value, np.ndarray)
+        else value
+        if isinstance(value, list | tuple)
+        else [value]
+    )
+    for ax in given:
+        AX(ax, what)
+    if not len(given):
+        raise checks.refuse(what, value, "axes of matplotlib, as plt.subplots(3)[1]")
+    return value
+
+
+def colour_map(value: Any, what: str) -> Any:
+    """One that matplotlib knows, by name or as an object."""
+    known = module("").colormaps
+    if isinstance(value, module("colors").Colormap) or (isinstance(value, str) and value in known):
+        return value
+    raise checks.refuse(what, value, "a colour map of matplotlib, as cmap='viridis'")
+
+
+def texts(value: Any, what: str) -> tuple[str, ...]:
+    """Labels: whatever has a short form as text."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray):
+        raise checks.refuse(what, value, "a list of strings")
+    return tuple(str(label) for label in value)
 
 
 _aside: ContextVar[bool] = ContextVar("aside", default=False)
@@ -102,7 +150,7 @@ def matrix(values: Any, argument: str, where: str = "") -> Values:
     Raises:
         ShapeError: it has another number of axes.
     """
-    array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values).astype(np.float64)
+    array = numbers(values, f"{where}{argument}")
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:
@@ -111,6 +159,16 @@ def matrix(values: Any, argument: str, where: str = "") -> Values:
             f"Pass {argument}[:, 0].reshape(len({argument}), -1) for sample 0 of [T, B, ...]."
         )
     return array
+
+
+def numbers(values: Any, what: str) -> Values:
+    """Real numbers of NumPy, JAX or torch as float64.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    checks.real(values, what)
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values).astype(np.float64)
 
 
 def same_shape(**arrays: Values) -> None:

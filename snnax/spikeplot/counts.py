@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError
 from snnax.spikeplot import canvas
 from snnax.spikeplot.animation import axes_of, film, frames_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _SHADE = "#EFEFEF"
 
 
+@checks.takes(fig=canvas.FIG, ax=canvas.AX, labels=checks.maybe(canvas.texts))
 def spike_count(
     data: Any,
     fig: Figure | None = None,
@@ -119,11 +121,13 @@ def _time_axis(ax: Axes, seconds: float) -> None:
 def _check(names: list[str], neurons: int, interpolate: int, time_step: float | bool) -> None:
     if len(names) != neurons:
         raise ArgumentError(f"labels has {len(names)} entries for {neurons} neurons; pass one for each.")
-    if isinstance(interpolate, bool) or int(interpolate) != interpolate or interpolate < 1:
+    if checks.whole(interpolate) is None:
         raise ArgumentError(
-            f"interpolate={interpolate!r}; expected a whole number of frames for each step, from 1."
+            f"interpolate={checks.shown(interpolate)}; expected a whole number of frames for each step, from 1."
         )
-    if time_step is True or not float(time_step) >= 0:
+    try:
+        checks.maybe(checks.number(0), False)(time_step, "time_step")
+    except ArgumentError as error:
         raise ArgumentError(
-            f"time_step={time_step!r}; expected seconds above 0, as time_step=1e-3, or False."
-        )
+            f"time_step={checks.shown(time_step)}; expected seconds above 0, as time_step=1e-3, or False."
+        ) from error

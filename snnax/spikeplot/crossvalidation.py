@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from snnax import checks
 from snnax.errors import ArgumentError
 from snnax.spikeplot import canvas
 from snnax.spikeplot.canvas import BLUE, INK, ORANGE, PALE
@@ -25,6 +26,22 @@ SHOWN = 256
 LONG_RUN = 150
 
 
+def _layers(value: Any, what: str) -> Any:
+    if not isinstance(value, Sequence) or not all(isinstance(layer, LayerPicture) for layer in value):
+        raise checks.refuse(
+            what, value, "pictures of layers, as [snnax.spikeplot.LayerPicture('lif', spk_a, spk_b)]"
+        )
+    return value
+
+
+def _two(value: Any, what: str) -> tuple[str, ...]:
+    labels = checks.texts(value, what)
+    if len(labels) != 2 or isinstance(value, str):
+        raise checks.refuse(what, value, "the names of the two runs, as ('snnTorch', 'snnax')")
+    return labels
+
+
+@checks.takes(layers=_layers, labels=_two, fig=canvas.FIG, max_neurons=checks.count())
 def crossvalidation(
     layers: Sequence[LayerPicture],
     labels: tuple[str, str] = ("snnTorch", "snnax"),
@@ -63,8 +80,6 @@ def crossvalidation(
     """
     if not layers:
         raise ArgumentError("crossvalidation got no layers to show; pass at least one LayerPicture.")
-    if max_neurons < 1:
-        raise ArgumentError(f"max_neurons is {max_neurons}; pass at least 1, or leave it out for {SHOWN}.")
     found = [read(layer) for layer in layers]
     columns = 1 if len(found) == 1 or max(len(layer.a) for layer in found) > LONG_RUN else 2
     rows = math.ceil(len(found) / columns)

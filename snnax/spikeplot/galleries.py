@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnax import checks, surrogate
 from snnax import neurons as kinds
-from snnax import surrogate
 from snnax.errors import ArgumentError, ShapeError
 from snnax.network.unroll import unroll
 from snnax.spikeplot import canvas
@@ -24,6 +24,30 @@ AxesArray = Any
 """NumPy array of axes, as ``figure.subplots`` returns."""
 
 
+def _all(check: checks.Check, expected: str) -> checks.Check:
+    """Things of one kind by title, or ``None``."""
+
+    def checked(value: Any, what: str) -> Any:
+        for name, one in checks.mapping(expected)(value, what).items():
+            check(one, f"{what.removesuffix('=...)')}={{{name!r}: ...}})")
+        return value
+
+    return checks.maybe(checked)
+
+
+_SURROGATES = _all(
+    checks.instance(surrogate.Surrogate, "a surrogate, as snnax.surrogate.atan()"),
+    "surrogates by title, as {'atan': snnax.surrogate.atan()}",
+)
+_NEURONS = _all(
+    checks.instance(nn.Module, "a neuron, as snnax.Leaky(0.9, init_hidden=True, output=True)"),
+    "neurons by title, as {'lif': snnax.Leaky(0.9, init_hidden=True, output=True)}",
+)
+
+
+@checks.takes(
+    surrogates=_SURROGATES, ax=canvas.axes_array, limit=checks.number(above=0), points=checks.count(2, 10**6)
+)
 def surrogate_gallery(
     surrogates: Mapping[str, surrogate.Surrogate] | None = None,
     ax: Sequence[Axes] | AxesArray | None = None,
@@ -88,6 +112,7 @@ def _triangle(x: jax.Array, g: jax.Array, spikes: jax.Array) -> jax.Array:
     return g * jnp.maximum(0.0, 1.0 - jnp.abs(x))
 
 
+@checks.takes(neurons=_NEURONS, ax=canvas.axes_array)
 def neuron_gallery(
     neurons: Mapping[str, nn.Module] | None = None,
     current: Any = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from snnax import neurons
+from snnax import checks, neurons
 from snnax.errors import ArgumentError
 from snnax.network.containers import Container
 from snnax.network.topology import INPUT, OUTPUT
@@ -21,6 +21,7 @@ LONGEST = 48
 _WEIGHTS = ("Dense", "Conv", "Affine", "Linear", "Conv1d", "Conv2d")
 
 
+@checks.takes(ax=canvas.AX)
 def network_graph(graph: Any, ax: Axes | None = None) -> Axes:
     """A network as boxes and arrows, from the input at the top to the output at the bottom.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from snnax import checks
 from snnax.spikeplot import canvas
 from snnax.spikeplot.canvas import Values
 
@@ -109,6 +110,8 @@ def read(picture: LayerPicture) -> Layer:
     """
     recorded = picture.mem_a is not None and picture.mem_b is not None
     names = ("spk_a", "spk_b", "mem_a", "mem_b") if recorded else ("spk_a", "spk_b")
+    checks.text(picture.name, "LayerPicture(name=...)")
+    checks.text(picture.status, "LayerPicture(status=...)")
     layer = f"{picture.name}: "
     arrays = {layer + name: canvas.matrix(getattr(picture, name), name, layer) for name in names}
     canvas.same_shape(**arrays)
@@ -118,6 +121,14 @@ def read(picture: LayerPicture) -> Layer:
         with np.errstate(invalid="ignore"):
             difference = np.abs(membranes[0] - membranes[1]).max(axis=1, initial=0)
     first = picture.first
+    if first is not None:
+        pair = checks.shape(
+            np.add(first, 1) if isinstance(first, tuple | list) else first, "LayerPicture(first=...)"
+        )
+        if len(pair) != 2 or any(n > size for n, size in zip(pair, a.shape, strict=True)):
+            raise checks.refuse(
+                "LayerPicture(first=...)", first, "the step and neuron where the runs part, as (3, 0)"
+            )
     if first is None and (a != b).any():
         step, neuron = np.unravel_index(int((a != b).argmax()), a.shape)
         first = int(step), int(neuron)

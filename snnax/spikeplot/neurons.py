@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.spikeplot import canvas
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@checks.takes(ax=canvas.AX)
 def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
     """Spikes as dots: time to the right, neurons upwards.
 
@@ -67,6 +69,17 @@ def _style(given: dict[str, Any]) -> dict[str, Any]:
     return style | given
 
 
+def _dim(value: Any, what: str) -> tuple[int, ...]:
+    rows_and_columns = checks.shape(value, what)
+    if len(rows_and_columns) != 2 or max(rows_and_columns) > _MOST_PANELS:
+        raise checks.refuse(what, value, "rows and columns of panels, as (3, 3)")
+    return rows_and_columns
+
+
+_MOST_PANELS = 100
+
+
+@checks.takes(dim=_dim, spk_height=checks.number(), titles=checks.maybe(canvas.texts), fig=canvas.FIG)
 def traces(
     data: Any,
     spk: Any = None,
@@ -127,6 +140,7 @@ def traces(
     return fig
 
 
+@checks.takes(threshold=checks.maybe(checks.number()), fig=canvas.FIG)
 def panel(
     cur: Any, mem: Any, spk: Any = None, threshold: float | None = 1.0, fig: Figure | None = None
 ) -> Figure:

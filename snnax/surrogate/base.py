@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from snnax import checks
 from snnax.errors import ArgumentError
 
 Pull = Callable[..., jax.Array]
@@ -83,24 +83,21 @@ def number(function: str, argument: str, value: Any) -> float:
         ArgumentError: ``value`` is an array of several elements, a tracer, not a number, or not finite.
     """
     try:
-        result = float(value)
-    except (TypeError, ValueError) as error:
+        return checks.number()(value, argument)
+    except ArgumentError as error:
         raise ArgumentError(_not_a_number(function, argument, value)) from error
-    if not math.isfinite(result):
-        raise ArgumentError(_not_a_number(function, argument, value))
-    return result
 
 
 def _not_a_number(function: str, argument: str, value: Any) -> str:
     return (
-        f"surrogate.{function}({argument}=...) takes one finite Python number, got {value!r}. "
+        f"surrogate.{function}({argument}=...) takes one finite Python number, got {checks.shown(value)}. "
         f"It is fixed when the network is built, as in surrogate.{function}({argument}=1.0); "
         f"for one slope per neuron write the gradient in surrogate.custom_surrogate."
     )
 
 
 def _floating(x: ArrayLike) -> jax.Array:
-    x = jnp.asarray(x)
+    x = checks.array(x, "surrogate(x)")
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.surrogate.base import Surrogate, surrogate
 
@@ -45,14 +46,14 @@ def custom_surrogate(custom_surrogate_function: Gradient) -> Surrogate:
     if not callable(custom_surrogate_function):
         raise ArgumentError(
             f"surrogate.custom_surrogate takes a function f(x, g, spikes), "
-            f"got {custom_surrogate_function!r}. "
+            f"got {checks.shown(custom_surrogate_function)}. "
             f"Write it as surrogate.custom_surrogate(lambda x, g, spikes: g / (25 * abs(x) + 1) ** 2)."
         )
     try:
         hash(custom_surrogate_function)
     except TypeError as error:
         raise ArgumentError(
-            f"surrogate.custom_surrogate takes a hashable function, got {custom_surrogate_function!r}: "
+            f"surrogate.custom_surrogate takes a hashable function, got {checks.shown(custom_surrogate_function)}: "
             f"pass a plain function or lambda instead."
         ) from error
     return surrogate("custom_surrogate", _custom, custom_surrogate_function=custom_surrogate_function)

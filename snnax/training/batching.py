@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from snnax import checks
 from snnax.checks import whole
 from snnax.errors import ArgumentError, ShapeError
 
@@ -46,6 +47,12 @@ class Batches:
         return self(0)
 
 
+def _read(value: Any, what: str) -> np.ndarray:
+    checks.real(value, what)
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+
+
+@checks.takes()
 def batches(
     x: Any,
     y: Any,
@@ -89,14 +96,15 @@ def batches(
 
     Compared with snnTorch: takes the place of ``torch.utils.data.DataLoader``, which is taken as well.
     """
-    x, y = np.asarray(x), np.asarray(y)
+    x, y = (_read(value, f"batches({name}=...)") for name, value in (("x", x), ("y", y)))
+    axis = checks.count(-x.ndim)(axis, "batches(axis=...)")
     if not -x.ndim <= axis < x.ndim or y.ndim < 1 or x.shape[axis] != len(y) or len(y) == 0:
         raise ShapeError(
             f"batches got x of shape {x.shape} and y of shape {y.shape} with axis={axis}; expected N >= 1 "
             "samples in both, as x[N, ...] and y[N]. Pass axis=1 for x[T, N, ...]."
         )
     for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
-        if whole(value, least) is None:
+        if whole(value, least, 2**63 - 1) is None:
             raise ArgumentError(f"batches({name}={value!r}); expected a whole number >= {least}.")
     if drop_last and len(y) < batch_size:
         raise ArgumentError(

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from snnax import checks
 from snnax.checks import whole
 from snnax.drafts import draft_folder, place, sweep
 from snnax.errors import ArgumentError, CheckpointError
@@ -57,6 +58,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: str | os.PathLike[str], keep: int = 3, every: int = 1) -> None:
+        checks.path(directory, "Checkpoints(directory=...)")
         for name, value in (("keep", keep), ("every", every)):
             if whole(value) is None:
                 raise ArgumentError(f"Checkpoints({name}={value!r}); expected a whole number >= 1.")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import flax.linen as nn
 from jax.sharding import Mesh
 
+from snnax import checks
 from snnax.checks import whole
 from snnax.errors import ArgumentError
 from snnax.training.checkpoints import Checkpoints
@@ -27,6 +30,40 @@ Callback = Callable[[TrainState, History], bool | None]
 """Called after each epoch; returning True ends the training."""
 
 
+def _data(value: Any, what: str) -> Any:
+    """Batches, or a function of the epoch that returns them."""
+    odd = isinstance(value, type | nn.Module) or inspect.isbuiltin(value) or hasattr(value, "forward")
+    if callable(value) and not odd:
+        return value
+    return checks.batches(value, what)
+
+
+def _store(value: Any, what: str) -> Any:
+    """Where to save."""
+    if isinstance(value, Checkpoints | str | os.PathLike):
+        return value
+    raise checks.refuse(what, value, "a directory, or snnax.training.Checkpoints(directory)")
+
+
+def _callbacks(value: Any, what: str) -> Any:
+    """Functions of the state and the history."""
+    if isinstance(value, list | tuple) and all(callable(callback) for callback in value):
+        return value
+    raise checks.refuse(
+        what, value, "functions of the state and the history, as [lambda state, history: None]"
+    )
+
+
+@checks.takes(
+    state=checks.instance(
+        TrainState, "a TrainState, as snnax.training.TrainState.create(net, variables, optax.adam(1e-3))"
+    ),
+    data=_data,
+    eval_data=checks.maybe(_data),
+    rngs=checks.texts,
+    checkpoint=checks.maybe(_store),
+    callbacks=_callbacks,
+)
 def fit(
     state: TrainState,
     data: Data,
@@ -128,6 +165,12 @@ def fit(
     return run.state, history
 
 
+@checks.takes(
+    state=checks.instance(
+        TrainState, "a TrainState, as snnax.training.TrainState.create(net, variables, optax.adam(1e-3))"
+    ),
+    data=_data,
+)
 def evaluate(
     state: TrainState,
     data: Data,
@@ -192,8 +235,8 @@ def _begin(state: TrainState, store: Checkpoints | None, resume: bool) -> tuple[
 
 
 def _check_epochs(epochs: Any, done: int, resume: bool) -> None:
-    if whole(epochs) is None:
-        raise ArgumentError(f"fit(epochs={epochs!r}); expected a whole number of epochs >= 1.")
+    if (whole(epochs) or 2**31) >= 2**31:
+        raise ArgumentError(f"fit(epochs={checks.shown(epochs)}); expected a whole number of epochs >= 1.")
     if epochs <= done and not resume:
         raise ArgumentError(
             f"fit(epochs={epochs}): the state has {done} epochs behind it already, so nothing is left to do. They "

@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.functional import ce_max_membrane_loss, mse_membrane_loss
 
-__all__ = ["Accuracy", "Loss", "Objective", "Regularization", "foreign"]
+__all__ = ["READ", "Accuracy", "Loss", "Objective", "Regularization", "foreign"]
 
 Loss = Callable[[Any, Any], jax.Array]
 """``loss(outputs, targets)``, a scalar."""
@@ -23,7 +24,7 @@ Accuracy = Callable[[jax.Array, Any], jax.Array]
 Regularization = Callable[[jax.Array], jax.Array]
 """``regularization(spikes)``, a scalar."""
 
-_READ = (None, "spk", "mem", "all")
+READ = (None, "spk", "mem", "all")
 _MEMBRANE_LOSSES = (ce_max_membrane_loss, mse_membrane_loss)
 
 
@@ -53,9 +54,9 @@ class Objective:
             _check("accuracy", self.accuracy, "snnax.functional.accuracy_rate")
         if self.regularization is not None:
             _check("regularization", self.regularization, "snnax.functional.l1_rate_sparsity()")
-        if self.read not in _READ:
+        if not any(type(self.read) is type(known) and self.read == known for known in READ):
             raise ArgumentError(
-                f"read={self.read!r}; expected one of {', '.join(map(repr, _READ))}: what of the network's "
+                f"read={checks.shown(self.read)}; expected one of {', '.join(map(repr, READ))}: what of the network's "
                 "outputs the loss gets."
             )
 
@@ -100,7 +101,7 @@ def foreign(value: Any) -> bool:
 def _check(name: str, value: Any, example: str) -> None:
     if foreign(value):
         raise ArgumentError(
-            f"{name} got {value!r}, which computes on torch tensors; expected a function of JAX arrays, as "
+            f"{name} got {checks.shown(value)}, which computes on torch tensors; expected a function of JAX arrays, as "
             f"{name}={example}."
         )
     if isinstance(value, type):
@@ -108,11 +109,11 @@ def _check(name: str, value: Any, example: str) -> None:
             f"{name} got the class {value.__name__}, not yet built; call it: {name}={value.__name__}()."
         )
     if not callable(value):
-        raise ArgumentError(f"{name} got {value!r}; expected a function, as {name}={example}.")
+        raise ArgumentError(f"{name} got {checks.shown(value)}; expected a function, as {name}={example}.")
     try:
         hash(value)
     except TypeError as error:
         raise ArgumentError(
-            f"{name} got {value!r}, which cannot be hashed, so it cannot be compiled once and reused; make it "
-            "a function or a dataclass with frozen=True."
+            f"{name} got {checks.shown(value)}, which cannot be hashed, so it cannot be compiled once and reused; "
+            "make it a function or a dataclass with frozen=True."
         ) from error

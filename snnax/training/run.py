@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError, TrainingError
 from snnax.training.checkpoints import Checkpoints
 from snnax.training.history import History, mean
@@ -133,7 +132,7 @@ class Run:
             raise ArgumentError(
                 f"a batch of the data is a {type(item).__name__}; expected a pair (x, y) of arrays."
             )
-        x, y = (v if isinstance(v, jax.Array) else jnp.asarray(np.asarray(v)) for v in item)
+        x, y = (checks.array(value, f"a batch's {name}") for name, value in zip("xy", item, strict=True))
         axis = 1 if step is not None and step.num_steps is None else 0
         return x, y, x.shape[axis] if x.ndim > axis else 1
 

@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.network.kinds import instances
 from snnax.network.unroll import unroll
@@ -34,7 +35,15 @@ def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
         >>> snn.training.data_mesh().axis_names
         ('data',)
     """
-    chosen = jax.devices() if devices is None else list(devices)
+    chosen = (
+        jax.devices()
+        if devices is None
+        else list(devices)
+        if isinstance(devices, list | tuple | np.ndarray)
+        else []
+    )
+    if not all(isinstance(device, jax.Device) for device in chosen) or (devices is not None and not chosen):
+        raise checks.refuse("data_mesh(devices=...)", devices, "devices of JAX, as jax.devices()")
     if not chosen:
         raise ArgumentError("data_mesh(devices=[]) has no device; expected some, as jax.devices().")
     return Mesh(np.asarray(chosen), (AXIS,))

@@ -12,6 +12,7 @@ import optax
 from flax import struct
 from flax.core import unfreeze
 
+from snnax import checks
 from snnax.errors import ArgumentError
 from snnax.training.objective import foreign
 from snnax.training.optimizing import descend
@@ -87,6 +88,10 @@ class TrainState(struct.PyTreeNode):
         """
         check_network("TrainState.create", net, variables)
         check_optimizer("TrainState.create(tx=...)", tx)
+        checks.maybe(checks.key)(key, "TrainState.create(key=...)")
+        checks.maybe(checks.mapping("variables['hidden'], the states of the neurons"))(
+            hidden, "TrainState.create(hidden=...)"
+        )
         held = cast(Tree, _copied(unfreeze(dict(variables))))
         params = held.pop("params")
         held.pop("hidden", None)

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from snnax import checks
 from snnax.network.compiled import Compiled
-from snnax.training.objective import Accuracy, Loss, Objective, Regularization
+from snnax.training.objective import READ, Accuracy, Loss, Objective, Regularization
 from snnax.training.sharding import check_mesh, cut, replicated, unroll_on
 from snnax.training.state import TrainState
 from snnax.utils import evaluating, training
@@ -65,6 +66,18 @@ class EvalStep:
         _eval.lower(state.net, self, *_placed(self, state, x, y)).compile()
 
 
+def CHUNK(value: Any, what: str) -> Any:
+    """Steps per chunk."""
+    if isinstance(value, str) and value == "auto":
+        return value
+    if checks.whole(value) is None:
+        raise checks.refuse(what, value, "'auto', or a whole number of steps >= 1")
+    return checks.whole(value)
+
+
+@checks.takes(
+    num_steps=checks.maybe(checks.count()), chunk=CHUNK, read=checks.one_of(*READ), rngs=checks.texts
+)
 def make_train_step(
     loss: Loss,
     accuracy: Accuracy | None = None,
@@ -123,6 +136,7 @@ def make_train_step(
     return TrainStep(objective, num_steps, chunk, tuple(rngs), bool(donate), check_mesh(mesh))
 
 
+@checks.takes(num_steps=checks.maybe(checks.count()), chunk=CHUNK, read=checks.one_of(*READ))
 def make_eval_step(
     loss: Loss,
     accuracy: Accuracy | None = None,
@@ -169,6 +183,8 @@ def make_eval_step(
 
 def _placed(step: TrainStep | EvalStep, state: TrainState, x: Any, y: Any) -> tuple[TrainState, Any, Any]:
     """The state on every device and the batch cut, if there are several."""
+    checks.instance(TrainState, "a TrainState, as TrainState.create returns it")(state, "the step's state")
+    x, y = checks.array(x, "the step's x"), checks.array(y, "the step's y")
     if (mesh := step.mesh) is None:
         return state, x, y
     hidden = None if state.hidden is None else jax.tree.map(lambda h: cut(mesh, h, 0), state.hidden)

@@ -22,7 +22,7 @@ def splits():
 @pytest.mark.parametrize(("split", "count"), [("train", 1437), ("test", 360)])
 def test_shapes_and_types(splits, split, count):
     images, labels = splits[split]
-    assert images.shape == (count, 1, 8, 8) and images.dtype == np.float32
+    assert images.shape == (count, 8, 8, 1) and images.dtype == np.float32
     assert labels.shape == (count,) and labels.dtype == np.int64
 
 
@@ -60,6 +60,13 @@ def test_train_is_the_default_and_the_dtype_can_be_chosen():
     pytest.importorskip("sklearn")
     images, _ = datasets.digits(dtype=np.float64)
     assert images.dtype == np.float64 and len(images) == 1437
+
+
+def test_torchs_layout_has_the_same_images(splits):
+    images, labels = datasets.digits("test", layout="NCHW")
+    assert images.shape == (360, 1, 8, 8)
+    np.testing.assert_array_equal(images[:, 0], splits["test"][0][..., 0])
+    np.testing.assert_array_equal(labels, splits["test"][1])
 
 
 def test_an_unknown_split_is_refused():

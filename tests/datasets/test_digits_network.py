@@ -24,14 +24,14 @@ def spike_counts(network, images):
 
 
 def test_it_reads_more_than_95_percent_of_the_held_out_digits():
-    images, labels = datasets.digits("test")
+    images, labels = datasets.digits("test", layout="NCHW")
     counts = spike_counts(digits_network(), images)
     assert (counts.argmax(1).numpy() == labels).mean() > 0.95
 
 
 def test_without_weights_it_guesses():
     torch.manual_seed(0)
-    images, labels = datasets.digits("test")
+    images, labels = datasets.digits("test", layout="NCHW")
     counts = spike_counts(digits_network(weights=False).eval(), images)
     assert (counts.argmax(1).numpy() == labels).mean() < 0.5
 
@@ -45,7 +45,7 @@ def test_every_hidden_layer_works_with_spikes_neither_silent_nor_saturated():
                     (out[0] if isinstance(out, tuple) else out).mean().item()
                 )
             )
-    spike_counts(network, datasets.digits("test")[0][:60])
+    spike_counts(network, datasets.digits("test", layout="NCHW")[0][:60])
     assert len(rates) == 4
     assert all(0.01 < np.mean(rate) < 0.6 for rate in rates.values()), rates
 

@@ -14,7 +14,7 @@ import pytest
 from helpers import neurons as twin
 
 import snnax as snn
-from snnax.errors import ArgumentError, ShapeError
+from snnax.errors import ArgumentError, InertArgumentWarning, ShapeError
 
 T, B, M, H = 220, 5, 4, 6
 DECAYS = np.linspace(0.1, 0.95, H).astype(np.float32)
@@ -160,7 +160,9 @@ def test_dropout_does_nothing_there_and_here():
     assert "dropout option adds dropout after all but last" in str(caught[0].message)
     x = torch.tensor(twin.current((9, B, M)))
     assert torch.equal(neuron(x), neuron(x))
-    dropping, plain = (snn.LeakyParallel(M, H, beta=0.5, dropout=p) for p in (0.9, 0.0))
+    with pytest.warns(InertArgumentWarning, match="dropout=0.9 without effect"):
+        dropping = snn.LeakyParallel(M, H, beta=0.5, dropout=0.9)
+    plain = snn.LeakyParallel(M, H, beta=0.5)
     variables = start(plain, x.numpy())
     assert np.array_equal(run(dropping, variables, x.numpy())[0], run(plain, variables, x.numpy())[0])
 

@@ -8,8 +8,10 @@ import nir
 import numpy as np
 from torch import nn
 
+from snnax import checks
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.conventions import for_each
+from snnax.interop.entries import DT
 from snnax.interop.importing import from_nir
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.neurons import node_from_spec
@@ -24,6 +26,7 @@ from snnax.interop.snntorch.step_graph import Source, StepGraph, StepNode
 from snnax.network.containers import Graph
 
 
+@checks.takes(net=checks.instance(nn.Module, "a torch.nn.Module"), sample=checks.real, dt=DT)
 def from_norse(net: nn.Module, sample: Any, *, dt: float | None = None) -> tuple[Graph, Variables]:
     """Turn a network of Norse cells into a flax model of one time step, with its weights.
 

@@ -12,7 +12,9 @@ import torch
 from norse.torch.module.sequential import SequentialState
 from torch import nn
 
+from snnax import checks
 from snnax.errors import ArgumentError, ConversionError
+from snnax.interop.entries import DT, SAMPLE
 from snnax.interop.exporting import to_nir
 from snnax.interop.importing import Import
 from snnax.interop.nodes.precision import is_wide
@@ -21,11 +23,19 @@ from snnax.interop.norse.cells import is_cell
 from snnax.interop.norse.parts import Parts, cell, parts_of, recurrent, recurrent_cell
 from snnax.interop.snntorch.layers import layer_from_node
 from snnax.layers import State
+from snnax.modules import VARIABLES
 from snnax.network.topology import INPUT, OUTPUT
 
 _CYCLE = "Norse has feedback in LIFRecurrentCell only: one neuron layer and a Dense layer on its own loop."
 
 
+@checks.takes(
+    variables=VARIABLES,
+    sample=SAMPLE,
+    dt=DT,
+    dtype=checks.maybe(checks.instance(torch.dtype, "a dtype of torch, as torch.float32")),
+    surrogate=checks.one_of("keep", "super"),
+)
 def to_norse(
     model: Any,
     variables: Mapping[str, Any],

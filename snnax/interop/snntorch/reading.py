@@ -8,6 +8,7 @@ from typing import Any, Literal
 import nir
 from torch import nn
 
+from snnax import checks
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop import conventions
 from snnax.interop.bypass import fold_norms
@@ -23,6 +24,12 @@ from snnax.interop.snntorch.tracing import trace
 from snnax.network.containers import Graph
 
 
+@checks.takes(
+    net=checks.instance(nn.Module, "a torch.nn.Module"),
+    sample=checks.real,
+    dt=checks.number(above=0),
+    batchnorm=checks.one_of("keep", "fold"),
+)
 def from_snntorch(
     net: nn.Module, sample: Any, *, dt: float = conventions.DT, batchnorm: Literal["keep", "fold"] = "keep"
 ) -> tuple[Graph, Variables]:

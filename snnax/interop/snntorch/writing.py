@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from snnax import checks
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.conventions import same_shape
+from snnax.interop.entries import SAMPLE
 from snnax.interop.exporting import to_nir
 from snnax.interop.importing import Import
 from snnax.interop.nodes.extension import Extension
@@ -22,10 +24,17 @@ from snnax.interop.snntorch.layers import layer_from_node
 from snnax.interop.snntorch.neurons import neuron_from_spec
 from snnax.interop.snntorch.timed import ScaleBy
 from snnax.layers import State
+from snnax.modules import VARIABLES
 from snnax.network.containers import Graph
 from snnax.network.topology import INPUT, OUTPUT, Plan
 
 
+@checks.takes(
+    variables=VARIABLES,
+    sample=SAMPLE,
+    into=checks.maybe(checks.instance(nn.Module, "a torch.nn.Module")),
+    dtype=checks.maybe(checks.instance(torch.dtype, "torch.float32 or torch.float64")),
+)
 def to_snntorch(
     model: Any,
     variables: Mapping[str, Any],

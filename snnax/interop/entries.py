@@ -1,0 +1,85 @@
+"""What the entrances of ``interop`` take, in the words of their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import nir
+import numpy as np
+
+from snnax import checks
+from snnax.checks import Check
+from snnax.errors import ArgumentError
+
+__all__ = ["DT", "FILE_OR_GRAPH", "GRAPH", "PRESET", "SAMPLE", "arrays", "trace_parts"]
+
+DT = checks.maybe(checks.number(above=0))
+GRAPH = checks.instance(
+    nir.NIRGraph, "a nir.NIRGraph, as snnax.interop.read_nir(path) or to_nir(...) returns it"
+)
+
+
+def FILE_OR_GRAPH(value: Any, what: str) -> Any:
+    """A graph, or the path of a file of one."""
+    if isinstance(value, nir.NIRGraph):
+        return value
+    try:
+        return checks.path(value, what)
+    except ArgumentError:
+        raise checks.refuse(what, value, "a nir.NIRGraph, or the path of a .nir file") from None
+
+
+def SAMPLE(value: Any, what: str) -> Any:
+    """One step's input: an array, or several of them in a tuple; ``None`` where it may be left out."""
+    if value is None:
+        return None
+    parts = value if isinstance(value, tuple) and value else (value,)
+    for part in parts:
+        checks.real(part, what)
+    read = tuple(np.asarray(checks.array(p, what)) if hasattr(p, "requires_grad") else p for p in parts)
+    return read if isinstance(value, tuple) and value else read[0]
+
+
+def PRESET(value: Any, what: str) -> Any:
+    """A reading, the name of one, or ``None``."""
+    from snnax.interop.readings import PRESETS, Reading
+
+    if value is None or isinstance(value, Reading | str):
+        return value
+    raise checks.refuse(what, value, f"a Reading or one of {', '.join(map(repr, PRESETS))}")
+
+
+def arrays(expected: str) -> Check:
+    """Arrays by name."""
+
+    def check(value: Any, what: str) -> Any:
+        for name, part in checks.mapping(expected)(value, what).items():
+            checks.real(part, f"{what.removesuffix('=...)')}={{{name!r}: ...}})")
+        return value
+
+    return check
+
+
+def trace_parts(trace: Any, what: str) -> Any:
+    """A recording whose parts are what they are declared to be.
+
+    Raises:
+        ArgumentError: it is something else, or holds something else.
+    """
+    from snnax.interop.trace import NodeTrace, Trace
+
+    checks.instance(Trace, "a snnax.interop.Trace, as load_trace(path) returns it")(trace, what)
+    checks.mapping("recordings by layer, as {'lif': NodeTrace(...)}")(trace.nodes, "Trace(nodes=...)")
+    for name, node in trace.nodes.items():
+        checks.instance(NodeTrace, "a snnax.interop.NodeTrace")(node, f"Trace(nodes={{{name!r}: ...}})")
+        checks.text(node.name, "NodeTrace(name=...)")
+        checks.text(node.kind, "NodeTrace(kind=...)")
+        checks.real(node.input, "NodeTrace(input=...)")
+        checks.real(node.spk, "NodeTrace(spk=...)")
+        arrays("arrays by state, as {'mem': mem}")(node.states, "NodeTrace(states=...)")
+    if not isinstance(trace.outputs, tuple | list | np.ndarray) or isinstance(trace.outputs, Mapping):
+        raise checks.refuse("Trace(outputs=...)", trace.outputs, "a tuple of arrays")
+    for output in trace.outputs:
+        checks.real(output, "Trace(outputs=...)")
+    return trace

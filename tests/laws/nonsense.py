@@ -1,0 +1,518 @@
+"""Every public callable of snnax with one call that works, and the nonsense that takes the place of each argument."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import snnax as snn
+from snnax import backprop, datasets, functional, interop, spikegen, spikeplot, surrogate, training, utils
+
+T, B, N = 3, 2, 4
+KEY = jax.random.key(0)
+
+
+class Unprintable:
+    """Its ``repr`` is long and on several lines."""
+
+    def __repr__(self):
+        return "a\nb " * 200
+
+
+def tensor():
+    import torch
+
+    return torch.ones(2, 3, requires_grad=True)
+
+
+def a_torch_module():
+    import torch
+
+    return torch.nn.Linear(4, 4)
+
+
+def other_variables():
+    """Of another network."""
+    return {"params": {"other": {"kernel": jnp.ones((7, 5))}}, "hidden": {"other": {"mem": jnp.ones((9, 5))}}}
+
+
+NONSENSE: dict[str, Callable[[], Any]] = {
+    "None": lambda: None,
+    "text": lambda: "nonsense",
+    "bytes": lambda: b"\x00\xff",
+    "ragged": lambda: [[1], [1, 2]],
+    "list of texts": lambda: ["a", "b"],
+    "complex": lambda: np.full((2, 3), 1j, np.complex64),
+    "complex number": lambda: 1j,
+    "nan": lambda: np.full((2, 3), np.nan, np.float32),
+    "infinity": lambda: float("inf"),
+    "object": Unprintable,
+    "objects": lambda: np.array([object(), None]),
+    "negative": lambda: -1,
+    "zero": lambda: 0,
+    "fraction": lambda: 0.37,
+    "huge": lambda: 10**30,
+    "flag": lambda: True,
+    "empty": lambda: np.zeros((0,), np.float32),
+    "empty list": lambda: [],
+    "rank": lambda: np.ones((1,) * 7, np.float32),
+    "features": lambda: np.ones((T, B, 11), np.float32),
+    "dates": lambda: np.array(["2020-01-01"], "datetime64[D]"),
+    "tensor": tensor,
+    "torch module": a_torch_module,
+    "variables": other_variables,
+    "dictionary": dict,
+    "numbered": lambda: {1: 2},
+    "set": lambda: {1, 2},
+    "class": lambda: snn.Leaky,
+    "function": lambda: len,
+    "module": lambda: snn.Leaky(0.5, init_hidden=True),
+    "key": lambda: jax.random.key(1),
+    "generator": lambda: (i for i in range(2)),
+}
+
+
+@dataclass
+class Call:
+    """A function of keyword arguments, and some with which it works.
+
+    Attributes:
+        function: what is called.
+        given: arguments that work.
+        skip: arguments that may be anything, and why it is so.
+        packages: what must be installed.
+    """
+
+    function: Callable[..., Any]
+    given: dict[str, Any]
+    skip: dict[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+
+
+def x(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).random(shape or (B, N), np.float32)
+
+
+def spikes() -> np.ndarray:
+    return (x(T, B, N) > 0.5).astype(np.float32)
+
+
+def labels() -> np.ndarray:
+    return np.array([0, 1])
+
+
+def used(kind: type[nn.Module], shape: tuple[int, ...], /, **given: Any) -> Call:
+    """The constructor of a module, and one step of what it made."""
+
+    def run(**arguments: Any) -> Any:
+        module = kind(**arguments)
+        value = jnp.ones(shape)
+        return jax.eval_shape(lambda key: module.init_with_output(key, value), KEY)
+
+    run.__signature__ = _without_place(kind)  # type: ignore[attr-defined]
+    return Call(run, given)
+
+
+def _without_place(kind: type) -> Any:
+    import inspect
+
+    known = inspect.signature(kind)
+    return known.replace(
+        parameters=[p for p in known.parameters.values() if p.name not in ("parent", "name")]
+    )
+
+
+def scored(kind: Callable[..., Any], *, targets: np.ndarray | None = None, **given: Any) -> Call:
+    """A loss or an accuracy that is built and called."""
+
+    def run(spk_out: Any, targets: Any, **arguments: Any) -> Any:
+        return kind(**arguments)(spk_out, targets)
+
+    import inspect
+
+    own = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(kind).parameters.values()]
+    first = [p for p in inspect.signature(run).parameters.values() if p.name != "arguments"]
+    run.__signature__ = inspect.Signature([*first, *own])  # type: ignore[attr-defined]
+    return Call(run, {"spk_out": spikes(), "targets": labels() if targets is None else targets, **given})
+
+
+def net() -> nn.Module:
+    return snn.Sequential([nn.Dense(N), snn.Leaky(0.5, init_hidden=True, output=True)])
+
+
+def variables(module: nn.Module | None = None, shape: tuple[int, ...] = (B, N)) -> Any:
+    return (module or net()).init(KEY, jnp.ones(shape))
+
+
+def state() -> Any:
+    return training.TrainState.create(net(), variables(), optax.sgd(0.1))
+
+
+def graph() -> Any:
+    return interop.to_nir(net(), variables(), x(1, N))
+
+
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    return x(B, N), labels()
+
+
+def network() -> dict[str, Any]:
+    return {"net": net(), "variables": variables(), "dataloader": [batch()], "optimizer": optax.sgd(0.1),
+            "criterion": functional.ce_rate_loss(), "num_steps": T, "time_var": False}  # fmt: skip
+
+
+def file(folder: Path, name: str) -> Path:
+    """A file of that kind that can be read."""
+    path = folder / name
+    if name.endswith(".nir"):
+        interop.write_nir(path, graph())
+    elif name.endswith(".safetensors"):
+        interop.save_safetensors(path, net(), variables())
+    elif name.endswith(".trace.npz"):
+        interop.save_trace(path, trace())
+    return path
+
+
+def trace() -> Any:
+    return interop.Trace({"lif": interop.NodeTrace("lif", "Leaky", spikes(), spikes())}, (spikes(),))
+
+
+def torch_net() -> Any:
+    import snntorch
+    import torch
+
+    return torch.nn.Sequential(
+        torch.nn.Linear(N, N), snntorch.Leaky(0.5, init_hidden=True, output=True)
+    ).eval()
+
+
+def norse_net() -> Any:
+    import norse.torch as norse
+    import torch
+
+    return norse.SequentialState(torch.nn.Linear(N, N), norse.LIFBoxCell()).eval()
+
+
+ON = {"init_hidden": True}
+TORCH, NORSE, PLOT, TENSORS = ("snntorch",), ("norse",), ("matplotlib",), ("safetensors",)
+MODULES: dict[str, Callable[[], Call]] = {
+    "Alpha": lambda: used(snn.Alpha, (B, N), alpha=0.75, beta=0.5),
+    "AssociativeLeaky": lambda: used(
+        snn.AssociativeLeaky, (T, B, N), in_dim=N, d_value=2, d_key=2, num_spiking_neurons=4
+    ),
+    "AvgPool1d": lambda: used(snn.AvgPool1d, (B, 6, 2), kernel_size=2),
+    "AvgPool2d": lambda: used(snn.AvgPool2d, (B, 6, 6, 2), kernel_size=2),
+    "BatchNormTT1d": lambda: used(
+        snn.BatchNormTT1d, (B, N), input_features=N, time_steps=T, use_running_average=True
+    ),
+    "BatchNormTT2d": lambda: used(
+        snn.BatchNormTT2d, (B, 3, 3, N), input_features=N, time_steps=T, use_running_average=True
+    ),
+    "CubaLI": lambda: used(snn.CubaLI, (B, N), tau_syn=1e-3, tau_mem=1e-2),
+    "CubaLIF": lambda: used(snn.CubaLIF, (B, N), tau_syn=1e-3, tau_mem=1e-2),
+    "Delay": lambda: used(snn.Delay, (B, N), steps=2),
+    "DeltaLeaky": lambda: used(snn.DeltaLeaky, (B, N), delta_threshold=0.1, beta=0.5),
+    "Flatten": lambda: used(snn.Flatten, (B, 3, 3, N)),
+    "GradedSpikes": lambda: used(snn.GradedSpikes, (B, N), size=N, constant_factor=0.5),
+    "Graph": lambda: used(
+        snn.Graph, (B, N), nodes={"lif": snn.Leaky(0.5, **ON)}, edges=[("input", "lif"), ("lif", "output")]
+    ),
+    "I": lambda: used(snn.I, (B, N)),
+    "IF": lambda: used(snn.IF, (B, N)),
+    "LI": lambda: used(snn.LI, (B, N), tau=1e-2),
+    "LIF": lambda: used(snn.LIF, (B, N), tau=1e-2),
+    "Lapicque": lambda: used(snn.Lapicque, (B, N), beta=0.5),
+    "Leaky": lambda: used(snn.Leaky, (B, N), beta=0.5),
+    "LeakyParallel": lambda: used(snn.LeakyParallel, (T, B, N), input_size=N, hidden_size=2),
+    "LinearLeaky": lambda: used(snn.LinearLeaky, (T, B, N), beta=0.5, in_features=N, out_features=2),
+    "MaxPool1d": lambda: used(snn.MaxPool1d, (B, 6, 2), kernel_size=2),
+    "MaxPool2d": lambda: used(snn.MaxPool2d, (B, 6, 6, 2), kernel_size=2),
+    "RLeaky": lambda: used(snn.RLeaky, (B, N), beta=0.5, linear_features=N),
+    "RSynaptic": lambda: used(snn.RSynaptic, (B, N), alpha=0.5, beta=0.5, V=1.0, all_to_all=False),
+    "Reshape": lambda: used(snn.Reshape, (B, N), shape=(2, 2)),
+    "SConv2dLSTM": lambda: used(snn.SConv2dLSTM, (B, 6, 6, 2), in_channels=2, out_channels=3, kernel_size=3),
+    "SLSTM": lambda: used(snn.SLSTM, (B, N), input_size=N, hidden_size=3),
+    "Scale": lambda: used(snn.Scale, (B, N), scale=2.0),
+    "Sequential": lambda: used(snn.Sequential, (B, N), layers=[snn.Leaky(0.5, **ON)]),
+    "Slice": lambda: used(snn.Slice, (B, N), begin=1, shape=(2,)),
+    "SpikingCell": lambda: Call(
+        lambda net: nn.RNN(snn.SpikingCell(net)).init(KEY, x(B, T, N)), {"net": snn.Leaky(0.5, **ON)}
+    ),
+    "State": lambda: Call(lambda state: snn.State(state), {"state": "mem"}),
+    "StateLeaky": lambda: used(snn.StateLeaky, (T, B, N), beta=0.5, channels=N),
+    "SumPool1d": lambda: used(snn.SumPool1d, (B, 6, 2), kernel_size=2),
+    "SumPool2d": lambda: used(snn.SumPool2d, (B, 6, 6, 2), kernel_size=2),
+    "Synaptic": lambda: used(snn.Synaptic, (B, N), alpha=0.5, beta=0.5),
+    "Threshold": lambda: used(snn.Threshold, (B, N), threshold=0.5),
+}
+
+FUNCTIONS: dict[str, Callable[[Path], Call]] = {
+    "unroll": lambda _: Call(traced(snn.unroll), {"net": net(), "variables": variables(), "x": x(T, B, N)}),
+    "functional.LossFunctions": lambda _: scored(functional.ce_rate_loss),
+    "functional.SpikeTime": lambda _: scored(functional.SpikeTime),
+    "functional.accuracy_rate": lambda _: Call(
+        functional.accuracy_rate, {"spk_out": spikes(), "targets": labels()}
+    ),
+    "functional.accuracy_temporal": lambda _: Call(
+        functional.accuracy_temporal, {"spk_out": spikes(), "targets": labels()}
+    ),
+    "functional.ce_count_loss": lambda _: scored(functional.ce_count_loss),
+    "functional.ce_max_membrane_loss": lambda _: scored(functional.ce_max_membrane_loss),
+    "functional.ce_rate_loss": lambda _: scored(functional.ce_rate_loss, population_code=True, num_classes=2),
+    "functional.ce_temporal_loss": lambda _: scored(functional.ce_temporal_loss),
+    "functional.l1_rate_sparsity": lambda _: Call(
+        lambda Lambda, spk_out: functional.l1_rate_sparsity(Lambda)(spk_out),
+        {"Lambda": 0.1, "spk_out": spikes()},
+    ),
+    "functional.mse_count_loss": lambda _: scored(functional.mse_count_loss),
+    "functional.mse_membrane_loss": lambda _: scored(functional.mse_membrane_loss),
+    "functional.mse_temporal_loss": lambda _: scored(functional.mse_temporal_loss),
+    "functional.quant.state_quant": lambda _: Call(functional.quant.state_quant, {}),
+    "functional.quant.StateQuant": lambda _: Call(
+        lambda levels, x: functional.quant.StateQuant(levels)(x), {"levels": (0.0, 1.0), "x": x()}
+    ),
+    "spikegen.delta": lambda _: Call(spikegen.delta, {"data": x(T, N)}),
+    "spikegen.from_one_hot": lambda _: Call(spikegen.from_one_hot, {"one_hot_label": np.eye(3)}),
+    "spikegen.latency": lambda _: Call(spikegen.latency, {"data": x(), "num_steps": T}),
+    "spikegen.latency_code": lambda _: Call(spikegen.latency_code, {"data": x(), "num_steps": T}),
+    "spikegen.latency_code_linear": lambda _: Call(
+        spikegen.latency_code_linear, {"data": x(), "num_steps": T, "normalize": True}
+    ),
+    "spikegen.latency_code_log": lambda _: Call(spikegen.latency_code_log, {"data": x(), "num_steps": T}),
+    "spikegen.latency_interpolate": lambda _: Call(
+        spikegen.latency_interpolate, {"spike_time": x(), "num_steps": T}
+    ),
+    "spikegen.rate": lambda _: Call(spikegen.rate, {"data": x(), "num_steps": T, "key": KEY}),
+    "spikegen.rate_conv": lambda _: Call(spikegen.rate_conv, {"data": x(), "key": KEY}),
+    "spikegen.rate_interpolate": lambda _: Call(
+        spikegen.rate_interpolate, {"spike_time": np.array([0, 2]), "num_steps": T}
+    ),
+    "spikegen.target_rate_code": lambda _: Call(spikegen.target_rate_code, {"num_steps": T}),
+    "spikegen.targets_convert": lambda _: Call(
+        spikegen.targets_convert, {"targets": labels(), "num_classes": 3, "num_steps": T}
+    ),
+    "spikegen.targets_latency": lambda _: Call(
+        spikegen.targets_latency, {"targets": labels(), "num_classes": 3, "num_steps": 20}
+    ),
+    "spikegen.targets_rate": lambda _: Call(
+        spikegen.targets_rate, {"targets": labels(), "num_classes": 3, "num_steps": T}
+    ),
+    "spikegen.to_one_hot": lambda _: Call(spikegen.to_one_hot, {"targets": labels(), "num_classes": 3}),
+    "spikegen.to_one_hot_inverse": lambda _: Call(
+        spikegen.to_one_hot_inverse, {"one_hot_targets": np.eye(3)}
+    ),
+    "spikeplot.LayerPicture": lambda _: Call(
+        lambda **given: spikeplot.crossvalidation([spikeplot.LayerPicture(**given)]),
+        {"name": "lif", "spk_a": spikes()[:, 0], "spk_b": spikes()[:, 0]},
+        packages=PLOT,
+    ),
+    "spikeplot.activity": lambda _: Call(
+        spikeplot.activity, {"layers": {"lif": {"spk": spikes()[:, 0]}}}, packages=PLOT
+    ),
+    "spikeplot.animator": lambda _: Call(animated(spikeplot.animator), {"data": spikes()}, packages=PLOT),
+    "spikeplot.crossvalidation": lambda _: Call(
+        spikeplot.crossvalidation,
+        {"layers": [spikeplot.LayerPicture("lif", spikes()[:, 0], spikes()[:, 0])]},
+        packages=PLOT,
+    ),
+    "spikeplot.network_graph": lambda _: Call(spikeplot.network_graph, {"graph": net()}, packages=PLOT),
+    "spikeplot.neuron_gallery": lambda _: Call(
+        spikeplot.neuron_gallery, {"neurons": {}, "current": np.ones(4)}, packages=PLOT
+    ),
+    "spikeplot.panel": lambda _: Call(
+        spikeplot.panel, {"cur": x(T), "mem": x(T), "spk": spikes()[:, 0, 0]}, packages=PLOT
+    ),
+    "spikeplot.raster": lambda _: Call(spikeplot.raster, {"data": spikes()[:, 0]}, packages=PLOT),
+    "spikeplot.spike_count": lambda _: Call(spikeplot.spike_count, {"data": spikes()[:, 0]}, packages=PLOT),
+    "spikeplot.surrogate_gallery": lambda _: Call(
+        spikeplot.surrogate_gallery, {"surrogates": {"atan": surrogate.atan()}, "points": 5}, packages=PLOT
+    ),
+    "spikeplot.traces": lambda _: Call(spikeplot.traces, {"data": x(T, N), "dim": (1, 2)}, packages=PLOT),
+    **{
+        f"surrogate.{name}": lambda _, name=name: Call(getattr(surrogate, name), {})
+        for name in "LSO SFS SSO atan fast_sigmoid heaviside sigmoid spike_rate_escape "
+        "straight_through_estimator triangular".split()
+    },
+    "surrogate.Surrogate": lambda _: Call(lambda x: surrogate.atan()(x), {"x": x()}),
+    "surrogate.Surrogate.derivative": lambda _: Call(surrogate.atan().derivative, {"x": x()}),
+    "surrogate.custom_surrogate": lambda _: Call(
+        surrogate.custom_surrogate, {"custom_surrogate_function": lambda x, g, spikes: g * x}
+    ),
+    "backprop.BPTT": lambda _: Call(backprop.BPTT, network()),
+    "backprop.RTRL": lambda _: Call(backprop.RTRL, network()),
+    "backprop.TBPTT": lambda _: Call(backprop.TBPTT, {**network(), "K": 2}),
+    "training.Checkpoints": lambda folder: Call(
+        lambda directory, keep, every: training.Checkpoints(directory, keep, every).steps(),
+        {"directory": folder / "kept", "keep": 2, "every": 1},
+    ),
+    "training.TrainState": lambda _: Call(
+        training.TrainState.create, {"net": net(), "variables": variables(), "tx": optax.sgd(0.1)}
+    ),
+    "training.batches": lambda _: Call(training.batches, {"x": x(), "y": labels(), "batch_size": 1}),
+    "training.data_mesh": lambda _: Call(training.data_mesh, {}),
+    "training.evaluate": lambda _: Call(
+        training.evaluate,
+        {"state": state(), "data": [batch()], "loss": functional.ce_rate_loss(), "num_steps": T},
+    ),
+    "training.fit": lambda _: Call(
+        training.fit,
+        {
+            "state": state(),
+            "data": [batch()],
+            "epochs": 1,
+            "loss": functional.ce_rate_loss(),
+            "num_steps": T,
+            "progress": False,
+        },
+    ),
+    "training.make_eval_step": lambda _: Call(
+        lambda x, y, **given: training.make_eval_step(**given)(state(), x, y),
+        {"loss": functional.ce_rate_loss(), "num_steps": T, "x": x(), "y": labels()},
+    ),
+    "training.make_train_step": lambda _: Call(
+        lambda x, y, **given: training.make_train_step(**given)(state(), x, y),
+        {"loss": functional.ce_rate_loss(), "num_steps": T, "x": x(), "y": labels()},
+    ),
+    "utils.data_subset": lambda _: Call(utils.data_subset, {"dataset": x(4, 2), "subset": 2}),
+    "utils.evaluating": lambda _: Call(utils.evaluating, {"net": net()}),
+    "utils.reset": lambda _: Call(utils.reset, {"variables": variables()}),
+    "utils.training": lambda _: Call(utils.training, {"net": net()}),
+    "utils.valid_split": lambda _: Call(utils.valid_split, {"ds_train": x(10, 2)}),
+    "datasets.digits": lambda _: Call(datasets.digits, {"split": "test"}, packages=("sklearn",)),
+    "interop.NodeTrace": lambda folder: Call(
+        lambda **given: interop.save_trace(
+            folder / "n.npz", interop.Trace({"lif": interop.NodeTrace(**given)}, (spikes(),))
+        ),
+        {"name": "lif", "kind": "Leaky", "input": spikes(), "spk": spikes()},
+    ),
+    "interop.Reading": lambda _: Call(interop.Reading, {}),
+    "interop.RecordedSide": lambda _: Call(interop.RecordedSide, {"trace": trace()}),
+    "interop.Trace": lambda folder: Call(
+        lambda **given: interop.save_trace(folder / "t.npz", interop.Trace(**given)),
+        {"nodes": trace().nodes, "outputs": (spikes(),)},
+    ),
+    "interop.crossvalidate": lambda _: Call(
+        interop.crossvalidate, {"a": (net(), variables()), "b": (net(), variables()), "x": x(T, B, N)}
+    ),
+    "interop.from_nir": lambda _: Call(interop.from_nir, {"graph": graph()}),
+    "interop.from_norse": lambda _: Call(
+        interop.from_norse, {"net": norse_net(), "sample": x()}, packages=(*NORSE, *TORCH)
+    ),
+    "interop.from_snntorch": lambda _: Call(
+        interop.from_snntorch, {"net": torch_net(), "sample": x()}, packages=TORCH
+    ),
+    "interop.from_state_dict": lambda _: Call(
+        interop.from_state_dict,
+        {"model": net(), "variables": variables(), "state_dict": interop.to_state_dict(net(), variables())},
+    ),
+    "interop.join_inputs": lambda _: Call(
+        interop.join_inputs, {"graph": graph(), "inputs": {"input": x(T, B, N)}}
+    ),
+    "interop.load_safetensors": lambda folder: Call(
+        interop.load_safetensors,
+        {"path": file(folder, "a.safetensors"), "model": net(), "variables": variables()},
+        packages=TENSORS,
+    ),
+    "interop.load_trace": lambda folder: Call(interop.load_trace, {"path": file(folder, "a.trace.npz")}),
+    "interop.losses": lambda _: Call(interop.losses, {"graph": graph()}),
+    "interop.read_nir": lambda folder: Call(interop.read_nir, {"path": file(folder, "a.nir")}),
+    "interop.save_safetensors": lambda folder: Call(
+        interop.save_safetensors,
+        {"path": folder / "b.safetensors", "model": net(), "variables": variables()},
+        packages=TENSORS,
+    ),
+    "interop.save_trace": lambda folder: Call(
+        interop.save_trace, {"path": folder / "b.npz", "trace": trace()}
+    ),
+    "interop.to_nir": lambda _: Call(
+        interop.to_nir, {"model": net(), "variables": variables(), "sample": x()}
+    ),
+    "interop.to_norse": lambda _: Call(
+        interop.to_norse,
+        {"model": snn.Sequential([snn.LIF(1e-2, **ON)]), "variables": {}, "sample": x()},
+        packages=(*NORSE, *TORCH),
+    ),
+    "interop.to_snntorch": lambda _: Call(
+        interop.to_snntorch, {"model": net(), "variables": variables(), "sample": x()}, packages=TORCH
+    ),
+    "interop.to_state_dict": lambda _: Call(
+        interop.to_state_dict, {"model": net(), "variables": variables()}
+    ),
+    "interop.write_nir": lambda folder: Call(interop.write_nir, {"path": folder / "b.nir", "graph": graph()}),
+    "interop.write_source": lambda folder: Call(
+        interop.write_source, {"path": folder / "b.py", "model": net(), "variables": variables()}
+    ),
+    "nnx.Network": lambda _: Call(
+        lambda net, x, variables: snn.nnx.Network(net, x, variables=variables)(x),
+        {"net": net(), "x": x(), "variables": variables()},
+    ),
+    "nnx.Network.unroll": lambda _: Call(
+        snn.nnx.Network(net(), x(), variables=variables()).unroll, {"x": x(T, B, N)}
+    ),
+}
+METHODS: dict[str, Callable[[], Call]] = {}
+
+
+def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Without the time that it takes to compile."""
+    import functools
+
+    @functools.wraps(function)
+    def run(**given: Any) -> Any:
+        return jax.eval_shape(lambda: function(**given))
+
+    return run
+
+
+def animated(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A film is drawn once: matplotlib warns of one that is not."""
+    import functools
+
+    @functools.wraps(function)
+    def run(**given: Any) -> Any:
+        made = function(**given)
+        if hasattr(made, "_init_draw"):
+            made._init_draw()
+        return made
+
+    return run
+
+
+def step(module: nn.Module, shape: tuple[int, ...], states: tuple[str, ...] = ()) -> Call:
+    """``init`` and ``apply`` of a module: keys, variables, input, states."""
+    value = jnp.ones(shape)
+
+    def run(variables: Any, x: Any, rngs: Any = KEY, **given: Any) -> Any:
+        return module.init(rngs, value), module.apply(
+            variables, x, **given, mutable=["hidden", "batch_stats"]
+        )
+
+    variables = module.init(KEY, value)
+    given = {"variables": variables, "x": value, "rngs": KEY, **dict.fromkeys(states)}
+    return Call(run, given)
+
+
+# What a NumPy array, a dictionary of arrays, a user's own class or a record of results may hold is theirs.
+NOT_CALLED = {
+    "errors": "errors are raised, not called",
+    "backprop.Trained": "a result",
+    "training.History": "a result",
+    "interop.Report": "a result",
+    "interop.Side": "a protocol, to be implemented",
+    "nnx.Buffer": "a variable of flax.nnx",
+    "nnx.Hidden": "a variable of flax.nnx",
+}
+
+
+def calls(folder: Path) -> Iterator[tuple[str, Call]]:
+    """Every entry of the table."""
+    for name, build in MODULES.items():
+        yield name, build()
+    for name, make in FUNCTIONS.items():
+        yield name, make(folder)
