@@ -275,8 +275,7 @@ def array(value: Any, what: str) -> jax.Array:
         value = _from_host(value, what)
     if not _is_real(value.dtype):
         raise refuse(what, value, "an array of real numbers")
-    result: jax.Array = value
-    return result
+    return jnp.asarray(value)  # JAX has scalars that are no arrays yet
 
 
 def key(value: Any, what: str) -> Any:
@@ -376,7 +375,7 @@ def takes(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 @functools.cache
-def _annotated(kind: type) -> tuple[tuple[str, Check], ...]:
+def _annotated(kind: Any) -> tuple[tuple[str, Check], ...]:
     found = getattr(kind, "__dataclass_fields__", {})
     return tuple((name, flag) for name, field in found.items() if field.type == "bool")
 

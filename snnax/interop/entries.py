@@ -61,6 +61,13 @@ def arrays(expected: str) -> Check:
     return check
 
 
+def _kept(value: Any, what: str) -> Any:
+    """An array that a file can keep."""
+    if hasattr(value, "detach"):
+        raise checks.refuse(what, value, "an array of NumPy, as tensor.detach().numpy()")
+    return checks.real(value, what)
+
+
 def trace_parts(trace: Any, what: str) -> Any:
     """A recording whose parts are what they are declared to be.
 
@@ -75,11 +82,11 @@ def trace_parts(trace: Any, what: str) -> Any:
         checks.instance(NodeTrace, "a snnax.interop.NodeTrace")(node, f"Trace(nodes={{{name!r}: ...}})")
         checks.text(node.name, "NodeTrace(name=...)")
         checks.text(node.kind, "NodeTrace(kind=...)")
-        checks.real(node.input, "NodeTrace(input=...)")
-        checks.real(node.spk, "NodeTrace(spk=...)")
+        _kept(node.input, "NodeTrace(input=...)")
+        _kept(node.spk, "NodeTrace(spk=...)")
         arrays("arrays by state, as {'mem': mem}")(node.states, "NodeTrace(states=...)")
     if not isinstance(trace.outputs, tuple | list | np.ndarray) or isinstance(trace.outputs, Mapping):
         raise checks.refuse("Trace(outputs=...)", trace.outputs, "a tuple of arrays")
     for output in trace.outputs:
-        checks.real(output, "Trace(outputs=...)")
+        _kept(output, "Trace(outputs=...)")
     return trace

@@ -124,6 +124,7 @@ def rate_interpolate(
     on = number(on_target, "rate_interpolate", "on_target")
     off = number(off_target, "rate_interpolate", "off_target")
     times = real(spike_time, "rate_interpolate(spike_time)")
+    times = times.astype(int) if times.dtype == bool else times
     if times.ndim > 1:
         raise ShapeError(
             f"spikegen.rate_interpolate got spike times of shape {times.shape}; expected [S], those of one neuron. "

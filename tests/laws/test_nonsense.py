@@ -37,6 +37,7 @@ def said(error, function, argument, value):
     words = {function.rpartition(".")[2], argument.rstrip("s"), checks.shown(value), type(value).__name__}
     words |= {"batch"} if "data" in argument else set()
     words |= {"dataset"} if argument.startswith("ds_") else set()
+    words |= {"data"} if argument == "targets" else set()
     words |= {"params"} if argument in ("model", "variables", "layers") else set()
     try:
         words.add(str(tuple(np.shape(value))))
