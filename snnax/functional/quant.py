@@ -67,7 +67,11 @@ def state_quant(
     Compared with snnTorch: the same levels, to the last bit of float32. It returns float32 whatever the
     state is; this keeps the dtype of the state.
     """
-    bits = checks.count(1, _MOST_BITS)(num_bits, "state_quant(num_bits=...)")
+    bits = checks.whole(num_bits, 1, _MOST_BITS)
+    if bits is None:
+        raise ArgumentError(
+            f"state_quant(num_bits={checks.shown(num_bits)}); expected a whole number from 1 to {_MOST_BITS}, as num_bits=8."
+        )
     uniform = checks.flag(uniform, "state_quant(uniform=...)")
     thr_centered = checks.flag(thr_centered, "state_quant(thr_centered=...)")
     number = checks.number()

@@ -364,7 +364,7 @@ BAD_ARGUMENTS = [
     ("ce_rate_loss", {"population_code": True}, "num_classes=10"),
     ("ce_count_loss", {"population_code": True, "num_classes": 2.5}, "num_classes=10"),
     ("mse_count_loss", {"population_code": True, "num_classes": 0}, "num_classes=10"),
-    ("ce_temporal_loss", {"inverse": "log"}, "'negate' or 'reciprocal'"),
+    ("ce_temporal_loss", {"inverse": "log"}, "'negate', 'reciprocal'"),
     ("mse_temporal_loss", {"target_is_time": True, "weight": [1.0]}, "Leave out weight"),
     ("mse_temporal_loss", {"on_target": [1, 2], "off_target": [3, 4]}, "multi_spike=True"),
     ("mse_temporal_loss", {"multi_spike": True}, r"on_target=\[5, 10\]"),

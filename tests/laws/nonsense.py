@@ -501,7 +501,7 @@ def step(module: nn.Module, shape: tuple[int, ...], states: tuple[str, ...] = ()
 # What a NumPy array, a dictionary of arrays, a user's own class or a record of results may hold is theirs.
 NOT_CALLED = {
     "errors": "errors are raised, not called",
-    "size_limit": "a context, tried with its own nonsense in test_limits.py",
+    "size_limit": "a context, tried with its own nonsense in network/test_limits.py",
     "backprop.Trained": "a result",
     "training.History": "a result",
     "interop.Report": "a result",
