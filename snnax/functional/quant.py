@@ -70,7 +70,7 @@ def state_quant(
     bits = checks.whole(num_bits, 1, _MOST_BITS)
     if bits is None:
         raise ArgumentError(
-            f"state_quant(num_bits={checks.shown(num_bits)}); expected a whole number from 1 to {_MOST_BITS}, as num_bits=8."
+            f"state_quant(num_bits={checks.shown(num_bits)}); expected 1 to {_MOST_BITS}, as num_bits=8."
         )
     uniform = checks.flag(uniform, "state_quant(uniform=...)")
     thr_centered = checks.flag(thr_centered, "state_quant(thr_centered=...)")

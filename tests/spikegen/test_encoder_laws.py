@@ -176,7 +176,7 @@ ERRORS = [
     (lambda: spikegen.rate(0.5, time_var_input=True, key=KEY), r"single number; expected \[T, \.\.\.\]"),
     (lambda: spikegen.rate(X, 5, gain=np.ones(3), key=KEY), r"rate\(gain\) has shape \(3,\).*\(4, 50\)"),
     (lambda: spikegen.rate([np.nan], 5, key=KEY), r"got NaN.*nan_to_num"),
-    (lambda: spikegen.rate_conv(["word"], key=KEY), r"rate_conv\(data\) got \['word'\] of type list; expected an array"),
+    (lambda: spikegen.rate_conv(["word"], key=KEY), r"rate_conv\(data\) got \['word'\] of type list; expected an arr"),
     (lambda: spikegen.rate_conv([1j], key=KEY), r"dtype=complex64\) of type ArrayImpl; expected an array of real"),
     (lambda: jax.jit(spikegen.rate)(X, 5, key=KEY), r"static_argnames='num_steps'"),
     (lambda: spikegen.delta(1.0), r"expected data \[T, \.\.\.\]"),
