@@ -147,10 +147,15 @@ def dtype(value: Any, what: str) -> Any:
 
 
 def number(
-    low: float = -math.inf, high: float = math.inf, *, above: float | None = None, finite: bool = True
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: float | None = None,
+    finite: bool = True,
+    called: str = "",
 ) -> Check:
-    """One real number in that range, as a Python float; ``above``: more than this."""
-    parts = ["a finite number" if finite else "a number"]
+    """One real number in that range, as a Python float; ``above``: more than this; ``called``: in errors."""
+    parts = [called or ("a finite number" if finite else "a number")]
     if above is not None:
         parts.append(f"above {above:g}")
     if low > -math.inf:

@@ -67,7 +67,8 @@ def check_values(name: str, values: float, what: str) -> None:
     if values > _limit.get():
         raise ShapeError(
             f"{name!r} {what}: {values:.3g} numbers for one sample, and the limit is {_limit.get():.3g}. If that is "
-            f"meant, and the memory is there, do it within: with snnax.size_limit({int(values)}): ..."
+            f"meant, and the memory is there, do it within: with snnax.size_limit({int(values)}): ... (or "
+            f"with --size-limit {int(values)})"
         )
 
 

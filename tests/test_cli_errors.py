@@ -83,6 +83,8 @@ BAD = {
     "dt of nothing": ["inspect", A, "--dt", "nan"],
     "dt for ever": ["inspect", A, "--dt", "inf"],
     "late for ever": ["run", A, "--input", X, "--reading", "input_delay=1000000000"],
+    "a size of nothing": ["run", A, "--input", X, "--size-limit", "0"],
+    "too small a size": ["run", A, "--input", X, "--size-limit", "1"],
     "not JSON": ["run", A, "--input", X, "--reading", "reset={"],
     "nested": ["run", A, "--input", X, "--reading", "reset=" + "[" * 5000],
     "a list": ["run", A, "--input", X, "--reading", 'reset=["nir"]'],
@@ -104,6 +106,24 @@ def test_whatever_is_wrong_is_status_2_and_one_line(shelf, tmp_path, capsys, cas
     found = json.loads(out)["error"]
     assert set(found) == {"command", "type", "message"}
     assert shown(found["message"]) in err
+
+
+def test_the_limit_of_sizes_can_be_raised(shelf, tmp_path, capsys):
+    """In every command that reads a file; what is refused names the option that allows it."""
+    late = ("--reading", "input_delay=30000")
+    interop.write_nir(tmp_path / "a.nir", network())
+    for command in (
+        ["inspect"],
+        ["run", "--input", shelf / "x.npy"],
+        ["convert", tmp_path / "a.npz", "--to", "flax"],
+    ):
+        first, *more = command
+        given = (first, tmp_path / "a.nir", *more, *late)
+        code, _, err = call(capsys, *given, "--size-limit", 59_999)
+        assert code == 2 and "--size-limit 60000" in err
+        assert call(capsys, *given, "--size-limit", 60_000)[0] == 0
+    given = ("compare", tmp_path / "a.nir", tmp_path / "a.nir", "--input", shelf / "x.npy")
+    assert call(capsys, *given, "--size-limit", 60_000)[0] == 0
 
 
 def test_what_nobody_thought_of_is_a_line_too(shelf, capsys, monkeypatch):

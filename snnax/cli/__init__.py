@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from snnax.cli.files import check_picture, load, save_figure
-from snnax.cli.readings import choices, noted
+from snnax.cli.readings import choices, noted, sized
 from snnax.cli.speaking import failed, say, say_json
 from snnax.errors import ArgumentError, SnnaxError
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     who = " ".join(["snnax", *(a for a in given[:1] if a in COMMANDS)])
     try:
         options = _parser().parse_args(given)
-        with noted(options.command):
+        with noted(options.command), sized(options):
             status = int(options.run(options))
     except (SnnaxError, OSError) as error:
         failed(who, error, as_json=as_json)
@@ -135,6 +135,10 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reading", action="append", default=[], metavar="CHOICE=VALUE",
         help="one choice of what NIR leaves open, as reset=subtract; goes before the preset",
+    )  # fmt: skip
+    parser.add_argument(
+        "--size-limit", type=int, metavar="N",
+        help="numbers that one layer may make of, or keep for, one sample (default: 2**26 = 67108864)",
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from snnax.cli.speaking import complain
 from snnax.errors import ArgumentError, RepairWarning
+from snnax.limits import size_limit
 
 
 def choices(options: argparse.Namespace) -> dict[str, Any]:
@@ -35,6 +36,23 @@ def _value(name: str, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+@contextmanager
+def sized(options: argparse.Namespace) -> Iterator[None]:
+    """Within the limit that ``--size-limit`` asks for, if it is given.
+
+    Raises:
+        ArgumentError: if it is below 1.
+    """
+    limit = getattr(options, "size_limit", None)
+    if limit is None:
+        yield
+        return
+    if limit < 1:
+        raise ArgumentError(f"--size-limit {limit}: expected a whole number of values >= 1, as 1000000000.")
+    with size_limit(limit):
+        yield
 
 
 @contextmanager

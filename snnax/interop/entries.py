@@ -14,7 +14,7 @@ from snnax.errors import ArgumentError
 
 __all__ = ["DT", "FILE_OR_GRAPH", "GRAPH", "PRESET", "SAMPLE", "arrays", "trace_parts"]
 
-DT = checks.maybe(checks.number(above=0))
+DT = checks.maybe(checks.number(above=0, called="a number of seconds"))
 GRAPH = checks.instance(
     nir.NIRGraph, "a nir.NIRGraph, as snnax.interop.read_nir(path) or to_nir(...) returns it"
 )

@@ -185,6 +185,7 @@ class _Exporter:
 
     Attributes:
         permuted: nodes whose output is an image flattened in the order H, W, C, with that shape.
+        telling: neurons that return their states too.
         exits: node that emits a layer's spikes, where that has not the layer's name (recurrent neurons).
         parts: the parts of the input that are Inputs of their own.
         paths: of all layers.
@@ -200,6 +201,7 @@ class _Exporter:
         self.edges: list[tuple[str, str]] = []
         self.permuted: dict[str, Shape] = {}
         self.exits: dict[str, str] = {}
+        self.telling: set[str] = set()
         self.parts: dict[str, Slice] = {}
         self.paths: set[str] = set()
         self.readers: Counter[str] = Counter()
@@ -283,7 +285,8 @@ class _Exporter:
             ends = [feed for source, _ in model.plan().sources[OUTPUT] for feed in known[source]]
         _check_layout(prefix, model, [feed.shape for feed in ends])
         passed = any(feed in known[INPUT] for feed in ends)
-        together = passed and any(feed.when for feed in ends)
+        # a delay, or the states that a neuron returns beside its spikes, do not come through a container
+        together = passed and any(feed.when or feed.node in self.telling for feed in ends)
         ends = self._joined(
             f"{prefix}output", ends, together or ((passed or len(ends) > 1) and not alone), passed
         )
@@ -369,6 +372,8 @@ class _Exporter:
         feeds: Any,
         axes: Shape | None,
     ) -> None:
+        if getattr(module, "output", False):
+            self.telling.add(path)
         spec = spec_from_module(path, module, variables, len(site.shape_in))
         spec = spec.aligned(path, state_shape(spec, site.shape_in, site.shape_out or site.shape_in))
         if axes is not None:

@@ -24,6 +24,7 @@ from snnax.errors import ConversionError, NIRFileError, RepairWarning, SnnaxErro
 from snnax.interop import contents
 from snnax.interop.contents import DIGEST, MAX_BYTES
 from snnax.interop.entries import GRAPH
+from snnax.interop.graph import pairs_of
 from snnax.interop.inferred import infer_types
 from snnax.interop.nodes.extension import PREFIX, Extension
 from snnax.interop.numbers import written
@@ -213,9 +214,7 @@ def _plainly(graph: nir.NIRGraph) -> nir.NIRGraph:
         for word in (name, *(node.metadata or {})):
             _check_name(word)
         twin.nodes[name] = _plainly(node) if isinstance(node, nir.NIRGraph) else exact(name, node, written)
-    for edge in graph.edges:
-        if len(edge) != 2 or not all(isinstance(end, str) for end in edge):
-            raise NIRFileError(f"the graph's edge {edge!r} is no pair of names.")
+    pairs_of(graph)
     return twin
 
 

@@ -11,12 +11,14 @@ from typing import Any
 import nir
 import numpy as np
 
-from snnax.errors import GraphError, NIRFileError
+from snnax.checks import shown
+from snnax.errors import ConversionError, GraphError, NIRFileError
 from snnax.interop.contents import DEPTH
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.spec import VALUES
-from snnax.interop.parameters import check_node
+from snnax.interop.numbers import array
+from snnax.interop.parameters import check_arrays, check_node
 from snnax.interop.parameters import parameters as parameters
 from snnax.interop.repairs import renamed, sample_shape, takers
 from snnax.network.topology import Wiring
@@ -103,7 +105,7 @@ def flatten(graph: nir.NIRGraph, where: str = "", depth: int = 0) -> FlatGraph:
     ends: dict[str, _Nested] = {}
     inputs: dict[str, tuple[int, ...]] = {}
     claims: dict[str, Any] = {}
-    given, notes = renamed(sorted(graph.nodes), [(str(s), str(t)) for s, t in graph.edges], where)
+    given, notes = renamed(sorted(graph.nodes), pairs_of(graph), where)
     for name, node in sorted(graph.nodes.items()):
         if isinstance(node, nir.NIRGraph):
             inner = flatten(node, f"{where}.{name}" if where else name, depth + 1)
@@ -116,6 +118,7 @@ def flatten(graph: nir.NIRGraph, where: str = "", depth: int = 0) -> FlatGraph:
         elif isinstance(node, nir.Output):
             claims[name] = (node.output_type or {}).get("output")
         else:
+            check_arrays(name, node)
             nodes[name] = node
     for source, target in given:
         sources = ends[source].exits if source in ends else [source]
@@ -131,6 +134,23 @@ def flatten(graph: nir.NIRGraph, where: str = "", depth: int = 0) -> FlatGraph:
         inputs[name], found = sample_shape(name, shape, takers(name, nodes, behind))
         notes += found
     return FlatGraph(nodes, edges, inputs, list(claims), metadata.read(graph, "graph"), claims, notes)
+
+
+def pairs_of(graph: nir.NIRGraph) -> list[Edge]:
+    """The edges of a graph.
+
+    Raises:
+        NIRFileError: for what is no list of pairs of names.
+    """
+    try:
+        edges = [graph.edges] if isinstance(graph.edges, str) else list(graph.edges)
+    except TypeError:
+        edges = [graph.edges]
+    for edge in edges:
+        listed = isinstance(edge, tuple | list) or (isinstance(edge, np.ndarray) and edge.ndim == 1)
+        if not listed or len(edge) != 2 or not all(isinstance(end, str) for end in edge):
+            raise NIRFileError(f"the graph's edge {shown(edge)} is no pair of names.")
+    return [(str(source), str(target)) for source, target in edges]
 
 
 @dataclass(frozen=True)
@@ -191,8 +211,11 @@ def free(name: str, taken: Container[str]) -> str:
 
 def _shape(name: str, node: nir.Input) -> tuple[int, ...]:
     shape = (node.input_type or {}).get("input")
-    sizes = np.atleast_1d(np.asarray(shape))
-    whole = sizes.ndim == 1 and sizes.size > 0 and sizes.dtype.kind in "fiu"
+    try:
+        sizes = np.atleast_1d(array(name, "", shape))
+        whole = sizes.ndim == 1 and sizes.size > 0 and sizes.dtype.kind in "fiu"
+    except ConversionError:
+        whole = False
     if not whole or not ((sizes >= 1) & (sizes == np.floor(sizes)) & (sizes < 2**62)).all():
         raise NIRFileError(
             f"Input node {name!r} has the shape {shape}; expected positive sizes, without batch or time."

@@ -93,6 +93,18 @@ def plain(node: str, what: str, value: Any) -> np.ndarray:
     return _of_whole(node, what, given)
 
 
+def held(node: str, what: str, value: Any) -> np.ndarray:
+    """Real numbers in the type that they have, NaN and infinity too: what is not computed with, only handed on.
+
+    Raises:
+        ConversionError: for what is complex or no number.
+    """
+    given = array(node, what, value)
+    if given.dtype.kind not in "biu" and not jnp.issubdtype(given.dtype, np.floating):
+        _refuse(node, what, f"holds {given.dtype}; every number must be real", "Pass real numbers.")
+    return given.astype(given.dtype.newbyteorder("="), copy=False)
+
+
 def written(node: str, what: str, value: Any) -> np.ndarray:
     """What goes into a file: as :func:`plain`, but whole numbers stay whole, so that the reader sees what they are."""
     given = array(node, what, value)

@@ -51,6 +51,18 @@ def check_node(name: str, node: nir.NIRNode) -> None:
     _check_metadata(name, node)
 
 
+def check_arrays(name: str, node: nir.NIRNode) -> None:
+    """Refuse a node with a field that is no array, before anything asks for its shape.
+
+    Raises:
+        NIRFileError: names the node and the parameter.
+    """
+    try:
+        list(parameters(node))
+    except ConversionError as error:
+        raise NIRFileError(f"node {name!r}: {error.problem}. {error.remedy}") from error
+
+
 def check_numbers(name: str, node: nir.NIRNode) -> None:
     """Refuse a node whose parameters are no finite real numbers, those in our metadata too.
 

@@ -13,8 +13,9 @@ from typing import Any
 import nir
 import numpy as np
 
-from snnax.errors import NIRFileError
+from snnax.errors import ConversionError, NIRFileError
 from snnax.interop.nodes.extension import Extension
+from snnax.interop.numbers import array
 
 Edge = tuple[str, str]
 
@@ -98,15 +99,24 @@ def output_shape(name: str, given: Any, found: tuple[int, ...]) -> list[str]:
     Raises:
         NIRFileError: if it claims what is no shape.
     """
-    if given is None or np.array_equal(np.ravel(given), found):
+    if given is None or (claimed := sizes(f"Output node {name!r}", given)) == found:
         return []
-    sizes = np.ravel(given)
-    if sizes.dtype.kind not in "fiu" or not (np.isfinite(sizes) & (np.abs(sizes) < 2**62)).all():
-        raise NIRFileError(
-            f"Output node {name!r} has the shape {np.array2string(sizes, threshold=4)}; expected sizes."
-        )
-    claimed = tuple(int(n) for n in sizes)
     return [f"output {name!r}: it says {claimed}, what feeds it has shape {found}"]
+
+
+def sizes(who: str, given: Any) -> tuple[int, ...]:
+    """A shape that a node claims.
+
+    Raises:
+        NIRFileError: for what is none.
+    """
+    try:
+        found = np.ravel(array(who, "", given))
+    except ConversionError as error:
+        raise NIRFileError(f"{who} has a shape that {error.problem}; expected sizes.") from error
+    if found.dtype.kind not in "fiu" or not (np.isfinite(found) & (np.abs(found) < 2**62)).all():
+        raise NIRFileError(f"{who} has the shape {np.array2string(found, threshold=4)}; expected sizes.")
+    return tuple(int(n) for n in found)
 
 
 def input_claim(name: str, node: Any, shape: tuple[int, ...]) -> list[str]:
@@ -117,9 +127,8 @@ def input_claim(name: str, node: Any, shape: tuple[int, ...]) -> list[str]:
         given, found = (node.input_type or {}).get("input"), shape
     else:
         return []
-    if given is None or np.array_equal(np.ravel(given), found):
+    if given is None or (claimed := sizes(f"node {name!r}", given)) == tuple(found):
         return []
-    claimed = tuple(int(n) for n in np.ravel(given))
     return [f"node {name!r}: it says that it gets {claimed}, what feeds it has shape {found}"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.core import unfreeze
@@ -21,7 +22,7 @@ from snnax.drafts import write_whole
 from snnax.errors import ConversionError, MissingDependencyError, StateDictError
 from snnax.interop import state_dict_neurons as _neurons  # noqa: F401  (registers its rules)
 from snnax.interop.entries import SAMPLE
-from snnax.interop.numbers import array, as_stored, whole
+from snnax.interop.numbers import array, as_stored, held, whole
 from snnax.interop.state_dict_layers import Entry, Layer, rule_of
 from snnax.interop.state_dict_walk import branch, columns_of, input_shapes, layers_of
 from snnax.modules import NET, VARIABLES
@@ -67,6 +68,7 @@ def to_state_dict(
         >>> state["0.weight"].shape, float(state["1.beta"]), int(state["1.reset_mechanism_val"])
         ((2, 3), 0.5, 0)
     """
+    variables = _held(variables)
     found = list(_entries(model, variables, sample))
     if any(variables.get(collection) for collection in ("params", "buffers", "batch_stats")):
         for layer, _, _ in found:
@@ -251,6 +253,20 @@ def _entries(
     _check_covered(variables, covered)
 
 
+def _held(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables as NumPy's arrays of real numbers, of any library; the state is not written."""
+
+    def one(path: Any, leaf: Any) -> Any:
+        return held("/".join(str(getattr(key, "key", key)) for key in path), "", leaf)
+
+    return {
+        collection: tree
+        if collection == "hidden"
+        else jax.tree_util.tree_map_with_path(one, {collection: tree})[collection]
+        for collection, tree in nn.unbox(dict(variables)).items()
+    }
+
+
 def _permuted(entry: Entry, columns: np.ndarray) -> Entry:
     """A dense weight whose columns torch has in another order."""
     back = np.argsort(columns)
@@ -298,7 +314,7 @@ def _numbers(
         own = known[name].value
         try:
             value = array(name, "", state_dict[name])
-            if not np.array_equal(
+            if value.dtype.names is not None or not np.array_equal(
                 value, own
             ):  # an infinite tau, of a beta of 1, is what the network has itself
                 value = whole(name, "", value) if own.dtype.kind in "biu" else as_stored(name, "", value)

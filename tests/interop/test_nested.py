@@ -139,6 +139,20 @@ def block(kind):
     return snn.Graph(layers, list(edges))
 
 
+PASSING = {
+    "Sequential": lambda: snn.Sequential([]),
+    "Graph": lambda: snn.Graph({}, [("input", "output")]),
+    "beside": lambda: snn.Graph({"d": nn.Dense(N)}, [("input", "output"), ("input", "d"), ("d", "d")]),
+    "deep": lambda: snn.Sequential([snn.Sequential([])]),
+}
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_states_do_not_come_through_a_container_that_hands_its_input_on(kind):
+    """A layer behind a neuron gets its spikes, and so does what a container that has no layer returns."""
+    check(snn.Sequential([lif(output=True), PASSING[kind]()]))
+
+
 @pytest.mark.parametrize("outer", ["Sequential", "Graph", "cycle", "itself"])
 @pytest.mark.parametrize("inner", ["Sequential", "Graph", "flax", "deep"])
 def test_blocks_with_weights_have_them_under_the_name_of_their_node(outer, inner):

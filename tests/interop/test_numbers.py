@@ -18,6 +18,7 @@ import snnax as snn
 from snnax import interop
 from snnax.errors import ArgumentError, ConversionError, NIRFileError, SnnaxError, StateDictError
 from snnax.interop.recordings import from_columns
+from snnax.interop.reference import simulate
 
 ONE = np.ones(2, np.float32)
 NET = snn.Sequential([nn.Dense(2, use_bias=False), snn.Leaky(0.5, init_hidden=True)])
@@ -154,6 +155,36 @@ def test_what_is_written_is_what_the_model_holds(values):
     judge(exported, values, wide=True)
 
 
+@pytest.mark.parametrize("kind", ["complex64", "<U3", "object", "datetime64[s]", "masked", "meta"])
+def test_what_is_no_real_number_does_not_leave_in_a_state_dict(tmp_path, kind):
+    """NaN does: it is what the network holds."""
+    torch = pytest.importorskip("torch")
+    made = {
+        "masked": lambda: np.ma.array(np.ones((3, 2), np.float32), mask=np.eye(3, 2)),
+        "meta": lambda: torch.ones(3, 2, device="meta"),
+    }.get(kind, lambda: np.ones((3, 2)).astype(kind))
+    for write in (interop.to_state_dict, lambda *a: interop.save_safetensors(tmp_path / "a.safetensors", *a)):
+        with pytest.raises(ConversionError, match="kernel"):
+            write(NET, {**VARIABLES, "params": {"layers_0": {"kernel": made()}}}, SAMPLE)
+    assert not list(tmp_path.iterdir())
+    nan = {**VARIABLES, "params": {"layers_0": {"kernel": np.full((3, 2), np.nan, np.float32)}}}
+    assert np.isnan(interop.to_state_dict(NET, nan, SAMPLE)["0.weight"]).all()
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", ">f4"])
+def test_a_state_dict_takes_arrays_of_any_library(name):
+    torch = pytest.importorskip("torch")
+    exact = np.arange(6, dtype=np.float32).reshape(3, 2) / 8
+    values = (
+        exact.astype(name)
+        if name == ">f4"
+        else torch.tensor(exact, dtype=getattr(torch, name)).requires_grad_()
+    )
+    state = interop.to_state_dict(NET, {**VARIABLES, "params": {"layers_0": {"kernel": values}}}, SAMPLE)
+    assert state["0.weight"].dtype.isnative
+    np.testing.assert_array_equal(state["0.weight"].astype(np.float32), exact.T)
+
+
 FIELDS = {
     "IF": ("r", "v_threshold", "v_reset"),
     "LIF": ("tau", "r", "v_leak", "v_threshold", "v_reset"),
@@ -203,6 +234,49 @@ def test_every_field_of_every_node_is_named(kind):
             graph = nir.NIRGraph({**ends, "n": spoilt}, [("in", "n"), ("n", "out")], type_check=False)
             with pytest.raises((ConversionError, NIRFileError), match=rf"'n'.*{field} holds"):
                 assert interop.from_nir(graph) is None, f"{field} of {kind} holds {what}"
+
+
+NO_ARRAYS = {
+    "ragged": [[0.5], [1, 2]],
+    "an object": object(),
+    "a set": {1},
+    "masked": np.ma.array([1.0, 1], mask=[0, 1]),
+}
+
+
+@pytest.mark.parametrize("what", NO_ARRAYS)
+@pytest.mark.parametrize("kind", FIELDS)
+def test_a_field_that_is_no_array_is_named(kind, what):
+    shape = np.array({"Conv1d": [2, 4], "Conv2d": [2, 4, 4]}.get(kind, [2]))
+    for field in (*FIELDS[kind], *(["input_shape"] if kind.startswith("Conv") else [])):
+        spoilt = node(kind)
+        setattr(spoilt, field, NO_ARRAYS[what])
+        ends = {"in": nir.Input({"input": shape}), "out": nir.Output({"output": None})}
+        graph = nir.NIRGraph({**ends, "n": spoilt}, [("in", "n"), ("n", "out")], type_check=False)
+        for read in (interop.from_nir, lambda g: simulate(g, np.ones((1, 1, *shape)))):
+            if field == "input_shape" and read is not interop.from_nir:
+                continue  # the referee does not ask for it
+            with pytest.raises(NIRFileError, match=rf"'n'.*({field}|shape)"):
+                read(graph)
+
+
+@pytest.mark.parametrize("what", NO_ARRAYS)
+def test_shapes_and_edges_that_are_none_are_refused(what):
+    ends = {"in": nir.Input({"input": np.array([2])}), "out": nir.Output({"output": None})}
+    for spoilt in (
+        {"in": nir.Input({"input": NO_ARRAYS[what]})},
+        {"out": nir.Output({"output": NO_ARRAYS[what]})},
+    ):
+        graph = nir.NIRGraph(
+            {**ends, **spoilt, "n": node("IF")}, [("in", "n"), ("n", "out")], type_check=False
+        )
+        with pytest.raises(NIRFileError, match=r"put node '(in|out)'"):
+            interop.from_nir(graph)
+    graph = nir.NIRGraph({**ends, "n": node("IF")}, [("in", "n"), ("n", "out")], type_check=False)
+    for edges in (NO_ARRAYS[what], [("in", NO_ARRAYS[what])], [NO_ARRAYS[what]], None, [("in", "n", "out")]):
+        graph.edges = edges
+        with pytest.raises(NIRFileError, match="no pair of names"):
+            interop.from_nir(graph)
 
 
 def test_what_two_numbers_give_together_is_refused_too():
@@ -296,7 +370,7 @@ def test_other_names_are_refused(tmp_path, name):
 
 @pytest.mark.parametrize("graph", [None, nir.Scale(ONE), _named("a", ("a", "o", "i")), _named("a", ("a", 3))])
 def test_what_is_no_graph_is_not_written(tmp_path, graph):
-    with pytest.raises(NIRFileError, match=r"expected a nir\.NIRGraph|no pair of names"):
+    with pytest.raises((ArgumentError, NIRFileError), match=r"expected a nir\.NIRGraph|no pair of names"):
         interop.write_nir(tmp_path / "a.nir", graph)
     assert not list(tmp_path.iterdir())
 
@@ -365,7 +439,7 @@ def test_inputs_and_recordings_are_real(tmp_path, kind):
         lambda: interop.save_trace(tmp_path / "a.npz", trace),
         lambda: from_columns({"input": values[:, 0], "spk": values[:, 0]}),
     ):
-        with pytest.raises(SnnaxError, match=r"(holds|no array).*real"):
+        with pytest.raises(SnnaxError, match=r"(holds|no array|dtype).*real"):
             call()
     assert not list(tmp_path.iterdir())
 

@@ -173,7 +173,7 @@ def _as_chain(parts: Mapping[str, Any], plan: Plan, outputs: Any) -> nn.Sequenti
         previous = name
     if plan.sources[OUTPUT] != ((previous, False),) or len({id(p) for p in parts.values()}) != len(parts):
         return None
-    last = parts[previous]
+    last = parts.get(previous)  # none where the network returns its input
     if any(type(part).__name__ == "DeltaLeaky" for part in parts.values()):
         return None
     middle = [p for n, p in parts.items() if n != previous]
