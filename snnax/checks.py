@@ -387,7 +387,8 @@ def _annotated(kind: Any) -> tuple[tuple[str, Check], ...]:
 
 def annotated(owner: Any) -> None:
     """Check the fields of a dataclass that are declared as ``bool``."""
-    fields(owner, **dict(_annotated(type(owner))))
+    kind: Any = type(owner)  # mypy knows no hash of type[Any]
+    fields(owner, **dict(_annotated(kind)))
 
 
 def fields(owner: Any, **checks: Check) -> None:
