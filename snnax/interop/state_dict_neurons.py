@@ -11,6 +11,7 @@ import numpy as np
 from snnax import neurons
 from snnax.dynamics.decay import time_constant
 from snnax.dynamics.lapicque import complement
+from snnax.errors import ConversionError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch
 from snnax.interop.state_dict_layers import (
     Array,
@@ -152,7 +153,7 @@ def _conv_lstm(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
 @entries_of(neurons.StateLeaky, neurons.LinearLeaky)
 def _state_leaky(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
     """``tau`` is what decays; snnTorch's ``beta`` beside it is a copy of the argument that nothing trains."""
-    found = common(layer, variables)
+    found = [_squared(layer, e) if e.key == "graded_spikes_factor" else e for e in common(layer, variables)]
     found[-1] = constant("reset_mechanism_val", 0, "there is no reset: it is")
     beta = number(layer, variables, "beta", learn=False)
     tau = time_constant(np.asarray(layer.module.beta, np.float32))
@@ -160,6 +161,23 @@ def _state_leaky(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
     if isinstance(layer.module, neurons.LinearLeaky):
         found += affine(layer, variables, "linear.", "params", "linear")
     return found
+
+
+def _squared(layer: Layer, entry: Entry) -> Entry:
+    """The root of a height, by which snnTorch multiplies twice; what comes back as it was given keeps its bits."""
+    if (entry.value < 0).any():
+        raise ConversionError(
+            layer.name or type(layer.module).__name__,
+            "its graded_spikes_factor is negative, and snnTorch squares the factor of a parallel neuron",
+            "Put the sign into the weights of the next layer.",
+        )
+    root = np.asarray(np.sqrt(entry.value.astype(np.float64)), entry.value.dtype)
+
+    def put(old: Array | None, new: Array) -> Array:
+        same = new.size == root.size and np.array_equal(new.reshape(root.shape), root)
+        return entry.put(old, entry.value if same else np.asarray(new.astype(np.float64) ** 2, new.dtype))
+
+    return replace(entry, value=root, put=put)
 
 
 @entries_of(neurons.LeakyParallel)

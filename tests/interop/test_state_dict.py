@@ -404,6 +404,52 @@ def test_every_layer_takes_torchs_numbers_and_gives_them_back(name):
     jax.eval_shape(lambda: net.apply(variables, x, mutable=["hidden"]))
 
 
+HEIGHTS = {
+    "StateLeaky": (lambda g: theirs.StateLeaky(0.8, 4, **g), lambda g: snn.StateLeaky(0.8, 4, **g)),
+    "LinearLeaky": (lambda g: theirs.LinearLeaky(0.8, 4, 4, **g), lambda g: snn.LinearLeaky(0.8, 4, 4, **g)),
+    "LeakyParallel": (
+        lambda g: theirs.LeakyParallel(4, 4, beta=0.8, **g), lambda g: snn.LeakyParallel(4, 4, beta=0.8, **g),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("height", [0.5, [0.5, 2.0, 3.0, 0.7]])
+@pytest.mark.parametrize("kind", HEIGHTS)
+def test_spikes_are_as_high_there_as_here(kind, height, learn):
+    """snnTorch multiplies by the factor of ``StateLeaky`` and ``LinearLeaky`` twice, so its is the root of ours."""
+    make_torch, make_flax = HEIGHTS[kind]
+    x = np.random.default_rng(0).random((5, 2, 4), np.float32) * 4
+    net = make_flax({"graded_spikes_factor": height, "learn_graded_spikes_factor": learn})
+    variables = net.init(jax.random.key(0), x)
+    layer = make_torch(
+        {"graded_spikes_factor": torch.ones(np.shape(height)), "learn_graded_spikes_factor": learn}
+    )
+    state = interop.to_state_dict(net, variables)
+    layer.load_state_dict({name: torch.tensor(value) for name, value in state.items()})
+
+    def spk(net, variables):
+        return np.asarray(jax.tree.leaves(net.apply(variables, x))[0])
+
+    expected = layer(torch.tensor(x))
+    expected = (expected[0] if isinstance(expected, tuple) else expected).detach().numpy()
+    assert expected.any()
+    np.testing.assert_allclose(spk(net, variables), expected, rtol=1e-6)
+    plain = make_flax(
+        {"learn_graded_spikes_factor": learn, "graded_spikes_factor": np.ones(np.shape(height))}
+    )
+    loaded = interop.from_state_dict(plain, plain.init(jax.random.key(0), x), state)
+    np.testing.assert_allclose(spk(plain, loaded), expected, rtol=1e-6)
+    again = interop.from_state_dict(net, variables, state)
+    np.testing.assert_array_equal(spk(net, again), spk(net, variables))
+
+
+def test_a_height_below_zero_has_no_root():
+    net = snn.StateLeaky(0.8, 4, graded_spikes_factor=-0.5)
+    with pytest.raises(ConversionError, match="squares the factor"):
+        interop.to_state_dict(net, net.init(jax.random.key(0), jnp.ones((2, 1, 4))))
+
+
 # --- what is kept ---------------------------------------------------------------------------------
 
 

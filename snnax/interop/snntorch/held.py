@@ -7,20 +7,16 @@ ported is therefore not what the user's module holds before or after a run, but 
 from __future__ import annotations
 
 import types
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from operator import length_hint
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-_OWN = frozenset(vars(nn.Module()))
+OWN = frozenset(vars(nn.Module()))
 _COMPUTED = ("_orig", "_g")
 _HELPERS = ("_orig", "_g", "_v", "_u", "_mask")
-_DEPTH = 6
-_LIBRARIES = ("torch", "snntorch", "norse", "snnax", "builtins")
 
 
 def held(
@@ -48,7 +44,7 @@ def held(
         return before
     for part in now.modules():
         for home in (part._parameters, part._buffers, vars(part)):
-            home.update({k: _cloned(v) for k, v in home.items() if k not in _OWN})
+            home.update({k: _cloned(v) for k, v in home.items() if k not in OWN})
     return now
 
 
@@ -63,7 +59,7 @@ def _seen(
     nn.Module.__init__(copy)
     vars(copy)["training"] = module.training
     for name, value in vars(module).items():
-        if name not in _OWN and name != "forward" and name not in passing:
+        if name not in OWN and name != "forward" and name not in passing:
             bound = isinstance(value, types.MethodType) and value.__self__ is module
             vars(copy)[name] = types.MethodType(value.__func__, copy) if bound else value
     for name, parameter in module._parameters.items():
@@ -121,7 +117,7 @@ def difference(first: Any, other: Any, passing: frozenset[str] = frozenset()) ->
         a, b = (getattr(m, what) for m in (first, other))
         for name in {**a, **b}:
             if name in passing or (
-                what == "__dict__" and (name in _OWN - {"training"} or callable(a.get(name)))
+                what == "__dict__" and (name in OWN - {"training"} or callable(a.get(name)))
             ):
                 continue
             if name not in a or name not in b:
@@ -132,58 +128,6 @@ def difference(first: Any, other: Any, passing: frozenset[str] = frozenset()) ->
         if found := difference(child, other._modules.get(name), passing):
             return f"{name}.{found}"
     return ""
-
-
-def scalars(
-    net: nn.Module, skip: Mapping[int, frozenset[str]], followed: Callable[[Tensor], bool]
-) -> dict[str, Any]:
-    """All numbers, switches and texts that the modules of a network hold, by path.
-
-    Args:
-        net: the network.
-        skip: names to leave out, by the id of a module.
-        followed: tells tensors that depend on the sample, which are left out too.
-    """
-    found: dict[str, Any] = {}
-    for path, module in net.named_modules():
-        own = {k: v for k, v in vars(module).items() if k not in _OWN}
-        for cls in type(module).__mro__:
-            if cls.__module__.partition(".")[0] not in _LIBRARIES:
-                own = {**{k: v for k, v in vars(cls).items() if not k.startswith("__")}, **own}
-        for name, value in {**own, **module._buffers, **module._parameters}.items():
-            if name not in skip.get(id(module), ()):
-                found.update(_scalars(f"{path}.{name}".lstrip("."), value, _DEPTH, {id(net)}))
-    return {
-        k: v.detach().item() if isinstance(v, Tensor) else v
-        for k, v in found.items()
-        if not _left_out(v, followed)
-    }
-
-
-def _left_out(value: Any, followed: Callable[[Tensor], bool]) -> bool:
-    return isinstance(value, Tensor) and (value.numel() != 1 or value.is_meta or followed(value))
-
-
-def _scalars(path: str, value: Any, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    if value is None or isinstance(value, bool | int | float | complex | str | Tensor):
-        yield path, value
-    elif depth and id(value) not in seen and not isinstance(value, nn.Module | type) and not callable(value):
-        seen.add(id(value))
-        if isinstance(value, dict):
-            parts = [(str(k), v) for k, v in value.items()]
-        elif isinstance(value, list | tuple | set | frozenset | deque):
-            parts = [(str(i), v) for i, v in enumerate(value)]
-            if not any(
-                isinstance(part, Tensor) for _, part in parts
-            ):  # a list of outputs is a record that is kept
-                yield f"{path}.length", len(parts)
-        elif hasattr(value, "__next__"):
-            yield f"{path}.rest", length_hint(value, -1)
-            parts = []
-        else:
-            parts = list(getattr(value, "__dict__", {}).items())
-        for key, part in parts:
-            yield from _scalars(f"{path}.{key}", part, depth - 1, seen)
 
 
 def _computed(module: nn.Module) -> Iterator[tuple[str, tuple[Tensor, bool | None]]]:

@@ -24,6 +24,7 @@ from snnax.interop.snntorch.members import (
     replaced_method,
     state_shape,
 )
+from snnax.interop.snntorch.reached import chance, note_lengths
 from snnax.interop.snntorch.records import Ledger, Op, Value, place
 from snnax.interop.snntorch.step_graph import STATE_NAMES
 from snnax.interop.snntorch.timed import ScaleBy, TimedNorm
@@ -50,6 +51,7 @@ _RESET_AT_ONCE = (
     "snnax runs it: write the same layers in snnax, with snnax.RSynaptic(..., reset_delay=False), and take the weights "
     "over with variables = interop.from_state_dict(model, model.init(key, x), net.state_dict(), x)."
 )
+_DRAWN = "Draw outside of forward and pass what was drawn as the input, as snntorch.spikegen does with data."
 _STEADY = "compute what depends on the data between the layers."
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
@@ -69,6 +71,7 @@ class Recorder(TorchFunctionMode):
         self.owned = owned
         self._label = label
         self._held: dict[int, nn.Module] = {}
+        self._chance = chance()
         self._refused: dict[int, ConversionError] = {}
         self._neurons: dict[str, nn.Module] = {}
         self.begin()
@@ -98,6 +101,16 @@ class Recorder(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         return handle(self, func, args, kwargs or {})
 
+    def __enter__(self) -> Any:
+        self._chance = chance()
+        return super().__enter__()
+
+    def __exit__(self, *reason: Any) -> None:
+        super().__exit__(*reason)
+        if chance() != self._chance:
+            problem = "its forward draws random numbers, so that each call computes something else"
+            self.problems.append(ConversionError(self._label, problem, _DRAWN))
+
     def attach(self, net: nn.Module) -> None:
         """Make the modules of ``net``, a copy that is thrown away, report their calls."""
         for name, module in net.named_modules():
@@ -114,6 +127,7 @@ class Recorder(TorchFunctionMode):
             else:
                 call = self._call_leaf if is_leaf(module) else self._call_through
             vars(module)["forward"] = _bind(call, name, module, forward)
+        note_lengths(net)
         self.begin()
 
     def refuse(self, error: ConversionError) -> None:

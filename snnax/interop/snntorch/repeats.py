@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from snnax.errors import ConversionError
 from snnax.interop.snntorch.folding import fold
-from snnax.interop.snntorch.held import own_tensors, scalars
+from snnax.interop.snntorch.held import own_tensors
 from snnax.interop.snntorch.members import of_library, passing_of, reset_states
+from snnax.interop.snntorch.reached import scalars
 from snnax.interop.snntorch.records import Recording
 from snnax.interop.snntorch.step_graph import StepGraph
 from snnax.interop.snntorch.steps import CHANGES, held_difference
