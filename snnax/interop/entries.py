@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import nir
@@ -12,7 +12,7 @@ from snnax import checks
 from snnax.checks import Check
 from snnax.errors import ArgumentError
 
-__all__ = ["DT", "FILE_OR_GRAPH", "GRAPH", "PRESET", "SAMPLE", "arrays", "trace_parts"]
+__all__ = ["CALL", "DT", "FILE_OR_GRAPH", "GRAPH", "PRESET", "SAMPLE", "arrays", "trace_parts"]
 
 DT = checks.maybe(checks.number(above=0, called="a number of seconds"))
 GRAPH = checks.instance(
@@ -39,6 +39,28 @@ def SAMPLE(value: Any, what: str) -> Any:
         checks.real(part, what)
     read = tuple(np.asarray(checks.array(p, what)) if hasattr(p, "requires_grad") else p for p in parts)
     return read if isinstance(value, tuple) and value else read[0]
+
+
+def CALL(value: Any, what: str) -> Any:
+    """What one call of a network takes: an array, or a tuple of arguments with arrays in it, beside switches."""
+    if not isinstance(value, tuple | list | Mapping):
+        return checks.real(value, what)
+    arrays = [part for part in _parts(value) if hasattr(part, "__array__") or hasattr(part, "detach")]
+    for part in arrays:
+        checks.real(part, what)
+    if not arrays:
+        raise checks.refuse(
+            what, value, "an array (JAX, NumPy or torch), or a tuple of arguments with one in it"
+        )
+    return value
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    if isinstance(value, tuple | list | Mapping):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _parts(part)
+    else:
+        yield value
 
 
 def PRESET(value: Any, what: str) -> Any:

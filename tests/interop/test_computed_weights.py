@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import itertools
-import random
 import types
 from collections.abc import Callable
 from typing import Any
@@ -221,9 +218,8 @@ class Looped(nn.Module):
         self.register_buffer("count", torch.zeros(1))
         self.banks = [torch.randn(6, 8), torch.randn(6, 8)]
         self.pool = nn.AvgPool1d(2)
-        self.gain, self.steps, self.kept, self.outputs = 2.0, 0, [], []
+        self.gain, self.steps, self.kept = 2.0, 0, []
         self.marks, self.schedule = [], iter([2.0] * 40 + [1.0] * 40)
-        self.numbers, self.turns = itertools.count(), itertools.cycle([2.0] * 990 + [1.0] * 10)
 
     def start(self) -> tuple[Any, ...]:
         return (self.lif.reset_mem(), *self.loop.reset_mem())
@@ -291,85 +287,6 @@ def counted_by_an_iterator(n, t, x):
     n.gain = next(n.schedule)
 
 
-CALLS = 0
-RECORD: dict[str, Any] = {"calls": 0}
-TABLE_OF_DECAYS = [0.4, 0.6]
-DRAWN = np.random.default_rng(0)
-
-
-@functools.lru_cache
-def remembered(t: int) -> float:
-    return 3.0
-
-
-def counted_in_a_global(n, t, x):
-    global CALLS
-    CALLS += 1
-    n.gain = 2.0 if CALLS % 1000 < 990 else 1.0
-
-
-def counted_in_a_helper(n, t, x):
-    counted_in_a_global(n, t, x)
-
-
-def counted_in_a_global_dict(n, t, x):
-    RECORD["calls"] += 1
-    n.gain = 2.0 if RECORD["calls"] % 1000 < 990 else 1.0
-
-
-def counted_in_a_default(n, t, x, count=[0]):  # noqa: B006
-    count[0] += 1
-    n.gain = 2.0 if count[0] % 1000 < 990 else 1.0
-
-
-def counted_in_the_function(n, t, x):
-    counted_in_the_function.calls += 1
-    n.gain = 2.0 if counted_in_the_function.calls % 1000 < 990 else 1.0
-
-
-counted_in_the_function.calls = 0
-
-
-def in_a_closure() -> Callable[[Any, int, Any], None]:
-    calls = 0
-
-    def change(n, t, x):
-        nonlocal calls
-        calls += 1
-        n.gain = 2.0 if calls % 1000 < 990 else 1.0
-
-    return change
-
-
-class Counter:
-    __slots__ = ("calls",)
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, n, t, x) -> None:
-        self.calls += 1
-        n.gain = 2.0 if self.calls % 1000 < 990 else 1.0
-
-
-def counted_in_an_array(n, t, x):
-    n.array = getattr(n, "array", np.zeros(1)) + 1
-    n.gain = 2.0 if n.array[0] % 1000 < 990 else 1.0
-
-
-def counted_by_kept_outputs(n, t, x):
-    n.outputs.append(x.sum())
-    n.gain = 2.0 if len(n.outputs) < 990 else 1.0
-
-
-def counted_by_itertools(n, t, x):
-    n.gain = 2.0 if next(n.numbers) < 990 else 1.0
-
-
-def in_turn(n, t, x):
-    n.gain = next(n.turns)
-
-
 STEADY: dict[str, Callable[[Any, int, Any], Any]] = {
     "nothing": lambda n, t, x: None,
     "mask in place": lambda n, t, x: n.fc.weight.data.mul_(n.mask),
@@ -378,9 +295,7 @@ STEADY: dict[str, Callable[[Any, int, Any], Any]] = {
     "set to a constant": assigned("lif.beta", lambda n, t: torch.tensor(0.4)),
     "loop without diagonal": in_place("loop.recurrent.weight", lambda d, t: d.fill_diagonal_(0)),
     "factor": lambda n, t, x: setattr(n, "gain", 3.0),
-    "kept outputs": lambda n, t, x: n.outputs.append(x.sum()),
-    "a table of its own module": lambda n, t, x: setattr(n.lif, "beta", torch.tensor(TABLE_OF_DECAYS[0])),
-    "a helper that remembers": lambda n, t, x: setattr(n, "gain", remembered(3)),
+    "kept outputs": lambda n, t, x: n.kept.append(x.sum()),
     "sum kept on the side": lambda n, t, x: setattr(n, "total", getattr(n, "total", 0) + x.sum()),
 }
 UNSTEADY: dict[str, tuple[Callable[[Any, int, Any], Any], str]] = {
@@ -412,30 +327,6 @@ UNSTEADY: dict[str, tuple[Callable[[Any, int, Any], Any], str]] = {
     "counter in a list": (counted_in_a_list, "'Looped'|marks.length"),
     "counter in the class": (counted_in_the_class, "'Looped'|calls"),
     "iterator": (counted_by_an_iterator, "'Looped'|schedule.rest"),
-    "itertools.count": (counted_by_itertools, "'Looped'|numbers.next|count("),
-    "itertools.cycle": (in_turn, "'Looped'|turns.state"),
-    "global": (counted_in_a_global, "'Looped'|global CALLS"),
-    "global of a helper": (counted_in_a_helper, "'Looped'|global CALLS"),
-    "global dict": (counted_in_a_global_dict, "'Looped'|global RECORD.calls"),
-    "default argument": (counted_in_a_default, "'Looped'|default arguments of counted_in_a_default.0.0"),
-    "attribute of the function": (counted_in_the_function, "'Looped'|function counted_in_the_function.calls"),
-    "closure": (in_a_closure(), "'Looped'|variable calls"),
-    "object that is called": (Counter(), "'Looped'|change.calls;'Looped'|variable change.calls"),
-    "array": (counted_in_an_array, "'Looped'|array"),
-    "number of kept outputs": (counted_by_kept_outputs, "'Looped'|outputs.length"),
-    "chance": (
-        lambda n, t, x: setattr(n, "gain", 2.0 if random.random() < 2 else 1.0), "'Looped'|draws random numbers"
-    ),
-    "chance, NumPy": (
-        lambda n, t, x: setattr(n, "gain", 2.0 if np.random.rand() < 2 else 1.0),
-        "'Looped'|draws random numbers",
-    ),
-    "chance, torch": (
-        lambda n, t, x: setattr(n, "gain", 2.0 if torch.rand(1).item() < 2 else 1.0), "'Looped'|draws random numbers"
-    ),
-    "chance, a generator": (
-        lambda n, t, x: setattr(n, "gain", 2.0 if DRAWN.random() < 2 else 1.0), "'Looped'|global DRAWN.state"
-    ),
     "counter in a buffer": (counted_in_a_buffer, "'Looped'|count"),
 }  # fmt: skip
 SEQUENCE = (torch.rand(6, 3, 8, generator=torch.Generator().manual_seed(3)) < 0.5).float()

@@ -12,6 +12,7 @@ from snnax import checks
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop import conventions
 from snnax.interop.bypass import fold_norms
+from snnax.interop.entries import CALL
 from snnax.interop.importing import from_nir
 from snnax.interop.nodes.cells import shape_out, state_shape
 from snnax.interop.nodes.neurons import node_from_spec
@@ -26,7 +27,7 @@ from snnax.network.containers import Graph
 
 @checks.takes(
     net=checks.instance(nn.Module, "a torch.nn.Module"),
-    sample=checks.real,
+    sample=CALL,
     dt=checks.number(above=0),
     batchnorm=checks.one_of("keep", "fold"),
 )
