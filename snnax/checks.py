@@ -6,8 +6,8 @@ import functools
 import inspect
 import math
 import operator
+import os
 from collections.abc import Callable, Mapping, Sequence
-from os import PathLike
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -206,7 +206,11 @@ def texts(value: Any, what: str) -> tuple[str, ...]:
 
 def path(value: Any, what: str) -> Any:
     """A path: a string or ``pathlib.Path``."""
-    if isinstance(value, str | PathLike):
+    try:
+        found = os.fspath(value)
+    except Exception:  # a stranger's __fspath__ may do anything
+        found = None
+    if isinstance(found, str):
         return value
     raise refuse(what, value, "a path, as a string or pathlib.Path")
 

@@ -6,14 +6,33 @@ so code that catches ``ValueError``, ``TypeError`` or ``ImportError`` keeps work
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_UNREADABLE = re.compile(r"(\S{300})\S{201,}(\S{100})")
+"""A word that nobody reads to its end, as names in files can be."""
+
+
+def _made_again(kind: type[SnnaxError], said: tuple[Any, ...]) -> SnnaxError:
+    error = kind.__new__(kind, *said)
+    error.args = said
+    return error
+
+
 class SnnaxError(Exception):
-    """Base of every error that snnax raises on purpose."""
+    """Base of every error that snnax raises on purpose; words of more than 600 letters are cut in their middle."""
+
+    def __init__(self, *said: Any) -> None:
+        super().__init__(*(_UNREADABLE.sub(r"\1...\2", s) if isinstance(s, str) else s for s in said))
+
+    def __reduce__(
+        self,
+    ) -> Any:  # the arguments that made it are not those of every class: it is to cross processes
+        return _made_again, (type(self), self.args), self.__dict__
 
 
 class ArgumentError(SnnaxError, ValueError):

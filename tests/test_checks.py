@@ -1,5 +1,7 @@
 """What counts as a whole number."""
 
+import pickle
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,3 +22,22 @@ def test_other_things_are_not(value):
 
 def test_from_zero():
     assert whole(0, least=0) == 0 and whole(-1, least=0) is None
+
+
+def test_errors_cross_processes_and_stay_readable():
+    """A pool that cannot make an error again waits for its answer for ever."""
+    from snnax import errors
+
+    for made in (
+        errors.ArgumentError("a"), errors.ConversionError("fc", "it is odd", "Mend it.", "net.py:3"),
+        errors.TrainingModeError("fc", "it trains", "Call eval()."), errors.StateDictError(missing=["a", "b"]),
+        errors.MissingDependencyError("torch", "torch", "reading"), errors.TorchLineError("a"),
+        errors.ConversionError.joined([errors.ConversionError(n, "it is odd", "Mend it.") for n in "ab"]),
+    ):  # fmt: skip
+        again = pickle.loads(pickle.dumps(made))
+        assert type(again) is type(made) and str(again) == str(made)
+        assert {k: str(v) for k, v in vars(again).items()} == {k: str(v) for k, v in vars(made).items()}
+    for kind in (errors.GraphError, errors.NIRFileError):
+        assert str(kind("first " + "x" * 10**6 + " last")) == f"first {'x' * 300}...{'x' * 100} last"
+    long = errors.ConversionError("n" * 10**6, "it is odd", "Mend it.")
+    assert len(str(long)) < 500 and long.node == "n" * 10**6

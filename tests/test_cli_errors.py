@@ -47,6 +47,8 @@ def shelf(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shelf")
     interop.write_nir(folder / "a.nir", network())
     np.save(folder / "x.npy", np.ones((4, 1, 2), np.float32))
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe")
     np.save(folder / "wide.npy", np.ones((4, 1, 3), np.float32))
     np.save(folder / "complex.npy", np.ones((4, 1, 2), np.complex64))
     np.save(folder / "large.npy", np.full((4, 1, 2), 2**62 + 1))
@@ -80,6 +82,8 @@ BAD = {
     "a nul": ["inspect", "{t}/no\x00.nir"],
     "a long name": ["inspect", "{t}/" + "n" * 5000],
     "a folder": ["inspect", "{t}"],
+    "a pipe": ["inspect", "{s}/pipe"],
+    "a pipe for input": ["run", A, "--input", "{s}/pipe"],
     "dt of nothing": ["inspect", A, "--dt", "nan"],
     "dt for ever": ["inspect", A, "--dt", "inf"],
     "late for ever": ["run", A, "--input", X, "--reading", "input_delay=1000000000"],

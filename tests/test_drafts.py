@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import subprocess
 import sys
 import textwrap
 
+import nir
+import numpy as np
 import pytest
 
-from snnax import drafts
-from snnax.errors import ArgumentError
+from snnax import drafts, interop
+from snnax.errors import ArgumentError, SnnaxError
+from snnax.interop import nir_data
 
 
 def script(text, *arguments):
@@ -284,3 +288,61 @@ def test_a_picture_in_a_format_that_nobody_knows(tmp_path):
         with pytest.raises(ArgumentError, match=r"ends in one of .*png"):
             drafts.write_picture(tmp_path / name, figure)
     assert not os.listdir(tmp_path)
+
+
+class _Bytes:
+    def __fspath__(self):
+        return b"a"
+
+
+class _Broken:
+    def __fspath__(self):
+        raise RuntimeError
+
+
+def _graph():
+    one = np.ones(3, np.float32)
+    return nir.NIRGraph.from_list(nir.LIF(tau=one, r=one, v_leak=0 * one, v_threshold=one))
+
+
+def _trace():
+    spk = np.ones((5, 2, 3), np.float32)
+    return interop.Trace({"lif": interop.NodeTrace("lif", "Leaky", spk, spk, {"mem": spk})}, (spk,))
+
+
+def _report():
+    sides = [interop.from_nir(_graph()) for _ in range(2)]
+    return interop.crossvalidate(*sides, np.ones((5, 2, 3), np.float32))
+
+
+PATHS = {
+    "write_nir": lambda path: interop.write_nir(path, _graph()),
+    "read_nir": lambda path: interop.read_nir(path),
+    "save_trace": lambda path: interop.save_trace(path, _trace()),
+    "load_trace": lambda path: interop.load_trace(path),
+    "write_nir_data": lambda path: nir_data.write_nir_data(path, _trace(), 1e-4),
+    "read_nir_data": lambda path: nir_data.read_nir_data(path),
+    "write_source": lambda path: interop.write_source(path, *interop.from_nir(_graph())),
+    "save_safetensors": lambda path: interop.save_safetensors(path, *interop.from_nir(_graph())),
+    "load_safetensors": lambda path: interop.load_safetensors(path, *interop.from_nir(_graph())),
+    "to_json": lambda path: _report().to_json(path),
+    "plot": lambda path: _report().plot(path),
+}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_what_is_no_path_is_refused_and_what_is_no_file_is_not_waited_for(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if name.endswith("safetensors"):
+        pytest.importorskip("safetensors")
+    if name == "plot":
+        pytest.importorskip("matplotlib")
+    for wrong in (b"a", 0, 3.0, ["a"], _Bytes(), _Broken()) + (None,) * (name not in ("to_json", "plot")):
+        with pytest.raises(ArgumentError, match=r"expected a path, as a string or pathlib\.Path"):
+            PATHS[name](wrong)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo("pipe")
+    for wrong in ("", ".", "no\x00", "no\ud800", "no/a", pathlib.Path("pipe")):
+        with pytest.raises((SnnaxError, OSError)):
+            PATHS[name](wrong)
+    assert set(os.listdir()) <= {"pipe"}

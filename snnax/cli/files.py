@@ -21,6 +21,8 @@ def load(path: Path) -> np.ndarray:
         OSError: if there is no such file.
     """
     one = f"{path}: expected one numeric array x [T, B, ...], as numpy.save writes it."
+    if path.exists() and not path.is_file():
+        raise ArgumentError(f"{path} is no file; pass the name of a .npy file.")
     with path.open("rb") as file:
         start = file.read(6)
         file.seek(0)

@@ -127,15 +127,17 @@ def _holds_scalars(graph: nir.NIRGraph) -> bool:
 def _restore(entry: Any, path: str, name: str) -> nir.NIRNode:
     kind = entry.get("type") if isinstance(entry, dict) else None
     where = f"{path}: node {name!r}" if name else path
+    if not isinstance(kind, str):
+        raise NIRFileError(f"{where}: NIR {nir.version} has no node type {checks.shown(kind)}.")
     try:
         if kind == "NIRGraph":
             prefix = f"{name}." if name else ""
             nodes = {k: _restore(v, path, prefix + k) for k, v in entry["nodes"].items()}
             edges = _edges(entry["edges"])
             return nir.NIRGraph(nodes, edges, metadata=dict(entry.get("metadata", {})), type_check=False)
-        if isinstance(kind, str) and kind.startswith(PREFIX):
+        if kind.startswith(PREFIX):
             return Extension.from_file(entry)
-        if not isinstance(kind, str) or not hasattr(nir, kind):
+        if not hasattr(nir, kind):
             raise NIRFileError(f"{where}: NIR {nir.version} has no node type {kind!r}.")
         with np.errstate(all="ignore"):
             return nir.dict2NIRNode(entry)

@@ -12,6 +12,7 @@ import nir
 import nir.serialization
 import numpy as np
 
+from snnax import checks
 from snnax.drafts import write_whole
 from snnax.errors import ConversionError
 from snnax.interop import hdf5
@@ -25,6 +26,7 @@ _ALIASES = {"spike": "spk", "spikes": "spk", "v": "mem", "voltage": "mem", "volt
             "current": "syn", "currents": "syn", "inputs": "input"}  # fmt: skip
 
 
+@checks.takes(path=checks.path)
 def write_nir_data(path: str | PathLike[str], trace: Trace, dt: float) -> None:
     """Write a run as NIR's own ``NIRGraphData``, with ``nir.write_data``.
 
@@ -63,6 +65,7 @@ def _gridded(key: str, value: np.ndarray) -> np.ndarray:
     return flat.astype(bool) if key == "spk" and np.isin(flat, (0, 1)).all() else flat
 
 
+@checks.takes(path=checks.path, max_bytes=checks.count(1, 2**63 - 1))
 def read_nir_data(
     path: str | PathLike[str], dtype: Any = np.float32, *, max_bytes: int = MAX_BYTES
 ) -> tuple[Trace, float]:
@@ -85,6 +88,8 @@ def read_nir_data(
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
+        if not path.is_file():  # of a pipe the opening waits for ever
+            raise ValueError("it is no file")
         with hdf5.File(path, max_bytes) as file:
             found = {
                 name: _observables(file, node)

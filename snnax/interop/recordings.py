@@ -92,6 +92,8 @@ def load_trace(path: str | PathLike[str], *, max_bytes: int = npy.MAX_BYTES) -> 
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
+    if not path.is_file():  # of a pipe the opening waits for ever
+        refuse(path, "it is no file")
     try:
         arrays = npy.read_all(path, max_bytes)
         header = json.loads(str(arrays.pop(_HEADER, "{}")))

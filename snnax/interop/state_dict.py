@@ -203,6 +203,10 @@ def load_safetensors(
         >>> variables = snn.interop.load_safetensors("net.safetensors", net, variables)  # doctest: +SKIP
     """
     library = _safetensors()
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no file {fspath(path)!r}")
+    if not Path(path).is_file():  # of a pipe the opening waits for ever
+        raise StateDictError(conflicts=[f"{fspath(path)} is no file"])
     try:
         state = library.load_file(fspath(path))
     except importlib.import_module("safetensors").SafetensorError as error:

@@ -27,6 +27,8 @@ STORED = {
     "shuffle and lzf": {"compression": "lzf", "shuffle": True},
     "growing": {"chunks": (3, 2), "maxshape": (None, None)},
     "growing, packed": {"chunks": (3, 2), "maxshape": (None, None), "compression": "gzip"},
+    "growing within limits": {"chunks": (3, 2), "maxshape": (9, 30)},
+    "growing within limits, packed": {"chunks": (3, 2), "maxshape": (9, 30), "compression": "lzf"},
 }
 
 
@@ -133,6 +135,97 @@ def test_many_chunks(libver):
     agrees(write, libver)
 
 
+@pytest.mark.parametrize("libver", FORMATS)
+@pytest.mark.parametrize("packed", [False, True], ids=["as it is", "packed"])
+def test_pieces_are_numbered_by_the_shape_that_an_array_can_grow_to(libver, packed):
+    """Whenever they are given their place, in any order, and with long runs of pieces that are not there."""
+    order = np.random.default_rng(0)
+
+    def write(file):
+        for early in (False, True):
+            for shape, most, piece in (
+                ((7, 5), (9, 30), (2, 2)), ((4, 3, 5), (4, 9, 6), (1, 2, 3)), ((30, 40), (90, 300), (1, 1)),
+                ((3, 5), (8, 10), (4, 5)), ((0, 3), (4, 4), (2, 2)), ((50, 2), (None, None), (1, 1)),
+            ):  # fmt: skip
+                made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+                made.set_chunk(piece)
+                if early:
+                    made.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+                if packed:
+                    made.set_deflate(1)
+                space = h5py.h5s.create_simple(
+                    shape, tuple(h5py.h5s.UNLIMITED if n is None else n for n in most)
+                )
+                name = f"{early} {shape}".encode()
+                array = h5py.Dataset(h5py.h5d.create(file.id, name, h5py.h5t.IEEE_F32LE, space, made))
+                for i in order.permutation(np.prod(shape)):
+                    array[np.unravel_index(i, shape)] = i
+
+    agrees(write, libver)
+
+
+@pytest.mark.parametrize("libver", FORMATS)
+def test_what_was_added_removed_and_made_smaller(libver):
+    order = np.random.default_rng(0)
+
+    def write(file):
+        array = file.create_dataset("x", data=np.ones((20, 30)), chunks=(1, 3), maxshape=(None, None))
+        array.resize((9, 17))
+        for n in (3, 40):
+            group = file.create_group(f"group of {n}")
+            for i in order.permutation(n):
+                group[f"{i}" * (1 + i % 7)] = i
+            for name in list(group)[::2]:
+                del group[name]
+            for i in range(n // 3):
+                group[f"new {i}"] = "text"
+
+    agrees(write, libver)
+
+
+def _unwritten(file):
+    file.create_dataset("x", (7, 5), "f4", fillvalue=3.0)
+
+
+def _partly(file):
+    file.create_dataset("x", (7, 5), "f4", chunks=(2, 2), fillvalue=3.0)[:2, :2] = 1
+
+
+def _linked(file):
+    file["y"], file["x"] = 1, h5py.SoftLink("/y")
+
+
+def _typed(file):
+    file["x"] = np.dtype("f4")
+
+
+def _sized(file):
+    file.create_dataset("x", data=np.ones((4, 5)), chunks=(2, 2), maxshape=(None, 5))
+
+
+FINE = {
+    "never written": (_unwritten, FORMATS),
+    "written in part": (_partly, FORMATS),
+    "a link": (_linked, FORMATS),
+    "a type": (_typed, FORMATS),
+    "without any limit along one axis": (_sized, FORMATS[2:]),
+    "a checksum": (lambda file: file.create_dataset("x", data=np.ones(3), fletcher32=True), FORMATS),
+    "a long name": (lambda file: [file.create_group(f"{'x' * 5000}{i}") for i in range(20)], FORMATS[1:]),
+}
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_what_only_the_library_reads_is_not_called_damaged(case):
+    write, formats = FINE[case]
+    for libver in formats:
+        buffer = io.BytesIO()
+        with h5py.File(buffer, "w", libver=libver) as file:
+            write(file)
+        with pytest.raises(hdf5.Refused, match=r"write it anew: nir\.write") as caught:
+            read(buffer)
+        assert "damaged" not in str(caught.value)
+
+
 def test_a_file_behind_other_bytes(tmp_path):
     path = tmp_path / "block.h5"
     with h5py.File(path, "w", userblock_size=1024) as file:
@@ -228,6 +321,41 @@ def test_text_that_is_not_where_it_should_be(case):
         damaged[at : at + 8] = bytes(8)
     with pytest.raises(hdf5.Refused, match="damaged"):
         read(io.BytesIO(damaged))
+
+
+def test_names_are_not_read_from_free_room():
+    """A list of names that is said to begin 8 or 16 bytes later: the names would be what lies there."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver="earliest") as file:
+        file["first name"] = file["second"] = 1
+        del file["second"]
+    raw = buffer.getvalue()
+    heap = raw.index(b"HEAP")
+    start = int.from_bytes(raw[heap + 24 : heap + 32], "little")
+    for by in (8, 16, 24, 32):
+        damaged = bytearray(raw)
+        damaged[heap + 24 : heap + 32] = (start + by).to_bytes(8, "little")
+        with pytest.raises(hdf5.Refused, match="damaged"):
+            read(io.BytesIO(damaged))
+    for free in (0, 8, 2**40):  # where the first free room is said to begin
+        damaged = bytearray(raw)
+        damaged[heap + 16 : heap + 24] = free.to_bytes(8, "little")
+        with pytest.raises(hdf5.Refused, match="damaged"):
+            read(io.BytesIO(damaged))
+
+
+def test_pieces_that_a_search_does_not_find():
+    """HDF5 takes them for pieces that were never written, and fills in zeros."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver="earliest") as file:
+        file.create_dataset("x", data=np.arange(1, 7.0), chunks=(2,))
+    raw = buffer.getvalue()
+    keys = raw.index(b"TREE\x01") + 24
+    for key, offset in ((1, 4), (1, 0), (2, 2), (3, 4), (3, 0), (0, 6)):
+        damaged, at = bytearray(raw), keys + key * 32 + 8
+        damaged[at : at + 16] = offset.to_bytes(16, "little")
+        with pytest.raises(hdf5.Refused, match="damaged"):
+            read(io.BytesIO(damaged))
 
 
 def test_no_byte_of_a_collection_of_text_makes_the_reader_hang():

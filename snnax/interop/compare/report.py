@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnax import checks
 from snnax.drafts import write_picture, write_whole
 from snnax.interop.compare import table
 from snnax.interop.compare.entries import GradientReport, LayerReport, Picture
@@ -107,6 +108,7 @@ class Report:
             "notes": list(self.notes),
         }
 
+    @checks.takes(path=checks.maybe(checks.path))
     def to_json(self, path: str | PathLike[str] | None = None) -> str:
         """:meth:`to_dict` as text, written to ``path`` if one is given; ``OSError`` if that cannot be written."""
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
@@ -114,6 +116,7 @@ class Report:
             write_whole({Path(path): f"{text}\n".encode()})
         return text
 
+    @checks.takes(path=checks.maybe(checks.path))
     def plot(self, path: str | PathLike[str] | None = None) -> Figure:
         """Overlaid rasters, membrane differences and where the sides part, for one sample.
 

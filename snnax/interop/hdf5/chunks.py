@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from snnax.interop.hdf5.source import UNDEFINED, Fields, Refused, Source, sealed
+from snnax.interop.hdf5.source import UNDEFINED, Fields, Refused, Source, sealed, unread
 from snnax.interop.hdf5.trees import leaves, records
 
 RATIO = 1032
@@ -56,17 +56,21 @@ def filters(data: bytes | None, itemsize: int) -> list[int]:
         found.append(kind)
     if version not in (1, 2) or found not in _ALLOWED:
         names = ", ".join(_NAMES.get(kind, f"filter {kind}") for kind in found)
-        raise Refused(
-            f"it is packed by {names}; read are deflate and lzf, with or without shuffle. If you trust the file, "
-            "write it anew: nir.write(path, nir.read(path))"
-        )
+        raise unread(f"it is packed by {names}; read are deflate and lzf, with or without shuffle")
     return found
 
 
 def listed(
-    source: Source, layout: Fields, shape: tuple[int, ...], packed: bool
+    source: Source, layout: Fields, shape: tuple[int, ...], most: tuple[int, ...], packed: bool
 ) -> tuple[tuple[int, ...], list[Chunk]]:
     """Sizes of one piece, and all pieces, from a layout of version 3 to 5 after its class.
+
+    Args:
+        source: the file.
+        layout: the message.
+        shape: of the array.
+        most: the shape that it can grow to, by which pieces are numbered.
+        packed: whether it has filters.
 
     Raises:
         Refused: if pieces are missing, doubled or out of place.
@@ -76,7 +80,9 @@ def listed(
     axes = layout.number(1) - 1
     address = layout.number(8) if version == 3 else UNDEFINED
     width = 4 if version == 3 else layout.number(1)
-    if axes != len(shape) or axes < 1 or width > 8 or flags & 1:
+    if flags & 1:
+        raise unread("its last pieces are packed in another way than the others, which is not read")
+    if axes != len(shape) or axes < 1 or width > 8:
         raise Refused("it is damaged: its pieces have other axes than it has")
     sizes = tuple(layout.number(width) for _ in range(axes))
     itemsize = layout.number(width)
@@ -86,25 +92,33 @@ def listed(
     if prod(grid) * 8 > source.size:
         raise Refused("parts of it are missing")
     whole = prod(sizes) * itemsize
-    if version == 3:
-        found = [] if address == UNDEFINED else list(_tree_1(source, address, axes, whole, packed))
+    if not prod(grid):
+        found = []
+    elif version == 3:
+        _check_written(address)
+        found = list(_tree_1(source, address, axes, whole, packed))
     else:
-        found = list(_index(source, layout, flags, sizes, grid, whole, packed))
+        numbered = tuple(-(-n // size) for n, size in zip(most, sizes, strict=True))
+        found = list(_index(source, layout, flags, sizes, grid, numbered, whole, packed))
     places = {chunk.offset for chunk in found}
     right = all(
         n % size == 0 and n < end
         for offset in places
         for n, size, end in zip(offset, sizes, shape, strict=True)
     )
-    if not right or len(found) != prod(grid) or len(places) != len(found):
-        raise Refused("parts of it are missing")
+    if not right or len(found) > prod(grid) or len(places) != len(found):
+        raise Refused("it is damaged: parts of it are out of place")
+    _check_written(*(chunk.address for chunk in found), *[UNDEFINED] * (len(found) < prod(grid)))
     return (*sizes, itemsize), found
 
 
 def _tree_1(source: Source, address: int, axes: int, whole: int, packed: bool) -> Iterator[Chunk]:
-    for key, child in leaves(source, address, 1, 16 + 8 * axes):
-        fields = Fields(key)
-        size, mask, *offset = fields.words(4, 4, *[8] * (axes + 1))
+    def place(key: bytes) -> tuple[int, ...]:
+        return Fields(key[8:]).words(*[8] * (axes + 1))
+
+    for key, child in leaves(source, address, 1, 16 + 8 * axes, place):
+        size, mask = Fields(key).words(4, 4)
+        offset = list(place(key))
         if offset.pop() or (not packed and (mask or size != whole)):
             raise Refused("parts of it have another size than it says")
         yield Chunk(tuple(offset), child, size, mask)
@@ -116,6 +130,7 @@ def _index(
     flags: int,
     sizes: tuple[int, ...],
     grid: tuple[int, ...],
+    numbered: tuple[int, ...],
     whole: int,
     packed: bool,
 ) -> Iterator[Chunk]:
@@ -127,21 +142,42 @@ def _index(
         yield Chunk((0,) * len(grid), layout.number(8), size, mask)
     elif kind == 2 and not packed:
         start = layout.number(8)
-        for i, place in enumerate(np.ndindex(grid)):
+        _check_written(start)
+        for place, i in _numbers(grid, numbered):
             yield Chunk(_at(place, sizes), start + i * whole, whole)
     elif kind == 3:
         layout.take(1)
-        entries = _fixed_array(source, layout.number(8), prod(grid), packed)
-        for place, entry in zip(np.ndindex(grid), entries, strict=True):
-            yield Chunk(_at(place, sizes), *_entry(entry, whole, packed))
+        entries = _fixed_array(source, layout.number(8), prod(numbered), packed)
+        for place, i in _numbers(grid, numbered):
+            yield Chunk(_at(place, sizes), *_entry(entries[i], whole, packed))
     elif kind == 5:
         layout.take(6)
         tail = 8 * len(grid)
-        for record in records(source, layout.number(8), (11 if packed else 10,)):
+        address, before = layout.number(8), (-1,) * len(grid)
+        _check_written(address)
+        for record in records(source, address, (11 if packed else 10,)):
             place = Fields(record[-tail:]).words(*[8] * len(grid))
+            if place <= before:
+                raise Refused("it is damaged: a search tree is out of order")
+            before = place
             yield Chunk(_at(place, sizes), *_entry(record[:-tail], whole, packed))
     else:
-        raise Refused("it is an array that can grow, of the newest format, which is not read")
+        raise unread("it is an array that can grow, of the newest format, which is not read")
+
+
+def _check_written(*addresses: int) -> None:
+    """Refuse what HDF5 fills with one number where nothing was written."""
+    if UNDEFINED in addresses:
+        raise unread("parts of it were never written, so they are not in the file")
+
+
+def _numbers(grid: tuple[int, ...], numbered: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Each piece that there is, and its number among those that there can be."""
+    for place in np.ndindex(grid):
+        number = 0
+        for n, size in zip(place, numbered, strict=True):
+            number = number * size + n
+        yield place, number
 
 
 def _at(place: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -159,6 +195,7 @@ def _entry(entry: bytes, whole: int, packed: bool) -> tuple[int, int, int]:
 
 def _fixed_array(source: Source, address: int, count: int, packed: bool) -> list[bytes]:
     """The entries of an index whose number does not change."""
+    _check_written(address)
     head = Fields(sealed(source.read(address, 28)))
     head.signed(b"FAHD", 0)
     client, size, bits, total, start = head.words(1, 1, 1, 8, 8)
@@ -173,13 +210,19 @@ def _fixed_array(source: Source, address: int, count: int, packed: bool) -> list
     body.signed(b"FADB", 0)
     if body.words(1, 8) != (client, address):
         raise Refused("it is damaged: the list of its parts is of another array")
-    body.take(marks)
+    written = body.take(marks)
     if not pages:
         return [body.take(size) for _ in range(count)]
     found: list[bytes] = []
     at = start + ahead + 4
-    for first in range(0, count, page):
+    if at + count * size > source.size:
+        raise Refused("parts of it are missing")
+    for number, first in enumerate(range(0, count, page)):
         here = min(page, count - first)
+        if not written[number // 8] >> (7 - number % 8) & 1:
+            found += [b"\xff" * size] * here
+            at += page * size + 4
+            continue
         fields = Fields(sealed(source.read(at, page * size + 4 if here == page else here * size + 4)))
         found += [fields.take(size) for _ in range(here)]
         at += page * size + 4

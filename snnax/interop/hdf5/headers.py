@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnax.interop.hdf5.source import UNDEFINED, Fields, Refused, Source, sealed
+from snnax.interop.hdf5.source import UNDEFINED, Fields, Refused, Source, sealed, unread
 
 SPACE, LINK_INFO, TYPE, LINK, ELSEWHERE, LAYOUT, FILTERS, ATTRIBUTE, TABLE, ATTRIBUTE_INFO = (
     1, 2, 3, 6, 7, 8, 11, 12, 17, 21,
@@ -69,7 +69,7 @@ def _new(source: Source, start: int) -> tuple[int, int, int]:
 
 def _check_sizes(offsets: int, lengths: int) -> None:
     if (offsets, lengths) != (8, 8):
-        raise Refused(f"its addresses have {offsets} bytes and its lengths {lengths}; read are 8 and 8")
+        raise unread(f"its addresses have {offsets} bytes and its lengths {lengths}; read are 8 and 8")
 
 
 def messages(source: Source, address: int) -> list[Message]:
@@ -144,7 +144,7 @@ def _keep(found: list[Message], waiting: list[tuple[int, int]], kind: int, flags
         waiting.append((address, size))
     elif kind in (SPACE, TYPE, LINK_INFO, LINK, ELSEWHERE, LAYOUT, FILTERS, ATTRIBUTE, TABLE, ATTRIBUTE_INFO):
         if flags & 2:
-            raise Refused("it keeps a type or shape in another place, which is not read")
+            raise unread("it keeps a type or shape in another place, which is not read")
         found.append(Message(kind, data))
     elif kind > 0x17 and flags & _MUST_KNOW:
         raise Refused(f"it is damaged or too new: an object has a message of kind {kind}")

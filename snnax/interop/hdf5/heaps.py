@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from snnax.interop.hdf5.source import UNDEFINED, Fields, Refused, Source, sealed
+from snnax.interop.hdf5.source import UNDEFINED, Fields, Refused, Source, sealed, unread
 from snnax.interop.hdf5.trees import limit_size
+
+_NO_MORE = 1
+"""The end of a list of free room."""
 
 
 class LocalHeap:
@@ -14,8 +17,20 @@ class LocalHeap:
     def __init__(self, source: Source, address: int) -> None:
         head = Fields(source.read(address, 32))
         head.signed(b"HEAP", 0)
-        _, size, _, start = head.words(3, 8, 8, 8)
-        self.data = source.read(start, size)
+        _, size, free, start = head.words(3, 8, 8, 8)
+        data = bytearray(source.read(start, size))
+        if data[:1] != b"\0":  # what every such heap begins with: the name of nothing
+            raise Refused("it is damaged: names are not where they should be")
+        left = size
+        while free != _NO_MORE:
+            fields = Fields(bytes(data[free : free + 16]))
+            after, room = fields.words(8, 8)
+            left -= room
+            if not 16 <= room <= size - free or left < 0:
+                raise Refused("it is damaged: the free room between names is impossible")
+            data[free : free + room] = b"\xff" * room  # no name begins or goes on here: it would be no text
+            free = after
+        self.data = bytes(data)
         self.left = size + 8
 
     def name(self, offset: int) -> bytes:
@@ -80,7 +95,7 @@ class FractalHeap:
         head.take(12 * 8)
         self.width, self.first, self.direct, bits, _, top, rows = head.words(2, 8, 8, 2, 2, 8, 2)
         if filters:
-            raise Refused("it packs the names of its parts, which is not read")
+            raise unread("it packs the names of its parts, which is not read")
         sealed(head.data)
         powers = all(n > 0 and n & (n - 1) == 0 for n in (self.width, self.first, self.direct))
         if not powers or bits > 64 or self.first > self.direct:
@@ -126,7 +141,7 @@ class FractalHeap:
         """What an identity stands for."""
         fields = Fields(identity)
         if fields.number(1) & 0xF0:
-            raise Refused("a name in it is too long")
+            raise unread("a name in it is longer than 4000 bytes, which is read in the oldest format only")
         offset, size = fields.words(self.offset_size, self.length_size)
         at = bisect_right(self.starts, offset) - 1
         if at < 0:

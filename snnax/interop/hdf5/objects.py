@@ -13,7 +13,7 @@ import numpy as np
 from snnax.interop.hdf5 import chunks, headers
 from snnax.interop.hdf5.headers import Message, messages
 from snnax.interop.hdf5.heaps import FractalHeap, GlobalHeap, LocalHeap
-from snnax.interop.hdf5.source import UNDEFINED, Fields, Refused, Source, checksum
+from snnax.interop.hdf5.source import UNDEFINED, Fields, Refused, Source, checksum, unread
 from snnax.interop.hdf5.trees import leaves, records
 from snnax.interop.hdf5.types import Type, native, parse
 
@@ -60,7 +60,7 @@ class File:
     def entry(self, address: int | None) -> Group | Dataset:
         """The group or array whose header is at an address."""
         if address is None:
-            raise Refused("it is a link to elsewhere; a file must hold all of its parts")
+            raise unread("it is a link to elsewhere; a file must hold all of its parts")
         if address in self.seen:
             raise Refused("it is in the file twice or holds itself; copy it instead")
         self.seen.add(address)
@@ -70,7 +70,7 @@ class File:
             return Dataset(self, found)
         if kinds & {headers.TABLE, headers.LINK, headers.LINK_INFO}:
             return Group(self, found)
-        raise Refused("it is neither a node nor a number")
+        raise unread("it is neither a group nor an array")
 
     def type_of(self, data: bytes) -> Type:
         """What a message says of the elements of an array."""
@@ -127,7 +127,7 @@ class _Object:
             raise Refused("it is damaged: an attribute is of an unknown kind")
         fields.take(1 if version == 3 else 0)
         parts = [fields.take(size + (-size % 8 if version == 1 else 0)) for size in sizes]
-        kind, shape = self.file.type_of(parts[1]), _shape(parts[2])
+        kind, (shape, _) = self.file.type_of(parts[1]), _shape(parts[2])
         self.file.source.spend(prod(shape) * kind.stored.itemsize)
         raw = np.frombuffer(fields.take(prod(shape) * kind.stored.itemsize), kind.stored)
         return _text(parts[0].partition(b"\0")[0]), self.file.value(kind, shape, raw.copy())
@@ -209,9 +209,9 @@ class Dataset(_Object):
         Raises:
             Refused: if the file does not hold it as it says.
         """
-        kind, shape = self._described()
+        kind, shape, most = self._described()
         if self._one(headers.ELSEWHERE) is not None:
-            raise Refused("it is kept in another file; a file must hold all of its parts")
+            raise unread("it is kept in another file; a file must hold all of its parts")
         layout = Fields(self._one(headers.LAYOUT) or b"")
         _, place = layout.version(3, 4, 5), layout.number(1)
         if place == 0:
@@ -219,16 +219,16 @@ class Dataset(_Object):
         elif place == 1:
             stored = self._contiguous(layout, kind, shape)
         elif place == 2:
-            stored = self._chunked(layout, kind, shape)
+            stored = self._chunked(layout, kind, shape, most)
         else:
-            raise Refused("it is kept in another file; a file must hold all of its parts")
+            raise unread("it is kept in another file; a file must hold all of its parts")
         return self.file.value(kind, shape, stored)
 
-    def _described(self) -> tuple[Type, tuple[int, ...]]:
+    def _described(self) -> tuple[Type, tuple[int, ...], tuple[int, ...]]:
         kind, space = self._one(headers.TYPE), self._one(headers.SPACE)
         if kind is None or space is None:
             raise Refused("it is damaged: it has no type or no shape")
-        return self.file.type_of(kind), _shape(space)
+        return self.file.type_of(kind), *_shape(space)
 
     def _compact(self, layout: Fields, kind: Type, shape: tuple[int, ...]) -> np.ndarray:
         size = prod(shape) * kind.stored.itemsize
@@ -242,16 +242,20 @@ class Dataset(_Object):
     def _contiguous(self, layout: Fields, kind: Type, shape: tuple[int, ...]) -> np.ndarray:
         size = prod(shape) * kind.stored.itemsize
         address, held = layout.words(8, 8)
-        self._check(size, 0 if address == UNDEFINED else held, shape)
+        if size and address == UNDEFINED:
+            raise unread("it was never written, so it is not in the file")
+        self._check(size, held, shape)
         if size and held != size:
             raise Refused("it has another size than it says")
         self.file.source.spend(size)
         return self.file.source.array(address if size else 0, kind.stored, shape)
 
-    def _chunked(self, layout: Fields, kind: Type, shape: tuple[int, ...]) -> np.ndarray:
+    def _chunked(
+        self, layout: Fields, kind: Type, shape: tuple[int, ...], most: tuple[int, ...]
+    ) -> np.ndarray:
         source = self.file.source
         pipeline = chunks.filters(self._one(headers.FILTERS), kind.stored.itemsize)
-        sizes, found = chunks.listed(source, layout, shape, bool(pipeline))
+        sizes, found = chunks.listed(source, layout, shape, most, bool(pipeline))
         if sizes[-1] != kind.stored.itemsize:
             raise Refused("it is damaged: its pieces are of other elements")
         self._check(prod(shape) * sizes[-1], sum(chunk.size for chunk in found) * chunks.RATIO, shape)
@@ -267,9 +271,10 @@ class Dataset(_Object):
             raise Refused(f"it claims the shape {shape}, {size} bytes, of which the file holds {held}")
 
 
-def _shape(data: bytes) -> tuple[int, ...]:
+def _shape(data: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shape, and the one that it can grow to."""
     fields = Fields(data)
-    version, axes, _ = fields.version(1, 2), fields.number(1), fields.number(1)
+    version, axes, flags = fields.version(1, 2), fields.number(1), fields.number(1)
     kind = fields.number(1) if version == 2 else int(axes > 0)
     fields.take(0 if version == 2 else 5)
     if kind == 2:
@@ -279,7 +284,10 @@ def _shape(data: bytes) -> tuple[int, ...]:
     shape = tuple(fields.number(8) for _ in range(axes))
     if prod(n or 1 for n in shape) >= _LARGEST:
         raise Refused(f"it claims the shape {shape}")
-    return shape
+    most = tuple(fields.number(8) for _ in range(axes)) if flags & 1 else shape
+    if any(large < n for large, n in zip(most, shape, strict=True)):
+        raise Refused("it is damaged: its shape is impossible")
+    return shape, most
 
 
 def _text(name: bytes) -> str:

@@ -19,6 +19,11 @@ class Refused(ValueError):
     """What a file says cannot be true, or is beyond what is read here; a clause that follows the file's name."""
 
 
+def unread(what: str) -> Refused:
+    """The error for what HDF5's own library can read; says what to do with a file that is fine otherwise."""
+    return Refused(f"{what}. If you trust the file, write it anew: nir.write(path, nir.read(path))")
+
+
 class Source:
     """A file whose bytes are read once.
 
