@@ -142,6 +142,7 @@ def pairs_of(graph: nir.NIRGraph) -> list[Edge]:
     Raises:
         NIRFileError: for what is no list of pairs of names.
     """
+    edges: list[Any]
     try:
         edges = [graph.edges] if isinstance(graph.edges, str) else list(graph.edges)
     except TypeError:

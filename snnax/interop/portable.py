@@ -169,6 +169,11 @@ def _check_readable(name: str, node: Any) -> None:
                 f"{what} is not 0, which Norse 1.1.0 or snnTorch 1.0.0 leaves out",
                 f"Train with {what}=0.",
             )
+    if np.any(np.asarray(getattr(node, "v_threshold", 0.0)) < 0):
+        raise ConversionError(
+            name, "v_threshold is below 0, to which it is reset: snnTorch 1.0.0 reads another neuron, which is reset "
+            "while it charges too", "Train with a threshold of at least 0; or export with profile='snnax'.",
+        )  # fmt: skip
     if isinstance(node, nir.Conv2d) and int(np.ravel(node.groups)[0]) > 1:
         raise ConversionError(name, "it has groups, on which snnTorch 1.0.0 fails", "Use groups=1.")
 

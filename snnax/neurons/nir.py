@@ -41,7 +41,10 @@ class NIRNeuron(SpikingNeuron):
 
     Raises:
         ArgumentError: at construction: a time constant or ``dt`` that is not positive, ``dt`` above a time
-            constant with Euler's step, ``v_reset`` not below ``v_threshold``, or an unknown option.
+            constant with Euler's step, or an unknown option.
+
+    A ``v_reset`` above ``v_threshold`` is what NIR's equation says in steps of ``dt``: after a spike the neuron
+    fires in each step in which its input does not bring it down to the threshold.
 
     Fixed parameters are turned into decays and gains in double precision and rounded once, to the dtype of
     the input. Learned ones, and arrays in ``buffers``, are in the precision they are stored in; a learned
@@ -114,11 +117,9 @@ class NIRNeuron(SpikingNeuron):
             return
         threshold, reset = self._given("v_threshold"), self._given("v_reset")
         try:
-            too_high = bool(np.any(reset >= threshold))
+            np.broadcast_shapes(reset.shape, threshold.shape)
         except ValueError:
             self._refuse_argument("v_reset", f"one number, or an array as v_threshold, {threshold.shape}")
-        if too_high:
-            self._refuse_argument("v_reset", f"less than v_threshold={given.v_threshold!r}")
 
     @nn.nowrap
     def pending(self, like: jax.Array) -> jax.Array:

@@ -200,7 +200,6 @@ def test_foreign_gain_scales_the_input():
 
 
 REFUSED = {
-    "reset": (_graph, _lif(v_reset=1.5), ConversionError, "v_reset"),
     "tau": (_graph, _lif(tau=-1.0), ConversionError, "positive"),
     "fast": (_graph, _lif(tau=1e-5), ConversionError, "dt="),
     "nan": (_graph, _lif(v_threshold=np.nan), NIRFileError, "NaN"),

@@ -182,8 +182,6 @@ BAD = {
     "dt is infinite": (lambda: snn.I(dt=float("inf")), r"I\(dt=inf\)"),
     "milliseconds": (lambda: snn.LIF(1e-3, dt=0.1), r"at least dt=0\.1, .*seconds"),
     "Euler overshoots": (lambda: snn.CubaLIF(1e-3, [1e-3, 9e-5]), r"tau_mem=.*discretization='exact'"),
-    "reset at threshold": (lambda: snn.LIF(1e-3, v_reset=1.0), r"v_reset=1\.0\); expected less than v_threshold=1\.0"),
-    "one reset above": (lambda: snn.IF(v_threshold=[1, 2], v_reset=[0, 3]), r"v_reset=.*less than v_threshold"),
     "resets that do not fit": (lambda: snn.IF(v_threshold=[1, 2], v_reset=[0, 0, 0]), r"an array as v_threshold"),
     "NaN": (lambda: snn.LIF(1e-3, v_leak=float("nan")), r"LIF\(v_leak=\.\.\.\) got nan"),
     "discretization": (lambda: snn.LI(1e-3, discretization="rk4"), r"'rk4'\); expected one of 'euler', 'exact', 'ex"),
@@ -212,6 +210,26 @@ def test_borders_are_allowed():
     assert snn.LIF(5e-5, dt=1e-4, discretization="exact").tau == 5e-5
     assert snn.LIF(1e-3, v_reset=2.0, reset_mechanism="subtract").v_reset == 2.0
     assert snn.CubaLI(1e-3, 1e-3, membrane_current="old").membrane_current == "old"
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_reset_above_the_threshold_fires_until_the_input_brings_it_down(before):
+    """What NIR's equations say in steps, by hand: charge, fire above the threshold, reset."""
+    x = np.array([0.5, 1.0, 0.25, -2.0, -0.25, 1.5, 0.0, 0.0], np.float32)
+    neuron = snn.IF(
+        1e4, v_threshold=1.0, v_reset=1.25, threshold_test="before" if before else "after", init_hidden=True
+    )
+    spk, mem, v = [], [], 0.0
+    for now in x:
+        fires = v > 1.0
+        v += float(now)
+        fires = fires if before else v > 1.0
+        v = 1.25 if fires else v
+        spk.append(float(fires))
+        mem.append(v)
+    got, _, record = snn.unroll(neuron, {}, x[:, None, None], record=True)
+    assert got.ravel().tolist() == spk and sum(spk) >= 2
+    assert record[""]["mem"].ravel().tolist() == mem
 
 
 def test_a_parameter_of_another_shape_than_the_input_is_refused():

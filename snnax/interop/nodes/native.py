@@ -48,7 +48,6 @@ def spec_of_native(name: str, node: Any, reading: Reading, dt: float) -> NeuronS
         if not derived:  # what is derived stays in double precision until a neuron rounds it
             value = value.astype(given.dtype if np.issubdtype(given.dtype, np.floating) else np.float32)
         values[key] = tidy(value)
-    _check_reset(name, values, reading)
     return NeuronSpec(kind, values, sizes=_options(kind, reading, dt))
 
 
@@ -79,16 +78,6 @@ def _check_time(name: str, key: str, tau: np.ndarray, dt: float, reading: Readin
             f"Pass the time step that the graph was made for, as from_nir(graph, dt={tau.min() / 10:.1g}); or "
             "discretization='exact'; or time_unit='ms', if that is what the file means; or "
             "preset='norse_export', if Norse 1.1.0 wrote it.",
-        )  # fmt: skip
-
-
-def _check_reset(name: str, values: dict[str, np.ndarray], reading: Reading) -> None:
-    if "v_reset" not in values or reading.reset != "nir":
-        return
-    if (values["v_reset"] >= values["v_threshold"]).any():
-        raise ConversionError(
-            name, "v_reset is not below v_threshold, so that its own reset would make it fire again",
-            "Correct the file, or read it with reset='subtract'.",
         )  # fmt: skip
 
 

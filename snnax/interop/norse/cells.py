@@ -167,11 +167,6 @@ def cell_of(name: str, module: Any, shape: tuple[int, ...], gain: Resistance | N
                     "Set v_leak = 0, and add it to the bias of the layer before.",
                 )  # fmt: skip
             values["v_reset"] = np.zeros(())
-        elif (values["v_reset"] >= values["v_threshold"]).any():
-            raise ConversionError(
-                name, "v_reset is not below v_th, so that it fires in every step after its first spike",
-                "Set v_reset below v_th.",
-            )  # fmt: skip
     values["r"] = np.asarray(1.0 / dt if kind == "IF" else 1.0)
     if kind != "IF":
         values["v_leak"] = np.zeros(())
