@@ -13,7 +13,7 @@ import numpy as np
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError, MissingDependencyError, ShapeError
 from snnax.interop.compare import Report, compare
-from snnax.interop.entries import DT, PRESET
+from snnax.interop.entries import CALL, DT, PRESET
 from snnax.interop.flax_side import FlaxSide
 from snnax.interop.importing import from_nir
 from snnax.interop.numbers import plain
@@ -25,7 +25,7 @@ from snnax.interop.trace import Side, Trace
 from snnax.interop.units import in_units_of
 
 
-@checks.takes(num_steps=checks.maybe(checks.count()), dt=DT, reading=PRESET)
+@checks.takes(num_steps=checks.maybe(checks.count()), dt=DT, reading=PRESET, sample=checks.maybe(CALL))
 def crossvalidate(
     a: Any,
     b: Any,
@@ -36,6 +36,7 @@ def crossvalidate(
     dt: float | None = None,
     reading: str | Reading | None = None,
     gradients: bool = False,
+    sample: Any = None,
 ) -> Report:
     """Run two networks on the same input and say whether they compute the same spikes, layer by layer.
 
@@ -56,6 +57,8 @@ def crossvalidate(
         dt: time step for NIR graphs that do not say theirs.
         reading: what NIR leaves open, for NIR graphs: a :class:`Reading`, or the name of a framework.
         gradients: also compare the gradients of the summed outputs with respect to every weight.
+        sample: what one call of a snnTorch network takes, as :func:`from_snntorch` was given it: where ``forward``
+            takes more than ``x``, or takes it in a list, tuple or dict. ``x`` takes the place of the input in it.
 
     Returns:
         A :class:`Report`: ``report.agree``, ``report.unexplained``, ``report.layers``, ``print(report)``,
@@ -83,7 +86,7 @@ def crossvalidate(
     notes: list[str] = []
     first, second = (
         _graph_side(given, how, gradients, _is_recording(other), notes)
-        or _side(given, x, which, channels_first)
+        or _side(given, x, which, channels_first, sample)
         for given, other, which in ((a, b, "a"), (b, a, "b"))
     )
     if first.label == second.label:
@@ -133,7 +136,7 @@ def _input(x: Any, num_steps: int | None) -> np.ndarray:
     return x
 
 
-def _side(given: Any, x: np.ndarray, which: str, channels_first: bool) -> Side:
+def _side(given: Any, x: np.ndarray, which: str, channels_first: bool, sample: Any) -> Side:
     if isinstance(given, tuple) and len(given) == 2:
         return FlaxSide(*given, channels_first=channels_first)
     if isinstance(given, Trace | str | PathLike):
@@ -141,7 +144,7 @@ def _side(given: Any, x: np.ndarray, which: str, channels_first: bool) -> Side:
     if hasattr(given, "modules") and any(
         base.__module__.startswith("torch.") for base in type(given).__mro__
     ):
-        return _torch_side(given, x)
+        return _torch_side(given, x, sample)
     if all(hasattr(given, name) for name in ("run", "replay", "graph", "label")):
         return given
     raise ArgumentError(
@@ -150,7 +153,7 @@ def _side(given: Any, x: np.ndarray, which: str, channels_first: bool) -> Side:
     )
 
 
-def _torch_side(net: Any, x: np.ndarray) -> Side:
+def _torch_side(net: Any, x: np.ndarray, sample: Any) -> Side:
     homes = {base.__module__.partition(".")[0] for m in net.modules() for base in type(m).__mro__}
     try:
         if "norse" in homes:
@@ -162,4 +165,4 @@ def _torch_side(net: Any, x: np.ndarray) -> Side:
         raise MissingDependencyError(
             error.name or "torch", "torch", "cross-validating a torch network"
         ) from error
-    return torch_side(net, x)
+    return torch_side(net, x, sample)

@@ -159,6 +159,45 @@ class AddsToZeros(Two):
         return torch.stack(out)
 
 
+class DictOutput(Listed):
+    """States in a dict, there and back."""
+
+    def forward(self, x, mems):
+        spk, mem1 = self.lif1(self.fc1(x), mems["lif1"])
+        spk, mem2 = self.lif2(self.fc2(spk), mems["lif2"])
+        return {"spk": spk, "mems": {"lif1": mem1, "lif2": mem2}}
+
+
+class Switched(Two):
+    """The input last, after a number and a switch."""
+
+    def forward(self, steps, double, x):
+        mem, out = self.lif1.reset_mem(), []
+        for t in range(steps):
+            spk, mem = self.lif1(self.fc1(x[t]) * (2 if double else 1), mem)
+            out.append(spk)
+        return torch.stack(out)
+
+
+class Varargs(Unpacked):
+    def forward(self, x, *mems):
+        return super().forward(x, mems)
+
+
+class OptionalStates(Unpacked):
+    def forward(self, x, mems=None):
+        return super().forward(x, (self.lif1.reset_mem(), self.lif2.reset_mem()) if mems is None else mems)
+
+
+class NoStates(Unpacked):
+    def forward(self, x, mems=(None, None)):
+        made = [
+            lif.reset_mem() if mem is None else mem
+            for lif, mem in zip((self.lif1, self.lif2), mems, strict=True)
+        ]
+        return super().forward(x, made)
+
+
 M, N = torch.zeros(BATCH, 5), torch.zeros(BATCH, 2)
 CALLS: dict[str, tuple[Callable[[], nn.Module], Any, Any]] = {
     "list": (Listed, (X[0], [M, N]), X),
@@ -176,6 +215,27 @@ CALLS: dict[str, tuple[Callable[[], nn.Module], Any, Any]] = {
     "fixed batch and steps": (FixedBoth, X.transpose(0, 1), X),
     "added to zeros": (AddsToZeros, X, X),
 }
+
+
+BY_SAMPLE: dict[str, tuple[Callable[[], nn.Module], Any]] = {
+    "named tuple": (Named, (X[0], Pair(M, N))),
+    "dict of the input": (DictInput, {"obs": X}),
+    "dict returned": (DictOutput, (X[0], {"lif1": M, "lif2": N})),
+    "switches": (Switched, (T, True, X)),
+    "*args": (Varargs, (X[0], M, N)),
+    "optional states": (OptionalStates, X[0]),
+    "default of nothing": (NoStates, X[0]),
+}
+
+
+@pytest.mark.parametrize("name", BY_SAMPLE)
+def test_what_ports_by_a_sample_is_cross_validated_by_it(name: str):
+    make, sample = BY_SAMPLE[name]
+    port = interop.from_snntorch(make().eval(), sample)
+    report = interop.crossvalidate(make().eval(), port, X.numpy(), sample=sample)
+    assert report.agree
+    spikes = jax.tree.leaves(snnax.unroll(*port, X.numpy())[0])[0]
+    assert spikes.any()
 
 
 def plain_run(net: nn.Module, sample: Any) -> torch.Tensor:

@@ -188,7 +188,7 @@ OPERATIONS = {
     "in place through a view": (aliased, "add_|in place|y = x + z"),
     "poisson coding": (lambda n, x: n.lif1(n.fc1(torch.bernoulli(0 * x))), "bernoulli|Encode the input"),
     "bug": (lambda n, x: n.lif1(n.missing(x)), "AttributeError|missing|(3, 4)"),
-    "dictionary": (lambda n, x: {"spk": n.lif1(n.fc1(x))}, "dict|tuple of tensors"),
+    "set": (lambda n, x: {n.lif1(n.fc1(x))}, "a set|in a tuple, list or dict"),
     "constant output": (lambda n, x: (n.lif1(n.fc1(x)), torch.zeros(3)), "an output"),
 }
 

@@ -27,6 +27,7 @@ class Call:
         probes: positions of empty tensors that stand for states.
         optional: those of them that ``forward`` has the default None for.
         missing: number of required arguments that the sample left out.
+        states_next: the one argument after those of the sample may be made of states.
     """
 
     args: list[Any]
@@ -36,6 +37,7 @@ class Call:
     probes: set[int] = field(default_factory=set)
     optional: set[int] = field(default_factory=set)
     missing: int = 0
+    states_next: bool = False
 
     @classmethod
     def of(cls, net: nn.Module, sample: tuple[Any, ...]) -> Call:
@@ -55,6 +57,7 @@ class Call:
         probed = [i for i, a in enumerate(args) if a is None]
         del args[max([len(sample), *(i + 1 for i in probed)]) :]
         call = cls([], [], dtype, missing=sum(p.default is empty for p in left_out))
+        call.states_next = call.missing == 1 or (bool(left_out) and _is_nothing(left_out[0].default))
         tree = []
         for i, arg in enumerate(args):
             name = parameters[i].name if i < len(parameters) else f"argument {i}"
@@ -109,6 +112,11 @@ def shape_text(arg: Any) -> str:
         inner = ", ".join(map(shape_text, arg))
         return f"[{inner}]" if isinstance(arg, list) else f"({inner})"
     return repr(arg)
+
+
+def _is_nothing(default: Any) -> bool:
+    """None, or a tuple or list of it: what a state that was not given is told from."""
+    return default is None or (isinstance(default, tuple | list) and all(map(_is_nothing, default)))
 
 
 def _is_array(thing: Any) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from snnax.interop.snntorch.members import neurons_of
 from snnax.interop.snntorch.prepare import copy_net, isolated, unwrap
-from snnax.interop.snntorch.step_graph import StepGraph
+from snnax.interop.snntorch.step_graph import StepGraph, listed
 
 
 def weight_gradients(net: nn.Module, step: StepGraph, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -39,12 +39,12 @@ def _outputs(twin: nn.Module, step: StepGraph, frames: Tensor) -> list[Tensor]:
     if step.mode != "step":
         moved = frames.transpose(0, 1) if step.time_axis == 1 else frames
         args[step.input_arg] = frames[0] if step.mode == "constant" else moved
-        return _flat(twin(*step.arguments(args)))
+        return _flat(listed(twin(*step.arguments(args))))
     new = {source: index for index, source in step.state_outputs}
     found = []
     for frame in frames:
         args[step.input_arg] = frame
-        row = _flat(twin(*step.arguments(args)))
+        row = _flat(listed(twin(*step.arguments(args))))
         found += row
         for position, source in step.state_args:
             args[position] = row[new[source]]

@@ -107,7 +107,7 @@ class Recorder(TorchFunctionMode):
 
     def __exit__(self, *reason: Any) -> None:
         super().__exit__(*reason)
-        if chance() != self._chance:
+        if reason[0] is None and chance() != self._chance:
             problem = "its forward draws random numbers, so that each call computes something else"
             self.problems.append(ConversionError(self._label, problem, _DRAWN))
 

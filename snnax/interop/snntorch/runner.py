@@ -17,7 +17,7 @@ from snnax.errors import ArgumentError, ShapeError, SnnaxError
 from snnax.interop.snntorch.members import is_neuron, is_sequence, neuron_kind, neurons_of, reset_states
 from snnax.interop.snntorch.prepare import check_mode, copy_net, isolated, unwrap
 from snnax.interop.snntorch.sequences import tap_sequence
-from snnax.interop.snntorch.step_graph import STATE_NAMES, StepGraph, StepNode
+from snnax.interop.snntorch.step_graph import STATE_NAMES, StepGraph, StepNode, listed
 from snnax.interop.trace import NodeTrace, Trace
 
 
@@ -143,7 +143,7 @@ class TorchSide:
             if step.mode == "step":
                 return self._call_steps(twin, frames, args)
             args[step.input_arg] = frames.transpose(0, 1) if step.time_axis == 1 else frames
-            result = twin(*step.arguments(args))
+            result = listed(twin(*step.arguments(args)))
         except SnnaxError:
             raise
         except (IndexError, RuntimeError, ValueError) as error:
@@ -172,7 +172,7 @@ class TorchSide:
         rows = []
         for frame in frames:
             args[step.input_arg] = frame
-            row = list(_flat(twin(*step.arguments(args))))
+            row = list(_flat(listed(twin(*step.arguments(args)))))
             rows.append(row)
             for position, source in step.state_args:
                 args[position] = row[new[source]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import snntorch
 import torch
@@ -15,14 +17,16 @@ from snnax.interop.snntorch.step_graph import StepGraph
 from snnax.interop.snntorch.tracing import trace
 
 
-def torch_side(net: nn.Module, x: np.ndarray) -> TorchSide:
+def torch_side(net: nn.Module, x: np.ndarray, sample: Any = None) -> TorchSide:
     """The side for ``x`` ``[T, B, ...]``: a ``forward`` that loops over time gets all of it, others one step.
+
+    ``sample`` is what one call takes, where ``x`` alone does not say it.
 
     Raises:
         ConversionError: if the network cannot be traced on one step.
         ShapeError: if the input does not fit.
     """
-    step = trace_on(net, x)
+    step = trace_on(net, x) if sample is None else trace(net, sample)
     return _Side(net, step, graph_builder=lambda: graph_of_step(step))
 
 

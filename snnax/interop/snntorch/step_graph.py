@@ -55,6 +55,15 @@ def filled(tree: Any, args: Sequence[Any]) -> Any:
     return type(tree)(filled(part, args) for part in tree) if isinstance(tree, list | tuple) else tree
 
 
+def listed(result: Any) -> Any:
+    """What a forward returned, with the values of a dict in its place, in their order."""
+    if isinstance(result, dict):
+        return tuple(map(listed, result.values()))
+    if isinstance(result, tuple | list):
+        return (list if isinstance(result, list) else tuple)(map(listed, result))
+    return result
+
+
 @dataclass
 class StepNode:
     """One operation of the step.

@@ -30,7 +30,7 @@ from snnax.interop.snntorch.prepare import (
 from snnax.interop.snntorch.recorder import Recorder
 from snnax.interop.snntorch.records import Op, Recording, line_of
 from snnax.interop.snntorch.repeats import Watch, check_hooks, common_step, other, restart, untouched
-from snnax.interop.snntorch.step_graph import StepGraph
+from snnax.interop.snntorch.step_graph import StepGraph, listed
 
 
 def trace(net: nn.Module, sample: Any) -> StepGraph:
@@ -73,7 +73,7 @@ def trace(net: nn.Module, sample: Any) -> StepGraph:
         try:
             return _traced(net, call)
         except SnnaxError:
-            for states in nested_states(net) if call.missing == 1 else ():
+            for states in nested_states(net) if call.states_next else ():
                 with suppress(SnnaxError):
                     return _traced(net, Call.of(net, (*given, states)))
             raise
@@ -157,7 +157,7 @@ def _called(
     with isolated(neurons, dtype):
         try:
             with recorder:
-                return twin(*args)
+                return listed(twin(*args))
         except ConversionError as error:
             raise ConversionError.joined([*recorder.problems, error]) from error.__cause__
         except SnnaxError:
@@ -196,5 +196,5 @@ def _values(result: Any, recorder: Recorder) -> Any:
     raise ConversionError(
         recorder.where,
         f"its forward returns a {type(result).__name__}",
-        "Return a tensor, or a tuple of tensors.",
+        "Return a tensor, or tensors in a tuple, list or dict.",
     )
