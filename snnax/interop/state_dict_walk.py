@@ -168,6 +168,8 @@ def _follow(
 ) -> tuple[Any, Any]:
     """Follow images and flattened images through a network; returns both at its end."""
     members, plan = model.members(), model.plan()
+    if _shows_torch(model):
+        image = None
     known: dict[str, tuple[Any, Any]] = {INPUT: (image, order)}
     for name in plan.order:
         feeds = [known[source] for source, late in plan.sources[name] if not late and source in known]
@@ -176,10 +178,26 @@ def _follow(
             raise ConversionError(name, "it adds flattened images in different orders", REMEDY)
         module, here = members[name], (*path, name)
         if isinstance(module, Container):
-            known[name] = _follow(module, here, image, order, shapes, found)
+            turns = isinstance(module, Graph) and module.channels_first
+            inside = MAYBE if turns else image
+            image, order = _follow(module, here, inside, order, shapes, found)
+            known[name] = (None if turns else image, order)  # an image that it returns has torch's order
         else:
             known[name] = _after(module, here, image, order, shapes, found)
     return known[plan.sources[OUTPUT][0][0]]
+
+
+def _shows_torch(model: Container) -> bool:
+    """Whether a container hands its input to a graph that takes images in torch's order: then they come in it."""
+    if isinstance(model, Graph) and model.channels_first:
+        return False
+    members, plan = model.members(), model.plan()
+    fed = [members[n] for n, sources in plan.sources.items() if n != OUTPUT and (INPUT, False) in sources]
+    return any(
+        (isinstance(part, Graph) and part.channels_first)
+        or (isinstance(part, Container) and _shows_torch(part))
+        for part in fed
+    )
 
 
 def _after(

@@ -174,3 +174,43 @@ def test_blocks_with_weights_have_them_under_the_name_of_their_node(outer, inner
         np.testing.assert_array_equal(snn.unroll(net, variables, X)[0], stepwise(net, variables))
     else:
         check(net)
+
+
+def torchs(first=True):
+    """A graph of a convolution and a neuron that takes and returns images as torch does."""
+    edges = [("input", "c"), ("c", "n"), ("n", "output")]
+    return snn.Graph({"c": nn.Conv(3, (2, 2)), "n": lif()}, edges, channels_first=first)
+
+
+BEFORE = {
+    "graph": lambda: [torchs()],
+    "deep": lambda: [snn.Sequential([torchs()])],
+    "neuron": lambda: [torchs(), lif(), snn.Sequential([])],
+    "input": lambda: [snn.Graph({"s": snn.Scale(1.0), "g": torchs()}, [
+        ("input", "s"), ("input", "g"), ("g", "g"), ("s", "output")])],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BEFORE)
+def test_an_image_in_torchs_order_is_flattened_in_torchs_order(kind):
+    """Behind a graph that returns images channels-first, the columns of a dense layer are torch's already."""
+    layers = BEFORE[kind]()
+    net = snn.Sequential([*layers, snn.Flatten(), nn.Dense(2)])
+    image = np.random.default_rng(0).integers(-8, 9, (B, 3, 4, 5)).astype(np.float32) / 8
+    variables = net.init(jax.random.key(0), image)
+    dense = variables["params"][f"layers_{len(layers) + 1}"]
+    state = interop.to_state_dict(net, variables, image)
+    np.testing.assert_array_equal(state[f"{len(layers) + 1}.weight"], np.asarray(dense["kernel"]).T)
+    back = interop.from_state_dict(net, jax.tree.map(jnp.zeros_like, variables), state, image)
+    np.testing.assert_array_equal(back["params"][f"layers_{len(layers) + 1}"]["kernel"], dense["kernel"])
+
+
+def test_inside_such_a_graph_an_image_is_flattened_in_ours():
+    nodes = {"c": nn.Conv(3, (2, 2)), "f": snn.Flatten(), "d": nn.Dense(2)}
+    edges = itertools.pairwise(["input", *nodes, "output"])
+    net = snn.Sequential([snn.Graph(nodes, list(edges), channels_first=True)])
+    image = np.ones((B, 3, 4, 5), np.float32)
+    variables = net.init(jax.random.key(0), image)
+    kernel = np.asarray(variables["params"]["layers_0"]["d"]["kernel"]).reshape(4, 5, 3, 2)
+    weight = interop.to_state_dict(net, variables, image)["0.d.weight"]
+    np.testing.assert_array_equal(weight.reshape(2, 3, 4, 5), kernel.transpose(3, 2, 0, 1))
