@@ -108,6 +108,27 @@ def count_steps(x: jax.Array, num_steps: int | None) -> int:
     return num_steps if is_open(num_steps) else _whole("num_steps", num_steps)
 
 
+def open_rest(steps: Any, done: int) -> Any:
+    """Steps after those that are done. Of an open number of steps there is no program for none of them.
+
+    Raises:
+        ArgumentError: says how the shape is made of which JAX knows that steps are left.
+    """
+    left = steps - done
+    if done and is_open(steps):
+        try:
+            known = left >= 1
+        except Exception:  # JAX's class for what it cannot compare is private
+            known = False
+        if not known:
+            raise ArgumentError(
+                f"the number of time steps is {steps}, which jax.export leaves open, and a module of your own declares "
+                "a state in the first step, so that steps must be left after it. Say so where the shape is made: "
+                f"jax.export.symbolic_shape(..., constraints=['{steps} >= {done + 1}'])."
+            )
+    return left
+
+
 def chunk_size(net: nn.Module, chunk: int | str, steps: int, batch: int, constant: bool) -> int:
     """How many steps run at once: what was asked for, or what is fast on a CPU."""
     if isinstance(chunk, str) and chunk == "auto":

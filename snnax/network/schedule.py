@@ -97,6 +97,7 @@ def run_chunk(
     if (
         isinstance(module, SpikingNeuron)
         and module.takes_steps()
+        and not settings.first
         and not (forced and "spk" in module.state_names)
     ):
         return _neuron_steps(module, variables, x, forced, settings)

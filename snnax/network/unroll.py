@@ -27,8 +27,10 @@ from snnax.network.arguments import (
     collections,
     count_steps,
     forced_spikes,
+    is_open,
     keeps_bfloat16,
     keys_of,
+    open_rest,
     path_of,
     recorded_names,
 )
@@ -148,7 +150,8 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
     frame = x if constant else x[0]
     begin = start(net, variables, frame, rngs, mutable, record)
     done = int(begin.first)
-    size = chunk_size(net, wanted, max(steps - done, 1), frame.shape[0], constant)
+    left = open_rest(steps, done)
+    size = 1 if done and is_open(steps) else chunk_size(net, wanted, left or 1, frame.shape[0], constant)
     settings = Settings(tuple(begin.carry), begin.stacked, rngs, short)
     constants = hoisted(net, variables, x, settings) if constant else {}
     fixed = {c: v for c, v in variables.items() if c not in begin.carry}
@@ -173,7 +176,7 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
             return partial(chunk, length, first)
         policy = jax.checkpoint_policies.save_only_these_names(*([] if remat is True else [KEPT, PLACE]))
         # not static_argnums: jax.checkpoint remembers what it made for them, and with it what chunk closes over
-        return jax.checkpoint(partial(chunk, length, first), policy=policy, prevent_cse=steps - done == size)
+        return jax.checkpoint(partial(chunk, length, first), policy=policy, prevent_cse=left == size)
 
     def advance(carry: Tree) -> Tree:
         first = {"forced": jax.tree.map(lambda v: v[0], forced)} if forced else {}
@@ -185,7 +188,7 @@ def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) ->
         carry, out = steps_of(1, True)(carry, (0, *jax.tree.map(lambda v: v[:1], rest)))
         pieces.append(out)
         rest = jax.tree.map(lambda v: v[1:], rest)
-        if steps > 1:
+        if is_open(steps) or left:
             once = step_of(net, fixed, frame, rngs, [*carry, *begin.stacked])
             carry = settled(once, carry, frame, own=True)
     carry, more = _chunks(steps_of, spread(advance, carry), rest, done, steps, size)
@@ -201,7 +204,7 @@ def _chunks(
     """All steps from number ``done`` on, in chunks of ``size`` and what is left over."""
     whole, tail = divmod(steps - done, size)
     pieces = []
-    if whole:
+    if is_open(whole) or whole:
         cut = jax.tree.map(lambda v: v[: whole * size].reshape(whole, size, *v.shape[1:]), given)
         starts = done + size * jnp.arange(whole)
         if whole == 1:
