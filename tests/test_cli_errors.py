@@ -92,6 +92,13 @@ BAD = {
     "not JSON": ["run", A, "--input", X, "--reading", "reset={"],
     "nested": ["run", A, "--input", X, "--reading", "reset=" + "[" * 5000],
     "a list": ["run", A, "--input", X, "--reading", 'reset=["nir"]'],
+    "an argument as a reading": ["run", A, "--input", X, "--reading", "graph=1"],
+    "another argument as a reading": ["inspect", A, "--reading", "path=1"],
+    "many names": ["run", A, "--input", X, "--reading", "ignore=" + ",".join("x" * 50_000)],
+    "dt beyond float32": ["run", A, "--input", X, "--dt", "1e308"],
+    "one file by two names": ["run", A, "--input", X, "--out", "{t}/a.npz", "--trace", "{t}/../{n}/a.npz"],
+    "one input twice": ["run", A, "--input", "input=" + X, "--input", "input=" + X],
+    "a word of Python's": ["convert", A, "{t}/class.py", "--to", "flax-source"],
     "an object": ["run", A, "--input", X, "--reading", 'threshold={"a": 1}'],
 }
 
@@ -99,11 +106,14 @@ BAD = {
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("case", BAD)
 def test_whatever_is_wrong_is_status_2_and_one_line(shelf, tmp_path, capsys, case, as_json):
-    arguments = [a.format(s=shelf, t=tmp_path) if "{s}" in a or "{t}" in a else a for a in BAD[case]]
+    arguments = [
+        a.format(s=shelf, t=tmp_path, n=tmp_path.name) if "{s}" in a or "{t}" in a else a for a in BAD[case]
+    ]
     code, out, err = call(capsys, *arguments, *(["--json"] if as_json else []))
     assert code == 2
     assert err.startswith("snnax") and err.endswith("\n") and err[:-1].isprintable()
-    assert "Traceback" not in err and "unexpected" not in err
+    assert "Traceback" not in err and "unexpected" not in err and "Warning" not in err
+    assert len(err) < 6000 and not os.listdir(tmp_path)
     if not as_json:
         assert out == ""
         return
@@ -217,6 +227,10 @@ def test_a_full_output_is_an_error_too(shelf, capsys, monkeypatch):
     assert cli.main(["inspect", str(shelf / "a.nir")]) == 2
     monkeypatch.undo()
     assert capsys.readouterr().err == "snnax inspect: [Errno 28] No space left on device\n"
+    monkeypatch.setattr(sys, "stdout", _Full())
+    assert cli.main(["run", "--help"]) == 2
+    monkeypatch.undo()
+    assert capsys.readouterr().err == "snnax run: [Errno 28] No space left on device\n"
 
 
 def test_without_streams_nothing_is_printed(shelf, monkeypatch):

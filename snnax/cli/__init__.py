@@ -49,10 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """What cannot be understood is an error like any other."""
+    """What cannot be understood is an error like any other, and so is help that cannot be printed."""
 
     def error(self, message: str) -> NoReturn:
         raise ArgumentError(f"{message}; see {self.prog} --help")
+
+    def print_help(self, file: Any = None) -> None:
+        """argparse's own takes a full output for one that took it."""
+        say(self.format_help().rstrip("\n"))
 
 
 def _parser() -> argparse.ArgumentParser:

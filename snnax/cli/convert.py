@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,10 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
     written = [options.out]
     if options.to == "flax-source":
         written.append(options.out.with_suffix(".npz"))
-        if not options.out.stem.isidentifier():
+        if not options.out.stem.isidentifier() or keyword.iskeyword(options.out.stem):
             raise ArgumentError(
-                f"{options.out}: Python cannot import a module called {options.out.stem!r}; take letters, digits and _."
+                f"{options.out}: Python cannot import a module called {options.out.stem!r}; take letters, digits and "
+                "_, and no word of Python's."
             )
     refuse_existing(*written, force=options.force)
     model, variables = read(options)

@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 from snnax.cli.speaking import complain
@@ -20,11 +21,16 @@ def choices(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ArgumentError: for a reading that is no ``CHOICE=VALUE``.
     """
+    from snnax.interop.readings import Reading
+
+    known = sorted({field.name for field in fields(Reading)} - {"dt"})
     found: dict[str, Any] = {"dt": options.dt, "preset": options.preset}
     for given in options.reading:
         name, equals, value = given.partition("=")
         if not equals or name in ("", "dt", "preset"):
             raise ArgumentError(f"--reading {given}: expected CHOICE=VALUE, as --reading reset=subtract.")
+        if name not in known:
+            raise ArgumentError(f"--reading {given}: the choices are {', '.join(known)}.")
         found[name] = _value(name, value)
     return {name: value for name, value in found.items() if value is not None}
 

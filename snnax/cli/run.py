@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +34,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             raise ArgumentError(
                 f"--{option} {path}: expected a name that ends in .npz, as --{option} run.npz."
             )
-    if options.out is not None and options.out == options.trace:
+    if options.out and options.trace and os.path.realpath(options.out) == os.path.realpath(options.trace):
         raise ArgumentError(f"--out and --trace are both {options.out}; give each a file of its own.")
     if options.chunk is not None and options.chunk < 1:
         raise ArgumentError(f"--chunk {options.chunk}: expected a number of steps >= 1.")
@@ -94,6 +95,8 @@ def _input(options: argparse.Namespace) -> np.ndarray:
         return _array(Path(options.input[0]))
     if bad := [text for text, equals, _ in named if not equals]:
         raise ArgumentError(f"--input {bad[0]}: for several inputs pass --input NAME=X.npy for each of them.")
+    if len({name for name, _, _ in named}) < len(named):
+        raise ArgumentError("--input has one name twice; pass one NAME=X.npy for each input.")
     from snnax import interop
 
     return interop.join_inputs(options.file, {name: _array(Path(file)) for name, _, file in named})

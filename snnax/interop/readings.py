@@ -109,11 +109,12 @@ class Reading:
         known = [f"{kind}.{name}" for kind, names in IGNORABLE.items() for name in names]
         if not isinstance(self.ignore, tuple):
             raise ArgumentError(
-                f"ignore={self.ignore!r}; expected a tuple of names, as ignore=('LIF.v_reset',)."
+                f"ignore={checks.shown(self.ignore)}; expected a tuple of names, as ignore=('LIF.v_reset',)."
             )
         if unknown := [name for name in self.ignore if name not in known]:
             raise ArgumentError(
-                f"ignore={self.ignore!r}: {unknown[0]!r} cannot be left out; expected some of {', '.join(known)}."
+                f"ignore={checks.shown(self.ignore)}: {checks.shown(unknown[0])} cannot be left out; "
+                f"expected some of {', '.join(known)}."
             )
 
     def _check_together(self) -> None:

@@ -289,7 +289,7 @@ def _decay(name: str, what: str, tau: Any, dt: float) -> np.ndarray:
     tau = np.asarray(tau)
     if not (tau > 0).all():
         raise ConversionError(name, f"{what} is not positive", "Time constants are seconds greater than 0.")
-    if (tau < dt * (1 - 1e-6)).any():
+    if (tau.astype(np.float64) < dt * (1 - 1e-6)).any():
         raise ConversionError(
             name, f"{what} = {tau.min():.3g} s is shorter than the time step dt = {dt:.3g} s",
             f"Pass the time step that the graph was made for: from_nir(graph, dt={tau.min() / 10:.1g}) or smaller.",
