@@ -232,7 +232,8 @@ class _Exporter:
         self._claim(prefix, plan)
         if path:
             _check_layout(prefix, model, [feed.shape for feed in entry])
-            entry = self._joined(f"{prefix}input", entry, _adds_input_last(plan))
+            apart = any(feed.when for feed in entry) and _has_dead_end(model, plan)
+            entry = self._joined(f"{prefix}input", entry, apart or _adds_input_last(plan), apart)
         known: dict[str, list[Feed]] = {INPUT: entry}
         for name in plan.order:
             known[name] = [Feed(prefix + node_name(name), None)]
@@ -447,6 +448,23 @@ def _when(plan: Plan, source: str, target: str, late: bool) -> str:
 def _adds_input_last(plan: Plan) -> bool:
     """True if a node adds the input to something that comes before it in the sum."""
     return any(INPUT in [s for s, _ in sources[1:]] for sources in plan.sources.values())
+
+
+def _has_dead_end(model: Container, plan: Plan) -> bool:
+    """True if the input feeds a node that nothing of what the container emits depends on.
+
+    An edge to that node is on no cycle round the container, and so has no delay of its own.
+    """
+    emits = model.outputs if isinstance(model, Graph) else None
+    waiting = [emits[0][0]] if emits is not None else [source for source, _ in plan.sources[OUTPUT]]
+    needed = {INPUT}
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting += [source for source, _ in plan.sources[name]]
+    fed = [name for name, sources in plan.sources.items() if INPUT in [source for source, _ in sources]]
+    return not needed.issuperset(name for name in fed if name != OUTPUT)
 
 
 def _is_alone(model: Container, plan: Plan, name: str, alone: bool) -> bool:

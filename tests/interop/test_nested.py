@@ -176,6 +176,33 @@ def test_blocks_with_weights_have_them_under_the_name_of_their_node(outer, inner
         check(net)
 
 
+DEAD_ENDS = {
+    "a layer": lambda: ({"a": lif(), "b": nn.Dense(N)}, [("input", "a"), ("input", "b"), ("b", "output")], None),
+    "a container": lambda: (
+        {"a": block("Graph"), "b": snn.Sequential([])}, [("input", "a"), ("input", "b"), ("b", "output")], None,
+    ),
+    "a cycle": lambda: (
+        {"a": lif(), "b": nn.Dense(N), "c": snn.Scale(0.5)},
+        [("input", "a"), ("a", "c"), ("c", "a"), ("input", "b"), ("b", "output")], None,
+    ),
+    "another output": lambda: (
+        {"a": lif(), "b": nn.Dense(N)}, [("input", "a"), ("input", "b"), ("a", "output")], [("b", "out")],
+    ),
+    "the input": lambda: ({"a": lif()}, [("input", "a"), ("input", "output")], None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("outer", ["itself", "cycle", "deep"])
+@pytest.mark.parametrize("kind", DEAD_ENDS)
+def test_a_delayed_signal_also_goes_where_it_comes_to_nothing(kind, outer):
+    """A node in a container on a cycle that leads nowhere gets what comes back, but is on no cycle itself."""
+    nodes, edges, outputs = DEAD_ENDS[kind]()
+    inner = snn.Graph(nodes, edges, outputs=outputs)
+    inner = snn.Sequential([inner]) if outer == "deep" else inner
+    ways = [("input", "x"), ("x", "y"), ("y", "output"), ("y", "x") if outer == "cycle" else ("x", "x")]
+    check(snn.Graph({"x": inner, "y": snn.Scale(0.5)}, ways))
+
+
 def torchs(first=True):
     """A graph of a convolution and a neuron that takes and returns images as torch does."""
     edges = [("input", "c"), ("c", "n"), ("n", "output")]
