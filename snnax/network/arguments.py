@@ -91,7 +91,7 @@ def _whole(what: str, value: Any, other: str = "") -> int:
 
 def is_open(size: Any) -> bool:
     """Whether a length is one that ``jax.export`` leaves open (``jax.export.symbolic_shape``)."""
-    return isinstance(size, type(symbolic_shape("n")[0]))
+    return not isinstance(size, int) and isinstance(size, type(symbolic_shape("n")[0]))
 
 
 def count_steps(x: jax.Array, num_steps: int | None) -> int:

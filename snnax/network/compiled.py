@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 
 from snnax.network.kinds import sharing
-from snnax.neurons.own import outside
+from snnax.network.outside import outside
 
 __all__ = ["Compiled", "intercepted"]
 
@@ -26,12 +26,14 @@ class Compiled:
     """``jax.jit`` of ``function(static, *args)`` for programs of a network, kept for as long as they are right.
 
     Calls share a program if ``static`` is equal, the network has the same modules at the same places, and its own
-    classes read the same values from outside. Under ``flax.linen.intercept_methods`` each call is traced anew, and
-    nothing of it is kept.
+    classes and functions read the same values from outside. What they change themselves while they are traced, as a
+    counter of their calls, does not count. Under ``flax.linen.intercept_methods`` each call is traced anew, and nothing
+    of it is kept.
     """
 
     def __init__(self, function: Callable[..., Any], **options: Any) -> None:
         self._function, self._options = function, options
+        self._written: set[str] = set()
         self._kept = self._jit()
 
     def __call__(self, net: nn.Module, static: Any, *args: Any) -> Any:
@@ -46,8 +48,8 @@ class Compiled:
         """How many programs are kept."""
         return int(self._kept._cache_size())
 
-    def _key(self, net: nn.Module, static: Any) -> tuple[Any, ...]:
-        return static, sharing(net), outside(net)
+    def _key(self, net: nn.Module, static: Any) -> _Key:
+        return _Key(net, static, self._written)
 
     def _for(self, net: nn.Module) -> Any:
         return self._jit() if intercepted() else self._kept
@@ -56,7 +58,40 @@ class Compiled:
         function = self._function
 
         @wraps(function)
-        def keyed(key: tuple[Any, ...], *args: Any) -> Any:
-            return function(key[0], *args)
+        def keyed(key: _Key, *args: Any) -> Any:
+            result = function(key.static[0], *args)
+            key.note_written()
+            return result
 
         return jax.jit(keyed, static_argnums=0, **self._options)
+
+
+class _Key:
+    """Equal to that of another call if both run the same program."""
+
+    def __init__(self, net: nn.Module, static: Any, written: set[str]) -> None:
+        self.static = (static, sharing(net))
+        self._net, self._read, self._written = net, outside(net), written
+
+    def note_written(self) -> None:
+        """Note what the modules have changed since this key was made, while they were traced."""
+        before, after = self._by_name(self._read), self._by_name(outside(self._net))
+        self._written |= {name for name in after if before.get(name) != after[name]}
+
+    @staticmethod
+    def _by_name(entries: tuple[tuple[str, Any], ...]) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = {}
+        for name, value in entries:
+            found.setdefault(name, []).append(value)
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Key) or self.static != other.static:
+            return False
+        return self._read == other._read or self._kept() == other._kept()
+
+    def __hash__(self) -> int:
+        return hash(self.static)
+
+    def _kept(self) -> list[Any]:
+        return [entry for entry in self._read if entry[0] not in self._written]

@@ -108,7 +108,7 @@ def start(
     after = jax.eval_shape(once, given)
     shapes = {name: after.get(name, {}) for name in names}
     before, later = _flat(given), _flat(shapes)
-    first = any(_narrows(before[p], later[p]) if p in before else _is_declared(net, p) for p in later)
+    first = any(_is_preliminary(before[p], later[p]) if p in before else _is_declared(net, p) for p in later)
     return Start(given if first else settled(once, given, x), stacked, first, shapes)
 
 
@@ -147,7 +147,8 @@ def _value(path: str, known: Any, after: Any, x: jax.Array, own: bool) -> jax.Ar
     if known is None and own:
         raise StateError(
             f"the state {path!r} is not there before the first step. Declare it in every call of its module, as "
-            "self.variable('hidden', name, init_fn, ...), whose init_fn gives the value that it starts from."
+            "self.variable('hidden', name, init_fn, ...), whose init_fn gives the value that it starts from. Of values "
+            "that are sown (self.sow) unroll returns those of each step: leave their collection out of the variables."
         )
     if known is None:
         return jnp.zeros(after.shape, after.dtype)
@@ -155,16 +156,18 @@ def _value(path: str, known: Any, after: Any, x: jax.Array, own: bool) -> jax.Ar
         raise StateError(
             f"the state {path!r} has shape {jnp.shape(known)} before a step on an input of shape {x.shape}, and "
             f"{after.shape} after it; expected a state that keeps its shape. If it belongs to another batch size start "
-            "anew: leave the collection 'hidden' out of the variables, as snnax.utils.reset(variables) does."
+            "anew: leave the collection 'hidden' out of the variables, as snnax.utils.reset(variables) does. A module of "
+            "your own declares its states in their full shape, as self.variable('hidden', 'mem', jnp.zeros, x.shape)."
         )
     value = jnp.asarray(known)
     return value if value.dtype == after.dtype else value.astype(after.dtype)
 
 
-def _narrows(before: Any, after: Any) -> bool:
-    """Whether a step leaves a dtype that cannot hold what was there before."""
+def _is_preliminary(before: Any, after: Any) -> bool:
+    """Whether a step leaves a dtype that cannot hold what was there before, or further axes, as of one number."""
     old = jnp.asarray(before).dtype
-    return bool(old != after.dtype and jnp.promote_types(old, after.dtype) != after.dtype)
+    narrows = old != after.dtype and jnp.promote_types(old, after.dtype) != after.dtype
+    return bool(narrows or jnp.ndim(before) < len(after.shape))
 
 
 def initial_hidden(

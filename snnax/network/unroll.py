@@ -67,10 +67,9 @@ def unroll(
     Carried from step to step are ``hidden`` and the collections in ``mutable``; a network that keeps a state elsewhere
     is refused. Sown values (``self.sow``) are stacked to ``[T, ...]``.
 
-    The program is compiled once and kept. It is compiled anew under ``flax.linen.intercept_methods``, and if a class
-    attribute, or a global variable that the methods of a module of your own name, is another number or object. A
-    change *within* an object that it reads (a list, a dictionary, an attribute of another object) is not seen: make
-    such a thing a field of the module, a variable, or an input.
+    The program is compiled once and kept. It is compiled anew under ``flax.linen.intercept_methods``, and if something
+    changes that a module of your own, or a function in a field, reads beside its fields: class attributes, global
+    variables, and what is in the dictionaries, lists, NumPy arrays and objects that they name, up to 10 000 values.
 
     Args:
         net: any linen module whose neurons use ``init_hidden=True``.

@@ -121,6 +121,11 @@ class SpikingCell(nn.RNNCellBase):
                 f"the carry has dtype {_names(before)}, after a step on {x.dtype} input {_names(found)}. "
                 f"Start from one that stays the same: SpikingCell(net, dtype=jnp.{_names(found)})."
             )
+        if (old := jax.tree.map(jnp.shape, carry)) != (new := jax.tree.map(jnp.shape, after)):
+            raise StateError(
+                f"the carry has the shapes {old}, after a step {new}. Declare each state in its full shape, as "
+                "self.variable('hidden', 'mem', jnp.zeros, x.shape)."
+            )
         leaves = zip(jax.tree.leaves(carry), jax.tree.leaves(after), strict=True)
         if axes := tuple(sorted({axis for old, new in leaves for axis in varying(new) - varying(old)})):
             raise StateError(

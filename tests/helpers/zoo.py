@@ -107,6 +107,18 @@ class FromInput(nn.Module):
         return new
 
 
+class OneNumber(nn.Module):
+    """Starts from one number for all neurons."""
+
+    @nn.compact
+    def __call__(self, x):
+        mem = self.variable("hidden", "mem", lambda: jnp.asarray(0.75))
+        new = 0.5 * mem.value + x
+        if not self.is_initializing():
+            mem.value = new
+        return new
+
+
 class PutOnly(nn.Module):
     """Declares nothing: asks whether there is a state, and writes it."""
 
@@ -214,8 +226,8 @@ class Mixing(nn.Module):
 ZOO: dict[str, Callable[[], nn.Module]] = {
     kind.__name__: kind
     for kind in (
-        AdaptiveThreshold, Unguarded, Izhikevich, Resonator, Lagged, LearnedStart, FromInput, PutOnly, InSetup,
-        Block, Lifted, Repeated, Two, Narrowing, Pair, Mixing,
+        AdaptiveThreshold, Unguarded, Izhikevich, Resonator, Lagged, LearnedStart, FromInput, OneNumber, PutOnly,
+        InSetup, Block, Lifted, Repeated, Two, Narrowing, Pair, Mixing,
     )
 }  # fmt: skip
 NAMED = {"Two": ("slow",)}

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import os
+import sys
+import types
 from typing import Any
 
 import flax.linen as nn
@@ -136,7 +141,9 @@ def test_pieces_of_time_go_on_from_each_other(name):
     np.testing.assert_allclose(loss, zoo.loop(net, fixed, X)[0][0].mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", [n for n in zoo.ZOO if n not in ("PutOnly", "Pair", "Narrowing")])
+@pytest.mark.parametrize(
+    "name", [n for n in zoo.ZOO if n not in ("PutOnly", "OneNumber", "Pair", "Narrowing")]
+)
 def test_nnx_and_its_reset(name):
     net, fixed, further, _ = example(name)
     theirs, _ = zoo.loop(net, fixed, X, further)
@@ -151,7 +158,7 @@ def test_nnx_and_its_reset(name):
     close(model(X[0, :2]), zoo.loop(net, fixed, X[:1, :2], further)[0][0])
 
 
-CELLS = [n for n in zoo.ZOO if n not in ("Two", "PutOnly", "FromInput", "Pair", "Narrowing")]
+CELLS = [n for n in zoo.ZOO if n not in ("Two", "PutOnly", "FromInput", "OneNumber", "Pair", "Narrowing")]
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -236,6 +243,151 @@ def test_what_a_module_reads_from_outside_is_read_at_each_call(monkeypatch):
     close(all_ways(), 2 * X)
 
 
+class Config:
+    level = 1.0
+
+    def __init__(self):
+        self.level = 1.0
+
+    def amount(self):
+        return LEVEL
+
+
+class Asking(nn.Module):
+    """What it reads is in the function."""
+
+    read: Any
+    config: Any = None
+
+    @nn.compact
+    def __call__(self, x):
+        mem = self.variable("hidden", "mem", jnp.zeros, x.shape)
+        mem.value = 0.5 * mem.value + x * self.read(self)
+        return mem.value
+
+
+class Property(Reading):
+    @property
+    def level(self):
+        return LEVEL
+
+    @nn.compact
+    def __call__(self, x):
+        return self.level * x
+
+
+def fires(x):
+    return (x > LEVEL).astype(x.dtype)
+
+
+def multiply(*args, **options):
+    return LEVEL * jax.lax.dot_general(*args, **options)
+
+
+HELD = types.SimpleNamespace(level=1.0)
+HELPER = Config()
+ARRAY = np.ones((1, N), np.float32)
+LEVELS: dict[str, Any] = {"a": 1.0, "b": [{"c": 1.0}]}
+OTHER = types.ModuleType("levels_of_a_user")
+OTHER.level, OTHER.config = 1.0, Config()
+own = Asking(lambda self: self.config.level, Config())
+
+
+def held_by(container: Any, key: Any) -> Any:
+    return lambda patch, value: patch.setitem(container, key, value)
+
+
+def attribute(owner: Any, name: str = "level") -> Any:
+    return lambda patch, value: patch.setattr(owner, name, value)
+
+
+def everywhere(array: np.ndarray) -> Any:
+    return lambda patch, value: array.fill(value)
+
+
+GLOBAL = held_by(globals(), "LEVEL")
+OUTSIDE: dict[str, tuple[nn.Module, Any]] = {
+    "an attribute of a module": (Asking(lambda _: OTHER.level), attribute(OTHER)),
+    "an object in a module": (Asking(lambda _: OTHER.config.level), attribute(OTHER.config)),
+    "a class of the user's": (Asking(lambda _: Config.level), attribute(Config)),
+    "a dictionary": (Asking(lambda _: LEVELS["a"]), held_by(LEVELS, "a")),
+    "deep in a dictionary": (Asking(lambda _: LEVELS["b"][0]["c"]), held_by(LEVELS["b"][0], "c")),
+    "a namespace": (Asking(lambda _: HELD.level), attribute(HELD)),
+    "an object": (Asking(lambda _: HELPER.level), attribute(HELPER)),
+    "a method of an object": (Asking(lambda _: HELPER.amount()), GLOBAL),
+    "an object in a field": (own, attribute(own.config)),
+    "an array that is filled anew": (Asking(lambda _: ARRAY), everywhere(ARRAY)),
+    "a function in a field": (Asking(lambda _: scaled(1.0)), GLOBAL),
+    "a partial function": (Asking(functools.partial(lambda _, x=0: scaled(1.0))), GLOBAL),
+    "a property": (Property(), GLOBAL),
+    "an environment variable": (
+        Asking(lambda _: float(os.environ.get("LEVEL", "1"))),
+        attribute(os, "environ"),
+    ),
+    "a surrogate": (snn.Sequential([snn.Leaky(0.5, spike_grad=fires, init_hidden=True)]), GLOBAL),
+    "a product": (nn.Sequential([nn.Dense(N, dot_general=multiply)]), GLOBAL),
+}
+
+
+@pytest.mark.parametrize("what", OUTSIDE)
+def test_what_changes_inside_of_things_is_seen(what, monkeypatch):
+    net, change = OUTSIDE[what]
+    value: Any = {"LEVEL": "0.25"} if "environment" in what else 0.25
+    variables = {c: v for c, v in net.init(KEY, X[0]).items() if c != "hidden"}
+    before = snn.unroll(net, variables, X[:2])[0]
+    change(monkeypatch, value)
+    theirs = zoo.loop(net, variables, X[:2])[0]
+    assert (theirs != before).any()
+    close(snn.unroll(net, variables, X[:2])[0], theirs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixed:
+    level: float
+
+
+TRACES: list[int] = []
+COUNTS = {"calls": 0}
+
+
+def counted(self: Any) -> float:
+    TRACES.append(1)
+    COUNTS["calls"] += 1
+    Config.level = COUNTS["calls"]
+    return 1.0
+
+
+def test_what_a_module_writes_itself_and_a_module_made_anew_cost_no_compilation(monkeypatch):
+    monkeypatch.setattr(Config, "level", 1.0)
+
+    def call():
+        net = snn.Sequential(
+            [snn.Sequential([Asking(counted, Fixed(1.0)), snn.Leaky(0.5, init_hidden=True)])]
+        )
+        snn.unroll(net, {}, X[:2])
+        return len(TRACES)
+
+    assert call() == call() == call()
+
+
+def test_a_call_of_a_known_program_costs_few_calls_of_python():
+    net = snn.Sequential([nn.Dense(N), snn.Leaky(0.5, init_hidden=True, output=True)])
+    variables = net.init(KEY, X[0])
+    calls: list[str] = []
+
+    def note(frame, event, _):
+        if event == "call" and "snnax" in frame.f_globals.get("__name__", ""):
+            calls.append(frame.f_code.co_name)
+
+    snn.unroll(net, variables, X)
+    sys.setprofile(note)
+    try:
+        snn.unroll(net, variables, X)
+    finally:
+        sys.setprofile(None)
+    assert len(calls) < 250, len(calls)
+
+
 def test_interceptors_act_within_their_context_and_nowhere_else():
     net = snn.Sequential([nn.Dense(N), snn.Leaky(0.5, init_hidden=True)])
     variables = net.init(KEY, X[0])
@@ -278,6 +430,13 @@ class Growing(nn.Module):
         return past.value.mean(0)
 
 
+class Sowing(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        self.sow("losses", "size", x.sum())
+        return zoo.AdaptiveThreshold()(x)
+
+
 REFUSED = {
     "a state elsewhere": (zoo.Two, lambda net, v: snn.unroll(net, v, X), r"mutable=\['slow'\]"),
     "a state elsewhere, in training": (
@@ -301,6 +460,21 @@ REFUSED = {
         zoo.Narrowing,
         lambda net, v: snn.nnx.Network(net, X[0], variables={}),
         r"keep its dtype",
+    ),
+    "one number for all, in a cell": (
+        zoo.OneNumber,
+        lambda net, v: nn.RNN(snn.SpikingCell(net), time_major=True).apply({}, X),
+        "in its full shape",
+    ),
+    "one number for all, in nnx": (
+        zoo.OneNumber,
+        lambda net, v: snn.nnx.Network(net, X[0], variables={}),
+        "in their full shape",
+    ),
+    "sown values of init": (
+        Sowing,
+        lambda net, v: snn.unroll(net, v, X, mutable=["losses"]),
+        "leave their collection out",
     ),
     "a state that grows": (Growing, lambda net, v: snn.unroll(net, {}, X), "keeps its shape"),
     "a state of another batch size": (
