@@ -156,8 +156,8 @@ def _value(path: str, known: Any, after: Any, x: jax.Array, own: bool) -> jax.Ar
         raise StateError(
             f"the state {path!r} has shape {jnp.shape(known)} before a step on an input of shape {x.shape}, and "
             f"{after.shape} after it; expected a state that keeps its shape. If it belongs to another batch size start "
-            "anew: leave the collection 'hidden' out of the variables, as snnax.utils.reset(variables) does. A module of "
-            "your own declares its states in their full shape, as self.variable('hidden', 'mem', jnp.zeros, x.shape)."
+            "anew: leave the collection 'hidden' out of the variables, as snnax.utils.reset(variables) does. A module "
+            "of your own declares each state in its full shape, as self.variable('hidden', 'mem', jnp.zeros, x.shape)."
         )
     value = jnp.asarray(known)
     return value if value.dtype == after.dtype else value.astype(after.dtype)

@@ -131,13 +131,14 @@ def unroll(
     if given:
         check_force(net, plain, x if constant else x[0], keys, names, steps, given)
     forced = unflatten_dict({(*path_of(name), "spk"): value for name, value in given.items()})
+    frame = jax.ShapeDtypeStruct(x.shape if constant else x.shape[1:], x.dtype)
     try:
         hash(net)
     except TypeError:
-        with explained(net, (x if constant else x[0],)):
+        with explained(net, (frame,)):
             y, updates, recorded = _run(static, plain, x, keys, forced)
     else:
-        with explained(net, (x if constant else x[0],)):
+        with explained(net, (frame,)):
             y, updates, recorded = _compiled(net, static, plain, x, keys, forced)
     if not record:
         return y, updates

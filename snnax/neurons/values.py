@@ -63,7 +63,8 @@ class FrozenArray:
         if isinstance(value, jax.core.Tracer):
             raise ArgumentError(
                 f"{name} is a traced array (of jit, grad, vmap or scan); a module is built from fixed "
-                "numbers. Build it outside, with the learn_... argument, and pass the array in 'params'."
+                "numbers. Build it outside, with the learn_... argument, and pass the array in 'params'; fixed arrays "
+                "that a module makes for its neurons are NumPy's, as np.array([0.5, 0.9]), since jnp's are traced too."
             )
         array = _as_numpy(value)
         if array is None or array.dtype == bool or not _is_real(array):

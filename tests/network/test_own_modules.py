@@ -469,7 +469,7 @@ REFUSED = {
     "one number for all, in nnx": (
         zoo.OneNumber,
         lambda net, v: snn.nnx.Network(net, X[0], variables={}),
-        "in their full shape",
+        "in its full shape",
     ),
     "sown values of init": (
         Sowing,
