@@ -10,6 +10,7 @@ import hashlib
 import io
 import sys
 import warnings
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -212,12 +213,22 @@ def _plainly(graph: nir.NIRGraph) -> nir.NIRGraph:
     """The graph with numbers that HDF5 has a type for, and every reader; ``ConversionError`` for others."""
     twin = copy.copy(graph)
     twin.nodes = {}
+    for word in _keys(graph.metadata):
+        _check_name(word)
     for name, node in graph.nodes.items():
-        for word in (name, *(node.metadata or {})):
+        for word in (name, *_keys(node.metadata)):
             _check_name(word)
         twin.nodes[name] = _plainly(node) if isinstance(node, nir.NIRGraph) else exact(name, node, written)
     pairs_of(graph)
     return twin
+
+
+def _keys(metadata: Any) -> Iterator[Any]:
+    """The names of all entries, of those in entries too."""
+    for key, value in (metadata or {}).items():
+        yield key
+        if isinstance(value, dict):
+            yield from _keys(value)
 
 
 def _check_name(name: Any) -> None:

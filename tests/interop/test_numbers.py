@@ -368,6 +368,16 @@ def test_other_names_are_refused(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "a\x00b"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_graphs_own_metadata_has_names_that_a_file_can_have(name, nested, tmp_path):
+    graph = nir.NIRGraph.from_list(nir.Linear(np.ones((2, 3))))
+    graph.metadata = {"a": {name: 1}} if nested else {name: 1}
+    with pytest.raises(ConversionError, match=r"can have this name"):
+        interop.write_nir(tmp_path / "a.nir", graph)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("graph", [None, nir.Scale(ONE), _named("a", ("a", "o", "i")), _named("a", ("a", 3))])
 def test_what_is_no_graph_is_not_written(tmp_path, graph):
     with pytest.raises((ArgumentError, NIRFileError), match=r"expected a nir\.NIRGraph|no pair of names"):
