@@ -105,7 +105,8 @@ def flatten(graph: nir.NIRGraph, where: str = "", depth: int = 0) -> FlatGraph:
     ends: dict[str, _Nested] = {}
     inputs: dict[str, tuple[int, ...]] = {}
     claims: dict[str, Any] = {}
-    given, notes = renamed(sorted(graph.nodes), pairs_of(graph), where)
+    pairs = pairs_of(graph)
+    given, notes = renamed(sorted(graph.nodes), pairs, where)
     for name, node in sorted(graph.nodes.items()):
         if isinstance(node, nir.NIRGraph):
             inner = flatten(node, f"{where}.{name}" if where else name, depth + 1)
@@ -140,8 +141,11 @@ def pairs_of(graph: nir.NIRGraph) -> list[Edge]:
     """The edges of a graph.
 
     Raises:
-        NIRFileError: for what is no list of pairs of names.
+        NIRFileError: for what is no list of pairs of names, and nodes with a name that is no text.
     """
+    for name in graph.nodes:
+        if not isinstance(name, str):
+            raise NIRFileError(f"the graph has a node called {shown(name)}; the name of a node is text.")
     edges: list[Any]
     try:
         edges = [graph.edges] if isinstance(graph.edges, str) else list(graph.edges)

@@ -272,6 +272,11 @@ def test_shapes_and_edges_that_are_none_are_refused(what):
         )
         with pytest.raises(NIRFileError, match=r"put node '(in|out)'"):
             interop.from_nir(graph)
+    for name in (3, None, b"n", ("n",)):
+        graph = nir.NIRGraph({**ends, "n": node("IF")}, [("in", "n"), ("n", "out")], type_check=False)
+        graph.nodes[name] = node("IF")
+        with pytest.raises(NIRFileError, match="name of a node is text"):
+            interop.from_nir(graph)
     graph = nir.NIRGraph({**ends, "n": node("IF")}, [("in", "n"), ("n", "out")], type_check=False)
     for edges in (NO_ARRAYS[what], [("in", NO_ARRAYS[what])], [NO_ARRAYS[what]], None, [("in", "n", "out")]):
         graph.edges = edges
