@@ -14,8 +14,9 @@ from snnax.dynamics.lapicque import complement
 from snnax.errors import ConversionError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch, per_neuron_first, per_neuron_last
 from snnax.interop.nodes.cell_weights import flax_weights, torch_weights
-from snnax.interop.nodes.spec import NATIVE, OPEN, OPTIONS, SIZES, VALUES, NeuronSpec
+from snnax.interop.nodes.spec import DEFAULT_SURROGATE, NATIVE, OPEN, OPTIONS, SIZES, VALUES, NeuronSpec
 from snnax.neurons.quantize import NearestLevel
+from snnax.neurons.sequence import SequenceNeuron
 from snnax.neurons.values import FrozenArray
 
 Variables = dict[str, Any]
@@ -41,7 +42,7 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
     for key in (*OPTIONS, "all_to_all"):
         if key in fields and key in spec.options:
             arguments[key] = spec.options[key]
-    if spec.surrogate is not None:
+    if spec.surrogate is not None and not (_silent(kind, spec) and spec.surrogate == DEFAULT_SURROGATE):
         arguments["spike_grad"] = getattr(surrogate, spec.surrogate[0])(**spec.surrogate[1])
     if spec.quantizer is not None:
         arguments["state_quant"] = NearestLevel(spec.quantizer)
@@ -55,6 +56,11 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
         for collection, tree in flax_weights(spec).items():
             variables.setdefault(collection, {}).update(tree)
     return kind(**arguments), variables
+
+
+def _silent(kind: type, spec: NeuronSpec) -> bool:
+    """Whether it returns no spikes, and warns of a surrogate: not of the one that its source has unasked."""
+    return issubclass(kind, SequenceNeuron) and not spec.options.get("output", False)
 
 
 def is_neuron(module: Any) -> bool:

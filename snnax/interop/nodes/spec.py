@@ -99,6 +99,9 @@ OPTIONS: dict[str, Any] = {
 }
 """Choices common to the neurons, with the value that they have where a neuron lacks the argument."""
 
+DEFAULT_SURROGATE = ("atan", {"alpha": 2.0})
+"""The surrogate of snnTorch's neurons for which none was chosen."""
+
 
 @dataclass(frozen=True)
 class NeuronSpec:
