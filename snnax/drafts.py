@@ -74,7 +74,7 @@ def _alone(drafts: list[_Draft]) -> Iterator[None]:
         os.close(folder)
 
 
-def npz(arrays: Mapping[str, np.ndarray]) -> memoryview:
+def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Arrays by flat path, ``"params/fc/kernel"``, as the content of a ``.npz`` file.
 
     Raises:
@@ -91,7 +91,7 @@ def npz(arrays: Mapping[str, np.ndarray]) -> memoryview:
             )
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getbuffer()
+    return buffer.getvalue()
 
 
 def write_picture(path: Path, figure: Any) -> None:
@@ -106,7 +106,7 @@ def write_picture(path: Path, figure: Any) -> None:
         raise ArgumentError(f"{path}: the name of a picture ends in one of {', '.join(known)}.")
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind)
-    write_whole({path: buffer.getbuffer()})
+    write_whole({path: buffer.getvalue()})
 
 
 @contextmanager

@@ -7,10 +7,11 @@ so code that catches ``ValueError``, ``TypeError`` or ``ImportError`` keeps work
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 _UNREADABLE = re.compile(r"(\S{300})\S{201,}(\S{100})")

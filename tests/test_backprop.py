@@ -258,7 +258,7 @@ def test_snntorch_itself_agrees_where_it_works():
     [
         ({"num_steps": 5}, ArgumentError, r"num_steps=5 with time_var=True.*Leave num_steps out"),
         ({"time_var": False}, ArgumentError, r"num_steps=False with time_var=False; expected the number"),
-        ({"time_var": False, "num_steps": True}, ArgumentError, r"num_steps=True"),
+        ({"time_var": False, "num_steps": True}, ArgumentError, r"num_steps got True"),
         ({"time_var": False, "num_steps": 5, "time_first": False}, ArgumentError, r"no axis of time"),
         ({"time_var": False, "num_steps": 5, "K": 6}, ArgumentError, r"K=6; expected .* up to num_steps=5"),
         ({"K": 0}, ArgumentError, r"K=0; expected a whole number of steps >= 1"),
@@ -266,12 +266,12 @@ def test_snntorch_itself_agrees_where_it_works():
         ({"criterion": "ce_rate_loss"}, ArgumentError, r"loss got 'ce_rate_loss'; expected a function"),
         ({"criterion": SF.ce_rate_loss}, ArgumentError, r"the class ce_rate_loss, not yet built"),
         ({"optimizer": "adam"}, ArgumentError, r"optimizer=...\) got 'adam'; expected an optax optimizer"),
-        ({"regularization": 0.1}, ArgumentError, r"regularization got 0.1"),
+        ({"regularization": 0.1}, ArgumentError, r"regularization=0.1"),
         ({"device": "abacus"}, ArgumentError, r"device='abacus' is not there"),
         ({"dataloader": []}, ArgumentError, r"no batches"),
         ({"dataloader": [DATA[0][0]]}, ArgumentError, r"a batch is a ndarray; expected a pair"),
         ({"dataloader": [(np.ones(3), np.ones(3))]}, ShapeError, r"x has shape \(3,\); expected \[T, B"),
-        ({"net": "net"}, ArgumentError, r"TBPTT\(net=...\) got str"),
+        ({"net": "net"}, ArgumentError, r"TBPTT\(net=.net.\)"),
         ({"variables": {}}, ArgumentError, r"TBPTT\(variables=...\) holds no 'params'"),
         (
             {"criterion": SF.mse_membrane_loss(time_var_targets=True)},

@@ -206,7 +206,7 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
     finally:
         for node, before in flags:
             node.writable = before
-    write_whole({path: buffer.getbuffer()})
+    write_whole({path: buffer.getvalue()})
 
 
 def _plainly(graph: nir.NIRGraph) -> nir.NIRGraph:

@@ -56,7 +56,7 @@ def write_nir_data(path: str | PathLike[str], trace: Trace, dt: float) -> None:
         )
     buffer = io.BytesIO()
     nir.serialization.write_data(buffer, nir.NIRGraphData(nodes))
-    write_whole({Path(path): buffer.getbuffer()})
+    write_whole({Path(path): buffer.getvalue()})
 
 
 def _gridded(key: str, value: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ def save_trace(path: str | PathLike[str], trace: Trace) -> None:
     plain = {key: _as_numbers(value) for key, value in arrays.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **{_HEADER: np.array(json.dumps(header))}, **plain)
-    write_whole({path: buffer.getbuffer()})
+    write_whole({path: buffer.getvalue()})
 
 
 @checks.takes(path=checks.path, max_bytes=checks.count(1, 2**63 - 1))

@@ -211,7 +211,7 @@ A = spikes()
         (
             lambda: crossvalidation([LayerPicture("x", A, A)], max_neurons=0),
             ArgumentError,
-            "max_neurons is 0",
+            r"max_neurons=0",
         ),
         (lambda: crossvalidation([LayerPicture("x", A, A[:3])]), ShapeError, r"x: spk_b has shape \(3, 6\)"),
         (lambda: crossvalidation([LayerPicture("x", A, A, A, A[:, :2])]), ShapeError, r"x: mem_b has shape"),
