@@ -23,6 +23,9 @@ import snnax
 from snnax import interop
 from snnax.errors import ConversionError
 
+# a port copies the network, and with it what it holds
+pytestmark = pytest.mark.filterwarnings("ignore:Pickle, copy, and deepcopy support:DeprecationWarning")
+
 LATE = 1000
 CALLS = 0
 RECORD: dict[str, Any] = {"calls": 0}
