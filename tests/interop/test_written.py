@@ -125,7 +125,7 @@ RESHAPES = {
     "axes of one": ((2, 1, 4), (2, -1), (0, 1)),
     "other axes": ((2, 3, 4), (4, 6), None),
     "more axes": ((2, 6), (2, 3, 2), None),
-    "the same": ((2, 6), (2, 6), None),
+    "the same": ((2, 6), (2, 6), (0, 0)),
 }
 
 

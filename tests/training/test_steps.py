@@ -193,7 +193,7 @@ BAD = [
     ({"loss": Unhashable()}, ArgumentError, r"cannot be hashed.*frozen=True"),
     ({"loss": LOSS, "accuracy": 0.5}, ArgumentError, r"accuracy got 0.5.*accuracy_rate"),
     ({"loss": LOSS, "regularization": True}, ArgumentError, r"regularization got True.*l1_rate_sparsity"),
-    ({"loss": LOSS, "read": "spikes"}, ArgumentError, r"read='spikes'; expected one of None, 'spk', 'mem'"),
+    ({"loss": LOSS, "read": "spikes"}, ArgumentError, r"read='spikes'\); expected one of None, 'spk', 'mem'"),
 ]
 
 
