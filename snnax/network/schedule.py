@@ -128,9 +128,14 @@ def has_no_memory(module: nn.Module, variables: Tree, x: Any, settings: Settings
     def step(variables: Tree, x: Any, keys: Any) -> Any:
         return module.apply(variables, x, mutable=DenyList("params"), rngs=keys)
 
+    def frames(
+        variables: Tree, x: Any
+    ) -> Any:  # variables are handed in: JAX keeps what is traced, closures too
+        return jax.vmap(lambda frame: module.apply(variables, frame))(x)
+
     try:
         traced, (_, after) = jax.make_jaxpr(step, return_shape=True)(variables, x, settings.rngs)
-        jax.eval_shape(jax.vmap(lambda x: module.apply(variables, x)), jnp.broadcast_to(x, (2, *x.shape)))
+        jax.eval_shape(frames, variables, jnp.broadcast_to(x, (2, *x.shape)))
     except Exception:  # whatever it is, running it step by step says it
         return False
     read = {id(v) for equation in traced.jaxpr.eqns for v in equation.invars}

@@ -43,15 +43,21 @@ def levels_of(function):
     return dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))["levels"].cell_contents
 
 
+def assert_levels(mine, options):
+    """To the last bit; even ones to the one before, since ``torch.linspace`` rounds as the processor has it do."""
+    expected = levels_of(theirs(options)).numpy().astype(np.float64)
+    bound = np.spacing(np.float32(np.abs(expected).max())) if options.get("uniform", True) else 0
+    np.testing.assert_allclose(mine, expected, rtol=0, atol=bound, err_msg=str(options))
+
+
 @pytest.mark.parametrize("bits", range(1, 9))
 @pytest.mark.parametrize("kind", KINDS)
 def test_levels_are_those_of_snntorch_to_the_last_bit(kind, bits):
     for span in RANGES:
         options = {"num_bits": bits, **KINDS[kind], **span}
-        expected = levels_of(theirs(options)).numpy()
         mine = np.asarray(quant.state_quant(**options).levels)
         assert mine.shape == (2**bits,)
-        np.testing.assert_array_equal(mine, expected.astype(np.float64), err_msg=str(options))
+        assert_levels(mine, options)
 
 
 def test_random_ranges_have_the_same_levels():
@@ -61,8 +67,7 @@ def test_random_ranges_have_the_same_levels():
             threshold, low, high, factor = rng.uniform([0.1, 0, 0, 0.2], [5, 1, 1, 0.99]).tolist()
             span = {"threshold": threshold, "lower_limit": low, "upper_limit": high, "multiplier": factor}
             options = {"num_bits": bits, **kind, **span}
-            mine = np.asarray(quant.state_quant(**options).levels)
-            np.testing.assert_array_equal(mine, levels_of(theirs(options)).numpy().astype(np.float64))
+            assert_levels(np.asarray(quant.state_quant(**options).levels), options)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -86,9 +91,10 @@ def test_quantized_states_and_gradients_are_those_of_snntorch(kind):
     expected = theirs(options)(tensor)
     (expected**2).sum().backward()
     quantizer = quant.state_quant(**options)
-    np.testing.assert_array_equal(jax.jit(quantizer)(x), expected.detach().numpy())
+    bound = 2.0**-22 if kind == "uniform" else 0  # as its levels: see assert_levels
+    np.testing.assert_allclose(jax.jit(quantizer)(x), expected.detach().numpy(), rtol=0, atol=bound)
     slope = jax.grad(lambda v: (quantizer(v) ** 2).sum())(jnp.asarray(x))
-    np.testing.assert_array_equal(slope, tensor.grad.numpy())
+    np.testing.assert_allclose(slope, tensor.grad.numpy(), rtol=0, atol=2 * bound)
 
 
 def test_a_quantized_neuron_is_that_of_snntorch():
