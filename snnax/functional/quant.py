@@ -64,9 +64,9 @@ def state_quant(
         >>> round(float(mem[0]), 4)
         0.4667
 
-    Compared with snnTorch: the same levels, to the last bit of float32 (of even steps ``torch.linspace`` rounds the last
-    bit differently from processor to processor). It returns float32 whatever the
-    state is; this keeps the dtype of the state.
+    Compared with snnTorch: the same levels, to the last bit of float32 (of even steps ``torch.linspace`` rounds the
+    last bit differently from processor to processor). It returns float32 whatever the state is; this keeps the dtype
+    of the state.
     """
     bits = checks.whole(num_bits, 1, _MOST_BITS)
     if bits is None:
