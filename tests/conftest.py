@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -46,6 +47,15 @@ with contextlib.suppress(ImportError):
 def pytest_unconfigure():
     if OWN_PROGRAMS:
         shutil.rmtree(OWN_PROGRAMS, ignore_errors=True)
+
+
+def pytest_runtest_setup(item):
+    """Tests in float16 skip where XLA has none; their names say which they are."""
+    if re.search(r"(?<!b)float16", item.name):
+        from helpers.rounding import has_float16
+
+        if not has_float16():
+            pytest.skip("XLA has no float16 with this instruction set")
 
 
 @pytest.fixture(autouse=True)

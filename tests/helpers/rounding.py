@@ -18,6 +18,15 @@ def fuses() -> bool:
     return bool(np.any(np.asarray(rest)))
 
 
+@functools.cache
+def has_float16() -> bool:
+    """Whether XLA computes in float16 here: for instruction sets without its conversions it makes no program."""
+    try:
+        return bool(jax.jit(lambda a: jnp.sqrt(a.astype(jnp.float16)))(jnp.ones(3))[0] == 1)
+    except jax.errors.JaxRuntimeError:
+        return False
+
+
 last_bit = pytest.mark.skipif(
     fuses(), reason="XLA fuses multiplications and additions here, so that last bits differ from torch's"
 )
