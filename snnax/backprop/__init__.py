@@ -54,13 +54,17 @@ class Trained(NamedTuple):
     opt_state: Any
 
 
-@checks.takes(
+_checked = checks.takes(
     net=NET,
     variables=VARIABLES,
     dataloader=checks.batches,
     regularization=checks.maybe(checks.call("snnax.functional.l1_rate_sparsity()"), False),
     key=checks.maybe(checks.key),
 )
+"""The arguments that the three share."""
+
+
+@_checked
 def TBPTT(
     net: nn.Module,
     variables: Mapping[str, Any],
@@ -160,13 +164,7 @@ def TBPTT(
     return Trained(jnp.stack(losses).mean(), held, opt_state)
 
 
-@checks.takes(
-    net=NET,
-    variables=VARIABLES,
-    dataloader=checks.batches,
-    regularization=checks.maybe(checks.call("snnax.functional.l1_rate_sparsity()"), False),
-    key=checks.maybe(checks.key),
-)
+@_checked
 def BPTT(
     net: nn.Module,
     variables: Mapping[str, Any],
@@ -204,13 +202,7 @@ def BPTT(
     )  # fmt: skip
 
 
-@checks.takes(
-    net=NET,
-    variables=VARIABLES,
-    dataloader=checks.batches,
-    regularization=checks.maybe(checks.call("snnax.functional.l1_rate_sparsity()"), False),
-    key=checks.maybe(checks.key),
-)
+@_checked
 def RTRL(
     net: nn.Module,
     variables: Mapping[str, Any],

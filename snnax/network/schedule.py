@@ -128,9 +128,8 @@ def has_no_memory(module: nn.Module, variables: Tree, x: Any, settings: Settings
     def step(variables: Tree, x: Any, keys: Any) -> Any:
         return module.apply(variables, x, mutable=DenyList("params"), rngs=keys)
 
-    def frames(
-        variables: Tree, x: Any
-    ) -> Any:  # variables are handed in: JAX keeps what is traced, closures too
+    # variables are handed in, since JAX keeps what it traces, and with it what that closes over
+    def frames(variables: Tree, x: Any) -> Any:
         return jax.vmap(lambda frame: module.apply(variables, frame))(x)
 
     try:
