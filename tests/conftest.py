@@ -58,6 +58,22 @@ def pytest_runtest_setup(item):
             pytest.skip("XLA has no float16 with this instruction set")
 
 
+GENERATORS = pytest.StashKey()
+
+
+@pytest.fixture(autouse=True)
+def _own_numbers(request):
+    """A generator at the top of a test file gives each test the same numbers, whichever ran before it."""
+    module = request.node.getparent(pytest.Module)
+    if module is None or (numpy := sys.modules.get("numpy")) is None:
+        return
+    if GENERATORS not in module.stash:
+        found = [g for g in vars(module.obj).values() if isinstance(g, numpy.random.Generator)]
+        module.stash[GENERATORS] = [(g, g.bit_generator.state) for g in found]
+    for generator, state in module.stash[GENERATORS]:
+        generator.bit_generator.state = state
+
+
 @pytest.fixture(autouse=True)
 def _own_snntorch_neurons():
     """snnTorch keeps every neuron of the process alive and resets all of them: let each test leave none behind."""

@@ -23,15 +23,6 @@ from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.source_text import Bracket, call, lines, literal, quoted, readable
 
 RNG = np.random.default_rng(0)
-BEGIN = RNG.bit_generator.state
-
-
-@pytest.fixture(autouse=True)
-def _numbers_of_its_own():
-    """Each test draws the same numbers, whichever ran before it: a network of others may be silent."""
-    RNG.bit_generator.state = BEGIN
-
-
 PAPER = Path(__file__).parents[3] / "shared" / "data" / "nir_paper"
 
 
