@@ -18,8 +18,8 @@ from snnax.errors import ArgumentError
 
 __all__ = [
     "Check", "annotated", "array", "batches", "brief", "call", "count", "dtype", "fields", "flag", "instance",
-    "is_key", "key", "mapping", "maybe", "number", "one_of", "path", "real", "refuse", "scalar", "shape", "shown",
-    "sizes", "takes", "text", "texts", "whole",
+    "is_key", "key", "mapping", "maybe", "number", "one_of", "path", "real", "refuse", "rounded", "scalar", "shape",
+    "shown", "sizes", "takes", "text", "texts", "whole",
 ]  # fmt: skip
 
 P = ParamSpec("P")
@@ -278,13 +278,39 @@ def array(value: Any, what: str) -> jax.Array:
     """Real numbers of JAX, NumPy or torch, or nested lists of them, as a JAX array of their dtype.
 
     Raises:
-        ArgumentError: for anything else, and for integers that the dtype cannot hold.
+        ArgumentError: for anything else, for integers that the dtype cannot hold, and for finite numbers that
+            are infinite in it.
     """
     if not isinstance(value, jax.Array):
         value = _from_host(value, what)
     if not _is_real(value.dtype):
         raise refuse(what, value, "an array of real numbers")
     return jnp.asarray(value)  # JAX has scalars that are no arrays yet
+
+
+def rounded(value: Any, dtype: Any, what: str) -> np.ndarray:
+    """Numbers of the host in a floating ``dtype``, where those that are finite stay so.
+
+    Raises:
+        ArgumentError: one is too large for it.
+    """
+    wide = np.asarray(value)
+    if wide.dtype == dtype:
+        return wide
+    with np.errstate(over="ignore", under="ignore"):
+        found = wide.astype(dtype)
+    if not np.isfinite(found).all() and (lost := np.isfinite(wide) & ~np.isfinite(found)).any():
+        narrow = found.dtype == np.float32 and not jax.config.read("jax_enable_x64")
+        remedy = (
+            'jax.config.update("jax_enable_x64", True) computes in double precision; else s'
+            if narrow
+            else "S"
+        )
+        raise ArgumentError(
+            f"{what} holds {float(wide[lost][0]):.6g}, which {found.dtype} takes for infinity; expected numbers up to "
+            f"{float(jnp.finfo(found.dtype).max):.3g}. {remedy}cale them."
+        )
+    return found
 
 
 def key(value: Any, what: str) -> Any:
@@ -315,7 +341,8 @@ def batches(value: Any, what: str) -> Any:
 
 def scalar(value: Any, what: str) -> Any:
     """One real number, which may be traced; left as it is."""
-    if isinstance(value, float | int) and not isinstance(value, bool) and _single(value) is not None:
+    if isinstance(value, float | int) and not isinstance(value, bool) and (one := _single(value)) is not None:
+        rounded(one, jnp.result_type(float), what)
         return value
     if array(value, what).ndim:
         raise refuse(what, value, "one number")
@@ -349,8 +376,12 @@ def _from_host(value: Any, what: str) -> jax.Array:
             limits = jnp.iinfo(jax.dtypes.canonicalize_dtype(host.dtype))
             fits = limits.min <= int(host.min()) and int(host.max()) <= limits.max
             expected += f", whole ones from {limits.min} to {limits.max}"
+        if fits and np.issubdtype(host.dtype, np.floating):
+            value = rounded(host, jax.dtypes.canonicalize_dtype(host.dtype), what)
         if fits:
             return jnp.asarray(value)
+    except ArgumentError:
+        raise
     except (TypeError, ValueError, OverflowError, RuntimeError, NotImplementedError, AttributeError) as error:
         raise refuse(what, given, expected) from error
     raise refuse(what, given, expected)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.kernels.pooling import max_pool, sum_pool
 from snnax.limits import check_values
@@ -284,14 +285,15 @@ class Scale(Module):
         x = floating(x)
 
         def start(*_: Any) -> jax.Array:
-            return jnp.asarray(self.scale, jnp.promote_types(x.dtype, jnp.float32))
+            dtype = jnp.promote_types(x.dtype, jnp.float32)
+            return jnp.asarray(checks.rounded(self.scale, dtype, "Scale(scale=...)"))
 
         value: Any = self.scale
         if self.learn_scale:
             value = self.param("scale", start)
         else:
             kept = buffer(self, "scale", start, isinstance(value, FrozenArray))
-            value = value if kept is None else kept
+            value = checks.rounded(value, x.dtype, "Scale(scale=...)") if kept is None else kept
         return x * for_sample("Scale: scale", jnp.asarray(value, x.dtype), x)
 
 

@@ -62,7 +62,9 @@ class Threshold(Module):
     def __call__(self, x: ArrayLike) -> jax.Array:
         """Spikes of ``[B, ...]``."""
         x = floating(jnp.asarray(x))
-        limit = for_sample("Threshold: threshold", np.asarray(self.threshold, x.dtype), x)
+        limit = for_sample(
+            "Threshold: threshold", checks.rounded(self.threshold, x.dtype, "Threshold(threshold=...)"), x
+        )
         return (self.spike_grad or surrogate.atan())(x - limit)
 
 

@@ -288,7 +288,8 @@ class GradedSpikes(Module):
         def start(key: jax.Array) -> jax.Array:
             dtype = jnp.promote_types(x.dtype, jnp.float32)
             if self.constant_factor:
-                return jnp.full((self.size,), self.constant_factor, dtype)
+                factor = checks.rounded(self.constant_factor, dtype, "GradedSpikes(constant_factor=...)")
+                return jnp.full((self.size,), factor)
             return jax.random.uniform(key, (self.size,), dtype, 0.5, 1.5)
 
         return x * _for_batch(self.param("weights", start).astype(x.dtype), x)

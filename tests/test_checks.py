@@ -1,11 +1,14 @@
-"""What counts as a whole number."""
+"""What counts as a whole number, and as one that its type holds."""
 
 import pickle
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import snnax as snn
+from snnax import errors, functional, spikegen
 from snnax.checks import whole
 
 
@@ -26,8 +29,6 @@ def test_from_zero():
 
 def test_errors_cross_processes_and_stay_readable():
     """A pool that cannot make an error again waits for its answer for ever."""
-    from snnax import errors
-
     for made in (
         errors.ArgumentError("a"), errors.ConversionError("fc", "it is odd", "Mend it.", "net.py:3"),
         errors.TrainingModeError("fc", "it trains", "Call eval()."), errors.StateDictError(missing=["a", "b"]),
@@ -41,3 +42,48 @@ def test_errors_cross_processes_and_stay_readable():
         assert str(kind("first " + "x" * 10**6 + " last")) == f"first {'x' * 300}...{'x' * 100} last"
     long = errors.ConversionError("n" * 10**6, "it is odd", "Mend it.")
     assert len(str(long)) < 500 and long.node == "n" * 10**6
+
+
+BIG = np.full((3, 2, 4), 1e300)
+X = np.ones((3, 2, 4), np.float32)
+KEY = jax.random.key(0)
+LEAKY = snn.Leaky(0.5)
+NET = snn.Sequential([snn.Leaky(0.5, init_hidden=True, output=True)])
+LOST = {
+    "a sequence": lambda: snn.unroll(NET, {}, BIG),
+    "a list": lambda: snn.unroll(NET, {}, BIG.tolist()),
+    "one step": lambda: LEAKY(BIG[0], None),
+    "a state": lambda: LEAKY(X[0], BIG[0]),
+    "forced spikes": lambda: snn.unroll(NET, {}, X, force={"layers_0": BIG}),
+    "a threshold": lambda: snn.Leaky(0.5, threshold=1e300)(X[0], None),
+    "an array of thresholds": lambda: snn.Leaky(0.5, threshold=BIG[0, 0]).init(KEY, X[0], None),
+    "a learned threshold": lambda: snn.Leaky(0.5, threshold=1e300, learn_threshold=True).init(KEY, X[0], None),
+    "a resistance": lambda: snn.LIF(tau=1e-2, r=1e300, v_threshold=1.0).init(KEY, X[0], None),
+    "a number for float16": lambda: snn.Leaky(0.5, threshold=1e6)(np.float16(X[0]), jnp.float16(X[0])),
+    "a scale": lambda: snn.Scale(1e300).apply({}, X[0]),
+    "scales": lambda: snn.Scale(BIG[0, 0]).init(KEY, X[0]),
+    "a firing limit": lambda: snn.Threshold(1e300).apply({}, X[0]),
+    "graded spikes": lambda: snn.GradedSpikes(4, 1e300).init(KEY, X[0]),
+    "a class's weight": lambda: functional.ce_rate_loss(weight=[1e300, 1, 1, 1])(X, np.array([0, 1])),
+    "a target": lambda: spikegen.targets_convert([0, 1], num_classes=3, on_target=1e300, num_steps=2),
+    "a lone number": lambda: snn.surrogate.atan()(1e300),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", LOST.values(), ids=LOST.keys())
+def test_a_finite_number_never_becomes_infinity_without_a_word(call):
+    """``jax_enable_x64`` is off, or the network computes in float16."""
+    with (
+        jax.enable_x64(False),
+        pytest.raises(errors.ArgumentError, match=r"holds 1e\+\S+, which float.*infin.*cale"),
+    ):
+        call()
+
+
+def test_what_a_type_can_hold_it_holds():
+    with jax.enable_x64(False):
+        kept = snn.unroll(NET, {}, np.array([[[3.0e38, 1e-300, 0.1]]]))[0][1]
+        np.testing.assert_array_equal(kept, np.float32([[[3.0e38, 0, 0.1]]]))
+        assert np.isinf(snn.unroll(NET, {}, np.full((1, 1, 1), -np.inf))[0][1]).all()
+    with jax.enable_x64(True):
+        assert snn.unroll(NET, {}, -BIG)[0][1][0, 0, 0] == -1e300

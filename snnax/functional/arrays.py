@@ -89,7 +89,7 @@ def weight_of(labels: jax.Array, weight: Any, name: str, classes: int, dtype: An
     Raises:
         ShapeError: if there is not one weight for each class.
     """
-    weight = jnp.asarray(weight, dtype)
+    weight = jnp.asarray(checks.rounded(weight, dtype, f"{name}(weight=...)"))
     if weight.shape != (classes,):
         raise ShapeError(
             f"{name}(weight=...) has shape {weight.shape}; expected one weight for each of the {classes} classes."

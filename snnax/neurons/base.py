@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Protocol, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from snnax import checks, surrogate
@@ -186,7 +185,8 @@ class SpikingNeuron(Module):
         given = getattr(self, name)
 
         def start(*_: Any) -> jax.Array:
-            return jnp.asarray(given, jnp.promote_types(like.dtype, jnp.float32))
+            dtype = jnp.promote_types(like.dtype, jnp.float32)
+            return jnp.asarray(checks.rounded(given, dtype, f"{self._label()}({name}=...)"))
 
         value: Constant
         if learn and self.has_variable("params", name):
@@ -195,7 +195,10 @@ class SpikingNeuron(Module):
             value = self.param(name, start).astype(like.dtype)
         else:
             kept = buffer(self, name, start, isinstance(given, FrozenArray))
-            value = np.asarray(given, like.dtype) if kept is None else kept.astype(like.dtype)
+            if kept is None:
+                value = checks.rounded(given, like.dtype, f"{self._label()}({name}=...)")
+            else:
+                value = kept.astype(like.dtype)
         return self._aligned(name, value, like)
 
     @nn.nowrap
