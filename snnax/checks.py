@@ -98,21 +98,20 @@ def count(least: int = 1, most: int = 2**31 - 1) -> Check:
     return check
 
 
-def sizes(rank: int, least: int = 1) -> Check:
-    """A whole number, or ``rank`` of them, as a tuple in both cases."""
+def sizes(rank: int, least: int = 1, even: str = "") -> Check:
+    """A whole number, or ``rank`` of them, as a tuple in both cases; ``even``: what goes wrong with even ones."""
+    expected = f"a whole number from {least}, or {rank} of them"
+    if even:
+        expected = f"one odd number or {rank} of them, as 3: with an even one {even}"
 
     def check(value: Any, what: str) -> Any:
         one = whole(value, least)
-        if one is not None:
-            return (one,) * rank
-        each = (
-            [whole(v, least) for v in value]
-            if isinstance(value, Sequence | np.ndarray) and _depth(value)
-            else []
-        )
-        if len(each) != rank or None in each:
-            raise refuse(what, value, f"a whole number from {least}, or {rank} of them")
-        return tuple(each)
+        given = value if isinstance(value, Sequence | np.ndarray) and _depth(value) else []
+        each = [whole(v, least) for v in given] if one is None else [one] * rank
+        found = tuple(size for size in each if size is not None)
+        if len(each) != rank or len(found) != rank or (even and any(size % 2 == 0 for size in found)):
+            raise refuse(what, value, expected)
+        return found
 
     return check
 

@@ -7,6 +7,8 @@ so code that catches ``ValueError``, ``TypeError`` or ``ImportError`` keeps work
 from __future__ import annotations
 
 import re
+import sys
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -163,6 +165,17 @@ class MissingDependencyError(SnnaxError, ImportError):
             f"{purpose} needs the package {package!r}, which is not installed. "
             f"Install it with: pip install -c constraints.txt '.[{extra}]'"
         )
+
+
+_BETWEEN = ("snnax", "flax", "jax", "contextlib")
+
+
+def warn(warning: Warning) -> None:
+    """Warn with the line of the user's code that led here: however many calls of ours, flax and JAX lie between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(warning, stacklevel=level)
 
 
 class InertArgumentWarning(UserWarning):

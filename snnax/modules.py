@@ -6,7 +6,7 @@ A line left over from snnTorch either works, or ends in an error that says which
 from __future__ import annotations
 
 import functools
-import warnings
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -17,7 +17,15 @@ import numpy as np
 from flax import errors as flax_errors
 
 from snnax import checks
-from snnax.errors import ArgumentError, LayoutWarning, ShapeError, SnnaxError, StateError, TorchLineError
+from snnax.errors import (
+    ArgumentError,
+    LayoutWarning,
+    ShapeError,
+    SnnaxError,
+    StateError,
+    TorchLineError,
+    warn,
+)
 
 __all__ = ["Module", "check_layout", "explained", "fitted"]
 
@@ -247,7 +255,7 @@ def explained(module: Any, args: tuple[Any, ...]) -> Iterator[None]:
         raise ShapeError(_misfit(module, args, error)) from error
     except (*_MISSING, *_NO_VARIABLES) as error:
         raise ArgumentError(
-            f"{_name(module)} does not find its variables: {_said(error)} Pass what init of this network returned, all "
+            f"{_name(module)} does not find its variables: {_lost(error)} Pass what init of this network returned, all "
             "collections of it, as {**variables, 'params': params}."
         ) from error
     except flax_errors.InvalidRngError as error:
@@ -300,7 +308,7 @@ def check_layout(name: str, layer: nn.Module, x: Any) -> None:
     kernel = layer.kernel_size
     if (kernel if isinstance(kernel, int) else kernel[0]) > first:
         raise ShapeError(f"{said}: its kernel {kernel} is larger than the images. {LAYOUT}")
-    warnings.warn(f"{said}, which looks channels-first. {LAYOUT}", LayoutWarning, stacklevel=2)
+    warn(LayoutWarning(f"{said}, which looks channels-first. {LAYOUT}"))
 
 
 _FEW_CHANNELS = 4
@@ -310,13 +318,37 @@ def _misfit(module: Any, args: tuple[Any, ...], error: Exception) -> str:
     shapes = [str(np.shape(a)) for a in args[:1] if hasattr(a, "shape")]
     given = f" for an input of shape {shapes[0]}" if shapes else ""
     return (
-        f"{_name(module)}: the variables do not fit{given}. {_said(error)} Pass the variables of this network, and "
-        f"an input with as many features as it was made for. {LAYOUT}"
+        f"{_name(module)}: the variables do not fit{given}: {_misshaped(error)} Pass the variables of this network, "
+        f"and an input with as many features as it was made for. {LAYOUT}"
     )
 
 
 def _name(module: Any) -> str:
     return type(module).__name__
+
+
+def _lost(error: Exception) -> str:
+    """Which variable flax misses, in our words."""
+    match re.findall(r'"([^"]*)"', _said(error)):
+        case [name, place] if place.startswith("/"):
+            return f"{_placed('params', place, name)} is not among those that were passed."
+        case [name, collection, place] if place.startswith("/"):
+            return f"{_placed(collection, place, name)} is not among those that were passed."
+    return _said(error)
+
+
+def _misshaped(error: Exception) -> str:
+    """Which variable flax finds in another shape, in our words."""
+    names = re.findall(r'"([^"]*)"', _said(error))
+    shapes = re.findall(r"shape (\([^)]*\))", _said(error))
+    if len(names) != 2 or len(shapes) != 2:
+        return _said(error)
+    return f"{_placed('params', names[1], names[0])} has shape {shapes[1]}; expected {shapes[0]}."
+
+
+def _placed(collection: str, place: str, name: str) -> str:
+    where = place.strip("/")
+    return f"{name!r} of {collection!r}{f' in {where!r}' if where else ''}"
 
 
 def _said(error: Exception) -> str:

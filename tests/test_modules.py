@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import snnax as snn
-from snnax.errors import ArgumentError, LayoutWarning, ShapeError, SnnaxError, TorchLineError
+from snnax import interop
+from snnax.errors import ArgumentError, LayoutWarning, ShapeError, TorchLineError
 
 OWN = {"init_hidden": True}
 NEURONS = {
@@ -188,7 +189,21 @@ def test_variables_that_do_not_fit_name_the_layout(call, wrap):
     "variables", [{}, {"params": {}}, {"params": {"other": {"kernel": jnp.ones((3, 4))}}}], ids=repr
 )
 def test_variables_of_another_network_are_refused(variables):
-    for run in (lambda: net().apply(variables, jnp.ones((2, 3)), mutable=["hidden"]),
-                lambda: snn.unroll(net(), variables, jnp.ones((5, 2, 3)))):  # fmt: skip
-        with pytest.raises(SnnaxError, match="variables"):
+    x = jnp.ones((2, 3))
+    for run in (lambda: net().apply(variables, x, mutable=["hidden"]), lambda: snn.unroll(net(), variables, x[None]),
+                lambda: interop.to_nir(net(), variables, x),
+                lambda: interop.to_state_dict(net(), variables, x)):  # fmt: skip
+        with pytest.raises(
+            ArgumentError, match=r"'kernel' of 'params'.* is not among.*Pass what init of this network"
+        ):
+            run()
+
+
+def test_weights_of_another_shape_are_named():
+    x, variables = (
+        jnp.ones((2, 3)),
+        {"params": {"layers_0": {"kernel": jnp.ones((7, 4)), "bias": jnp.ones(4)}}},
+    )
+    for run in (lambda: snn.unroll(net(), variables, x[None]), lambda: interop.to_nir(net(), variables, x)):
+        with pytest.raises(ShapeError, match=r"'kernel' of 'params'.* has shape \(7, 4\); expected \(3, 4\)"):
             run()

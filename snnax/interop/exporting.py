@@ -32,7 +32,7 @@ from snnax.interop.numbers import plain
 from snnax.interop.parameters import exact
 from snnax.interop.portable import portable
 from snnax.layers import Flatten, Reshape, Scale, State
-from snnax.modules import NET, VARIABLES
+from snnax.modules import NET, VARIABLES, explained
 from snnax.network.containers import Container, Graph
 from snnax.network.kinds import check_buffers, homes, instances
 from snnax.network.schedule import branch
@@ -85,8 +85,8 @@ def to_nir(
     Raises:
         ConversionError: for a layer that has no NIR form, and numbers that are not finite.
         ShapeError: if the sample does not fit the model.
-        ArgumentError: if the model is no container, its input's shape is not known, or ``variables`` lack the
-            ``buffers`` that belong to their ``params``.
+        ArgumentError: if the model is no container, its input's shape is not known, or ``variables`` lack what belongs
+            to it.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -359,8 +359,11 @@ class _Exporter:
             return shape
         try:
             kept = {c: v for c, v in variables.items() if c != "hidden"}
-            out = jax.eval_shape(lambda v, x: module.apply(v, x, mutable=["hidden"])[0], kept, shape)
+            with explained(module, (shape,)):
+                out = jax.eval_shape(lambda v, x: module.apply(v, x, mutable=["hidden"])[0], kept, shape)
             return out[0] if isinstance(out, tuple) else out
+        except ArgumentError as error:
+            raise ArgumentError(f"{path!r}: {error}") from error
         except Exception as error:
             raise ShapeError(f"{path!r} cannot take samples of shape {shape.shape[1:]}: {error}") from error
 

@@ -9,7 +9,6 @@ import copy
 import hashlib
 import io
 import sys
-import warnings
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 
 from snnax import checks
 from snnax.drafts import write_whole
-from snnax.errors import ConversionError, NIRFileError, RepairWarning, SnnaxError
+from snnax.errors import ConversionError, NIRFileError, RepairWarning, SnnaxError, warn
 from snnax.interop import contents
 from snnax.interop.contents import DIGEST, MAX_BYTES
 from snnax.interop.entries import GRAPH
@@ -81,12 +80,8 @@ def read_nir(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> nir.NI
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     content, digest = contents.read(path, max_bytes)
     if digest is not None and digest != _digest(content):
-        warnings.warn(
-            RepairWarning(
-                f"{path}: it has changed since snnax wrote it; by hand, or by damage that nothing else shows."
-            ),
-            stacklevel=2,
-        )
+        said = f"{path}: it has changed since snnax wrote it; by hand, or by damage that nothing else shows."
+        warn(RepairWarning(said))
     node = _restore(content, str(path), "")
     if not isinstance(node, nir.NIRGraph):
         raise NIRFileError(

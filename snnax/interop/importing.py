@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter
 from math import prod
 from os import PathLike
@@ -15,7 +14,15 @@ import nir
 import numpy as np
 
 from snnax import checks
-from snnax.errors import ConversionError, GraphError, NIRFileError, RepairWarning, ShapeError, SnnaxError
+from snnax.errors import (
+    ConversionError,
+    GraphError,
+    NIRFileError,
+    RepairWarning,
+    ShapeError,
+    SnnaxError,
+    warn,
+)
 from snnax.interop import conventions
 from snnax.interop.entries import DT, FILE_OR_GRAPH, PRESET
 from snnax.interop.files import read_nir
@@ -93,7 +100,7 @@ def from_nir(
     made = reading(preset, dt=dt, **choices)
     imported = Import(read_nir(graph) if not isinstance(graph, nir.NIRGraph) else graph, reading=made)
     for note in imported.notes:
-        warnings.warn(RepairWarning(note), stacklevel=2)
+        warn(RepairWarning(note))
     return imported.model, imported.variables
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Hashable
 from typing import Any
@@ -12,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from snnax.errors import LoopWarning
+from snnax.errors import LoopWarning, warn
 
 MANY = 20
 """Calls of one neuron in one traced function that cannot be anything but time steps."""
@@ -36,10 +35,9 @@ def note_call(x: Any, module: nn.Module) -> None:
     neuron = (kind, path, tuple(repr(getattr(module, name)) for name in fields))
     counter[neuron] += 1
     if counter[neuron] == MANY:
-        warnings.warn(
+        said = (
             f"{kind} {'/'.join(path)!r} has been called {MANY} times within one compiled function, as by `for step in "
             "range(num_steps)`: each call is compiled anew, which takes long. Run all time steps as one loop: "
-            "outputs, updates = snnax.unroll(net, variables, x), with init_hidden=True, or jax.lax.scan.",
-            LoopWarning,
-            stacklevel=2,
+            "outputs, updates = snnax.unroll(net, variables, x), with init_hidden=True, or jax.lax.scan."
         )
+        warn(LoopWarning(said))

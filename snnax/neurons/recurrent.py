@@ -50,13 +50,13 @@ class RecurrentNeuron(SpikingNeuron):
     def __post_init__(self) -> None:
         """Check the recurrent connections and the arguments that all neurons have."""
         given = cast(_Connections, self)
+        odd = checks.sizes(2, even="the recurrent current would have another size than the layer")
         checks.fields(
             self,
             linear_features=checks.maybe(checks.count(), False),
             conv2d_channels=checks.maybe(checks.count(), False),
+            kernel_size=checks.maybe(odd, False),
         )
-        if not (given.kernel_size is None or given.kernel_size is False):
-            object.__setattr__(self, "kernel_size", _odd_pair(type(self).__name__, given.kernel_size))
         _check_connections(type(self).__name__, given)
         super().__post_init__()
 
@@ -159,16 +159,3 @@ def _check_connections(kind: str, given: _Connections) -> None:
             f"{kind}(all_to_all=False) got {' and '.join(chosen)}, but its recurrent weight is V. Leave it "
             "out, or pass all_to_all=True."
         )
-
-
-def _odd_pair(kind: str, size: int | Sequence[int]) -> tuple[int, ...]:
-    try:
-        pair = checks.sizes(2)(size, "kernel_size")
-    except ArgumentError:
-        pair = ()
-    if not pair or any(k % 2 == 0 for k in pair):
-        raise ArgumentError(
-            f"{kind}(kernel_size={checks.shown(size)}); expected one odd number or two, as kernel_size=3: with an "
-            "even one the recurrent current would have another size than the layer."
-        )
-    return tuple(pair)

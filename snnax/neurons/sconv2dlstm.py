@@ -15,7 +15,6 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from snnax import checks
-from snnax.checks import whole
 from snnax.dynamics import lstm
 from snnax.errors import ArgumentError, ShapeError
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
@@ -97,24 +96,13 @@ class SConv2dLSTM(SpikingNeuron):
         """Check the sizes and the arguments that all neurons have."""
         kind = type(self).__name__
         check_cell(self, "in_channels", "out_channels")
-        pool = checks.maybe(checks.sizes(2), False, 0)
-        checks.fields(self, kernel_size=checks.sizes(2), max_pool=pool, avg_pool=pool)
         if self.max_pool and self.avg_pool:
             raise ArgumentError(
                 f"{kind}(max_pool={self.max_pool!r}, avg_pool={self.avg_pool!r}); expected one of them at most."
             )
-        kernel = _pair(self.kernel_size)
-        if not kernel or any(k % 2 == 0 for k in kernel):
-            raise ArgumentError(
-                f"{kind}(kernel_size={self.kernel_size!r}); expected one odd number or two, as kernel_size=3: "
-                "with an even one the membrane would change its size at each step."
-            )
-        object.__setattr__(self, "kernel_size", kernel)
-        for name in ("max_pool", "avg_pool"):
-            if value := getattr(self, name):
-                if not (window := _pair(value)):
-                    raise ArgumentError(f"{kind}({name}={value!r}); expected 0, or one size >= 1 or two.")
-                object.__setattr__(self, name, window)
+        odd = checks.sizes(2, even="the membrane would change its size at each step")
+        pool = checks.maybe(checks.sizes(2), False, 0)
+        checks.fields(self, kernel_size=odd, max_pool=pool, avg_pool=pool)
         super().__post_init__()
 
     @nn.compact
@@ -164,9 +152,3 @@ def _avg_pool(mem: jax.Array, window: tuple[int, ...]) -> jax.Array:
     zero = np.zeros((), mem.dtype)
     total = lax.reduce_window(mem, zero, lax.add, (1, *window, 1), (1, *window, 1), "VALID")
     return total / math.prod(window)
-
-
-def _pair(value: Any) -> tuple[int, ...]:
-    """``3`` -> ``(3, 3)``; empty unless it is one whole number >= 1 or two of them."""
-    sizes = [whole(v) for v in (value if isinstance(value, Sequence) else (value, value))]
-    return tuple(v for v in sizes if v) if len(sizes) == 2 and all(sizes) else ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from functools import partial
 from typing import Any, ClassVar, Protocol, cast
 
@@ -16,7 +15,7 @@ from jax.typing import ArrayLike
 from snnax import checks
 from snnax.checks import whole
 from snnax.dynamics.firing import FiringRule, fire
-from snnax.errors import ArgumentError, InertArgumentWarning, ShapeError
+from snnax.errors import ArgumentError, InertArgumentWarning, ShapeError, warn
 from snnax.neurons.base import SpikingNeuron
 from snnax.neurons.values import FrozenArray, Parameter
 
@@ -113,7 +112,7 @@ class SequenceNeuron(SpikingNeuron):
     def _warn(self, text: str) -> None:
         """Warn who builds the neuron, not at each copy that flax makes of it."""
         if self.parent is self.__dataclass_fields__["parent"].default:
-            warnings.warn(f"{type(self).__name__}: {text}", InertArgumentWarning, stacklevel=6)
+            warn(InertArgumentWarning(f"{type(self).__name__}: {text}"))
 
     @nn.nowrap
     def _check_placement(self) -> None:

@@ -59,10 +59,14 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     (
         "RLeaky",
         {"all_to_all": True, "conv2d_channels": 3, "kernel_size": 4},
-        "expected one odd number or two",
+        "expected one odd number or 2 of them",
     ),
     ("RLeaky", {"all_to_all": True, "conv2d_channels": 3, "kernel_size": (3, 2)}, "odd"),
-    ("RLeaky", {"all_to_all": True, "conv2d_channels": 3, "kernel_size": (3, 3, 3)}, "one odd number or two"),
+    (
+        "RLeaky",
+        {"all_to_all": True, "conv2d_channels": 3, "kernel_size": (3, 3, 3)},
+        "one odd number or 2 of them",
+    ),
 ]
 
 

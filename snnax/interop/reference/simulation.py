@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from math import prod
 from os import PathLike
@@ -11,7 +10,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from snnax.errors import ArgumentError, ConversionError, RepairWarning, ShapeError, SnnaxError
+from snnax.errors import ArgumentError, ConversionError, RepairWarning, ShapeError, SnnaxError, warn
 from snnax.interop import conventions
 from snnax.interop.files import read_nir
 from snnax.interop.graph import FlatGraph, check, flatten, loops
@@ -82,7 +81,7 @@ def simulate(
         raise ArgumentError(f"reading={reading!r} and preset={preset!r}; expected one of them.")
     simulation = Simulation(graph, read_as(preset if reading is None else reading, dt=dt, **choices))
     for note in simulation.flat.notes:
-        warnings.warn(RepairWarning(note), stacklevel=2)
+        warn(RepairWarning(note))
     return simulation.run(x)
 
 
