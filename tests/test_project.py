@@ -169,7 +169,10 @@ VIOLATIONS = [
     ("utils.py", "import matplotlib.pyplot", "Only spikeplot"),
     ("dynamics/leaky.py", "import flax", "dynamics and surrogate"),
     ("surrogate/base.py", "import snnax.utils", "dynamics and surrogate"),
+    ("event/flow.py", "import flax", "event's engines"),
+    ("event/trains.py", "import snnax.training", "event's engines"),
     ("neurons/leaky.py", "import snnax.interop.trace", "neurons and network"),
+    ("neurons/leaky.py", "import snnax.event", "neurons and network"),
     ("layers.py", "import snnax.spikeplot", "neurons and network"),
     ("interop/trace.py", "import snnax.cli", "Nothing imports cli"),
 ]

@@ -1,0 +1,41 @@
+"""Spiking networks in continuous time: neurons that jump from event to event, with exact spike times and gradients.
+
+There is no time step. Between two events a neuron has a closed form (:mod:`snnax.event.flow`); the threshold is
+crossed at a root of it (:mod:`snnax.event.crossing`); what networks exchange are spike times
+(:class:`~snnax.event.trains.Trains`).
+"""
+
+from __future__ import annotations
+
+from snnax.event.crossing import first_crossing
+from snnax.event.flow import flow
+from snnax.event.neuron import LIFParameters, LIParameters
+from snnax.event.trains import (
+    Trains,
+    concatenated,
+    count,
+    first_spikes,
+    from_dense,
+    from_lists,
+    merged,
+    sort_events,
+    to_dense,
+    trains,
+)
+
+__all__ = [
+    "LIFParameters",
+    "LIParameters",
+    "Trains",
+    "concatenated",
+    "count",
+    "first_crossing",
+    "first_spikes",
+    "flow",
+    "from_dense",
+    "from_lists",
+    "merged",
+    "sort_events",
+    "to_dense",
+    "trains",
+]

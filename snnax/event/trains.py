@@ -1,0 +1,204 @@
+"""Spike trains: the one kind of data that event-driven networks exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnax import checks
+from snnax.errors import ArgumentError, ShapeError
+
+__all__ = [
+    "Trains", "concatenated", "count", "first_spikes", "from_dense", "from_lists", "merged", "sort_events", "to_dense",
+    "trains",
+]  # fmt: skip
+
+
+class Trains(NamedTuple):
+    """Spike times of a batch of populations; a pytree, so that it crosses ``jit``, ``vmap`` and ``grad``.
+
+    A budget of ``K`` spikes per neuron makes the shape static. It never loses a spike silently: a neuron that had more
+    to say is marked in ``overflow``, and what is in ``times`` are its first ``K`` spikes, exact. Spikes after the first
+    one that is missing may differ in the neurons that it would have reached.
+    """
+
+    times: jax.Array
+    """``[B, N, K]``: seconds, ascending, padded with ``inf``."""
+    overflow: jax.Array
+    """``[B, N]``: whether the neuron had more than ``K`` spikes."""
+
+
+def trains(times: Any) -> Trains:
+    """Spike times as :class:`Trains`: sorted, nothing lost.
+
+    Args:
+        times: ``[B, N]`` (one spike each) or ``[B, N, K]``: seconds, in any order, ``inf`` for no spike.
+
+    Raises:
+        ShapeError: for another rank.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from snnax.event import trains
+        >>> trains(jnp.array([[[3e-3, 1e-3], [jnp.inf, 2e-3]]])).times.tolist()
+        [[[0.001..., 0.003...], [0.002..., inf]]]
+    """
+    array = checks.array(times, "trains(times)")
+    if array.ndim not in (2, 3):
+        raise ShapeError(
+            f"trains(times of shape {array.shape}): expected [B, N] or [B, N, K], as times[None] of one sample."
+        )
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        array = array.astype(float)
+    array = array.reshape(*array.shape[:2], -1)
+    return Trains(jnp.sort(array, axis=-1), jnp.zeros(array.shape[:2], bool))
+
+
+def from_lists(samples: Sequence[Sequence[Sequence[float]]], max_spikes: int | None = None) -> Trains:
+    """Spike times as nested lists: of samples, of neurons, of times.
+
+    Args:
+        samples: ``samples[b][n]`` are the times of neuron ``n`` in sample ``b``, in seconds and any order.
+        max_spikes: the budget ``K``; ``None`` for what the longest list needs. Longer lists overflow.
+
+    Raises:
+        ShapeError: if the samples have different numbers of neurons.
+
+    Example:
+        >>> from snnax.event import count, from_lists
+        >>> count(from_lists([[[1e-3, 4e-3], []], [[2e-3], [3e-3]]])).tolist()
+        [[2, 0], [1, 1]]
+    """
+    sizes = {len(sample) for sample in samples}
+    if len(sizes) != 1:
+        raise ShapeError(
+            f"from_lists(samples with {sorted(sizes)} neurons): expected the same number in each of at least one "
+            "sample, as [[[1e-3], []]] for one sample of two neurons."
+        )
+    lengths = np.array([[len(times) for times in sample] for sample in samples], int).reshape(
+        len(samples), -1
+    )
+    budget = max(1, int(lengths.max(initial=0))) if max_spikes is None else _budget(max_spikes, "from_lists")
+    padded = np.full((*lengths.shape, budget), np.inf)
+    for b, sample in enumerate(samples):
+        for n, times in enumerate(sample):
+            ordered = np.sort(np.asarray(times, float))[:budget]
+            padded[b, n, : len(ordered)] = ordered
+    return Trains(jnp.asarray(padded, float), jnp.asarray(lengths > budget))
+
+
+def count(spikes: Trains) -> jax.Array:
+    """How many spikes each neuron has, ``[B, N]``; at least so many where it overflows."""
+    return jnp.sum(spikes.times < jnp.inf, axis=-1)
+
+
+def first_spikes(spikes: Trains) -> jax.Array:
+    """The time of each neuron's first spike, ``[B, N]``; ``inf`` for a silent one."""
+    return spikes.times[..., 0]
+
+
+def concatenated(*populations: Trains) -> Trains:
+    """Populations side by side as one, ``[B, N1 + N2 + ..., K]`` with the largest of their budgets.
+
+    Raises:
+        ArgumentError: if there is none.
+    """
+    if not populations:
+        raise ArgumentError("concatenated() needs populations, as concatenated(a, b).")
+    budget = max(p.times.shape[-1] for p in populations)
+    times = [_widened(p.times, budget) for p in populations]
+    return Trains(jnp.concatenate(times, 1), jnp.concatenate([p.overflow for p in populations], 1))
+
+
+def merged(*sources: Trains) -> Trains:
+    """All spikes of several trains of the same neurons as one train, ``[B, N, K1 + K2 + ...]``.
+
+    Raises:
+        ArgumentError: if there is none.
+    """
+    if not sources:
+        raise ArgumentError("merged() needs trains, as merged(a, b).")
+    times = jnp.sort(jnp.concatenate([s.times for s in sources], -1), axis=-1)
+    return Trains(times, jnp.any(jnp.stack([s.overflow for s in sources]), 0))
+
+
+def sort_events(times: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Each sample's events in the order of time.
+
+    Args:
+        times: ``[B, E]``, any order, ``inf`` for none.
+
+    Returns:
+        ``(sorted times, index)``, both ``[B, E]``; ``times[b, index[b, e]]`` is the sorted time. Events at the same
+        time keep their order.
+    """
+    index = jax.lax.broadcasted_iota(jnp.int32, times.shape, 1)
+    ordered, index = jax.lax.sort((times, index), dimension=1, num_keys=1, is_stable=True)
+    return ordered, index
+
+
+def from_dense(spikes: Any, dt: float, max_spikes: int) -> Trains:
+    """The spikes of a network in time steps, at the starts of their steps.
+
+    Args:
+        spikes: ``[T, B, N]``; whatever is not zero is one spike.
+        dt: length of a step, in seconds.
+        max_spikes: the budget ``K``; more spikes of a neuron overflow.
+
+    Returns:
+        Times ``k dt``. :func:`to_dense` with the same ``dt`` gives the same steps back.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from snnax.event import from_dense, to_dense
+        >>> spikes = jnp.zeros((8, 1, 2)).at[jnp.array([1, 5]), 0, 0].set(1)
+        >>> bool((to_dense(from_dense(spikes, 1e-3, 2), 1e-3, 8) == spikes).all())
+        True
+    """
+    dense = checks.array(spikes, "from_dense(spikes)")
+    if dense.ndim != 3:
+        raise ShapeError(f"from_dense(spikes of shape {dense.shape}): expected [T, B, N], time first.")
+    budget, dt = _budget(max_spikes, "from_dense"), _step(dt, "from_dense")
+    steps = jnp.arange(dense.shape[0], dtype=float) * dt
+    times = jnp.where(dense != 0, steps[:, None, None], jnp.inf)
+    times = jnp.moveaxis(jnp.sort(times, axis=0)[:budget], 0, -1)
+    return Trains(_widened(times, budget), jnp.sum(dense != 0, 0) > budget)
+
+
+def to_dense(spikes: Trains, dt: float, num_steps: int) -> jax.Array:
+    """How many spikes fall in each time step ``[k dt, (k + 1) dt)``, ``[T, B, N]``.
+
+    Args:
+        spikes: spike trains.
+        dt: length of a step, in seconds.
+        num_steps: number of steps ``T``. Spikes at ``T dt`` and later are outside of the window.
+
+    Returns:
+        Counts, in the floating type of the times. Two spikes of a neuron in one step are a 2, not one spike less.
+    """
+    dt, steps = _step(dt, "to_dense"), checks.count()(num_steps, "to_dense(num_steps=...)")
+    times = spikes.times
+    inside = jnp.where(times < steps * dt, times, 0)
+    step = jnp.floor(inside / dt)
+    # The quotient is rounded: the step is the one whose borders, as products, enclose the time.
+    step = step + ((step + 1) * dt <= inside) - (step * dt > inside)
+    chosen = jnp.where((times < steps * dt) & (step < steps), step, -1)
+    grid = jnp.arange(steps, dtype=times.dtype)[:, None, None, None]
+    return jnp.sum((chosen[None] == grid).astype(times.dtype), -1)
+
+
+def _widened(times: jax.Array, budget: int) -> jax.Array:
+    missing = budget - times.shape[-1]
+    return jnp.pad(times, ((0, 0), (0, 0), (0, missing)), constant_values=jnp.inf)
+
+
+def _budget(max_spikes: Any, function: str) -> int:
+    return int(checks.count()(max_spikes, f"{function}(max_spikes=...)"))
+
+
+def _step(dt: Any, function: str) -> float:
+    return float(checks.number(above=0.0, called="seconds: a finite number")(dt, f"{function}(dt=...)"))
