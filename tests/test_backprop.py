@@ -105,6 +105,23 @@ def test_the_optimizer_is_carried_from_epoch_to_epoch():
     assert int(again.opt_state[0].count) == 2 * 2 * 3
 
 
+@pytest.mark.parametrize("epoch", [TBPTT, BPTT, RTRL], ids=lambda f: f.__name__)
+def test_a_state_that_is_passed_is_compared_and_no_other_made(epoch):
+    made = []
+
+    def init(params):
+        made.extend(jax.tree.leaves(params))
+        return ADAM.init(params)
+
+    optimizer = optax.GradientTransformation(init, ADAM.update)
+    name = epoch.__name__
+    with pytest.raises(ArgumentError, match=rf"{name}\(opt_state=.*the epoch before returned"):
+        epoch(NET, VARIABLES, DATA, optimizer, LOSS, opt_state=SGD.init(VARIABLES["params"]))
+    assert made and all(isinstance(leaf, jax.core.Tracer) for leaf in made)
+    with pytest.raises(ArgumentError, match=rf"{name}\(optimizer=...\) got"):
+        epoch(NET, VARIABLES, DATA, None, LOSS)
+
+
 def test_a_constant_frame_is_that_frame_at_every_step():
     frames = loader(shape=(B, 6))
     moving = [(np.repeat(x[None], T, 0), y) for x, y in frames]

@@ -28,7 +28,7 @@ import optax
 from flax.core import unfreeze
 
 from snnax import checks
-from snnax.backprop.arguments import check_times, cuts_targets, device_of, pair
+from snnax.backprop.arguments import check_opt_state, check_times, cuts_targets, device_of, pair
 from snnax.backprop.pieces import Pieces, train_batch
 from snnax.errors import ArgumentError, ShapeError
 from snnax.modules import NET, VARIABLES
@@ -135,33 +135,10 @@ def TBPTT(
     function may be the criterion. The mean loss weighs pieces by their steps; there, a shorter last piece is
     divided by its own length.
     """
-    objective = Objective(criterion, None, regularization or None)
-    check_network("TBPTT", net, variables)
-    check_optimizer("TBPTT(optimizer=...)", optimizer)
-    check_times(num_steps, time_var, time_first, K)
-    place = device_of(device)
-    held = unfreeze(dict(jax.device_put(dict(variables), place) if place else variables))
-    held.pop("hidden", None)
-    fresh = optimizer.init(held["params"])
-    opt_state = fresh if opt_state is None else opt_state
-    if str(jax.tree.structure(opt_state)) != str(jax.tree.structure(fresh)):
-        raise checks.refuse(
-            "TBPTT(opt_state=...)", opt_state, "what the epoch before returned with this optimizer"
-        )
-    losses = []
-    for number, item in enumerate(dataloader):
-        x, y = pair(item, time_var and not time_first, place)
-        steps = x.shape[0] if time_var else int(num_steps)
-        size = min(int(K), steps) if K else steps
-        pieces = Pieces(net, optimizer, objective, steps, size, not time_var, cuts_targets(criterion))
-        if pieces.cut_targets and (y.ndim == 0 or y.shape[0] != steps):
-            raise ShapeError(f"the targets have shape {y.shape}; expected [T, ...] with T = {steps}.")
-        keys = None if key is None else jax.random.fold_in(key, number)
-        loss, held, opt_state = train_batch(pieces, held, opt_state, x, y, keys)
-        losses.append(loss)
-    if not losses:
-        raise ArgumentError("the dataloader has no batches; expected at least one pair (x, y).")
-    return Trained(jnp.stack(losses).mean(), held, opt_state)
+    return _epoch(
+        "TBPTT", net, variables, dataloader, optimizer, criterion, num_steps, time_var, time_first, regularization,
+        device, K, opt_state, key,
+    )  # fmt: skip
 
 
 @_checked
@@ -196,9 +173,9 @@ def BPTT(
 
     Compared with snnTorch: the same, with variables and the optimizer's state passed and returned.
     """
-    return TBPTT(
-        net, variables, dataloader, optimizer, criterion, num_steps, time_var, time_first, regularization,
-        device, K=False, opt_state=opt_state, key=key,
+    return _epoch(
+        "BPTT", net, variables, dataloader, optimizer, criterion, num_steps, time_var, time_first, regularization,
+        device, False, opt_state, key,
     )  # fmt: skip
 
 
@@ -236,7 +213,51 @@ def RTRL(
 
     Compared with snnTorch: works on time-varying data, where that raises UnboundLocalError.
     """
-    return TBPTT(
-        net, variables, dataloader, optimizer, criterion, num_steps, time_var, time_first, regularization,
-        device, K=1, opt_state=opt_state, key=key,
+    return _epoch(
+        "RTRL", net, variables, dataloader, optimizer, criterion, num_steps, time_var, time_first, regularization,
+        device, 1, opt_state, key,
     )  # fmt: skip
+
+
+def _epoch(
+    name: str,
+    net: nn.Module,
+    variables: Mapping[str, Any],
+    dataloader: Iterable[Any],
+    optimizer: optax.GradientTransformation,
+    criterion: Loss,
+    num_steps: int,
+    time_var: bool,
+    time_first: bool,
+    regularization: Regularization | Literal[False],
+    device: jax.Device | str | None,
+    K: int,
+    opt_state: Any,
+    key: jax.Array | None,
+) -> Trained:
+    """What the three do; ``name`` is the one that was called, for errors."""
+    objective = Objective(criterion, None, regularization or None)
+    check_network(name, net, variables)
+    check_optimizer(f"{name}(optimizer=...)", optimizer)
+    check_times(num_steps, time_var, time_first, K)
+    place = device_of(device)
+    held = unfreeze(dict(jax.device_put(dict(variables), place) if place else variables))
+    held.pop("hidden", None)
+    if opt_state is None:
+        opt_state = optimizer.init(held["params"])
+    else:
+        check_opt_state(f"{name}(opt_state=...)", optimizer, opt_state, held["params"])
+    losses = []
+    for number, item in enumerate(dataloader):
+        x, y = pair(item, time_var and not time_first, place)
+        steps = x.shape[0] if time_var else int(num_steps)
+        size = min(int(K), steps) if K else steps
+        pieces = Pieces(net, optimizer, objective, steps, size, not time_var, cuts_targets(criterion))
+        if pieces.cut_targets and (y.ndim == 0 or y.shape[0] != steps):
+            raise ShapeError(f"the targets have shape {y.shape}; expected [T, ...] with T = {steps}.")
+        keys = None if key is None else jax.random.fold_in(key, number)
+        loss, held, opt_state = train_batch(pieces, held, opt_state, x, y, keys)
+        losses.append(loss)
+    if not losses:
+        raise ArgumentError("the dataloader has no batches; expected at least one pair (x, y).")
+    return Trained(jnp.stack(losses).mean(), held, opt_state)

@@ -6,13 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from snnax import checks
 from snnax.checks import whole
 from snnax.errors import ArgumentError, ShapeError
 from snnax.functional import mse_membrane_loss
 
-__all__ = ["check_times", "cuts_targets", "device_of", "pair"]
+__all__ = ["check_opt_state", "check_times", "cuts_targets", "device_of", "pair"]
 
 
 def cuts_targets(criterion: Any) -> bool:
@@ -45,6 +46,17 @@ def check_times(num_steps: Any, time_var: bool, time_first: bool, K: Any) -> Non
         raise ArgumentError(
             f"K={K!r}; expected a whole number of steps >= 1{most}, or False for all of them."
         )
+
+
+def check_opt_state(what: str, optimizer: optax.GradientTransformation, opt_state: Any, params: Any) -> None:
+    """Refuse what another optimizer, or one of other weights, remembers. Nothing is computed.
+
+    Raises:
+        ArgumentError: it has not the structure that this optimizer starts with.
+    """
+    fresh = jax.eval_shape(optimizer.init, params)
+    if str(jax.tree.structure(opt_state)) != str(jax.tree.structure(fresh)):
+        raise checks.refuse(what, opt_state, "what the epoch before returned with this optimizer")
 
 
 def device_of(device: Any) -> jax.Device | None:
