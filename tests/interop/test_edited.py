@@ -14,6 +14,7 @@ import snnax as snn
 from snnax import interop
 from snnax.errors import RepairWarning, SnnaxError
 from snnax.interop.nodes.extension import Extension
+from snnax.interop.nodes.spec import NATIVE
 
 ROW, LINE, IMAGE = (4,), (6, 2), (6, 6, 2)
 
@@ -94,7 +95,7 @@ def read(graph):
 
 
 def edits(value):
-    """Other values of a field: one that differs much, and where there is one, one that differs little."""
+    """Other values of a field: all much larger, one much larger, and one larger by more than a rounding."""
     if isinstance(value, str | bytes):
         return [(0, 0)]
     array = np.asarray(value)
@@ -102,7 +103,10 @@ def edits(value):
         return [tuple(int(n) + 1 for n in array) if array.ndim else int(array) + 1]
     one = array.copy()
     one.flat[-1] = one.flat[-1] * 1.5 + 1e-9
-    return [array * np.asarray(1.5, array.dtype) + np.asarray(0.25, array.dtype), one]
+    little = array.copy()
+    little.flat[0] *= 1 + 1e-5
+    many = [array * np.asarray(1.5, array.dtype) + np.asarray(0.25, array.dtype), one, little]
+    return [edited for edited in many if (edited != array).any()]
 
 
 def fields(node):
@@ -134,6 +138,32 @@ def test_no_edit_is_passed_over(name):
                 home[key] = kept
                 tried += 1
     assert tried or name == "MaxPool2d"
+    assert read(graph) == before
+
+
+def neurons(node):
+    """Neurons of the other kinds that NIR has, with the numbers of this one."""
+    one = np.ones_like(node.r)
+    of = {"tau": 1e-3 * one, "tau_mem": 1e-3 * one, "tau_syn": 1e-3 * one, "w_in": one, "v_leak": 0 * one,
+          "v_threshold": one, "v_reset": 0 * one, **vars(node)}  # fmt: skip
+    for kind, names in NATIVE.items():
+        if getattr(nir, kind) is not type(node):
+            yield getattr(nir, kind)(**{key: of[key] for key in names}, metadata=node.metadata)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_no_neuron_of_another_kind_passes_for_the_one_that_was_written(name):
+    graph = graph_of(name)
+    before = read(graph)
+    for at, node in list(graph.nodes.items()):
+        for other in neurons(node) if type(node).__name__ in NATIVE else ():
+            graph.nodes[at] = other
+            try:
+                after = read(graph)
+                assert after[2] or after[:2] != before[:2], f"{at} as {type(other).__name__} was passed over"
+            except SnnaxError:
+                pass
+        graph.nodes[at] = node
     assert read(graph) == before
 
 
