@@ -8,7 +8,9 @@ crossed at a root of it (:mod:`snnax.event.crossing`); what networks exchange ar
 from __future__ import annotations
 
 from snnax.event.crossing import first_crossing
+from snnax.event.delays import delayed
 from snnax.event.flow import flow
+from snnax.event.loop import Wiring, event_loop
 from snnax.event.neuron import LIFParameters, LIParameters
 from snnax.event.trains import (
     Trains,
@@ -27,8 +29,11 @@ __all__ = [
     "LIFParameters",
     "LIParameters",
     "Trains",
+    "Wiring",
     "concatenated",
     "count",
+    "delayed",
+    "event_loop",
     "first_crossing",
     "first_spikes",
     "flow",
