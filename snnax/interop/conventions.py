@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from snnax.errors import ConversionError
+
 DT = 1e-4
 """Time step in seconds where neither the caller nor the graph names one; snnTorch's and the NIR paper's."""
 
@@ -107,6 +109,22 @@ def against(array: Any, shape: tuple[int, ...]) -> np.ndarray:
     if small.ndim and np.broadcast_shapes(small.shape, shape) != shape:
         raise ValueError(f"{np.shape(array)} does not broadcast to {shape}")
     return small
+
+
+def fitting(name: str, what: str, array: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """:func:`against`, of the parameter ``what`` of the layer ``name``.
+
+    Raises:
+        ConversionError: it does not broadcast to a sample; names both.
+    """
+    try:
+        return against(array, shape)
+    except ValueError as error:
+        raise ConversionError(
+            name,
+            f"{what} has shape {np.shape(array)}, the layer has neurons {shape}",
+            "Give one number, or one for each neuron, alike for all samples of the batch.",
+        ) from error
 
 
 def for_each(array: Any, shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:

@@ -13,7 +13,7 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError
-from snnax.interop.conventions import file_dtype, for_each
+from snnax.interop.conventions import file_dtype, fitting, for_each
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.spec import NATIVE, NeuronSpec
 from snnax.interop.numbers import WRITTEN, narrow
@@ -92,15 +92,7 @@ def native_node(name: str, spec: NeuronSpec, shape: tuple[int, ...] | None, dt: 
         value = np.asarray(spec.values[key], np.float64)
         if key == "r" and spec.kind in _SUMS:
             value = value * spec.sizes["dt"]
-        try:
-            full = value if shape is None else for_each(value, shape)
-        except ValueError as error:
-            raise ConversionError(
-                name,
-                f"{key} has shape {value.shape}, the layer has neurons {shape}",
-                "Give one value per neuron.",
-            ) from error
-        given[key] = full
+        given[key] = value if shape is None else for_each(fitting(name, key, value, shape), shape)
     dtype = file_dtype(*given.values()) if has_doubles(spec) else np.float32
     if dtype == np.float32:
         given = {key: narrow(name, key, full, remedy=WRITTEN) for key, full in given.items()}

@@ -24,7 +24,7 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError
-from snnax.interop.conventions import decay_from_tau, file_dtype, for_each, gain, tau_from_decay
+from snnax.interop.conventions import decay_from_tau, file_dtype, fitting, for_each, gain, tau_from_decay
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.native import edited_values, has_doubles, native_node, near, spec_of_native, tidy
@@ -75,16 +75,7 @@ def _full(name: str, what: str, value: np.ndarray, shape: Shape, dtype: Any) -> 
     value = (
         np.asarray(value, np.float64) if dtype == np.float64 else narrow(name, what, value, remedy=WRITTEN)
     )
-    if shape is None:
-        return value
-    try:
-        return for_each(value, shape)
-    except ValueError as error:
-        raise ConversionError(
-            name,
-            f"{what} has shape {np.shape(value)}, the layer has neurons {shape}",
-            "Give one value per neuron.",
-        ) from error
+    return value if shape is None else for_each(fitting(name, what, value, shape), shape)
 
 
 def _dtype(spec: NeuronSpec, *parameters: np.ndarray) -> Any:

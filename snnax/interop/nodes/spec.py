@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from snnax.errors import ConversionError
-from snnax.interop.conventions import against
+from snnax.interop.conventions import fitting
 
 STATES: dict[str, tuple[str, ...]] = {
     "Leaky": ("mem",),
@@ -168,20 +167,12 @@ class NeuronSpec:
         Raises:
             ConversionError: for arrays that do not, as one with a number for each sample of a batch.
         """
-
-        def fit(key: str, value: np.ndarray) -> np.ndarray:
-            try:
-                return against(value, shape)
-            except ValueError as error:
-                raise ConversionError(
-                    name, f"{key} has shape {np.shape(value)}, the layer has neurons {shape}",
-                    "Give one number, or one for each neuron, alike for all samples of the batch.",
-                ) from error  # fmt: skip
-
         loop = {"V": self.recurrent["V"]} if "V" in self.recurrent else {}
         given, full = {**self.values, **loop}, len(shape) + 1
         axes = {**self.axes, **{k: full for k, v in given.items() if np.ndim(v) == full}}
-        values, V = ({k: fit(k, v) for k, v in numbers.items()} for numbers in (self.values, loop))
+        values, V = (
+            {k: fitting(name, k, v, shape) for k, v in numbers.items()} for numbers in (self.values, loop)
+        )
         return replace(self, values=values, recurrent={**self.recurrent, **V}, axes=axes)
 
     def whole(self, name: str, value: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ from norse.torch.module.lif_box import LIFBoxCell
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError
-from snnax.interop.conventions import against
+from snnax.interop.conventions import fitting
 from snnax.interop.nodes.native import tidy
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.norse.gain import Resistance
@@ -192,13 +192,7 @@ def _number(name: str, module: Any, what: str, shape: tuple[int, ...]) -> np.nda
     value = np.asarray(array(torch.as_tensor(getattr(module.p, what))), np.float64)
     if not np.isfinite(value).all():
         raise ConversionError(name, f"{what} is not finite", "Set it to a number.")
-    try:
-        return against(value, shape)
-    except ValueError as error:
-        raise ConversionError(
-            name, f"{what} has shape {value.shape}, the layer has neurons {shape}",
-            "Give one number, or one for each neuron.",
-        ) from error  # fmt: skip
+    return fitting(name, what, value, shape)
 
 
 def _time(name: str, what: str, inverse: np.ndarray, dt: float) -> np.ndarray:
