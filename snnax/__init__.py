@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     from snnax.layers import State as State
     from snnax.layers import SumPool1d as SumPool1d
     from snnax.layers import SumPool2d as SumPool2d
+    from snnax.layers.norm import BatchNormTT1d as BatchNormTT1d
+    from snnax.layers.norm import BatchNormTT2d as BatchNormTT2d
+    from snnax.layers.norm import GradedSpikes as GradedSpikes
+    from snnax.layers.signals import Delay as Delay
+    from snnax.layers.signals import Slice as Slice
+    from snnax.layers.signals import Threshold as Threshold
     from snnax.limits import size_limit as size_limit
     from snnax.network import Graph as Graph
     from snnax.network import Sequential as Sequential
@@ -67,12 +73,6 @@ if TYPE_CHECKING:
     from snnax.neurons import SpikingCell as SpikingCell
     from snnax.neurons import StateLeaky as StateLeaky
     from snnax.neurons import Synaptic as Synaptic
-    from snnax.signals import Delay as Delay
-    from snnax.signals import Slice as Slice
-    from snnax.signals import Threshold as Threshold
-    from snnax.timed_layers import BatchNormTT1d as BatchNormTT1d
-    from snnax.timed_layers import BatchNormTT2d as BatchNormTT2d
-    from snnax.timed_layers import GradedSpikes as GradedSpikes
 
 # Where each public name lives. A test holds this table, __all__ and the block above to each other.
 _MODULES = (
@@ -129,12 +129,12 @@ _HOMES = {
         "StateLeaky",
         "Synaptic",
     ),
-    "snnax.signals": (
+    "snnax.layers.signals": (
         "Delay",
         "Slice",
         "Threshold",
     ),
-    "snnax.timed_layers": (
+    "snnax.layers.norm": (
         "BatchNormTT1d",
         "BatchNormTT2d",
         "GradedSpikes",

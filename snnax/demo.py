@@ -38,7 +38,7 @@ def run(out: Path, say: Say) -> dict[str, Any]:
         MissingDependencyError: if torch, snnTorch, matplotlib or scikit-learn is not installed.
     """
     from snnax.interop.snntorch.digits import digits_network
-    from snnax.interop.snntorch.side import simulate
+    from snnax.interop.snntorch.runner import simulate
 
     begin = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,9 @@ from typing import Any
 import flax.linen as nn
 
 from snnax.errors import TorchLineError
+from snnax.layers.norm import BatchNormTT
 from snnax.modules import NET, VARIABLES
 from snnax.subsets import data_subset, valid_split
-from snnax.timed_layers import BatchNormTT
 
 __all__ = ["data_subset", "evaluating", "reset", "training", "valid_split"]
 

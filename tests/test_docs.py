@@ -32,7 +32,6 @@ PARTS = (
     "spikegen",
     "spikeplot",
     "surrogate",
-    "timed_layers",
     "training",
     "utils",
 )

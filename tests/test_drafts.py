@@ -32,7 +32,7 @@ import dataclasses, os, resource, signal, sys
 import flax.linen as nn, jax, nir, numpy as np, optax, snnax as snn
 from pathlib import Path
 from snnax import cli, drafts, interop
-from snnax.interop import reference
+from snnax.interop import simulator
 from snnax.interop.nir_data import write_nir_data
 
 here = Path(sys.argv[1])

@@ -75,7 +75,7 @@ def test_the_table_can_fail(monkeypatch):
     """A name that is missing, a test that is gone, an argument that is renamed."""
     theirs = names.their_names()
     assert theirs - {row.theirs for row in ROWS if row.theirs != "snntorch.Leaky"} == {"snntorch.Leaky"}
-    assert "test_that_is_gone" not in names_of_tests("test_surrogate.py")
+    assert "test_that_is_gone" not in names_of_tests("surrogate/test_surrogate.py")
     with pytest.raises((AttributeError, ModuleNotFoundError)):
         names.resolve("snnax.Nothing")
     assert names.arguments("snntorch.Leaky")[:2] == ["beta", "threshold"]

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.core import freeze
-from network.nets import assert_same, leaky
+from helpers.nets import assert_same, leaky
 
 import snnax as snn
 

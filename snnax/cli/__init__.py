@@ -156,7 +156,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from snnax.interop.inspecting import describe, table
+    from snnax.interop.nir.inspecting import describe, table
 
     check_picture(options.plot)
     content = describe(options.file, **choices(options))
@@ -173,7 +173,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     from snnax import interop
-    from snnax.interop.readings import reading
+    from snnax.interop.nir.readings import reading
 
     check_picture(options.plot)
     x = load(options.input)

@@ -21,7 +21,7 @@ def choices(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ArgumentError: for a reading that is no ``CHOICE=VALUE``.
     """
-    from snnax.interop.readings import Reading
+    from snnax.interop.nir.readings import Reading
 
     known = sorted({field.name for field in fields(Reading)} - {"dt"})
     found: dict[str, Any] = {"dt": options.dt, "preset": options.preset}

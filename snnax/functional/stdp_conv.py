@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from snnax.errors import ArgumentError, ShapeError
 from snnax.functional.stdp_steps import Step, Weighting, floating, identity, leaky_trace
-from snnax.layers import as_tuple
+from snnax.layers.arrays import as_tuple
 
 __all__ = ["stdp_conv1d_single_step", "stdp_conv2d_single_step"]
 

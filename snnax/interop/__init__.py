@@ -14,16 +14,16 @@ from snnax.errors import MissingDependencyError
 if TYPE_CHECKING:
     from snnax.interop.compare import Report as Report
     from snnax.interop.crossvalidation import crossvalidate as crossvalidate
-    from snnax.interop.exporting import to_nir as to_nir
-    from snnax.interop.files import read_nir as read_nir
-    from snnax.interop.files import write_nir as write_nir
-    from snnax.interop.importing import from_nir as from_nir
-    from snnax.interop.inputs import join_inputs as join_inputs
+    from snnax.interop.nir.exporting import to_nir as to_nir
+    from snnax.interop.nir.files import read_nir as read_nir
+    from snnax.interop.nir.files import write_nir as write_nir
+    from snnax.interop.nir.importing import from_nir as from_nir
+    from snnax.interop.nir.importing import join_inputs as join_inputs
+    from snnax.interop.nir.portable import losses as losses
+    from snnax.interop.nir.readings import PRESETS as PRESETS
+    from snnax.interop.nir.readings import Reading as Reading
     from snnax.interop.norse import from_norse as from_norse
     from snnax.interop.norse import to_norse as to_norse
-    from snnax.interop.portable import losses as losses
-    from snnax.interop.readings import PRESETS as PRESETS
-    from snnax.interop.readings import Reading as Reading
     from snnax.interop.recordings import RecordedSide as RecordedSide
     from snnax.interop.recordings import load_trace as load_trace
     from snnax.interop.recordings import save_trace as save_trace
@@ -42,12 +42,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "snnax.interop.compare": ("Report",),
     "snnax.interop.crossvalidation": ("crossvalidate",),
-    "snnax.interop.exporting": ("to_nir",),
-    "snnax.interop.files": ("read_nir", "write_nir"),
-    "snnax.interop.importing": ("from_nir",),
-    "snnax.interop.inputs": ("join_inputs",),
-    "snnax.interop.portable": ("losses",),
-    "snnax.interop.readings": ("PRESETS", "Reading"),
+    "snnax.interop.nir.exporting": ("to_nir",),
+    "snnax.interop.nir.files": ("read_nir", "write_nir"),
+    "snnax.interop.nir.importing": ("from_nir", "join_inputs"),
+    "snnax.interop.nir.portable": ("losses",),
+    "snnax.interop.nir.readings": ("PRESETS", "Reading"),
     "snnax.interop.recordings": ("RecordedSide", "load_trace", "save_trace"),
     "snnax.interop.norse": ("from_norse", "to_norse"),
     "snnax.interop.snntorch.reading": ("from_snntorch",),

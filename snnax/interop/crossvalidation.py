@@ -2,27 +2,232 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import nir
 import numpy as np
 
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError, MissingDependencyError, ShapeError
+from snnax.interop import conventions
 from snnax.interop.compare import Report, compare
-from snnax.interop.entries import CALL, DT, PRESET
-from snnax.interop.flax_side import FlaxSide
-from snnax.interop.importing import from_nir
+from snnax.interop.nir.assembling import node_name
+from snnax.interop.nir.entries import CALL, DT, PRESET
+from snnax.interop.nir.exporting import to_nir
+from snnax.interop.nir.importing import from_nir
+from snnax.interop.nir.readings import Reading
+from snnax.interop.nir.readings import reading as read_as
+from snnax.interop.nodes.flax_neurons import spec_from_module
+from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.numbers import plain
-from snnax.interop.readings import Reading
-from snnax.interop.readings import reading as read_as
-from snnax.interop.recordings import RecordedSide
-from snnax.interop.reference import ReferenceSide
-from snnax.interop.trace import Side, Trace
-from snnax.interop.units import in_units_of
+from snnax.interop.recordings import RecordedSide, in_units_of
+from snnax.interop.simulator import ReferenceSide
+from snnax.interop.trace import NodeTrace, Side, Trace
+from snnax.layers import Scale
+from snnax.network.containers import Container, Graph, Sequential
+from snnax.network.kinds import owners
+from snnax.network.schedule import branch
+from snnax.network.unroll import unroll
+from snnax.surrogate import Surrogate
+
+# --- A flax model as one side of a cross-validation -----------------------------------------------
+
+
+class FlaxSide:
+    """Runs ``(model, variables)`` and records every neuron layer.
+
+    Args:
+        model: any linen module whose neurons use ``init_hidden=True``.
+        variables: its variables; a stored ``hidden`` state is left out, a run starts from zero.
+        label: name in reports.
+        channels_first: images in ``x`` are in torch's layout. A ``Graph`` with ``channels_first`` takes them so,
+            any other model gets them channels-last.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        variables: Mapping[str, Any],
+        label: str = "snnax",
+        *,
+        channels_first: bool = True,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise ArgumentError(
+                f"expected (model, variables) with a linen module, got a {type(model).__name__} as model."
+            )
+        self.label = label
+        self.model = model
+        self.variables = {c: v for c, v in nn.unbox(dict(variables)).items() if c != "hidden"}
+        self.convert = channels_first and not (isinstance(model, Graph) and model.channels_first)
+        self.turn = channels_first
+        self._found = dict(_neurons(model, self.variables))
+        self._sample: np.ndarray | None = None
+        self._ranks: dict[str, int] = {}
+
+    def run(self, x: np.ndarray) -> Trace:
+        """All steps of ``x`` ``[T, B, ...]`` from zero."""
+        return self._run(x, {})
+
+    def replay(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
+        """The same, while neurons emit the spikes in ``forced``."""
+        return self._run(x, forced)
+
+    def graph(self) -> nir.NIRGraph:
+        """The model's NIR graph."""
+        return to_nir(_nameable(self.model), self.variables, self._sample)
+
+    def spec(self, name: str) -> NeuronSpec | None:
+        """Parameters of one neuron layer of a model that ran, if it is made of containers."""
+        for path, (module, variables) in self._found.items():
+            if _name(path) == name and name in self._ranks:
+                return spec_from_module(name, _nameable(module), variables, self._ranks[name])
+        return None
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the neuron layers, in the order in which they compute, if the model is made of containers."""
+        return [_name(path) for path in self._found]
+
+    @property
+    def units(self) -> dict[str, tuple[np.ndarray, None]]:
+        """Factor of the input of each neuron with a gain of its own in front, as ``from_nir`` writes it: ``x.gain``."""
+        if not isinstance(self.model, Graph):
+            return {}
+        members, found = self.model.members(), {}
+        for path in self._found:
+            before = [s for s, t in self.model.edges if t == path]
+            gain = (
+                members.get(before[0]) if len(before) == 1 and before[0].startswith(f"{path}.gain") else None
+            )
+            if isinstance(gain, Scale) and not gain.learn_scale:
+                stored = self.variables.get("buffers", {}).get(before[0], {}).get("scale", gain.scale)
+                first = conventions.per_neuron_first(stored, self._ranks.get(_name(path), np.ndim(stored)))
+                found[_name(path)] = (np.asarray(first, np.float64), None)
+        return found
+
+    def gradients(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Gradients of the summed outputs by torch's parameter names and in torch's layout."""
+        with _precision(x):
+            inputs = jnp.asarray(conventions.traces_last(x) if self.convert else x)
+            variables = _cast(self.variables, inputs.dtype)
+            fixed = {c: v for c, v in variables.items() if c != "params"}
+
+            def loss(params: Any) -> jax.Array:
+                outputs, _ = unroll(self.model, {**fixed, "params": params}, inputs)
+                return sum((jnp.sum(y) for y in jax.tree.leaves(outputs)), start=jnp.zeros((), inputs.dtype))
+
+            found = jax.grad(loss)(variables.get("params", {}))
+            return _torch_gradients(jax.tree.map(np.asarray, found), self._ranks)
+
+    def _run(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
+        x = np.asarray(x)
+        self._sample = x[0] if not self.convert else conventions.traces_last(x)[0]
+        with _precision(x):
+            inputs = jnp.asarray(conventions.traces_last(x) if self.convert else x)
+            paths = {_name(path): path for path in self._paths(inputs)}
+            force = {paths[n]: jnp.asarray(self._turned(s, False)) for n, s in forced.items() if n in paths}
+            variables = _cast(self.variables, inputs.dtype)
+            outputs, _, recorded = unroll(self.model, variables, inputs, record=True, force=force)
+            outputs = tuple(np.asarray(y) for y in jax.tree.leaves(outputs))
+            nodes = {_name(path): self._trace(path, values) for path, values in self._ordered(recorded)}
+        self._ranks = {name: node.input.ndim - 2 for name, node in nodes.items()}
+        if self.convert:
+            outputs = tuple(conventions.traces_first(y) for y in outputs)
+        return Trace(nodes, outputs)
+
+    def _paths(self, inputs: jax.Array) -> list[str]:
+        if self._found:
+            return list(self._found)
+        recorded = jax.eval_shape(
+            lambda v, x: unroll(self.model, v, x, record=True)[2], self.variables, inputs[:1]
+        )
+        return list(recorded)
+
+    def _ordered(self, recorded: dict[str, Any]) -> list[tuple[str, Any]]:
+        names = [n for n in self._found if n in recorded] or list(recorded)
+        return [(name, recorded[name]) for name in names]
+
+    def _trace(self, path: str, values: Mapping[str, Any]) -> NodeTrace:
+        arrays = {k: self._turned(np.asarray(v), True) for k, v in values.items()}
+        kind = type(self._found[path][0]).__name__ if path in self._found else "neuron"
+        states = {k: v for k, v in arrays.items() if k not in ("input", "spk")}
+        return NodeTrace(
+            _name(path), kind, arrays["input"], arrays["spk" if "spk" in arrays else "mem"], states
+        )
+
+    def _turned(self, array: np.ndarray, first: bool) -> np.ndarray:
+        """Recordings are channels-last inside; torch's layout outside."""
+        if not self.turn:
+            return np.asarray(array)
+        return conventions.traces_first(array) if first else conventions.traces_last(array)
+
+
+def _name(path: str) -> str:
+    return ".".join(node_name(part) for part in path.split("/"))
+
+
+def _neurons(model: nn.Module, variables: Mapping[str, Any], prefix: str = "") -> Any:
+    """Neurons of nested containers in execution order: ``path, (module, variables)``."""
+    if not isinstance(model, Container):
+        return
+    members, owner = model.members(), owners(model)
+    for name in model.plan().order:
+        module, own = members[name], branch(variables, owner[name])
+        if isinstance(module, Container):
+            yield from _neurons(module, own, f"{prefix}{name}/")
+        elif hasattr(module, "state_names"):
+            yield f"{prefix}{name}", (module, own)
+
+
+def _nameable(module: Any) -> Any:
+    """The module with the default surrogate where a neuron has a function of the user's own: only gradients differ."""
+    if isinstance(module, Graph):
+        return module.clone(nodes={n: _nameable(m) for n, m in module.members().items()})
+    if isinstance(module, Sequential):
+        return module.clone(layers=[_nameable(m) for m in module.layers])
+    function = getattr(module, "spike_grad", None)
+    if function is not None and (not isinstance(function, Surrogate) or function.name == "custom_surrogate"):
+        return module.clone(spike_grad=None)
+    return module
+
+
+def _precision(x: np.ndarray) -> Any:
+    return jax.enable_x64(np.asarray(x).dtype == np.float64)
+
+
+def _cast(variables: Mapping[str, Any], dtype: Any) -> Any:
+    """Floating arrays in the dtype of the input."""
+
+    def cast(value: Any) -> Any:
+        return jnp.asarray(value, dtype) if jnp.issubdtype(jnp.asarray(value).dtype, jnp.floating) else value
+
+    return jax.tree.map(cast, dict(variables))
+
+
+def _torch_gradients(
+    tree: Mapping[str, Any], ranks: Mapping[str, int], prefix: str = ""
+) -> dict[str, np.ndarray]:
+    """``{"fc": {"kernel"}}`` as ``{"fc.weight"}``, transposed as the weight is; ``ranks`` of each neuron's samples."""
+    found: dict[str, np.ndarray] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found.update(_torch_gradients(value, ranks, f"{prefix}{node_name(key)}."))
+        elif key == "kernel":
+            found[f"{prefix}weight"] = conventions.kernel_to_torch(value)
+        elif key == "scale":
+            found[f"{prefix}weight"] = value
+        else:
+            rank = ranks.get(prefix.removesuffix("."), np.ndim(value))
+            found[f"{prefix}{key}"] = conventions.per_neuron_first(value, rank)
+    return found
 
 
 @checks.takes(num_steps=checks.maybe(checks.count()), dt=DT, reading=PRESET, sample=checks.maybe(CALL))
@@ -69,7 +274,7 @@ def crossvalidate(
         ShapeError: if ``x`` does not fit, or the layers of the sides do not pair up.
         ConversionError: if a torch module cannot be traced.
 
-    NIR graphs are run by the reference simulator (:mod:`snnax.interop.reference`), by NIR's equations in
+    NIR graphs are run by the reference simulator (:mod:`snnax.interop.simulator`), by NIR's equations in
     float64; where that lacks a node, or gradients are asked for, as the model that ``from_nir`` makes of them.
 
     Example:
@@ -160,7 +365,7 @@ def _torch_side(net: Any, x: np.ndarray, sample: Any) -> Side:
             from snnax.interop.norse.side import norse_side
 
             return norse_side(net, x)
-        from snnax.interop.snntorch.side import torch_side
+        from snnax.interop.snntorch.runner import torch_side
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             error.name or "torch", "torch", "cross-validating a torch network"

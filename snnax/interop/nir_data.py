@@ -16,7 +16,7 @@ from snnax import checks
 from snnax.drafts import write_whole
 from snnax.errors import ConversionError
 from snnax.interop import hdf5
-from snnax.interop.contents import MAX_BYTES
+from snnax.interop.nir.contents import MAX_BYTES
 from snnax.interop.recordings import DAMAGE, check, refuse
 from snnax.interop.trace import NodeTrace, Trace
 

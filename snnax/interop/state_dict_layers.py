@@ -12,7 +12,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from snnax import layers, timed_layers
+from snnax import layers
 from snnax.errors import ConversionError
 from snnax.interop.conventions import (
     kernel_from_torch,
@@ -21,9 +21,10 @@ from snnax.interop.conventions import (
     per_neuron_last,
     same_shape,
 )
+from snnax.layers import norm
 
 Array = np.ndarray
-Path = tuple[str, ...]
+Keys = tuple[str, ...]
 Given = Mapping[str, Array]
 Put = Callable[[Array | None, Array], Array]
 
@@ -44,7 +45,7 @@ class Entry:
 
     key: str
     value: Array
-    path: Path | None = None
+    path: Keys | None = None
     put: Put = lambda _, new: new
     check: Callable[[Array, Given], str | None] | None = None
     setting: bool = False
@@ -68,7 +69,7 @@ class Layer:
         rank: axes of its input without the batch, if known.
     """
 
-    path: Path
+    path: Keys
     name: str
     module: Any
     rank: int | None = None
@@ -94,7 +95,7 @@ def rule_of(module: Any) -> Rule | None:
     return next((RULES[kind] for kind in type(module).__mro__ if kind in RULES), None)
 
 
-def find(variables: Mapping[str, Any], path: Path) -> Array | None:
+def find(variables: Mapping[str, Any], path: Keys) -> Array | None:
     """The array at ``path``, or ``None``."""
     value: Any = variables
     for key in path:
@@ -104,7 +105,7 @@ def find(variables: Mapping[str, Any], path: Path) -> Array | None:
     return np.asarray(value)
 
 
-def there(layer: Layer, variables: Mapping[str, Any], path: Path) -> Array:
+def there(layer: Layer, variables: Mapping[str, Any], path: Keys) -> Array:
     """The array at ``path``; :class:`~snnax.errors.ConversionError` if it is not there."""
     value = find(variables, path)
     if value is None:
@@ -229,7 +230,7 @@ def _norm(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
     return [*(plain(layer, variables, k, *_NORM[k]) for k in keys), _batches(variables)]
 
 
-@entries_of(timed_layers.BatchNormTT1d, timed_layers.BatchNormTT2d)
+@entries_of(norm.BatchNormTT1d, norm.BatchNormTT2d)
 def _norm_through_time(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
     found = []
     steps = layer.module.time_steps
@@ -246,7 +247,7 @@ def _row_of(whole: Array, row: int) -> Put:
     return lambda old, new: _with_row(whole if old is None else old, row, new)
 
 
-@entries_of(timed_layers.GradedSpikes)
+@entries_of(norm.GradedSpikes)
 def _graded(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
     """snnTorch's weights ``(N, 1)`` multiply the axis before the last: the channels of rows, not those of images."""
     weights = there(layer, variables, ("params", "weights"))

@@ -8,8 +8,9 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from snnax import layers, signals, timed_layers
-from snnax.interop.state_dict_layers import Path, find
+from snnax import layers
+from snnax.interop.state_dict_layers import Keys, find
+from snnax.layers import norm, signals
 from snnax.network.containers import Container
 from snnax.network.kinds import instances, owners
 from snnax.network.topology import INPUT, OUTPUT
@@ -26,7 +27,7 @@ _POOLS = (
 )
 
 
-def known_ranks(model: nn.Module, variables: Mapping[str, Any], paths: Mapping[Path, Any]) -> dict[Path, int]:
+def known_ranks(model: nn.Module, variables: Mapping[str, Any], paths: Mapping[Keys, Any]) -> dict[Keys, int]:
     """Axes of one sample at the layers where they follow from the layers before, the hidden states, or the kind.
 
     Args:
@@ -37,7 +38,7 @@ def known_ranks(model: nn.Module, variables: Mapping[str, Any], paths: Mapping[P
     Returns:
         The number by path. Where nothing in a network has axes of space, samples are vectors.
     """
-    found: dict[Path, int] = {}
+    found: dict[Keys, int] = {}
     if isinstance(model, Container):
         _follow(model, (), None, variables, found)
     for path, module in paths.items():
@@ -53,7 +54,7 @@ def known_ranks(model: nn.Module, variables: Mapping[str, Any], paths: Mapping[P
 
 
 def _follow(
-    model: Container, path: Path, rank: int | None, variables: Mapping[str, Any], found: dict[Path, int]
+    model: Container, path: Keys, rank: int | None, variables: Mapping[str, Any], found: dict[Keys, int]
 ) -> int | None:
     """Follow samples through a network; returns their axes at its end."""
     members, owner, plan = model.members(), owners(model), model.plan()
@@ -76,10 +77,10 @@ def _own(module: Any) -> int | None:
     if isinstance(module, SequenceNeuron):
         return 1
     convolves = isinstance(module, SConv2dLSTM) or getattr(module, "conv2d_channels", None)
-    return 3 if convolves or isinstance(module, timed_layers.BatchNormTT2d) else None
+    return 3 if convolves or isinstance(module, norm.BatchNormTT2d) else None
 
 
-def _after(module: Any, path: Path, rank: int | None, variables: Mapping[str, Any]) -> int | None:
+def _after(module: Any, path: Keys, rank: int | None, variables: Mapping[str, Any]) -> int | None:
     """Axes of what leaves a layer, given those of what enters."""
     if isinstance(module, nn.Conv):
         kernel = find(variables, ("params", *path, "kernel"))
@@ -95,7 +96,7 @@ def _after(module: Any, path: Path, rank: int | None, variables: Mapping[str, An
     if (own := _own(module)) is not None:
         return own
     known = (SpikingNeuron, nn.Dense, nn.BatchNorm, nn.Dropout, layers.Scale, layers.State, signals.Delay)
-    passes = (*known, signals.Threshold, timed_layers.BatchNormTT, timed_layers.GradedSpikes)
+    passes = (*known, signals.Threshold, norm.BatchNormTT, norm.GradedSpikes)
     return rank if isinstance(module, passes) else None
 
 

@@ -13,6 +13,7 @@ from flax.core import Scope
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError, StateError
 from snnax.layers import State
+from snnax.layers.signals import Delay
 from snnax.limits import check_convolution
 from snnax.modules import Module, check_layout, fitted
 from snnax.network.members import (
@@ -26,7 +27,6 @@ from snnax.network.members import (
     total,
 )
 from snnax.network.topology import INPUT, OUTPUT, Plan, chain, fed_first, plan
-from snnax.signals import Delay
 
 __all__ = ["Container", "Graph", "Sequential"]
 

@@ -6,18 +6,14 @@ from snnax.neurons.base import SpikingNeuron
 from snnax.neurons.cell import SpikingCell
 from snnax.neurons.cuba import CubaLI, CubaLIF
 from snnax.neurons.deltaleaky import DeltaLeaky
-from snnax.neurons.integrators import LI, I
 from snnax.neurons.lapicque import Lapicque
-from snnax.neurons.leaky import Leaky
+from snnax.neurons.leaky import Leaky, RLeaky
 from snnax.neurons.leakyparallel import LeakyParallel
-from snnax.neurons.lif import IF, LIF
+from snnax.neurons.lif import IF, LI, LIF, I
 from snnax.neurons.nir import NIRNeuron
-from snnax.neurons.rleaky import RLeaky
-from snnax.neurons.rsynaptic import RSynaptic
-from snnax.neurons.sconv2dlstm import SConv2dLSTM
-from snnax.neurons.slstm import SLSTM
+from snnax.neurons.slstm import SLSTM, SConv2dLSTM
 from snnax.neurons.stateleaky import LinearLeaky, StateLeaky
-from snnax.neurons.synaptic import Synaptic
+from snnax.neurons.synaptic import RSynaptic, Synaptic
 from snnax.neurons.values import FrozenArray
 
 __all__ = [

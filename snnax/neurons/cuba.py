@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 from jax.typing import ArrayLike
 
-from snnax.dynamics import cuba, nir
+from snnax.dynamics import nir
 from snnax.dynamics.arithmetic import Constant
 from snnax.neurons.base import SpikeFunction
 from snnax.neurons.nir import Integrator, NIRNeuron
@@ -178,13 +178,13 @@ def _charge(neuron: CubaLIF | CubaLI, x: jax.Array, syn: jax.Array) -> tuple[jax
     """The current after the step, what it adds to the membrane, and the decay of the membrane."""
     tau_syn, tau_mem, r, w_in = (neuron._constant(n, x) for n in ("tau_syn", "tau_mem", "r", "w_in"))
     scaling = neuron.w_in_scaling
-    weights = cuba.synapse(tau_syn, w_in, neuron.dt, neuron.discretization, scaling)
+    weights = nir.synapse(tau_syn, w_in, neuron.dt, neuron.discretization, scaling)
     v_leak = neuron._constant("v_leak", x)
     membrane = nir.leaky(tau_mem, r, v_leak, neuron.dt, neuron.discretization)
     kind = neuron.membrane_current or ("continuous" if neuron.discretization == "exact" else "new")
     joint = None
     if kind == "continuous":
-        joint = nir.rounded(cuba.bypass(tau_syn, tau_mem, r, w_in, neuron.dt, scaling), x.dtype)
+        joint = nir.rounded(nir.bypass(tau_syn, tau_mem, r, w_in, neuron.dt, scaling), x.dtype)
     membrane = nir.rounded(membrane, x.dtype)
-    current, added = cuba.step(syn, x, nir.rounded(weights, x.dtype), membrane, kind, joint)
+    current, added = nir.step(syn, x, nir.rounded(weights, x.dtype), membrane, kind, joint)
     return current, added, membrane.decay

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ from snnax.dynamics import leaky
 from snnax.dynamics.firing import FiringRule
 from snnax.dynamics.sequence import Charging
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
+from snnax.neurons.recurrent import RecurrentNeuron
 from snnax.neurons.values import Parameter
 
 
@@ -87,3 +89,78 @@ class Leaky(SpikingNeuron):
     def _graded_rule(self, like: jax.Array) -> FiringRule:
         graded = self._value("graded_spikes_factor", like, self.learn_graded_spikes_factor)
         return self._rule(like)._replace(graded=graded)
+
+
+# --- The recurrent leaky integrate-and-fire neuron ------------------------------------------------
+
+
+class RLeaky(RecurrentNeuron):
+    r"""Leaky integrate-and-fire neuron whose spikes come back as a current in the next step.
+
+    .. math::
+        R &= [U_{t-1} > \theta], \qquad F_t = \text{recurrent}(S_{t-1}) \\
+        U_t &= \beta U_{t-1} + I_t + F_t - R\,\theta &&\text{"subtract"} \\
+        U_t &= (1 - R)\,(\beta U_{t-1} + I_t + F_t) &&\text{"zero"} \\
+        S_t &= [U_t > \theta]
+
+    Call: ``spk, mem = lif(x, spk, mem)``, all ``[B, ..., N]`` or ``[B, H, W, C]``. States: ``spk``, ``mem``.
+    See :class:`RecurrentNeuron` for the recurrent connections, :class:`SpikingNeuron` for the other
+    arguments.
+
+    Args:
+        beta: decay of the membrane per step, clamped to [0, 1] in each call.
+        V: recurrent weight if ``all_to_all=False``.
+        learn_beta: train ``beta``.
+
+    Raises:
+        ArgumentError: a combination of recurrent arguments that says nothing, or two things at once.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> lif = snn.RLeaky(beta=0.5, V=0.25, all_to_all=False, learn_recurrent=False)
+        >>> spk, mem = lif.apply({}, jnp.full((1, 1), 1.5))
+        >>> spk, mem = lif.apply({}, jnp.full((1, 1), 1.0), spk, mem)
+        >>> float(mem[0, 0])
+        1.0
+
+    Source: snnTorch 1.0.0, ``snntorch.RLeaky``.
+    Compared with snnTorch: the same, to the last bit in float32 for ``all_to_all=False``; sums over a kernel
+    may be added up in another order. Images are channels last.
+    """
+
+    beta: Parameter
+    V: Parameter = 1.0
+    all_to_all: bool = True
+    linear_features: int | None = None
+    conv2d_channels: int | None = None
+    kernel_size: int | Sequence[int] | None = None
+    threshold: Parameter = 1.0
+    spike_grad: SpikeFunction | None = None
+    surrogate_disable: bool = False
+    init_hidden: bool = False
+    inhibition: bool = False
+    learn_beta: bool = False
+    learn_threshold: bool = False
+    learn_recurrent: bool = True
+    reset_mechanism: str = "subtract"
+    state_quant: Quantizer | bool | None = False
+    output: bool = False
+    reset_delay: bool = True
+    recurrent_bias: bool = True
+
+    state_names: ClassVar[tuple[str, ...]] = ("spk", "mem")
+    parameter_names: ClassVar[tuple[str, ...]] = ("beta", "V", "threshold")
+
+    @nn.compact
+    def __call__(self, x: ArrayLike, spk: ArrayLike | None = None, mem: ArrayLike | None = None) -> Any:
+        """One time step on ``x``; returns ``(spk, mem)``, or ``spk`` alone with ``init_hidden``."""
+        x, (fired, membrane) = self._enter(x, spk, mem)
+        beta = self._value("beta", x, self.learn_beta)
+        feedback = self._feedback(fired)
+        after, fired = leaky.recurrent_step((membrane,), x, feedback, beta, self._rule(x))
+        return self._leave(x, fired, after)
+
+    @nn.nowrap
+    def _charging(self, like: jax.Array) -> Charging:
+        beta = self._value("beta", like, self.learn_beta)
+        return Charging(leaky.recurrent_charge, self._rule(like), (beta,), *self._recurrence(like))

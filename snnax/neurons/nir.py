@@ -11,9 +11,8 @@ import numpy as np
 
 from snnax import surrogate
 from snnax.dynamics.arithmetic import Constant
-from snnax.dynamics.cuba import CURRENTS, SCALINGS
 from snnax.dynamics.firing import step_function
-from snnax.dynamics.nir import DISCRETIZATIONS, RESETS, Firing, Membrane, leaky, rounded
+from snnax.dynamics.nir import CURRENTS, DISCRETIZATIONS, RESETS, SCALINGS, Firing, Membrane, leaky, rounded
 from snnax.errors import ArgumentError
 from snnax.neurons.base import SpikingNeuron
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ from jax.typing import ArrayLike
 from snnax.dynamics import synaptic
 from snnax.dynamics.sequence import Charging
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
+from snnax.neurons.recurrent import RecurrentNeuron
 from snnax.neurons.values import Parameter
 
 
@@ -77,3 +79,92 @@ class Synaptic(SpikingNeuron):
         alpha = self._value("alpha", like, self.learn_alpha)
         beta = self._value("beta", like, self.learn_beta)
         return Charging(synaptic.charge, self._rule(like), (alpha, beta))
+
+
+# --- The recurrent second-order neuron ------------------------------------------------------------
+
+
+class RSynaptic(RecurrentNeuron):
+    r"""Second-order neuron whose spikes come back into its synaptic current in the next step.
+
+    .. math::
+        R &= [U_{t-1} > \theta], \qquad I^s_t = \alpha I^s_{t-1} + I_t + \text{recurrent}(S_{t-1}) \\
+        U_t &= \beta U_{t-1} + I^s_t - R\,\theta &&\text{"subtract"} \\
+        U_t &= (1 - R)\,(\beta U_{t-1} + I^s_t) &&\text{"zero"} \\
+        S_t &= [U_t > \theta]
+
+    Call: ``spk, syn, mem = lif(x, spk, syn, mem)``, all ``[B, ..., N]`` or ``[B, H, W, C]``. States: ``spk``,
+    ``syn``, ``mem``. See :class:`RecurrentNeuron` for the recurrent connections, :class:`SpikingNeuron` for
+    the other arguments.
+
+    Args:
+        alpha: decay of the synaptic current per step, clamped to [0, 1] in each call.
+        beta: decay of the membrane per step, clamped to [0, 1] in each call.
+        V: recurrent weight if ``all_to_all=False``.
+        learn_alpha: train ``alpha``.
+        learn_beta: train ``beta``.
+
+    Raises:
+        ArgumentError: a combination of recurrent arguments that says nothing, or two things at once.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> lif = snn.RSynaptic(alpha=0.5, beta=0.5, V=0.25, all_to_all=False, learn_recurrent=False)
+        >>> spk, syn, mem = lif.apply({}, jnp.full((1, 1), 1.5))
+        >>> spk, syn, mem = lif.apply({}, jnp.zeros((1, 1)), spk, syn, mem)
+        >>> float(syn[0, 0]), float(mem[0, 0])
+        (1.0, 0.75)
+
+    Source: snnTorch 1.0.0, ``snntorch.RSynaptic``.
+    Compared with snnTorch: the same, to the last bit in
+    float32 for ``all_to_all=False``; sums over a kernel may be added up in another order.
+    ``reset_delay=False``, which fails or does nothing there, works here as in ``Synaptic``; a reset of the
+    state includes ``spk``, which ``reset_hidden`` forgets there. Images are channels last.
+    """
+
+    alpha: Parameter
+    beta: Parameter
+    V: Parameter = 1.0
+    all_to_all: bool = True
+    linear_features: int | None = None
+    conv2d_channels: int | None = None
+    kernel_size: int | Sequence[int] | None = None
+    threshold: Parameter = 1.0
+    spike_grad: SpikeFunction | None = None
+    surrogate_disable: bool = False
+    init_hidden: bool = False
+    inhibition: bool = False
+    learn_alpha: bool = False
+    learn_beta: bool = False
+    learn_threshold: bool = False
+    learn_recurrent: bool = True
+    reset_mechanism: str = "subtract"
+    state_quant: Quantizer | bool | None = False
+    output: bool = False
+    reset_delay: bool = True
+    recurrent_bias: bool = True
+
+    state_names: ClassVar[tuple[str, ...]] = ("spk", "syn", "mem")
+    parameter_names: ClassVar[tuple[str, ...]] = ("alpha", "beta", "V", "threshold")
+
+    @nn.compact
+    def __call__(
+        self,
+        x: ArrayLike,
+        spk: ArrayLike | None = None,
+        syn: ArrayLike | None = None,
+        mem: ArrayLike | None = None,
+    ) -> Any:
+        """One time step on ``x``; returns ``(spk, syn, mem)``, or ``spk`` alone with ``init_hidden``."""
+        x, (fired, current, membrane) = self._enter(x, spk, syn, mem)
+        alpha = self._value("alpha", x, self.learn_alpha)
+        beta = self._value("beta", x, self.learn_beta)
+        feedback = self._feedback(fired)
+        after, fired = synaptic.step((current, membrane), x, alpha, beta, self._rule(x), feedback)
+        return self._leave(x, fired, after)
+
+    @nn.nowrap
+    def _charging(self, like: jax.Array) -> Charging:
+        alpha = self._value("alpha", like, self.learn_alpha)
+        beta = self._value("beta", like, self.learn_beta)
+        return Charging(synaptic.charge, self._rule(like), (alpha, beta), *self._recurrence(like))

@@ -14,9 +14,9 @@ from jax.sharding import PartitionSpec as Spec
 
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
+from snnax.layers.norm import BatchNormTT1d, BatchNormTT2d
 from snnax.network.kinds import instances
 from snnax.network.unroll import unroll
-from snnax.timed_layers import BatchNormTT1d, BatchNormTT2d
 
 __all__ = ["AXIS", "data_mesh"]
 

@@ -18,7 +18,7 @@ import snnax as snn
 from snnax import interop
 from snnax.errors import ArgumentError, ConversionError, NIRFileError, SnnaxError, StateDictError
 from snnax.interop.recordings import from_columns
-from snnax.interop.reference import simulate
+from snnax.interop.simulator import simulate
 
 ONE = np.ones(2, np.float32)
 NET = snn.Sequential([nn.Dense(2, use_bias=False), snn.Leaky(0.5, init_hidden=True)])

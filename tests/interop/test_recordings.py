@@ -18,8 +18,8 @@ import pytest
 
 from snnax import interop
 from snnax.errors import ArgumentError, ConversionError, ShapeError, TraceFileError
-from snnax.interop import NodeTrace, Trace, reference
-from snnax.interop.flax_side import FlaxSide
+from snnax.interop import NodeTrace, Trace, simulator
+from snnax.interop.crossvalidation import FlaxSide
 from snnax.interop.nir_data import read_nir_data, write_nir_data
 from snnax.interop.recordings import from_columns
 
@@ -239,7 +239,7 @@ def test_a_damaged_header_is_refused(change, tmp_path):
 
 @pytest.mark.parametrize("write", ["trace", "data"])
 def test_damaged_bytes_are_refused_or_without_effect(write, tmp_path):
-    import mutants
+    from helpers import mutants
 
     run, path = trace(), tmp_path / "run"
     run.nodes.pop("a/b", None)
@@ -317,7 +317,7 @@ X = np.random.default_rng(1).uniform(0, 1, (60, 2, 3)).astype(np.float32)
 
 
 def test_a_recording_stands_for_what_made_it(tmp_path):
-    run = reference.simulate(network(), X)
+    run = simulator.simulate(network(), X)
     interop.save_trace(tmp_path / "run.npz", run)
     model = interop.from_nir(network())
     for recording in (run, tmp_path / "run.npz", str(tmp_path / "run.npz")):
@@ -331,7 +331,7 @@ def test_a_recording_stands_for_what_made_it(tmp_path):
 
 
 def test_a_recording_cannot_be_side_b_nor_run_on_other_input():
-    run = reference.simulate(network(), X)
+    run = simulator.simulate(network(), X)
     with pytest.raises(ArgumentError, match=r"crossvalidate\(recording, other, x\)"):
         interop.crossvalidate(network(), run, X)
     with pytest.raises(ShapeError, match="60 steps"):
@@ -386,7 +386,7 @@ def scaled(tau_syn=None):
 def test_a_recording_is_compared_in_the_units_of_the_model(tau_syn):
     """In NIR's units or in those of snnTorch's neuron, with a graph of its own or without."""
     graph, name = scaled(tau_syn), "lif" if tau_syn is None else "cubalif"
-    natural, model = reference.simulate(graph, X), interop.from_nir(graph)
+    natural, model = simulator.simulate(graph, X), interop.from_nir(graph)
     own = interop.crossvalidate(model, model, X)
     assert own.agree and own.layers[0].spikes > 20
     for run in (natural, FlaxSide(*model).run(X)):
@@ -398,7 +398,7 @@ def test_a_recording_is_compared_in_the_units_of_the_model(tau_syn):
 
 
 def test_no_framework_is_needed(tmp_path):
-    interop.save_trace(tmp_path / "run.npz", reference.simulate(network(), X))
+    interop.save_trace(tmp_path / "run.npz", simulator.simulate(network(), X))
     interop.write_nir(tmp_path / "net.nir", network())
     np.save(tmp_path / "x.npy", X)
     code = (

@@ -18,7 +18,7 @@ import snnax as snn
 from snnax import interop
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop import conventions
-from snnax.interop.flax_side import FlaxSide
+from snnax.interop.crossvalidation import FlaxSide
 
 ALL = [(kind, sample) for kind, case in TABLE.items() for sample in case.samples]
 every = pytest.mark.parametrize(("kind", "sample"), ALL, ids=[f"{k}-{len(s)}-{s[0]}" for k, s in ALL])
@@ -166,7 +166,7 @@ def test_snntorch_and_back(kind, sample):
         made.load_state_dict({k: torch.tensor(v) for k, v in state.items()})
         whole = kind in ("StateLeaky", "LinearLeaky", "LeakyParallel")
         if kind == "DeltaLeaky":
-            return  # it returns its states, which no layer takes: tests/interop/test_torch_runner.py
+            return  # it returns its states, which no layer takes: tests/interop/torch/test_runner.py
         shape = first(frame(sample)[0]).shape
         ported, read = interop.from_snntorch(made, torch.zeros((3, 2, *shape) if whole else (2, *shape)))
         assert_holds(ported, read, "0", {k: full[k] for k in TABLE[kind].torch}, "from_snntorch")

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers.nets import NETS, eighths
 from jax import export
 from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 from laws.table import TABLE
-from network.nets import NETS, eighths
 
 import snnax as snn
 import snnax.functional as SF

@@ -12,7 +12,7 @@ import pytest
 
 import snnax as snn
 from snnax import errors, interop
-from snnax.interop import reference
+from snnax.interop import simulator
 
 KEY = jax.random.key(0)
 ONE = np.ones(2, np.float32)
@@ -65,7 +65,7 @@ WARNED = {
     "init": lambda _: convolutional().init(KEY, IMAGES),
     "init of an own network": lambda _: Own().init(KEY, IMAGES),
     "from_nir": lambda _: interop.from_nir(odd_graph()),
-    "simulate": lambda _: reference.simulate(odd_graph(), np.ones((2, 1, 2))),
+    "simulate": lambda _: simulator.simulate(odd_graph(), np.ones((2, 1, 2))),
     "read_nir": lambda folder: interop.read_nir(changed_file(folder)),
     "from_nir of a file": lambda folder: interop.from_nir(changed_file(folder)),
     "crossvalidate files": lambda folder: interop.crossvalidate(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from network.nets import CHUNKS, NETS, B, T, assert_same, eighths, fires, leaky, start, stepwise
+from helpers.nets import CHUNKS, NETS, B, T, assert_same, eighths, fires, leaky, start, stepwise
 
 import snnax as snn
 

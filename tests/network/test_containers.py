@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from network.nets import B, T, assert_same, branches, eighths, feedback, fires, leaky, start, stepwise
+from helpers.nets import B, T, assert_same, branches, eighths, feedback, fires, leaky, start, stepwise
 
 import snnax as snn
 from snnax.errors import ArgumentError, GraphError, StateError

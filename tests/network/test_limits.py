@@ -10,7 +10,7 @@ import pytest
 import snnax as snn
 from snnax import interop
 from snnax.errors import ArgumentError, ShapeError
-from snnax.interop.reference import simulate
+from snnax.interop.simulator import simulate
 
 ONE = np.ones(4, np.float32)
 IMAGE = np.ones((2, 1, 1, 4, 4), np.float32)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.core import freeze
-from network.nets import B, T, assert_same, branches, eighths, feedback, images, leaky, start, stepwise
+from helpers.nets import B, T, assert_same, branches, eighths, feedback, images, leaky, start, stepwise
 
 import snnax as snn
 from snnax.errors import ArgumentError, ShapeError, StateError

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from snnax.interop.compare.cells import runs_again, strays
-from snnax.interop.compare.current_case import CurrentCase
-from snnax.interop.compare.current_causes import current_causes
-from snnax.interop.compare.entries import Cause
+from snnax.interop.compare.current_causes import CurrentCase, current_causes
 from snnax.interop.compare.evidence import Evidence, Judged, cut
-from snnax.interop.compare.neuron_causes import case_of, neuron_causes
-from snnax.interop.compare.wording import Finding, Wording
+from snnax.interop.compare.neuron_causes import Finding, Wording, case_of, neuron_causes
+from snnax.interop.compare.report import Cause
 from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace
 

@@ -20,8 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnax.interop.compare.layer import Layer, float_type
-from snnax.interop.compare.rounding import unit_roundoff
+from snnax.interop.compare.bounds import Layer, float_type, unit_roundoff
 from snnax.interop.compare.stepping import before
 from snnax.interop.compare.verdict import Verdict
 from snnax.interop.conventions import traces_first, traces_last

@@ -7,17 +7,255 @@ prediction meets what ``b`` recorded to within a few times the rounding bound.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import permutations
+from typing import Any
 
 import nir
 import numpy as np
 
-from snnax.interop.compare import axes
-from snnax.interop.compare.current_case import CurrentCase, has_bias
-from snnax.interop.compare.entries import Cause
+from snnax.errors import ConversionError
+from snnax.interop.compare.evidence import Evidence
+from snnax.interop.compare.report import Cause
 from snnax.interop.compare.stages import Edit, Stages
-from snnax.interop.compare.weight_causes import weight_cause
+from snnax.interop.compare.stages import edited as edited
+from snnax.interop.nodes.extension import Extension
+
+# --- Other orders of axes and other orientations of kernels, to try out on a recorded current -----
 
 Array = np.ndarray
+_LETTERS = {2: ("C", "L"), 3: ("C", "H", "W")}
+
+
+def turned(node: Any) -> Iterator[tuple[str, Array]]:
+    """A node's weights transposed, flipped or turned, where the shape stays the same."""
+    weight = getattr(node, "weight", None)
+    if weight is None:
+        return
+    weight = np.asarray(weight)
+    if weight.ndim == 3:
+        yield "flipped in time, as a convolution instead of a correlation", weight[..., ::-1]
+    if weight.ndim == 4:
+        if weight.shape[2] == weight.shape[3]:
+            yield "with height and width swapped", weight.swapaxes(2, 3)
+            yield "turned by 90 degrees", np.rot90(weight, 1, (2, 3))
+            yield "turned by 270 degrees", np.rot90(weight, 3, (2, 3))
+            yield "transposed along the other diagonal", weight.swapaxes(2, 3)[..., ::-1, ::-1]
+        yield "flipped in both directions, as a convolution instead of a correlation", weight[..., ::-1, ::-1]
+        yield "flipped top to bottom", weight[..., ::-1, :]
+        yield "flipped left to right", weight[..., ::-1]
+    if weight.shape[0] == weight.shape[1] > 1:
+        yield "with inputs and outputs swapped", weight.swapaxes(0, 1)
+        if weight.ndim == 4 and weight.shape[2] == weight.shape[3]:
+            yield "with inputs and outputs, height and width swapped", weight.transpose(1, 0, 3, 2)
+
+
+def flattenings(stages: Stages | None, layer: str) -> Iterator[tuple[str, str, Array]]:
+    """Each flattening of an image in a layer's stage, done in another order of axes or undone in one.
+
+    Yields:
+        Name of the node that takes the flat features, the order in letters, and for each feature the place in
+        C, H, W order from which it then comes.
+    """
+    for name in _stage(stages, layer):
+        if stages is None or (shape := _image_into(stages.flat.nodes[name])) is None:
+            continue
+        after = next((t for s, t in stages.flat.edges if s == name), name)
+        while isinstance(node := stages.flat.nodes.get(after), Extension) and node.op == "Dropout":
+            after = next((t for s, t in stages.flat.edges if s == after), layer)
+        index = np.arange(int(np.prod(shape))).reshape(shape)
+        for order in permutations(range(len(shape))):
+            words = ", ".join(_LETTERS[len(shape)][i] for i in order)
+            there = index.transpose(order).ravel()
+            for places in (there, np.argsort(there)):
+                if not np.array_equal(places, index.ravel()):
+                    yield after, words, places
+
+
+def _stage(stages: Stages | None, layer: str) -> list[str]:
+    try:
+        return [] if stages is None else stages.nodes(layer)
+    except ConversionError:
+        return []
+
+
+def _image_into(node: nir.NIRNode) -> tuple[int, ...] | None:
+    """Shape of one sample that a node flattens; ``None`` if it does not."""
+    given = (node.input_type or {}).get("input")
+    flat = isinstance(node, nir.Flatten)
+    if isinstance(node, Extension) and node.op == "Reshape":
+        flat = len(node.options["shape"]) == 1
+    if not flat or given is None:
+        return None
+    shape = tuple(int(n) for n in np.ravel(given))
+    return shape if len(shape) in _LETTERS else None
+
+
+def with_permuted_columns(node: Any, other: Any) -> Array | None:
+    """The weights of ``node`` with their columns in the order in which ``other`` has the same columns."""
+    left, right = getattr(node, "weight", None), getattr(other, "weight", None)
+    if left is None or right is None or np.shape(left) != np.shape(right) or np.ndim(left) != 2:
+        return None
+    left, right = np.asarray(left), np.asarray(right)
+    order_l, order_r = np.lexsort(left), np.lexsort(right)
+    if np.array_equal(left, right) or not np.array_equal(left[:, order_l], right[:, order_r]):
+        return None
+    columns = np.empty_like(order_l)
+    columns[order_r] = order_l
+    return left[:, columns]
+
+
+def reordered(current: Array) -> Iterator[tuple[str, Array]]:
+    """A current ``[T, b, C, ...]`` whose sample axes were taken in another order and read as before."""
+    shape = current.shape[2:]
+    if len(shape) not in _LETTERS:
+        return
+    for order in permutations(range(len(shape))):
+        if order == tuple(range(len(shape))):
+            continue
+        words = ", ".join(_LETTERS[len(shape)][i] for i in order)
+        yield words, current.transpose(0, 1, *(i + 2 for i in order)).reshape(current.shape)
+
+
+# --- A current that differs, and predictions of it to compare with the recording ------------------
+
+SLACK = 2.0
+"""A prediction may miss by this many times the largest rounding bound of the layer."""
+
+
+@dataclass(frozen=True)
+class CurrentCase:
+    """A current that differs.
+
+    Attributes:
+        layer: the layer, or output, that it enters.
+        found: all recordings.
+        samples: which samples of the batch are looked at.
+        a: current of the reference ``[T, b, ...]``.
+        b: current of the other side.
+        bound: their rounding bound.
+    """
+
+    layer: str
+    found: Evidence
+    samples: Array
+    a: Array
+    b: Array
+    bound: Array
+
+    @cached_property
+    def tolerance(self) -> float:
+        """How far a prediction may miss."""
+        return SLACK * float(self.bound.max(initial=0.0))
+
+    @cached_property
+    def stages(self) -> Stages | None:
+        """a's stages, if they reproduce the current that a recorded."""
+        stages = self.found.stages
+        return stages if stages is not None and self._meets(self.a, self.predict(stages, Edit())) else None
+
+    def predict(self, stages: Stages | None, edit: Edit) -> Array | None:
+        """The current under an edit, or ``None`` where it cannot be computed."""
+        if stages is None:
+            return None
+        try:
+            current = stages.current(self.layer, self.samples, edit)
+        except (ConversionError, ValueError, IndexError, KeyError):
+            return None
+        return current if current.shape == self.b.shape else None
+
+    def meets(self, prediction: Array | None) -> bool:
+        """Whether a prediction is what ``b`` recorded, and a's own current is clearly not."""
+        return self._meets(self.b, prediction) and float(np.abs(self.a - self.b).max()) > 2 * self.tolerance
+
+    def _meets(self, recorded: Array, prediction: Array | None) -> bool:
+        return prediction is not None and bool((np.abs(prediction - recorded) <= self.tolerance).all())
+
+    def nodes(self) -> list[tuple[str, Any]]:
+        """Stateless nodes of the stage, the one nearest to the layer first."""
+        stages = self.found.stages
+        if stages is None:
+            return []
+        try:
+            return [(name, stages.flat.nodes[name]) for name in reversed(stages.nodes(self.layer))]
+        except ConversionError:
+            return []
+
+    def twin(self, name: str) -> Any:
+        """The node of that name in b's graph, or ``None``."""
+        graph = self.found.graph_b
+        return None if graph is None else graph.nodes.get(name)
+
+
+def has_bias(node: Any) -> bool:
+    """Whether a node adds a bias."""
+    return getattr(node, "bias", None) is not None
+
+
+# --- What the two graphs, or the recording alone, say about the weights in front of a current -----
+
+
+def weight_cause(case: CurrentCase) -> Cause:
+    """What the two graphs say about the stage, where no hypothesis holds."""
+    a, b = case.found.labels
+    gap = float(np.abs(case.a - case.b).max())
+    for name, node in case.nodes():
+        other = case.twin(name)
+        for what in ("weight", "bias", "scale"):
+            left, right = getattr(node, what, None), getattr(other, what, None)
+            if left is None or right is None or np.array_equal(left, right):
+                continue
+            if np.shape(left) != np.shape(right):
+                text = f"{what} of {name} has shape {np.shape(left)} in {a} and {np.shape(right)} in {b}."
+            else:
+                differ = np.abs(np.asarray(left, np.float64) - np.asarray(right, np.float64))
+                at = tuple(int(i) for i in np.unravel_index(int(differ.argmax()), differ.shape))
+                text = (
+                    f"{what} of {name} differs in {int((differ > 0).sum())} of {differ.size} entries, most "
+                    f"at {at}: {np.asarray(left)[at]:.6g} ({a}) against {np.asarray(right)[at]:.6g} ({b})."
+                )
+            return Cause("bias" if what == "bias" else "weights", text)
+    where = _linear_in_spikes(case)
+    if where is not None:
+        return where
+    return Cause(
+        "weights",
+        f"the current of {case.layer} in {b} differs from that of {a} by up to {gap:.3g}, which no bias, "
+        "gain, order of axes or delay explains; a weight in front of it differs, or an operation that the "
+        "graph does not show.",
+        certain=False,
+    )
+
+
+def _linear_in_spikes(case: CurrentCase) -> Cause | None:
+    """Whether b's current is some linear function of what feeds one dense layer: then its weights differ."""
+    nodes = case.nodes()
+    if case.stages is None or len(nodes) != 1 or not isinstance(nodes[0][1], nir.Linear | nir.Affine):
+        return None
+    name, node = nodes[0]
+    identity = edited(node, weight=np.eye(np.shape(node.weight)[1]))
+    if has_bias(node):
+        identity = edited(identity, bias=np.zeros(np.shape(node.weight)[1]))
+    try:
+        spikes = case.stages.current(case.layer, case.samples, Edit({name: identity}))
+    except (ConversionError, ValueError, IndexError):
+        return None
+    rows = np.concatenate(
+        [spikes.reshape(-1, spikes.shape[-1]), np.ones((spikes.shape[0] * spikes.shape[1], 1))], 1
+    )
+    if len(rows) < 2 * rows.shape[1]:
+        return None
+    target = (case.b - case.a).reshape(len(rows), -1)
+    weights, *_ = np.linalg.lstsq(rows, target, rcond=None)
+    if np.abs(rows @ weights - target).max() > 2 * case.tolerance:
+        return None
+    differ = np.abs(weights[:-1])
+    return Cause(
+        "weights",
+        f"{case.found.labels[1]} multiplies the spikes into {case.layer} by other weights than {name} has in "
+        f"{case.found.labels[0]}; they differ by up to {differ.max():.3g}.",
+    )
 
 
 def current_causes(case: CurrentCase) -> tuple[Cause, ...]:
@@ -60,7 +298,7 @@ def _missing_bias(case: CurrentCase) -> Cause | None:
         bias = getattr(node, "bias", None)
         if bias is None or not np.any(bias):
             continue
-        twin = axes.edited(node, bias=np.zeros_like(np.asarray(bias)))
+        twin = edited(node, bias=np.zeros_like(np.asarray(bias)))
         if case.meets(case.predict(case.stages, Edit({name: twin}))):
             a, b = case.found.labels
             return Cause(
@@ -89,7 +327,7 @@ def _scaled(case: CurrentCase) -> Cause | None:
     """b's current is a multiple of a's, as a whole or apart from the bias."""
     a, b = case.found.labels
     silent = {
-        n: axes.edited(node, bias=np.zeros_like(np.asarray(node.bias)))
+        n: edited(node, bias=np.zeros_like(np.asarray(node.bias)))
         for n, node in case.nodes()
         if has_bias(node)
     }
@@ -115,8 +353,8 @@ def _scaled(case: CurrentCase) -> Cause | None:
 def _kernel(case: CurrentCase) -> Cause | None:
     """b uses a kernel of a's that was turned or transposed."""
     for name, node in case.nodes():
-        for words, weight in axes.turned(node):
-            if case.meets(case.predict(case.stages, Edit({name: axes.edited(node, weight=weight)}))):
+        for words, weight in turned(node):
+            if case.meets(case.predict(case.stages, Edit({name: edited(node, weight=weight)}))):
                 return Cause(
                     "transposed kernel", f"{case.found.labels[1]} uses the weights of {name} {words}."
                 )
@@ -126,19 +364,19 @@ def _kernel(case: CurrentCase) -> Cause | None:
 def _axis_order(case: CurrentCase) -> Cause | None:
     """b flattens in another order, permutes columns, or has its currents in another order of axes."""
     a, b = case.found.labels
-    for name, words, places in axes.flattenings(case.stages, case.layer):
+    for name, words, places in flattenings(case.stages, case.layer):
         if case.meets(_reread(case, name, places)):
             return Cause(
                 "axis order", f"{b} reads the features of {name} in the order {words}, {a} in C, H, W."
             )
     for name, node in case.nodes():
         other = case.twin(name)
-        weight = axes.with_permuted_columns(node, other)
+        weight = with_permuted_columns(node, other)
         if weight is not None and case.meets(
-            case.predict(case.stages, Edit({name: axes.edited(node, weight=weight)}))
+            case.predict(case.stages, Edit({name: edited(node, weight=weight)}))
         ):
             return Cause("axis order", f"{b} has the input features of {name} in another order than {a}.")
-    for words, prediction in axes.reordered(case.a):
+    for words, prediction in reordered(case.a):
         if case.meets(prediction):
             return Cause(
                 "axis order",
@@ -152,7 +390,7 @@ def _reread(case: CurrentCase, name: str, places: Array) -> Array | None:
     node = None if case.stages is None else case.stages.flat.nodes.get(name)
     if isinstance(node, nir.Linear | nir.Affine) and np.shape(node.weight)[1] == len(places):
         weight = np.asarray(node.weight)[:, places]
-        return case.predict(case.stages, Edit({name: axes.edited(node, weight=weight)}))
+        return case.predict(case.stages, Edit({name: edited(node, weight=weight)}))
     return case.a[..., places] if case.a.shape[2:] == (len(places),) else None
 
 

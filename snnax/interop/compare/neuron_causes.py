@@ -8,19 +8,227 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from snnax.interop.compare import recurrent_causes as recurrent
-from snnax.interop.compare.entries import Cause
+from snnax.errors import ConversionError
+from snnax.interop.compare.bounds import float_type
 from snnax.interop.compare.evidence import Evidence, Judged, cut
-from snnax.interop.compare.fitting import Guess, fitted, inferred, structures
-from snnax.interop.compare.layer import float_type
-from snnax.interop.compare.transitions import Steps, pick, take
-from snnax.interop.compare.wording import Finding, Wording, tie_text
+from snnax.interop.compare.report import Cause
+from snnax.interop.compare.stages import edited, looped_nodes, recurrent_current, recurrent_nodes
+from snnax.interop.compare.stepping import recursion
+from snnax.interop.compare.transitions import Guess, Steps, fitted, inferred, pick, structures, take
 from snnax.interop.nodes.spec import NeuronSpec
 
+# --- Recurrent currents that a defect would make of a layer's recorded spikes ---------------------
+
 Array = np.ndarray
+
+
+def feedback_of(found: Evidence, name: str, samples: Array) -> tuple[Array | None, Array | float]:
+    """a's recurrent current of a layer in some samples ``[T, b, ...]``, and its rounding bound."""
+    low, high = int(samples.min()), int(samples.max()) + 1
+    bound = found.bounds.of(name, slice(low, high), found.specs[name][0])
+    shape = found.a.nodes[name].spk[:, low:high].shape
+    feedback = None if bound.feedback is None else bound.feedback[:, samples - low]
+    return feedback, np.broadcast_to(bound.feedback_bound, shape)[:, samples - low]
+
+
+def recurrent_alternatives(found: Evidence, name: str, spk: Array) -> Iterator[tuple[Cause, Array]]:
+    """Causes, each with the recurrent current ``[T, b, ...]`` that it makes of a's spikes."""
+    a, b = found.labels
+    nodes = recurrent_nodes(found.stages, name, found.specs[name][0])
+    if len(nodes) != 1:
+        return
+    (node,) = nodes
+    try:
+        given = recurrent_current(nodes, spk)
+        bias = getattr(node, "bias", None)
+        weight = np.asarray(getattr(node, "weight", np.zeros(0)))
+        if bias is not None and np.any(bias):
+            silent = recurrent_current([edited(node, bias=np.zeros_like(bias))], spk)
+            text = f"{b} leaves out the recurrent bias of {name}, which {a} adds at"
+            yield Cause("recurrent bias", f"{text} each step."), silent
+            yield (
+                Cause("recurrent bias", f"{text} the first step, too."),
+                np.concatenate([silent[:1], given[1:]]),
+            )
+        if weight.ndim == 2:
+            twin = recurrent_current([edited(node, weight=weight.T)], spk)
+            text = f"{b} uses the recurrent weights of {name} with inputs and outputs swapped."
+            yield Cause("weights", text), twin
+        yield Cause("weights", f"{b} leaves out the recurrent weights of {name}."), np.zeros_like(given)
+        late = np.concatenate([given[:1], given[:-1]])
+        yield Cause("delay", f"{b} feeds the spikes of {name} back a step later than {a}."), late
+        theirs = looped_nodes(found.graph_b, found.names[name])
+        if theirs:
+            text = f"the recurrent weights of {name} in {b} are not those in {a}."
+            yield Cause("weights", text), recurrent_current(theirs, spk)
+    except (ConversionError, ValueError, IndexError):
+        return
+
+
+# --- Causes in plain words, with the values of both sides -----------------------------------------
+
+_RESETS = {
+    "subtract": "subtracts the threshold after a spike",
+    "zero": "sets the membrane to zero after a spike",
+    "none": "does not reset after a spike",
+}
+_DELAYS = {
+    True: "one step after the spike (reset_delay=True)",
+    False: "in the step of the spike (reset_delay=False)",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A cause and, for decays, values of both sides ``(a, b)`` by which a wrong time step is recognised."""
+
+    cause: Cause
+    decays: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Wording:
+    """Says how b's neuron differs from a's.
+
+    Attributes:
+        labels: names of the sides.
+        layer: name of the layer.
+        neurons: flat index in the layer of each neuron that the values are of.
+        shape: shape of the layer.
+    """
+
+    labels: tuple[str, str]
+    layer: str
+    neurons: Array
+    shape: tuple[int, ...]
+
+    def findings(self, spec: NeuronSpec, guess: Guess) -> tuple[Finding, ...]:
+        """One finding for each way in which ``guess``, b's neuron, differs from ``spec``, a's."""
+        a, b = self.labels
+        other, found = guess.spec, []
+        if other.reset_mechanism != spec.reset_mechanism:
+            text = f"{b} {_RESETS[other.reset_mechanism]} where {a} {_RESETS[spec.reset_mechanism]}."
+            found.append(Finding(Cause("reset mechanism", text)))
+        if other.reset_delay != spec.reset_delay:
+            text = f"{b} resets {_DELAYS[other.reset_delay]} where {a} resets {_DELAYS[spec.reset_delay]}."
+            found.append(Finding(Cause("reset delay", text)))
+        found += self._circuit(spec, other) if spec.kind == "Lapicque" else self._decays(spec, other)
+        if guess.gain != 1.0:
+            text = f"{b}'s {self.layer} multiplies its input by {guess.gain:.6g}, {a}'s takes it as it is."
+            found.append(Finding(Cause("gain", text)))
+        limits = spec.values["threshold"], other.values["threshold"]
+        if _differ(*limits):
+            found.append(Finding(Cause("threshold", self.compared("has threshold", *limits))))
+        heights = [s.values.get("graded_spikes_factor", 1.0) for s in (spec, other)]
+        if _differ(*heights):
+            found.append(Finding(Cause("gain", self.compared("emits spikes of height", *heights))))
+        return tuple(found)
+
+    def compared(self, what: str, left: Any, right: Any) -> str:
+        """``B <what> 0.85 where A has 0.9.``; of values by neuron, those furthest apart."""
+        a, b = self.labels
+        left, right = np.broadcast_arrays(*np.atleast_1d(np.asarray(left, float), np.asarray(right, float)))
+        far = int(np.abs(left - right).argmax())
+        words = apart(left[far], right[far])
+        if np.ptp(left) == 0 and np.ptp(right) == 0:
+            return f"{b} {what} {words[1]} where {a} has {words[0]}."
+        neuron = ", ".join(str(int(i)) for i in np.unravel_index(int(self.neurons[far]), self.shape))
+        return f"{b} {what} {words[1]} where {a} has {words[0]} at neuron ({neuron}), the one furthest off."
+
+    def _decays(self, spec: NeuronSpec, other: NeuronSpec) -> list[Finding]:
+        found = []
+        for name, what in (("beta", "decays with beta"), ("alpha", "has synaptic decay alpha")):
+            known = name in spec.values and name in other.values
+            if known and _differ(spec.values[name], other.values[name]):
+                left, right = spec.values[name], other.values[name]
+                text = self.compared(what, left, right)
+                found.append(Finding(Cause(name, text), _pairs(left, right)))
+        return found
+
+    def _circuit(self, spec: NeuronSpec, other: NeuronSpec) -> list[Finding]:
+        """Lapicque: the decay and gain that R, C and the time step make."""
+        left, right, found = recursion(spec), recursion(other), []
+        if _differ(left.decay, right.decay):
+            text = self.compared("decays with 1 - dt/(RC) =", left.decay, right.decay)
+            found.append(Finding(Cause("beta", text), _pairs(left.decay, right.decay)))
+        if _differ(left.gain, right.gain):
+            text = self.compared("multiplies its input by dt/C =", left.gain, right.gain)
+            found.append(Finding(Cause("gain", text)))
+        return found
+
+
+def tie_text(labels: tuple[str, str], first: bool) -> str:
+    """Which side fires at the threshold."""
+    fires, other = labels if first else labels[::-1]
+    return f"{fires} fires when the membrane equals the threshold (>=), {other} only above it (>)."
+
+
+def settle(
+    findings: dict[str, tuple[Finding, ...]], labels: tuple[str, str]
+) -> dict[str, tuple[Finding, ...]]:
+    """Wrong decays that all come from one wrong time step, said as that.
+
+    With the Euler step ``1 - beta = dt/tau``, with the exact one ``-ln(beta) = dt/tau``: either way a factor
+    that all decays share, if several differ, or a power of ten, if it is one decay.
+    """
+    pairs = np.array([p for layer in findings.values() for f in layer for p in f.decays], float)
+    factor = _common_factor(pairs.reshape(-1, 2))
+    if factor is None:
+        return findings
+
+    def said(finding: Finding) -> Finding:
+        if not finding.decays:
+            return finding
+        text = (
+            f"{finding.cause.text[:-1]}: what a time step {factor:.4g} times that of {labels[0]} makes of it."
+        )
+        return Finding(Cause("dt", text, finding.cause.certain), finding.decays)
+
+    return {name: tuple(map(said, layer)) for name, layer in findings.items()}
+
+
+def _common_factor(pairs: Array) -> float | None:
+    inside = (pairs > 1e-6) & (pairs < 1 - 1e-6)
+    if not len(pairs) or not inside.all():
+        return None
+    several = np.ptp(pairs[:, 0]) > 1e-3
+    for rates in (1 - pairs, -np.log(pairs)):
+        factors = rates[:, 1] / rates[:, 0]
+        factor = float(np.median(factors))
+        if np.abs(factors / factor - 1).max() > 2e-3 or abs(factor - 1) < 1e-3:
+            continue
+        if several or abs(np.log10(factor) - round(np.log10(factor))) < 1e-3:
+            return factor
+    return None
+
+
+def _pairs(left: Any, right: Any) -> tuple[tuple[float, float], ...]:
+    both = np.stack(np.broadcast_arrays(np.asarray(left, float), np.asarray(right, float)), -1).reshape(-1, 2)
+    return tuple((float(p), float(q)) for p, q in both[:64])
+
+
+def _differ(left: Any, right: Any) -> bool:
+    return not bool((np.asarray(left, float) == np.asarray(right, float)).all())
+
+
+def apart(left: float, right: float) -> tuple[str, str]:
+    """Two numbers in as many digits as tell them apart, six at least.
+
+    Example:
+        >>> apart(0.9, 0.85), apart(0.9, 0.90000004)
+        (('0.9', '0.85'), ('0.9', '0.90000004'))
+    """
+    for digits in (6, 9, 12, 17):
+        words = f"{left:.{digits}g}", f"{right:.{digits}g}"
+        if words[0] != words[1]:
+            break
+    return words
+
+
 SAMPLES = 8
 """How many samples are looked at."""
 
@@ -65,14 +273,14 @@ def case_of(found: Evidence, name: str, judged: Judged) -> NeuronCase | None:
     picked = picked[np.isin(picked[:, 0], samples)]
     picked[:, 0] = np.searchsorted(samples, picked[:, 0])
     a, b = cut(a, samples), cut(b, samples)
-    feedback, bound = recurrent.feedback_of(found, name, samples)
+    feedback, bound = feedback_of(found, name, samples)
     steps = Steps.of(b, picked, float_type(b), feedback, bound)
     reference = Steps.of(a, picked, float_type(a), feedback, bound)
     local = inferred(reference) if spec is None else steps.local(spec)
     if local is None:
         return None
     alternatives = [
-        (cause, take(values, picked)) for cause, values in recurrent.alternatives(found, name, a.spk)
+        (cause, take(values, picked)) for cause, values in recurrent_alternatives(found, name, a.spk)
     ]
     theirs = None if other is None else steps.local(other)
     return NeuronCase(name, found.labels, local, theirs, steps, reference, tuple(alternatives))

@@ -14,11 +14,295 @@ import numpy as np
 
 from snnax import checks
 from snnax.drafts import write_picture, write_whole
-from snnax.interop.compare import table
-from snnax.interop.compare.entries import GradientReport, LayerReport, Picture
+from snnax.shown import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+# --- The entries of a report: causes, places, numbers, layers, gradients, pictures ----------------
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why two layers behave differently.
+
+    Attributes:
+        kind: one of ``reset mechanism``, ``reset delay``, ``threshold comparison``, ``threshold``, ``beta``,
+            ``alpha``, ``dt``, ``gain``, ``bias``, ``axis order``, ``transposed kernel``, ``weights``,
+            ``delay``, ``wiring``, ``recurrent bias``, ``initial state``, ``neuron class``, ``inhibition``,
+            ``quantizer``, ``numerics``, ``unknown``.
+        text: one sentence with the values of both sides.
+        certain: whether the recorded numbers follow from it, step by step, up to rounding.
+    """
+
+    kind: str
+    text: str
+    certain: bool = True
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """One neuron at one step, on both sides.
+
+    Attributes:
+        step: time step.
+        sample: index in the batch.
+        neuron: index of the neuron, ``(n,)`` or ``(c, h, w)``.
+        spk: spikes of ``a`` and ``b``.
+        mem: membranes, ``None`` where they were not recorded.
+        current: input currents.
+        threshold: firing threshold, ``None`` if unknown.
+        bound: how far apart rounding may take the membranes.
+        current_bound: how far apart rounding may take the currents.
+    """
+
+    step: int
+    sample: int
+    neuron: tuple[int, ...]
+    spk: tuple[float, float]
+    mem: tuple[float | None, float | None]
+    current: tuple[float, float]
+    threshold: float | None
+    bound: float
+    current_bound: float
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """One way of comparing a layer.
+
+    Attributes:
+        spike_mismatches: neuron-steps whose spikes differ.
+        max_mem_gap: largest difference of the membranes, ``None`` if one side has none.
+        max_current_gap: largest difference of the currents.
+        first: first spike mismatch, or else the first unexplained difference.
+    """
+
+    spike_mismatches: int
+    max_mem_gap: float | None
+    max_current_gap: float
+    first: Divergence | None
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One neuron layer, or one output of the network.
+
+    Attributes:
+        name: name of the node.
+        kind: class of the neuron; ``"output"`` for what the network returns.
+        shape: shape of one sample's neurons.
+        neuron_steps: how many neuron-steps were compared.
+        end_to_end: both sides on their own.
+        layerwise: ``b`` with the spikes of ``a`` going into each layer.
+        explained: spike mismatches, layer by layer, that are rounding or follow from it.
+        unexplained: neuron-steps whose spikes, states or currents differ by more than rounding.
+        first: first unexplained difference.
+        causes: likely causes, the first one first.
+        bound_source: ``"weights"`` or ``"estimate"``: what the bound of the currents was computed from.
+        spikes: how many spikes ``a`` emitted.
+        follows: whether it does as it should, but differs end to end after another layer that does not.
+        notes: what could not be compared.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    neuron_steps: int
+    end_to_end: Numbers
+    layerwise: Numbers
+    explained: int
+    unexplained: int
+    first: Divergence | None = None
+    causes: tuple[Cause, ...] = ()
+    bound_source: str = "weights"
+    spikes: int = 0
+    follows: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def cause(self) -> Cause | None:
+        """The likeliest cause of what is unexplained."""
+        return self.causes[0] if self.causes else None
+
+    @property
+    def status(self) -> str:
+        """``"equal"``, ``"rounding"``, ``"unexplained"`` or ``"follows"``.
+
+        Equal: no spike differs. Rounding: all that differ are explained. Follows: the layer itself is right,
+        and differs end to end because of another that is not.
+        """
+        if self.unexplained:
+            return "unexplained"
+        if self.follows:
+            return "follows"
+        return "rounding" if self.explained or self.end_to_end.spike_mismatches else "equal"
+
+    @property
+    def summary(self) -> str:
+        """The status and, where something is unexplained, the kind of its cause."""
+        return self.status if self.cause is None else f"{self.status}: {self.cause.kind}"
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """Gradient of one weight on both sides: largest difference over largest entry of ``a``."""
+
+    name: str
+    relative: float
+    agree: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One sample of one layer, end to end, for :meth:`Report.plot`; arrays ``[T, N]``."""
+
+    name: str
+    spk_a: np.ndarray
+    spk_b: np.ndarray
+    mem_a: np.ndarray | None
+    mem_b: np.ndarray | None
+    first: tuple[int, int] | None
+    status: str
+
+
+# --- A report as text: an aligned table by layer, a verdict, and the first place where the sides part
+
+_HEAD = (
+    "layer",
+    "kind",
+    "neurons",
+    "spikes",
+    "differ",
+    "membrane",
+    "differ",
+    "rounding",
+    "unexplained",
+    "membrane",
+    "verdict",
+)
+_GROUPS = ((4, 6, "end to end"), (6, 10, "layer by layer"))
+_LEFT = (0, 1, 10)
+
+
+def text(report: Report) -> str:
+    """Title, table, gradients, notes and verdict."""
+    a, b = map(shown, report.labels)
+    title = (
+        f"{a} against {b}: {report.steps} steps, {_count(report.neuron_steps)} neuron-steps, {report.dtype}"
+    )
+    lines = [title, *_aligned([_HEAD, *(_row(layer) for layer in report.layers)])]
+    for gradient in report.gradients:
+        judged = "" if report.gradients_judged else " (not judged)"
+        agree = "agrees" if gradient.agree else "differs"
+        lines.append(
+            f"gradient {shown(gradient.name)}: {agree}{judged}, relative difference {gradient.relative:.1e}"
+        )
+    lines += [f"note: {shown(note)}" for note in notes(report)]
+    return "\n".join([*lines, report.verdict])
+
+
+def notes(report: Report) -> list[str]:
+    """What could not be compared, of the whole and of each layer."""
+    return [*report.notes, *(f"{layer.name}: {note}" for layer in report.layers for note in layer.notes)]
+
+
+def verdict(report: Report) -> str:
+    """One line if the sides agree; else also where they part first, and the likely cause."""
+    a, b = map(shown, report.labels)
+    flips = sum(layer.end_to_end.spike_mismatches for layer in report.layers)
+    if report.agree:
+        if not report.explained and not flips:
+            return (
+                f"AGREE: {b} does what {a} does; all {_count(report.neuron_steps)} neuron-steps have "
+                "the same spikes."
+            )
+        return (
+            f"AGREE: {b} does what {a} does up to rounding; 0 unexplained mismatches. Layer by layer, "
+            f"{_count(report.explained)} of {_count(report.neuron_steps)} neuron-steps flipped with a "
+            "membrane within "
+            f"rounding error of the threshold; end to end that makes {_count(flips)}."
+        )
+    layer = report.first
+    if layer is None:
+        worst = max(report.gradients, key=lambda g: g.relative)
+        return (
+            f"DISAGREE: the spikes agree, the gradients do not; that of {shown(worst.name)} differs by "
+            f"{worst.relative:.1e} "
+            "relative. Likely cause: another surrogate gradient, or a detached state."
+        )
+    lines = [
+        f"DISAGREE: {_count(report.unexplained)} unexplained neuron-steps of {_count(report.neuron_steps)}."
+    ]
+    if layer.first is not None:
+        lines.append(f"They part first in {shown(layer.name)}, {place(layer.first, report.labels)}.")
+    for i, cause in enumerate(layer.causes):
+        lead = "Likely cause" if i == 0 else "Also"
+        lines.append(f"{lead}: {cause.kind}: {shown(cause.text)}")
+    others = [shown(other.name) for other in report.layers if other.unexplained and other is not layer]
+    if others:
+        lines.append(f"Unexplained in {', '.join(others)} too.")
+    return "\n".join(lines)
+
+
+def place(spot: Divergence, labels: tuple[str, str]) -> str:
+    """Where and how the sides part, in words."""
+    a, b = map(shown, labels)
+    index = ", ".join(map(str, spot.neuron))
+    where = f"at step {spot.step}, sample {spot.sample}, neuron ({index})"
+    if abs(spot.current[0] - spot.current[1]) > spot.current_bound:
+        what = f"current {spot.current[0]:.7g} ({a}) against {spot.current[1]:.7g} ({b})"
+        bound = f"rounding accounts for {spot.current_bound:.1e}"
+    else:
+        left, right = ("unknown" if m is None else f"{m:.7g}" for m in spot.mem)
+        what = f"membrane {left} ({a}) against {right} ({b})"
+        bound = f"rounding accounts for {spot.bound:.1e}"
+    if spot.spk[0] != spot.spk[1]:
+        what += f", spike {spot.spk[0]:g} against {spot.spk[1]:g}"
+    limit = "" if spot.threshold is None else f"threshold {spot.threshold:.7g}, "
+    return f"{where}: {what} ({limit}{bound})"
+
+
+def _row(layer: LayerReport) -> tuple[str, ...]:
+    return (
+        shown(layer.name),
+        shown(layer.kind),
+        "x".join(map(str, layer.shape)),
+        _count(layer.spikes),
+        _count(layer.end_to_end.spike_mismatches),
+        _gap(layer.end_to_end.max_mem_gap),
+        _count(layer.layerwise.spike_mismatches),
+        _count(layer.explained),
+        _count(layer.unexplained),
+        _gap(layer.layerwise.max_mem_gap),
+        layer.summary,
+    )
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Columns as wide as their entries under one heading, groups of columns under another."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        padded = [c.ljust(w) if i in _LEFT else c.rjust(w) for i, (c, w) in enumerate(cells)]
+        lines.append("  ".join(padded).rstrip())
+    head = ""
+    for begin, end, words in _GROUPS:
+        width = sum(widths[begin:end]) + 2 * (end - begin - 1)
+        head = head.ljust(sum(widths[:begin]) + 2 * begin) + f" {words} ".center(width, "-")
+    rule = "-" * max(map(len, lines))
+    return [head, lines[0], rule, *lines[1:], rule]
+
+
+def _count(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
+def _gap(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1e}" if value else "0"
+
 
 SCHEMA = "snnax.crossvalidation/1"
 
@@ -84,11 +368,11 @@ class Report:
     @property
     def verdict(self) -> str:
         """One line, and for a disagreement where the sides part and why."""
-        return table.verdict(self)
+        return verdict(self)
 
     def __str__(self) -> str:
         """The table by layer and the verdict."""
-        return table.text(self)
+        return text(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pictures, as JSON values; numbers that are not finite become ``None``."""

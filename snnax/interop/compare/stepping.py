@@ -16,9 +16,9 @@ import numpy as np
 from snnax.dynamics import alpha, lapicque, leaky, synaptic
 from snnax.dynamics.firing import FiringRule, step_function
 from snnax.errors import ConversionError, SnnaxError
-from snnax.interop.compare.rounding import Recursion
+from snnax.interop.compare.bounds import Recursion
 from snnax.interop.conventions import DT
-from snnax.interop.graph import NEURONS, FlatGraph, loops
+from snnax.interop.nir.graph import NEURONS, FlatGraph, loops
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.neurons import spec_from_node
 from snnax.interop.nodes.spec import STATES, NeuronSpec

@@ -21,7 +21,7 @@ from snnax.interop.nodes import metadata
 from snnax.interop.nodes.flax_neurons import kept
 from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
 from snnax.layers import Scale
-from snnax.timed_layers import GradedSpikes
+from snnax.layers.norm import GradedSpikes
 
 
 @builds(nir.Affine, nir.Linear)

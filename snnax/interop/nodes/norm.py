@@ -12,7 +12,7 @@ from snnax.interop.nodes import metadata
 from snnax.interop.nodes.conv import settle_types
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
-from snnax.timed_layers import BatchNormTT1d, BatchNormTT2d
+from snnax.layers.norm import BatchNormTT1d, BatchNormTT2d
 
 _PARAMS = {"weight": "scale", "bias": "bias"}
 _STATS = {"running_mean": "mean", "running_var": "var"}

@@ -10,12 +10,12 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.conventions import for_each, gathered
+from snnax.interop.nir.readings import Reading
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.conv import settle_types
 from snnax.interop.nodes.neurons import node_from_spec, spec_from_node
 from snnax.interop.nodes.registry import Site
 from snnax.interop.nodes.spec import NeuronSpec
-from snnax.interop.readings import Reading
 
 KINDS = {"Leaky": "RLeaky", "Synaptic": "RSynaptic"}
 

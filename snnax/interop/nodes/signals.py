@@ -14,8 +14,8 @@ from snnax.interop.conventions import against, for_each, gathered, per_neuron_fi
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.native import tidy
 from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
+from snnax.layers.signals import Delay, Threshold
 from snnax.limits import check_values
-from snnax.signals import Delay, Threshold
 from snnax.surrogate import Surrogate
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from snnax.errors import ConversionError
 from snnax.interop.nodes.spec import NeuronSpec
-from snnax.interop.norse.gain import Resistance
+from snnax.interop.norse.cells import Resistance
 
 _EXACT = "Norse has no cell with these steps; cells that NIR knows are in the documentation of to_norse."
 

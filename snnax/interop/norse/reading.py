@@ -11,18 +11,17 @@ from torch import nn
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.conventions import for_each
-from snnax.interop.entries import DT
-from snnax.interop.importing import from_nir
+from snnax.interop.nir.entries import DT
+from snnax.interop.nir.importing import from_nir
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.neurons import node_from_spec
 from snnax.interop.nodes.recurrent import split
 from snnax.interop.nodes.registry import Site, Variables
-from snnax.interop.norse.cells import Cell, cell_of, cells_of, is_cell
-from snnax.interop.norse.gain import Resistance
+from snnax.interop.norse.cells import Cell, Resistance, cell_of, cells_of, is_cell
 from snnax.interop.norse.tracing import NorseStep, trace
-from snnax.interop.snntorch.graph_reader import Reader
-from snnax.interop.snntorch.prepare import unwrap
-from snnax.interop.snntorch.step_graph import Source, StepGraph, StepNode
+from snnax.interop.torch.graph_reader import Reader
+from snnax.interop.torch.prepare import unwrap
+from snnax.interop.torch.step_graph import Source, StepGraph, StepNode
 from snnax.network.containers import Graph
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,20 @@ from norse.torch.module.sequential import SequentialState
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError, ShapeError, SnnaxError
-from snnax.interop.norse.cells import KINDS, WRAPPED, cells_of, check_step, is_cell, is_norse
-from snnax.interop.norse.recorder import CellRecorder
-from snnax.interop.snntorch.calls import tensor_of
+from snnax.interop.norse.cells import (
+    KINDS,
+    PORTS,
+    WRAPPED,
+    Resistance,
+    cells_of,
+    check_step,
+    is_cell,
+    is_norse,
+    tap,
+)
 from snnax.interop.snntorch.members import is_neuron
-from snnax.interop.snntorch.prepare import (
+from snnax.interop.torch.calls import tensor_of
+from snnax.interop.torch.prepare import (
     check_finite,
     check_mode,
     copy_net,
@@ -32,9 +42,71 @@ from snnax.interop.snntorch.prepare import (
     tensors_of,
     unwrap,
 )
-from snnax.interop.snntorch.records import Recording, line_of
-from snnax.interop.snntorch.repeats import Watch, check_hooks, common_step, other, untouched
-from snnax.interop.snntorch.step_graph import StepGraph
+from snnax.interop.torch.recorder import Recorder, _bind
+from snnax.interop.torch.records import Recording, Value, line_of
+from snnax.interop.torch.repeats import Watch, check_hooks, common_step, other, untouched
+from snnax.interop.torch.step_graph import StepGraph
+
+# --- The recorder of the snnTorch side, taught what Norse's neurons and states are ----------------
+
+
+class CellRecorder(Recorder):
+    """Records one run of a network of Norse cells over some time steps."""
+
+    def attach(self, net: nn.Module) -> None:
+        """Make the modules of ``net``, a copy that is thrown away, report their calls."""
+        super().attach(net)
+        for name, module in net.named_modules():
+            name = name or self.where
+            if is_cell(module):
+                tap(module, partial(self._call_cell, name, module))
+            elif isinstance(module, Resistance):
+                vars(module)["forward"] = _bind(
+                    self._call_leaf, name, module, partial(type(module).forward, module)
+                )
+
+    def _call_cell(
+        self, name: str, module: Any, x: Tensor, state: Any, run: Callable[[], tuple[Tensor, Any]]
+    ) -> tuple[Tensor, Any]:
+        """One step of a neuron: its input, where its states come from, and what it returns."""
+        inputs = (self.signal(x, f"the input of {name!r}"),)
+        states = {PORTS[f]: self._before(name, module, f, getattr(state, f)) for f in state._fields}
+        with self._pause():
+            out, after = run()
+            if not hasattr(module, "input_weights") and out.shape != x.shape:
+                raise ConversionError(
+                    name, f"its input has shape {tuple(x.shape)} and its output {tuple(out.shape)}: its "
+                    "parameters or states have more neurons than its input",
+                    "Give it one input for each neuron.",
+                )  # fmt: skip
+            out = out.view_as(out)
+            after = type(after)(*(part.view_as(part) for part in after))
+        op = self.ledger.add(
+            "neuron", name, self.where, inputs=inputs, shape=tuple(out.shape), module=module, states=states,
+            held=self._hold(name, module),
+        )  # fmt: skip
+        for what in after._fields:
+            part = getattr(after, what)
+            self.ledger.bind(part, Value(op, PORTS[what], tuple(part.shape)))
+        self.ledger.bind(out, Value(op, "spk", op.shape))
+        return out, after
+
+    def _before(self, name: str, module: Any, what: str, tensor: Tensor) -> Value | None:
+        """Where a state comes from; ``None`` for the one that Norse starts from."""
+        value = self.ledger.find(tensor)
+        if value is not None:
+            return value
+        start = torch.zeros((), dtype=tensor.dtype)
+        if what == "v":
+            what_rests = "v_leak" if hasattr(module.p, "v_leak") else "v_reset"
+            start = torch.as_tensor(getattr(module.p, what_rests))
+        if bool((tensor != start.to(tensor)).any()):
+            raise ConversionError(
+                name, f"its initial {what} is not the one that Norse starts from, or was changed between two steps",
+                "Start from state=None, and hand the state on as the neuron returned it.",
+            )  # fmt: skip
+        return None
+
 
 _GLUE = (Lift, SequentialState)
 _FEEDBACK = "Use LIFRecurrentCell for feedback: its recurrent weights get the spikes of the step before."

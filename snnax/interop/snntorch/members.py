@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from snnax.errors import ConversionError
 from snnax.interop.nodes.spec import SEQUENCES
-from snnax.interop.snntorch.held import plain_class
-from snnax.interop.snntorch.step_graph import STATE_NAMES
+from snnax.interop.torch.held import plain_class
+from snnax.interop.torch.step_graph import STATE_NAMES
 
 _REPLACEABLE = {"__init__", "__repr__", "extra_repr", "reset_hidden", "detach_hidden"}
 _PASSING = frozenset({"reset", "spk", "mem", "mem_prev"})

@@ -11,17 +11,17 @@ from torch import nn
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop import conventions
-from snnax.interop.bypass import fold_norms
-from snnax.interop.entries import CALL
-from snnax.interop.importing import from_nir
+from snnax.interop.nir.bypass import fold_norms
+from snnax.interop.nir.entries import CALL
+from snnax.interop.nir.importing import from_nir
 from snnax.interop.nodes.cells import shape_out, state_shape
 from snnax.interop.nodes.neurons import node_from_spec
 from snnax.interop.nodes.recurrent import split
 from snnax.interop.nodes.registry import Site, Variables
-from snnax.interop.snntorch.graph_reader import Reader
 from snnax.interop.snntorch.neurons import has_states, spec_from_torch
-from snnax.interop.snntorch.step_graph import Source, StepGraph, StepNode
 from snnax.interop.snntorch.tracing import trace
+from snnax.interop.torch.graph_reader import Reader
+from snnax.interop.torch.step_graph import Source, StepGraph, StepNode
 from snnax.network.containers import Graph
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import nir
 import numpy as np
@@ -13,12 +13,111 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
-from snnax.errors import ArgumentError, ShapeError, SnnaxError
+from snnax.errors import ArgumentError, ConversionError, ShapeError, SnnaxError
 from snnax.interop.snntorch.members import is_neuron, is_sequence, neuron_kind, neurons_of, reset_states
-from snnax.interop.snntorch.prepare import check_mode, copy_net, isolated, unwrap
-from snnax.interop.snntorch.sequences import tap_sequence
-from snnax.interop.snntorch.step_graph import STATE_NAMES, StepGraph, StepNode, listed
+from snnax.interop.snntorch.reading import graph_of_step
+from snnax.interop.snntorch.tracing import trace
+from snnax.interop.torch.gradients import weight_gradients
+from snnax.interop.torch.prepare import check_mode, copy_net, isolated, unwrap
+from snnax.interop.torch.step_graph import STATE_NAMES, StepGraph, StepNode, listed
 from snnax.interop.trace import NodeTrace, Trace
+
+# --- Recording the neurons that take all time steps at once ---------------------------------------
+
+
+class Record(Protocol):
+    """Where a neuron's steps are written."""
+
+    name: str
+    inputs: list[np.ndarray]
+    spikes: list[np.ndarray]
+    states: dict[str, list[np.ndarray]]
+    forced: Tensor | None
+
+
+def tap_sequence(module: nn.Module, uses: list[Any]) -> None:
+    """Let ``module``, part of a copy, write its one call on ``[T, B, N]`` into the node that it belongs to.
+
+    The membrane is what it compares with the threshold, which only some of these layers return. The spikes of
+    ``AssociativeLeaky`` are those of its matrix, ``[T, B, n, d]``, before they are read by the query.
+
+    Raises:
+        ConversionError: if the network calls it more than once.
+    """
+    if len(uses) > 1:
+        raise ConversionError(uses[0].name, "it is used twice", "Give each layer a neuron of its own.")
+    node: Record = uses[0]
+    parts: Any = module
+    forward: Callable[..., Any] = parts.forward
+    if isinstance(module, snntorch.AssociativeLeaky):
+        _tap_matrix(node, parts)
+        return
+    seen: list[Tensor] = []
+    if isinstance(module, snntorch.LeakyParallel):
+        _watch(parts.rnn, seen)
+
+    def tapped(x: Tensor) -> Any:
+        seen.clear()
+        result = forward(x)
+        spk, *states = (result,) if isinstance(result, Tensor) else result
+        _write(node, x, spk, "mem", (*states, *seen, spk)[0])
+        if node.forced is None:
+            return result
+        forced = _forced(node, spk)
+        return (forced, *states) if states else forced
+
+    vars(module)["forward"] = tapped
+
+
+def _watch(rnn: nn.Module, seen: list[Tensor]) -> None:
+    """Keep what a recurrence returns over time."""
+    forward: Callable[..., Any] = rnn.forward
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        result = forward(*args, **kwargs)
+        seen.append(result[0])
+        return result
+
+    vars(rnn)["forward"] = watched
+
+
+def _tap_matrix(node: Record, module: Any) -> None:
+    """Record, and force, the spikes of an associative memory where it fires."""
+    forward: Callable[..., Any] = module.forward
+    fire: Callable[..., Any] = module.fire
+    inputs: list[Tensor] = []
+
+    def tapped(x: Tensor) -> Any:
+        inputs.append(x)
+        return forward(x)
+
+    def fired(mem: Tensor) -> Tensor:
+        spk: Tensor = fire(mem)
+        sides = (module.d_value, module.d_key)
+        turned = [v.reshape(*v.shape[:2], *sides).transpose(2, 3) for v in (spk, mem)]
+        _write(node, inputs.pop(), turned[0], "state", turned[1])
+        if node.forced is None:
+            return spk
+        return _forced(node, turned[0]).transpose(2, 3).reshape(spk.shape)
+
+    vars(module).update(forward=tapped, fire=fired)
+
+
+def _forced(node: Record, spk: Tensor) -> Tensor:
+    if node.forced is None or node.forced.shape != spk.shape:
+        given = None if node.forced is None else tuple(node.forced.shape)
+        raise ShapeError(f"forced spikes of {node.name!r} have shape {given}; expected {tuple(spk.shape)}.")
+    return torch.clone(node.forced)
+
+
+def _write(node: Record, x: Tensor, spk: Tensor, state: str, mem: Tensor) -> None:
+    node.inputs.extend(_rows(x))
+    node.spikes.extend(_rows(spk))
+    node.states.setdefault(state, []).extend(_rows(mem))
+
+
+def _rows(tensor: Tensor) -> list[np.ndarray]:
+    return list(np.array(tensor.detach().cpu().numpy()))
 
 
 class TorchSide:
@@ -249,3 +348,71 @@ def _flat_records(parts: list[Any]) -> list[Any]:
 def _array(tensor: Tensor) -> np.ndarray:
     """A copy that later in-place changes do not reach."""
     return np.array(tensor.detach().cpu().numpy())
+
+
+# --- Which way a torch network takes its input, and the side of a cross-validation made of it -----
+
+
+def torch_side(net: nn.Module, x: np.ndarray, sample: Any = None) -> TorchSide:
+    """The side for ``x`` ``[T, B, ...]``: a ``forward`` that loops over time gets all of it, others one step.
+
+    ``sample`` is what one call takes, where ``x`` alone does not say it.
+
+    Raises:
+        ConversionError: if the network cannot be traced on one step.
+        ShapeError: if the input does not fit.
+    """
+    step = trace_on(net, x) if sample is None else trace(net, sample)
+    return _Side(net, step, graph_builder=lambda: graph_of_step(step))
+
+
+class _Side(TorchSide):
+    """A torch side that has gradients to offer."""
+
+    def gradients(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Gradients of the summed outputs with respect to every trainable parameter."""
+        return weight_gradients(self._net, self._step, x)
+
+
+def trace_on(net: nn.Module, x: np.ndarray) -> StepGraph:
+    """The step graph of a network whose whole input is ``x`` ``[T, B, ...]``, however it takes it.
+
+    Two samples are enough, unless ``forward`` counts on the size of the batch. All time steps are tried before one,
+    time first before batch first.
+
+    Raises:
+        ConversionError: if the network cannot be traced in any of these ways.
+        ShapeError: if the input does not fit.
+    """
+    errors: list[SnnaxError] = []
+    for part in (x[:, :2], x) if x.shape[1] > 2 else (x,):
+        for whole, axis in ((part, 0), (part.swapaxes(0, 1), 1)):
+            try:
+                step = trace(net, whole)
+            except SnnaxError as error:
+                errors.append(error)
+                continue
+            if step.mode == "sequence" and (axis == 0 or step.time_axis == 1):
+                return step
+        try:
+            return trace(net, part[0])
+        except SnnaxError as error:
+            errors.append(error)
+    raise next((e for e in errors[:1] if isinstance(e, ConversionError)), errors[2])
+
+
+def simulate(net: nn.Module, frames: np.ndarray, num_steps: int) -> np.ndarray:
+    """Output spikes ``[T, B, N]`` of a network with ``init_hidden`` neurons that sees ``frames`` at every step.
+
+    snnTorch's own loop, nothing recorded; the states are reset before.
+    """
+    for module in net.modules():
+        if isinstance(module, snntorch.SpikingNeuron):
+            module.reset_mem()
+    x = torch.as_tensor(frames)
+    rows = []
+    with torch.no_grad():
+        for _ in range(num_steps):
+            out = net(x)
+            rows.append(out[0] if isinstance(out, tuple) else out)
+    return torch.stack(rows).numpy()

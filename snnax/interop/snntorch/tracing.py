@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError, SnnaxError
-from snnax.interop.snntorch.calls import Call, nested_states, shape_text
 from snnax.interop.snntorch.members import neurons_of, reset_states
 from snnax.interop.snntorch.neurons import spec_from_torch
-from snnax.interop.snntorch.prepare import (
+from snnax.interop.torch.calls import Call, nested_states, shape_text
+from snnax.interop.torch.prepare import (
     check_finite,
     check_mode,
     copy_net,
@@ -27,10 +27,10 @@ from snnax.interop.snntorch.prepare import (
     tensors_of,
     unwrap,
 )
-from snnax.interop.snntorch.recorder import Recorder
-from snnax.interop.snntorch.records import Op, Recording, line_of
-from snnax.interop.snntorch.repeats import Watch, check_hooks, common_step, other, restart, untouched
-from snnax.interop.snntorch.step_graph import StepGraph, listed
+from snnax.interop.torch.recorder import Recorder
+from snnax.interop.torch.records import Op, Recording, line_of
+from snnax.interop.torch.repeats import Watch, check_hooks, common_step, other, restart, untouched
+from snnax.interop.torch.step_graph import StepGraph, listed
 
 
 def trace(net: nn.Module, sample: Any) -> StepGraph:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,15 +15,14 @@ from torch import nn
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.conventions import same_shape
-from snnax.interop.entries import SAMPLE
-from snnax.interop.exporting import to_nir
-from snnax.interop.importing import Import
+from snnax.interop.nir.entries import SAMPLE
+from snnax.interop.nir.exporting import to_nir
+from snnax.interop.nir.importing import Import
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.precision import is_wide
 from snnax.interop.nodes.spec import SEQUENCES, STATES, NeuronSpec
-from snnax.interop.snntorch.layers import layer_from_node
 from snnax.interop.snntorch.neurons import neuron_from_spec
-from snnax.interop.snntorch.timed import ScaleBy
+from snnax.interop.torch.layers import ScaleBy, layer_from_node
 from snnax.layers import State
 from snnax.modules import VARIABLES
 from snnax.network.containers import Graph
@@ -289,3 +289,16 @@ def _is_computed(net: nn.Module, key: str) -> bool:
     path, _, name = key.rpartition(".")
     module = dict(net.named_modules()).get(path)
     return module is not None and isinstance(getattr(module, name, None), torch.Tensor)
+
+
+# --- Torch's own file of weights ------------------------------------------------------------------
+
+
+def saved_state_dict(net: nn.Module) -> bytes:
+    """The content of a file with the ``state_dict`` of a network, for ``net.load_state_dict(torch.load(path))``.
+
+    The network itself cannot be pickled: its surrogate gradients are functions made at run time.
+    """
+    buffer = io.BytesIO()
+    torch.save(net.state_dict(), buffer)
+    return buffer.getvalue()

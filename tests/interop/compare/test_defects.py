@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fake_sides as fake
 import numpy as np
 import pytest
+from helpers import fake_sides as fake
 
 from snnax.interop.compare import compare
 

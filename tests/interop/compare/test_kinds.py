@@ -14,7 +14,7 @@ import pytest
 
 import snnax as snn
 from snnax.interop.compare import compare
-from snnax.interop.flax_side import FlaxSide
+from snnax.interop.crossvalidation import FlaxSide
 from snnax.neurons.quantize import NearestLevel
 
 LEVELS = NearestLevel(np.linspace(-1.0, 1.2, 16).astype(np.float32))

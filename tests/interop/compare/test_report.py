@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-import fake_sides as fake
 import numpy as np
 import pytest
+from helpers import fake_sides as fake
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.compare import Cause, LayerReport, Numbers, Report, compare

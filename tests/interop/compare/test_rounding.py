@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from snnax.interop.compare.rounding import (
+from snnax.interop.compare.bounds import (
     Recursion,
     accumulated,
     current_bound,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fake_sides as fake
 import nir
 import numpy as np
 import pytest
+from helpers import fake_sides as fake
 
 from snnax.errors import ConversionError
-from snnax.interop.compare import stateless
+from snnax.interop.compare import stages
 from snnax.interop.compare.stages import Edit, Stages
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.trace import NodeTrace, Trace
@@ -128,10 +128,10 @@ def test_each_node_computes_what_torch_computes(case):
     node, expected, shape = CASES[case]
     x = normal(3, *shape)
     y = expected(x).detach().numpy()
-    np.testing.assert_allclose(stateless.apply(node, x), y, rtol=1e-12, atol=1e-12)
-    bound = stateless.apply(stateless.absolute(node), np.abs(x))
+    np.testing.assert_allclose(stages.apply(node, x), y, rtol=1e-12, atol=1e-12)
+    bound = stages.apply(stages.absolute(node), np.abs(x))
     assert (np.abs(y) <= bound * (1 + 1e-12)).all()
-    assert stateless.terms(node) >= 0
+    assert stages.terms(node) >= 0
 
 
 @pytest.mark.parametrize(
@@ -147,25 +147,25 @@ def test_each_node_computes_what_torch_computes(case):
     ],
 )
 def test_terms_count_the_fan_in(node, count):
-    assert stateless.terms(node) == count
+    assert stages.terms(node) == count
 
 
 def test_repeats_count_equal_weights():
     weight = np.array([[1.0, -1.0, 1.0, 0.0], [1.0, 2.0, 3.0, 4.0]])
-    assert stateless.repeats(nir.Linear(weight)) == 3
-    assert stateless.repeats(nir.Linear(weight[1:])) == 1
-    assert stateless.repeats(CASES["flatten"][0]) == 1
+    assert stages.repeats(nir.Linear(weight)) == 3
+    assert stages.repeats(nir.Linear(weight[1:])) == 1
+    assert stages.repeats(CASES["flatten"][0]) == 1
 
 
 def test_a_node_that_is_not_known_is_refused():
     with pytest.raises(ConversionError, match=r"Delay.*cannot be evaluated"):
-        stateless.apply(nir.Delay(np.ones(2)), normal(1, 2))
+        stages.apply(nir.Delay(np.ones(2)), normal(1, 2))
 
 
 def test_numbers_that_single_precision_does_not_hold_round_once_more():
     weight = np.array([[1.0, 0.5]])
-    assert not stateless.in_double(nir.Linear(weight)) and stateless.in_double(nir.Linear(weight / 3))
-    assert not stateless.in_double(nir.Linear((weight / 3).astype(np.float32)))
+    assert not stages.in_double(nir.Linear(weight)) and stages.in_double(nir.Linear(weight / 3))
+    assert not stages.in_double(nir.Linear((weight / 3).astype(np.float32)))
 
 
 def test_a_loop_that_is_no_part_of_a_layer_is_part_of_its_current():
@@ -224,7 +224,7 @@ def test_what_a_stage_is_made_of():
 
 def test_edits_change_the_answer():
     stages, _, _ = image_stages()
-    silent = stateless.edited(stages.flat.nodes["fc"], bias=np.zeros(6))
+    silent = stages.edited(stages.flat.nodes["fc"], bias=np.zeros(6))
     gap = stages.current("lif2") - stages.current("lif2", edit=Edit({"fc": silent}))
     np.testing.assert_allclose(gap, np.broadcast_to(stages.flat.nodes["fc"].bias, gap.shape), rtol=1e-5)
     with pytest.raises(ConversionError, match="nothing feeds"):

@@ -1,0 +1,1 @@
+"""Running, tracing and rebuilding torch networks, whatever framework their neurons come from."""

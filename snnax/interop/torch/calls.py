@@ -1,0 +1,132 @@
+"""The arguments that a network is traced with: a sample laid out as ``forward`` takes it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from snnax.interop.snntorch.members import neuron_kind, neurons_of
+from snnax.interop.torch.step_graph import STATE_NAMES, Slot, filled
+
+
+@dataclass
+class Call:
+    """Positional arguments of ``forward``; a probe stands where a state that was not given belongs.
+
+    Attributes:
+        args: the arguments, lists, tuples and dicts of tensors taken apart.
+        names: their names.
+        dtype: of the network.
+        tree: how the arguments are put together, see :func:`~snnax.interop.torch.step_graph.filled`.
+        probes: positions of empty tensors that stand for states.
+        optional: those of them that ``forward`` has the default None for.
+        missing: number of required arguments that the sample left out.
+        states_next: the one argument after those of the sample may be made of states.
+    """
+
+    args: list[Any]
+    names: list[str]
+    dtype: torch.dtype
+    tree: tuple[Any, ...] = ()
+    probes: set[int] = field(default_factory=set)
+    optional: set[int] = field(default_factory=set)
+    missing: int = 0
+    states_next: bool = False
+
+    @classmethod
+    def of(cls, net: nn.Module, sample: tuple[Any, ...]) -> Call:
+        """Lay out ``sample`` as positional arguments and add a probe for each state left out."""
+        dtype, device = next(
+            ((p.dtype, p.device) for p in net.parameters() if p.is_floating_point()),
+            (torch.float32, torch.device("cpu")),
+        )
+        parameters = [
+            p
+            for p in inspect.signature(net.forward).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+        empty = inspect.Parameter.empty
+        left_out = parameters[len(sample) :]
+        args = [*sample, *(None if p.default is empty else p.default for p in left_out)]
+        probed = [i for i, a in enumerate(args) if a is None]
+        del args[max([len(sample), *(i + 1 for i in probed)]) :]
+        call = cls([], [], dtype, missing=sum(p.default is empty for p in left_out))
+        call.states_next = call.missing == 1 or (bool(left_out) and _is_nothing(left_out[0].default))
+        tree = []
+        for i, arg in enumerate(args):
+            name = parameters[i].name if i < len(parameters) else f"argument {i}"
+            if i in probed:
+                call.probes.add(len(call.args))
+                if i < len(parameters) and parameters[i].default is None:
+                    call.optional.add(len(call.args))
+                arg = torch.zeros(0, dtype=dtype)
+            tree.append(call._slots(arg, name, device))
+        call.tree = tuple(tree)
+        return call
+
+    def _slots(self, arg: Any, name: str, device: torch.device) -> Any:
+        """``arg`` with a slot for each tensor in it."""
+        if isinstance(arg, dict):
+            return {key: self._slots(part, f"{name}[{key!r}]", device) for key, part in arg.items()}
+        if isinstance(arg, list | tuple):
+            parts = [self._slots(part, f"{name}[{i}]", device) for i, part in enumerate(arg)]
+            return type(arg)(*parts) if hasattr(arg, "_fields") else type(arg)(parts)
+        self.args.append(tensor_of(arg).to(device, self.dtype) if _is_array(arg) else arg)
+        self.names.append(name)
+        return Slot(len(self.args) - 1)
+
+    def arguments(self, args: Sequence[Any]) -> tuple[Any, ...]:
+        """What ``forward`` is called with, from one value for each entry of ``args``."""
+        return tuple(filled(self.tree, args))
+
+    def without(self, positions: set[int]) -> Call:
+        """The same call with None in place of some probes."""
+        args = [None if i in positions else a for i, a in enumerate(self.args)]
+        return replace(self, args=args, probes=self.probes - positions, optional=set())
+
+
+def nested_states(net: nn.Module) -> Iterator[Any]:
+    """Empty states of all neurons in the ways in which a ``forward`` may take them in one argument."""
+    states = {
+        name: [torch.zeros(0) for _ in STATE_NAMES.get(neuron_kind(module), ())]
+        for name, module in neurons_of(net).items()
+    }
+    each = [tuple(s) if len(s) > 1 else s[0] for s in states.values() if s]
+    flat = [tensor for s in states.values() for tensor in s]
+    yield from (flat, each, [tuple(s) for s in states.values()], dict(zip(states, each, strict=False)))
+
+
+def shape_text(arg: Any) -> str:
+    """An argument in an error: the shape of a tensor, and what holds it."""
+    if isinstance(arg, Tensor):
+        return str(tuple(arg.shape))
+    if isinstance(arg, dict):
+        return "{" + ", ".join(f"{key!r}: {shape_text(part)}" for key, part in arg.items()) + "}"
+    if isinstance(arg, list | tuple):
+        inner = ", ".join(map(shape_text, arg))
+        return f"[{inner}]" if isinstance(arg, list) else f"({inner})"
+    return repr(arg)
+
+
+def _is_nothing(default: Any) -> bool:
+    """None, or a tuple or list of it: what a state that was not given is told from."""
+    return default is None or (isinstance(default, tuple | list) and all(map(_is_nothing, default)))
+
+
+def _is_array(thing: Any) -> bool:
+    """True for what can be made a tensor: torch, NumPy and JAX arrays."""
+    return isinstance(thing, Tensor) or hasattr(thing, "__array__")
+
+
+def tensor_of(thing: Any) -> Tensor:
+    """A tensor of its own with the values of ``thing``."""
+    if isinstance(thing, Tensor):
+        return thing.detach().clone()
+    array = np.array(thing)
+    return torch.from_numpy(array if array.dtype.kind in "fiub" else array.astype(np.float32))

@@ -1,0 +1,156 @@
+"""A traced step as a NIR graph, all but the neurons."""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+from torch import nn
+
+from snnax.errors import ConversionError
+from snnax.interop.nodes import metadata
+from snnax.interop.nodes.extension import Extension
+from snnax.interop.nodes.registry import Site
+from snnax.interop.torch.layers import node_from_layer
+from snnax.interop.torch.step_graph import Source, StepGraph, StepNode
+from snnax.network.topology import INPUT, OUTPUT
+
+
+class Reader:
+    """One conversion of a step; what a framework's neurons become is said in a class derived from it.
+
+    Attributes:
+        terms: for each value the NIR nodes whose sum it is, in the order in which they are added.
+        layers: layer that a node stands for, where their names differ (recurrent neurons).
+        states: shape of each neuron's states.
+        used: neurons whose states are used as signals or returned.
+    """
+
+    def __init__(self, step: StepGraph, dt: float) -> None:
+        self.step = step
+        self.dt = dt
+        self.nodes: dict[str, nir.NIRNode] = {
+            INPUT: nir.Input(input_type={"input": np.array(step.input_shape)})
+        }
+        self.edges: list[tuple[str, str]] = []
+        self.shapes: dict[str, tuple[int, ...]] = {INPUT: step.input_shape}
+        self.terms: dict[Source, list[str]] = {Source(INPUT): [INPUT]}
+        self.layers: dict[str, str] = {}
+        self.states: dict[str, tuple[int, ...]] = {}
+        self.used = self._used_states()
+
+    def _used_states(self) -> set[str]:
+        sources = [s for node in self.step.nodes for s in node.inputs] + list(self.step.outputs)
+        return {s.node for s in sources if s.port not in ("out", "spk")}
+
+    def run(self) -> nir.NIRGraph:
+        """The graph.
+
+        Raises:
+            ConversionError: says all that cannot be converted.
+        """
+        problems: list[ConversionError] = []
+        for node in self.step.nodes:
+            try:
+                self._node(node)
+            except ConversionError as error:
+                problems.append(error)
+                self._stand_in(node)
+        if problems:
+            raise ConversionError.joined(problems)
+        return self._finish()
+
+    def _node(self, node: StepNode) -> None:
+        if node.op == "add":
+            self.terms[Source(node.name)] = self._sum(node)
+        elif node.op == "scale":
+            self._scale(node)
+        else:
+            self._layer(node)
+
+    def _stand_in(self, node: StepNode) -> None:
+        """Something of the same shape, so that what comes after can be looked at."""
+        self.nodes[node.name] = Extension("State", shape_in=node.shape, shape_out=node.shape)
+        self.shapes[node.name] = self.states[node.name] = node.shape
+        self.terms[Source(node.name)] = [node.name]
+
+    def _in(self, node: StepNode) -> list[str]:
+        if len(node.inputs) != 1:
+            raise ConversionError(node.name, f"it takes {len(node.inputs)} inputs", "Layers take one input.")
+        return self._read(node.inputs[0])
+
+    def _read(self, source: Source) -> list[str]:
+        """Nodes whose sum is ``source``; a neuron's state gets a node that reads it."""
+        if source in self.terms:
+            return self.terms[source]
+        if source.port == "spk":
+            return self.terms[Source(source.node)]
+        (neuron,) = self.terms[Source(source.node)]
+        name = f"{source.node}.{source.port}"
+        shape = self.states[source.node]
+        self._put(
+            name,
+            Extension("State", options={"state": source.port}, shape_in=shape, shape_out=shape),
+            [neuron],
+        )
+        self.terms[source] = [name]
+        return [name]
+
+    def _put(self, name: str, node: nir.NIRNode, terms: list[str]) -> None:
+        self.nodes[name] = node
+        self.shapes[name] = tuple(int(n) for n in node.output_type["output"])
+        self.edges += [(term, name) for term in terms]
+
+    def _relay(self, name: str, terms: list[str], factor: float = 1.0) -> list[str]:
+        """A node of its own for a sum: multiplying by one changes no bit."""
+        scale = nir.Scale(scale=np.full(self.shapes[terms[0]], factor, np.float32))
+        self._put(name, metadata.write(scale, {"factor": factor}), terms)
+        return [name]
+
+    def _sum(self, node: StepNode) -> list[str]:
+        """Terms in the order that adds them as torch did: ``(a + b) + c``."""
+        left, right = (self._read(source) for source in node.inputs)
+        if len(right) > 1 and len(left) == 1:
+            left, right = right, left
+        if len(right) > 1 or right[0] in left:
+            right = self._relay(f"{node.name}.right", right)
+        return [*left, *right]
+
+    def _scale(self, node: StepNode) -> None:
+        self.terms[Source(node.name)] = self._relay(node.name, self._in(node), float(node.factor or 0.0))
+
+    def _layer(self, node: StepNode) -> None:
+        terms = self._in(node)
+        site = Site(node.name, self.shapes[terms[0]], node.shape, self.dt)
+        made = node_from_layer(node.held or nn.Identity(), site)
+        if made is None:
+            self.terms[Source(node.name)] = terms
+            return
+        if made.output_type.get("output") is None or not np.array_equal(
+            made.output_type["output"], node.shape
+        ):
+            made.output_type = {"output": np.array(node.shape)}
+        if node.shared_with is not None:
+            metadata.write(made, {**metadata.read(made), "shared_with": node.shared_with})
+        self._put(node.name, made, terms)
+        self.terms[Source(node.name)] = [node.name]
+
+    def _finish(self) -> nir.NIRGraph:
+        outputs: list[tuple[str, str]] = []
+        for number, source in enumerate(self.step.outputs):
+            port = "out" if source.port == "spk" else source.port
+            terms = self.terms[Source(source.node)] if port != "out" else self._read(source)
+            if len(terms) > 1:
+                terms = self._relay(f"output.{number}", terms)
+            outputs.append((terms[0], port))
+        if INPUT in (name for name, _ in outputs):
+            raise ConversionError(
+                OUTPUT, "the network returns its own input", "Return what the layers compute."
+            )
+        last, port = next((pair for pair in outputs if pair[1] == "out"), outputs[0])
+        if port != "out":
+            (last,) = self._read(self.step.outputs[0])
+        self.edges.append((last, OUTPUT))
+        self.nodes[OUTPUT] = nir.Output(output_type={"output": np.array(self.shapes[last])})
+        graph = nir.NIRGraph(self.nodes, self.edges, type_check=False)
+        returned = [[self.layers.get(name, name), port] for name, port in outputs]
+        return metadata.write(graph, {"dt": self.dt, "outputs": returned})

@@ -1,0 +1,158 @@
+"""What is done to a torch network before it is traced or run: checks, a copy, a reset."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.overrides import TorchFunctionMode
+
+from snnax.errors import ArgumentError, ConversionError, TrainingModeError
+from snnax.interop import numbers
+from snnax.interop.snntorch.members import neuron_kind, own_instances
+from snnax.interop.torch.layers import TimedNorm
+from snnax.interop.torch.step_graph import STATE_NAMES
+
+
+def unwrap(net: object) -> nn.Module:
+    """The user's module inside ``torch.compile`` and ``DataParallel``."""
+    if not isinstance(net, nn.Module):
+        raise ArgumentError(f"expected a torch.nn.Module, got {type(net).__name__}. Pass the network itself.")
+    while True:
+        inner = getattr(net, "_orig_mod", None)
+        if inner is None and isinstance(net, nn.DataParallel):
+            inner = net.module
+        if not isinstance(inner, nn.Module):
+            return net
+        net = inner
+
+
+def check_mode(net: nn.Module) -> None:
+    """Refuse layers that compute something else in training than in evaluation."""
+    for name, module in net.named_modules():
+        dropout = isinstance(module, _DropoutNd) and module.p > 0
+        if module.training and (dropout or isinstance(module, _BatchNorm)):
+            raise TrainingModeError(
+                name,
+                f"{type(module).__name__} is in training mode, where it depends on chance or on the batch",
+                "Call net.eval() first.",
+            )
+        if isinstance(module, _BatchNorm) and module.running_mean is None:
+            raise ConversionError(
+                name,
+                f"{type(module).__name__} keeps no running statistics, so that it depends on the batch",
+                "Build it with track_running_stats=True and train it so.",
+            )
+
+
+def check_finite(net: nn.Module) -> None:
+    """Refuse parameters and buffers that are not finite real numbers; neuron states do not count."""
+    for name, module in net.named_modules():
+        states = STATE_NAMES.get(neuron_kind(module), ())
+        tensors = {**module._parameters, **module._buffers}
+        for key, tensor in tensors.items():
+            if tensor is None or key in states:
+                continue
+            found = numbers.array(name or type(net).__name__, key, tensor)
+            if found.dtype.kind in "biu":
+                continue
+            if found.dtype.kind == "c":
+                numbers.plain(name or type(net).__name__, key, found)
+            bad = int((~torch.isfinite(tensor.detach())).sum())
+            if bad:
+                raise ConversionError(
+                    name or type(net).__name__,
+                    f"{bad} of the {tensor.numel()} values of {key} are NaN or infinite",
+                    "Restore a checkpoint from before training diverged, or set a large finite value.",
+                )
+
+
+def copy_net(net: nn.Module) -> nn.Module:
+    """A deep copy that shares nothing with ``net``, even where states carry gradients.
+
+    torch refuses to copy a tensor that is the result of a differentiable computation, which is what
+    the states of a network just trained are; the copy holds their values.
+    """
+    memo: dict[int, Any] = {}
+    for module in net.modules():
+        for tensor in tensors_of(module):
+            if not tensor.is_leaf:
+                memo[id(tensor)] = tensor.detach().clone()
+    try:
+        twin = copy.deepcopy(net, memo)
+    except Exception as error:
+        raise ConversionError(
+            type(net).__name__,
+            f"the network cannot be copied: {error}",
+            "Remove the attribute that copy.deepcopy(net) refuses.",
+        ) from error
+    for module in twin.modules():
+        if isinstance(module, TimedNorm):
+            module.reset()
+    return twin
+
+
+def tensors_of(module: nn.Module) -> Iterator[Tensor]:
+    """All tensors that a module itself holds: parameters, buffers, attributes, also in containers."""
+    return _tensors([vars(module)])
+
+
+def _tensors(things: list[Any]) -> Iterator[Tensor]:
+    for thing in things:
+        if isinstance(thing, Tensor):
+            yield thing
+        elif isinstance(thing, dict):
+            yield from _tensors(list(thing.values()))
+        elif isinstance(thing, list | tuple):
+            yield from _tensors(list(thing))
+
+
+@contextmanager
+def isolated(neurons: dict[str, nn.Module], dtype: torch.dtype) -> Iterator[None]:
+    """Run a copy of a network: no gradients, all in ``dtype``, global state put back afterwards."""
+    before = torch.get_default_dtype()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), own_instances(neurons), _Precision(dtype):
+        torch.set_default_dtype(dtype)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
+
+
+class _Precision(TorchFunctionMode):
+    """Casts to another type where float32 is asked for: snnTorch's spikes are ``(x > 0).float()``."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if self._dtype == torch.float32:
+            return func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") == "float":
+            return args[0].to(self._dtype)
+        args = tuple(self._dtype if a is torch.float32 else a for a in args)
+        kwargs = {k: self._dtype if v is torch.float32 else v for k, v in (kwargs or {}).items()}
+        return func(*args, **kwargs)
+
+
+def owned(net: nn.Module, twin: nn.Module) -> dict[int, Tensor]:
+    """From the id of each parameter and buffer of the copy to the user's own."""
+    ours: list[Callable[[nn.Module], Any]] = [
+        lambda m: m.named_parameters(remove_duplicate=False),
+        lambda m: m.named_buffers(remove_duplicate=False),
+    ]
+    found = {}
+    for tensors in ours:
+        originals = dict(tensors(net))
+        found.update({id(t): originals[name] for name, t in tensors(twin) if name in originals})
+        found.update({id(t): t for t in originals.values()})  # a function may name the network itself
+    return found

@@ -1,0 +1,217 @@
+"""Two calls of a network must compute the same: what one leaves behind, the next would find.
+
+One call shows what a network computes then. Whether it computes that again is seen in a second call, on other data:
+parameters, attributes and counters that a call changes either do not matter, or the network is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnax.errors import ConversionError
+from snnax.interop.snntorch.members import of_library, passing_of, reset_states
+from snnax.interop.torch.folding import fold
+from snnax.interop.torch.held import own_tensors
+from snnax.interop.torch.layers import TimedNorm
+from snnax.interop.torch.reached import scalars
+from snnax.interop.torch.records import Recording
+from snnax.interop.torch.step_graph import StepGraph
+from snnax.interop.torch.steps import CHANGES, held_difference
+
+_ONCE = "Let every call of forward do the same: keep schedules and counters outside, and hand states on as arguments."
+_GRADIENTS = "Take it away for the conversion (handle.remove()); train the port with optax instead."
+_TRAINING = (
+    "Call net.eval() first: it is in training mode, where each call may change what the next one computes."
+)
+
+
+def other(tensor: Tensor) -> Tensor:
+    """Other values of the same shape and type, none of them far from the given ones."""
+    turned = tensor.flip(tuple(range(tensor.ndim)))
+    return (turned * 0.5 + 0.25).to(tensor.dtype) if tensor.is_floating_point() else turned
+
+
+def restart(net: nn.Module, neurons: dict[str, nn.Module], dtype: torch.dtype) -> None:
+    """Put what knows its own start, neurons and timed layers, there."""
+    reset_states(neurons, dtype, traced=True)
+    for module in net.modules():
+        if isinstance(module, TimedNorm):
+            module.reset()
+
+
+class Watch:
+    """What the modules of a running copy hold after one call, to be compared with what they hold after the next.
+
+    Args:
+        net: the copy.
+        recorder: knows which tensors depend on the sample: those are records that the network keeps.
+    """
+
+    def __init__(self, net: nn.Module, recorder: Any) -> None:
+        self._net = net
+        self._recorder = recorder
+        self._skip = {id(m): passing_of(m) for m in net.modules()}
+        self._scalars = self._now()
+        self._tensors = {name: tensor.detach().clone() for name, tensor in self._held()}
+
+    def _followed(self, tensor: Tensor) -> bool:
+        return self._recorder.ledger.find(tensor) is not None
+
+    def _now(self) -> dict[str, Any]:
+        return scalars(self._net, self._skip, self._followed)
+
+    def _held(self) -> Iterator[tuple[str, Tensor]]:
+        for path, module in self._net.named_modules():
+            for name, tensor in own_tensors(module):
+                if name not in self._skip[id(module)] and not self._followed(tensor):
+                    yield f"{path}.{name}".lstrip("."), tensor
+
+    def problem(self) -> ConversionError | None:
+        """The first thing that the last call changed again."""
+        now = self._now()
+        for path, value in now.items():
+            before = self._scalars.get(path, value)
+            if before != value and before == before:
+                return self._changed(path, f"from {before!r} to {value!r}")
+        for path, tensor in self._held():
+            old = self._tensors.get(path, tensor)
+            if old.shape != tensor.shape or not torch.equal(old.nan_to_num(), tensor.nan_to_num()):
+                return self._changed(path, "to other values")
+        return None
+
+    def _changed(self, path: str, how: str) -> ConversionError:
+        home, _, name = path.rpartition(".")
+        modules = dict(self._net.named_modules())
+        while home and home not in modules:
+            home, _, more = home.rpartition(".")
+            name = f"{more}.{name}"
+        remedy = _TRAINING if modules[home].training else _ONCE
+        return ConversionError(
+            home or type(self._net).__name__,
+            f"each call of forward changes its {name}, in the second call {how}",
+            remedy,
+        )
+
+
+def common_step(first: Recording, watch: Watch, again: Callable[[], Recording]) -> StepGraph:
+    """The graph of one step of a recorded call.
+
+    Args:
+        first: the call.
+        watch: made after it.
+        again: makes a second call, on other data.
+
+    Raises:
+        ConversionError: the call has no equal in a graph of layers, or the second one computes something else.
+    """
+    step = fold(first)
+    second = again()
+    problem = watch.problem() or calls_difference(step, lambda: fold(second))
+    if problem is not None:
+        raise problem
+    return step
+
+
+def calls_difference(step: StepGraph, fold_again: Callable[[], StepGraph]) -> ConversionError | None:
+    """Why a second call does not compute what the first one did; None if it does."""
+    try:
+        again = fold_again()
+    except ConversionError as error:
+        return ConversionError(
+            error.node,
+            f"in a second call of the network: {error.problem}",
+            error.remedy,
+            error.line,
+            error.others,
+        )
+    for a, b in zip(step.nodes, again.nodes, strict=False):
+        if (a.name, a.inputs, a.shape) == (b.name, b.inputs, b.shape):
+            found = held_difference(a, b)
+            if found or a.factor != b.factor:
+                changed = found or f"factor ({a.factor:g} and {b.factor:g})"
+                return ConversionError(
+                    a.name, f"a second call of the network finds another {changed}", CHANGES
+                )
+            continue
+        return ConversionError(
+            b.name, "a second call of the network computes something else than the first", _ONCE
+        )
+    if len(step.nodes) != len(again.nodes) or step.outputs != again.outputs:
+        return ConversionError(
+            step.nodes[-1].name, "a second call of the network computes something else than the first", _ONCE
+        )
+    return None
+
+
+def check_hooks(net: nn.Module) -> None:
+    """Refuse hooks on gradients, which a port would lose; hooks on calls are run, and what they do is recorded.
+
+    Raises:
+        ConversionError: names the module.
+    """
+    found = []
+    for path, module in net.named_modules():
+        kinds = {"backward hook": module._backward_hooks, "backward pre-hook": module._backward_pre_hooks}
+        for name, parameter in module._parameters.items():
+            kinds[f"hook on the gradient of {name}"] = getattr(parameter, "_backward_hooks", None) or {}
+        for kind, hooks in kinds.items():
+            for hook in hooks.values():
+                if not of_library(hook):
+                    problem = f"it has a {kind}, which may change gradients"
+                    found.append(ConversionError(path or type(net).__name__, problem, _GRADIENTS))
+    if found:
+        raise ConversionError.joined(found)
+
+
+@contextmanager
+def untouched(net: nn.Module) -> Iterator[None]:
+    """Put back what running a copy of ``net`` changed in ``net`` itself, and refuse that.
+
+    A copy does not reach the network, unless a function in it names the network instead of using its argument.
+
+    Raises:
+        ConversionError: names what was changed.
+    """
+    watched = [_Kept(path, module) for path, module in net.named_modules()]
+    try:
+        yield
+    finally:
+        changed = [found for kept in watched if (found := kept.put_back())]
+    if changed:
+        path, name = changed[0]
+        raise ConversionError(
+            path or type(net).__name__,
+            f"running a copy of the network changed {name} of the network itself: a hook, or a method that was "
+            "replaced, names the network instead of using its argument",
+            "Use the module that the hook is given, or bind the method: types.MethodType(function, module).",
+        )
+
+
+class _Kept:
+    """What a module holds, to be put back."""
+
+    def __init__(self, path: str, module: nn.Module) -> None:
+        self.path = path
+        self.homes: tuple[Any, ...] = (module._parameters, module._buffers, vars(module))
+        self.entries = [dict(home) for home in self.homes]
+        self.values = {name: (t, t.detach().clone()) for name, t in own_tensors(module)}
+
+    def put_back(self) -> tuple[str, str] | None:
+        """Path and name of the first thing that had changed."""
+        found = ""
+        for home, entries in zip(self.homes, self.entries, strict=True):
+            changed = [k for k in {**entries, **home} if home.get(k, self) is not entries.get(k, self)]
+            if changed:
+                found = found or changed[0]
+                home.clear()
+                home.update(entries)
+        for name, (tensor, before) in self.values.items():
+            if not torch.equal(tensor.nan_to_num(), before.nan_to_num()):
+                found = found or name
+                tensor.data.copy_(before)
+        return (self.path, found) if found else None

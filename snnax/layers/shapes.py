@@ -1,0 +1,161 @@
+"""Layers without memory that spiking networks need beside ``flax.linen``: flatten, reshape, scale, a state as output.
+
+Arrays are channels-last, ``[B, H, W, C]`` or ``[B, L, C]``, as everywhere in Flax.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnax import checks
+from snnax.errors import ArgumentError, ShapeError
+from snnax.layers.arrays import as_tuple, floating, for_sample
+from snnax.modules import Module
+from snnax.neurons.buffers import buffer
+from snnax.neurons.values import FrozenArray
+
+__all__ = ["Flatten", "Reshape", "Scale", "State"]
+
+
+class Flatten(Module):
+    """All axes but the batch in one.
+
+    Args:
+        channels_first: flatten in torch's order ``C, H, W`` although the array is channels-last, so that
+            the weights of a following ``Dense`` line up with those of a torch ``Linear``.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> x = jnp.arange(8.0).reshape(1, 2, 2, 2)
+        >>> snn.Flatten(channels_first=True).apply({}, x)[0].tolist()
+        [0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 5.0, 7.0]
+    """
+
+    channels_first: bool = False
+
+    least_axes: ClassVar[int] = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Flatten ``[B, ...]`` to ``[B, N]``."""
+        if self.channels_first and x.ndim > 2:
+            x = jnp.moveaxis(x, -1, 1)
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+class Reshape(Module):
+    """Another shape for each sample, read and written in torch's channels-first order.
+
+    Args:
+        shape: shape of one sample, without the batch, channels first: ``(C, H, W)``, ``(C, L)`` or ``(N,)``.
+            One entry may be -1, for what is left.
+
+    Raises:
+        ArgumentError: at construction, for a bad ``shape``.
+        ShapeError: if a sample has another number of elements.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> snn.Reshape((2, 3, 4)).apply({}, jnp.zeros((5, 24))).shape
+        (5, 3, 4, 2)
+    """
+
+    shape: Sequence[int]
+
+    def __post_init__(self) -> None:
+        try:
+            rank = np.size(self.shape)
+        except ValueError:  # ragged
+            rank = 0
+        shape = as_tuple(self.shape, rank, "shape") if isinstance(rank, int) else ()
+        if not shape or any(s < 1 for s in shape if s != -1) or shape.count(-1) > 1:
+            raise ArgumentError(
+                f"Reshape(shape={self.shape!r}); expected sizes >= 1, one of them perhaps -1."
+            )
+        self.shape = shape
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Reshape ``[B, ...]`` to ``[B, *shape]``, kept channels-last."""
+        elements = math.prod(x.shape[1:])
+        known = math.prod(s for s in self.shape if s != -1)
+        shape = tuple(elements // known if s == -1 else s for s in self.shape)
+        if x.ndim < 2 or math.prod(shape) != elements:
+            raise ShapeError(
+                f"Reshape({self.shape}) got shape {x.shape}; expected [B, ...] with "
+                f"{'a multiple of ' if -1 in self.shape else ''}{known} elements per sample."
+            )
+        return jnp.moveaxis(jnp.moveaxis(x, -1, 1).reshape(x.shape[0], *shape), 1, -1)
+
+
+class Scale(Module):
+    """``y = scale * x``, elementwise; NIR's ``Scale``.
+
+    Args:
+        scale: a number, or an array of the shape of one sample, channels last.
+        learn_scale: train it (collection ``params``) instead of keeping it fixed (``buffers``).
+
+    Raises:
+        ArgumentError: at construction, if ``scale`` is no number or array.
+        ShapeError: if it does not broadcast to one sample.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> snn.Scale(0.5).apply({}, jnp.ones((1, 2))).tolist()
+        [[0.5, 0.5]]
+    """
+
+    scale: Any
+    learn_scale: bool = False
+
+    buffer_names: ClassVar[dict[str, str]] = {"scale": "scale"}
+
+    def __post_init__(self) -> None:
+        self.scale = FrozenArray.wrap(self.scale, "Scale(scale=...)")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Scale ``[B, ...]``; integers become float32."""
+        x = floating(x)
+
+        def start(*_: Any) -> jax.Array:
+            dtype = jnp.promote_types(x.dtype, jnp.float32)
+            return jnp.asarray(checks.rounded(self.scale, dtype, "Scale(scale=...)"))
+
+        value: Any = self.scale
+        if self.learn_scale:
+            value = self.param("scale", start)
+        else:
+            kept = buffer(self, "scale", start, isinstance(value, FrozenArray))
+            value = checks.rounded(value, x.dtype, "Scale(scale=...)") if kept is None else kept
+        return x * for_sample("Scale: scale", jnp.asarray(value, x.dtype), x)
+
+
+class State(Module):
+    """In a :class:`~snnax.Graph`: passes on a state of the neuron before it instead of its spikes.
+
+    Args:
+        state: ``"mem"``, ``"syn"``: a state of the neuron that feeds this node.
+
+    Raises:
+        ArgumentError: when called outside a ``Graph``, which is what knows the neuron's states.
+    """
+
+    state: str = "mem"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Never called: the graph reads the state itself."""
+        raise ArgumentError(
+            f"State({self.state!r}) reads a neuron's state inside snnax.Graph and cannot be called alone; "
+            "outside a Graph use the states that a neuron with output=True returns."
+        )
