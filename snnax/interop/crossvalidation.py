@@ -25,10 +25,10 @@ from snnax.interop.nir.importing import from_nir
 from snnax.interop.nir.readings import Reading
 from snnax.interop.nir.readings import reading as read_as
 from snnax.interop.nodes.flax_neurons import spec_from_module
-from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.numbers import plain
 from snnax.interop.recordings import RecordedSide, in_units_of
 from snnax.interop.simulator import ReferenceSide
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Side, Trace
 from snnax.layers import Scale
 from snnax.network.containers import Container, Graph, Sequential

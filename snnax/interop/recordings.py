@@ -24,8 +24,8 @@ from snnax.interop.nir.entries import GRAPH, trace_parts
 from snnax.interop.nir.exporting import to_nir
 from snnax.interop.nir.importing import Import
 from snnax.interop.nir.readings import Reading
-from snnax.interop.nodes.spec import NATIVE, STATES
 from snnax.interop.numbers import plain
+from snnax.interop.spec import NATIVE, STATES
 from snnax.interop.trace import NodeTrace, Trace
 
 FORMAT, VERSION = "snnax.trace", 1

@@ -16,7 +16,7 @@ import numpy as np
 
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.neurons import node_from_spec
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Trace
 
 

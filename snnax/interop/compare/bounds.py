@@ -12,7 +12,7 @@ import numpy as np
 from snnax.errors import ConversionError
 from snnax.interop.compare import stages
 from snnax.interop.compare.stages import Stages, recurrent_current, recurrent_nodes
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Trace
 
 # --- How far two correct computations of one neuron layer may lie apart: the rounding error of sums and steps

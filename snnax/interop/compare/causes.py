@@ -9,7 +9,7 @@ from snnax.interop.compare.current_causes import CurrentCase, current_causes
 from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.neuron_causes import Finding, Wording, case_of, neuron_causes
 from snnax.interop.compare.report import Cause
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray

@@ -25,7 +25,7 @@ from snnax.interop.compare.stepping import before
 from snnax.interop.compare.verdict import Verdict
 from snnax.interop.conventions import traces_first, traces_last
 from snnax.interop.nodes.flax_neurons import module_from_spec
-from snnax.interop.nodes.spec import NATIVE, SEQUENCES, SIZES, NeuronSpec
+from snnax.interop.spec import NATIVE, SEQUENCES, SIZES, NeuronSpec
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray

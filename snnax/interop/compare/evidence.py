@@ -17,7 +17,7 @@ from snnax.interop.compare.report import Divergence, Numbers
 from snnax.interop.compare.stages import Stages, node_of
 from snnax.interop.compare.verdict import judge
 from snnax.interop.nir.graph import FlatGraph, flatten
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Side, Trace
 
 # --- Which layer of one side is which of the other, before anything is compared -------------------

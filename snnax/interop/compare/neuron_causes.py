@@ -19,7 +19,7 @@ from snnax.interop.compare.report import Cause
 from snnax.interop.compare.stages import edited, looped_nodes, recurrent_current, recurrent_nodes
 from snnax.interop.compare.stepping import recursion
 from snnax.interop.compare.transitions import Guess, Steps, fitted, inferred, pick, structures, take
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.spec import NeuronSpec
 
 # --- Recurrent currents that a defect would make of a layer's recorded spikes ---------------------
 

@@ -21,8 +21,8 @@ from snnax.interop.nir.graph import FlatGraph, flatten, loops
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.conv import Pads, pads_of, sizes
 from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.simulator.simulation import walk
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import Trace
 
 # --- What the stateless nodes of a NIR graph compute, in NumPy, on batches of channels-first samples

@@ -21,7 +21,7 @@ from snnax.interop.conventions import DT
 from snnax.interop.nir.graph import NEURONS, FlatGraph, loops
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.neurons import spec_from_node
-from snnax.interop.nodes.spec import STATES, NeuronSpec
+from snnax.interop.spec import STATES, NeuronSpec
 from snnax.neurons.quantize import NearestLevel
 
 Array = np.ndarray

@@ -11,7 +11,7 @@ import numpy as np
 
 from snnax.interop.compare import stepping
 from snnax.interop.compare.bounds import smallest_normal, step_bounds, unit_roundoff
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray

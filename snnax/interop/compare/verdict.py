@@ -25,7 +25,7 @@ from snnax.interop.compare.bounds import (
     step_bounds,
     unit_roundoff,
 )
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace
 
 # --- What the states of two recordings say about each step: whether rounding accounts for how they differ

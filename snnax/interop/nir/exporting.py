@@ -28,8 +28,8 @@ from snnax.interop.nodes.neurons import node_from_spec
 from snnax.interop.nodes.precision import is_wide, widened
 from snnax.interop.nodes.recurrent import split
 from snnax.interop.nodes.registry import Site, Variables, write
-from snnax.interop.nodes.spec import SIZES
 from snnax.interop.numbers import plain
+from snnax.interop.spec import SIZES
 from snnax.layers import Flatten, Reshape, Scale, State
 from snnax.layers.signals import Delay, Slice
 from snnax.modules import NET, VARIABLES, explained

@@ -18,8 +18,8 @@ from snnax.interop.nir.contents import DEPTH
 from snnax.interop.nir.repairs import renamed, sample_shape, takers
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.spec import NATIVE, VALUES
 from snnax.interop.numbers import array, plain, real
+from snnax.interop.spec import NATIVE, VALUES
 from snnax.network.topology import Wiring
 
 # --- The parameters of NIR nodes: numbers, finite, and of sizes that fit one another. NIR itself checks nothing

@@ -52,8 +52,8 @@ from snnax.interop.nodes.flax_neurons import module_from_spec
 from snnax.interop.nodes.neurons import spec_from_node
 from snnax.interop.nodes.recurrent import KINDS, join
 from snnax.interop.nodes.registry import Built, Site, Variables, build
-from snnax.interop.nodes.spec import VALUES, NeuronSpec
 from snnax.interop.numbers import plain, real
+from snnax.interop.spec import VALUES, NeuronSpec
 from snnax.layers import Scale
 from snnax.layers.signals import Delay, Slice
 from snnax.limits import check_values

@@ -23,7 +23,7 @@ from snnax.interop.nodes.conv import settle_types
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.native import NODES
 from snnax.interop.nodes.registry import Site
-from snnax.interop.nodes.spec import NATIVE, NeuronSpec
+from snnax.interop.spec import NATIVE, NeuronSpec
 
 _ALIKE = {
     "Leaky": ((True, "zero"), (False, "zero")),

@@ -4,7 +4,7 @@ from snnax.interop.nodes import conv, linear, norm, pooling, shape, signals
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.neurons import node_from_spec, spec_from_node
 from snnax.interop.nodes.registry import Built, Site, build, supported, write
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.spec import NeuronSpec
 
 __all__ = [
     "Built",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.spec import NeuronSpec
 
 Variables = dict[str, Any]
 Path = tuple[str, ...]

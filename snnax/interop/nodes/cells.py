@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from snnax.errors import ShapeError
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.spec import NeuronSpec
 
 Shape = tuple[int, ...]
 

@@ -14,7 +14,7 @@ from snnax.dynamics.lapicque import complement
 from snnax.errors import ConversionError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch, per_neuron_first, per_neuron_last
 from snnax.interop.nodes.cell_weights import flax_weights, torch_weights
-from snnax.interop.nodes.spec import DEFAULT_SURROGATE, NATIVE, OPEN, OPTIONS, SIZES, VALUES, NeuronSpec
+from snnax.interop.spec import DEFAULT_SURROGATE, NATIVE, OPEN, OPTIONS, SIZES, VALUES, NeuronSpec
 from snnax.neurons.quantize import NearestLevel
 from snnax.neurons.sequence import SequenceNeuron
 from snnax.neurons.values import FrozenArray

@@ -15,7 +15,7 @@ import numpy as np
 
 from snnax import surrogate
 from snnax.errors import NIRFileError
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.spec import NeuronSpec
 
 KEY = "snnax"
 VERSION = 1

@@ -16,8 +16,8 @@ from snnax.errors import ConversionError
 from snnax.interop.conventions import file_dtype, fitting, for_each
 from snnax.interop.nir.readings import Reading
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.spec import NATIVE, NeuronSpec
 from snnax.interop.numbers import WRITTEN, narrow
+from snnax.interop.spec import NATIVE, NeuronSpec
 
 NODES: dict[str, type] = {kind: getattr(nir, kind) for kind in NATIVE}
 _TIMES = ("tau", "tau_syn", "tau_mem")

@@ -10,7 +10,7 @@ Synaptic   CubaLIF     tau_syn, tau_mem as above, w_in = 1/(1-alpha), r = 1/(1-b
 RLeaky     LIF         and a node for the recurrent weights on a loop
 RSynaptic  CubaLIF     and a node for the recurrent weights on a loop
 Alpha      extension   no linear subgraph of NIR nodes resets as Alpha does
-others     extension   see :data:`snnax.interop.nodes.spec.SIZES`
+others     extension   see :data:`snnax.interop.spec.SIZES`
 =========  ==========  =====================================================================
 """
 
@@ -29,8 +29,8 @@ from snnax.interop.nir.readings import Reading
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.native import edited_values, has_doubles, native_node, near, spec_of_native, tidy
-from snnax.interop.nodes.spec import NATIVE, SIZES, NeuronSpec
 from snnax.interop.numbers import WRITTEN, narrow
+from snnax.interop.spec import NATIVE, SIZES, NeuronSpec
 
 Shape = tuple[int, ...] | None
 _DEFAULT = Reading()

@@ -13,7 +13,7 @@ import numpy as np
 from snnax.interop.conventions import for_each
 from snnax.interop.nodes.neurons import node_from_spec
 from snnax.interop.nodes.registry import Site
-from snnax.interop.nodes.spec import NATIVE, NeuronSpec
+from snnax.interop.spec import NATIVE, NeuronSpec
 
 
 def is_wide(variables: Mapping[str, Any]) -> bool:

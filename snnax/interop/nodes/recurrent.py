@@ -15,7 +15,7 @@ from snnax.interop.nodes import metadata
 from snnax.interop.nodes.conv import settle_types
 from snnax.interop.nodes.neurons import node_from_spec, spec_from_node
 from snnax.interop.nodes.registry import Site
-from snnax.interop.nodes.spec import NeuronSpec
+from snnax.interop.spec import NeuronSpec
 
 KINDS = {"Leaky": "RLeaky", "Synaptic": "RSynaptic"}
 

@@ -37,8 +37,8 @@ from torch import Tensor, nn
 from snnax.errors import ConversionError
 from snnax.interop.conventions import fitting
 from snnax.interop.nodes.native import tidy
-from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.snntorch.members import of_library, replaced_method
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.arrays import array
 
 # --- The resistance in front of a Norse neuron: NIR's ``r`` and ``w_in``, which Norse's cells do not have

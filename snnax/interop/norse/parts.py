@@ -13,8 +13,8 @@ from norse.torch.module.lif import LIFRecurrentCell
 from torch import nn
 
 from snnax.errors import ConversionError
-from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.norse.cells import Resistance
+from snnax.interop.spec import NeuronSpec
 
 _EXACT = "Norse has no cell with these steps; cells that NIR knows are in the documentation of to_norse."
 

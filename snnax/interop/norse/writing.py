@@ -18,9 +18,9 @@ from snnax.interop.nir.entries import DT, SAMPLE
 from snnax.interop.nir.exporting import to_nir
 from snnax.interop.nir.importing import Import
 from snnax.interop.nodes.precision import is_wide
-from snnax.interop.nodes.spec import NeuronSpec
 from snnax.interop.norse.cells import is_cell
 from snnax.interop.norse.parts import Parts, cell, parts_of, recurrent, recurrent_cell
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.layers import layer_from_node
 from snnax.layers import State
 from snnax.modules import VARIABLES

@@ -12,8 +12,8 @@ import numpy as np
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.nir.readings import Reading
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.spec import NATIVE, STATES, NeuronSpec
 from snnax.interop.simulator.equations import Array, Firing, Synapse, relax
+from snnax.interop.spec import NATIVE, STATES, NeuronSpec
 
 NIR_NEURONS = (nir.LIF, nir.CubaLIF, nir.LI, nir.CubaLI, nir.IF, nir.I)
 _TIMES = ("tau", "tau_syn", "tau_mem")

@@ -17,10 +17,10 @@ from snnax.interop.nir.files import read_nir
 from snnax.interop.nir.importing import Import
 from snnax.interop.nir.readings import Reading
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.spec import NATIVE, STATES, NeuronSpec
 from snnax.interop.simulator.equations import Array, added
 from snnax.interop.simulator.neurons import nir_values
 from snnax.interop.simulator.simulation import Simulation
+from snnax.interop.spec import NATIVE, STATES, NeuronSpec
 from snnax.interop.trace import Trace
 
 # --- In which units the model of a graph counts the input and the current of each neuron ----------

@@ -12,8 +12,8 @@ from torch import nn
 
 from snnax.errors import ConversionError
 from snnax.interop.nodes.cell_weights import PATHS
-from snnax.interop.nodes.spec import SEQUENCES, SIZES, NeuronSpec
 from snnax.interop.snntorch.members import check_cell
+from snnax.interop.spec import SEQUENCES, SIZES, NeuronSpec
 from snnax.interop.torch.arrays import array
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError
-from snnax.interop.nodes.spec import SEQUENCES
+from snnax.interop.spec import SEQUENCES
 from snnax.interop.torch.held import plain_class
 from snnax.interop.torch.step_graph import STATE_NAMES
 

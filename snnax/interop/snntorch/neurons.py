@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from snnax.errors import ConversionError
-from snnax.interop.nodes.spec import NATIVE, OPTIONS, SEQUENCES, SIZES, STATES, VALUES, NeuronSpec
 from snnax.interop.snntorch import cells
 from snnax.interop.snntorch.members import check_cell
+from snnax.interop.spec import NATIVE, OPTIONS, SEQUENCES, SIZES, STATES, VALUES, NeuronSpec
 from snnax.interop.torch.arrays import array
 
 _UPDATES = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}

@@ -20,8 +20,8 @@ from snnax.interop.nir.exporting import to_nir
 from snnax.interop.nir.importing import Import
 from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.precision import is_wide
-from snnax.interop.nodes.spec import SEQUENCES, STATES, NeuronSpec
 from snnax.interop.snntorch.neurons import neuron_from_spec
+from snnax.interop.spec import SEQUENCES, STATES, NeuronSpec
 from snnax.interop.torch.layers import ScaleBy, layer_from_node
 from snnax.layers import State
 from snnax.modules import VARIABLES

@@ -14,7 +14,7 @@ import snnax as snn
 from snnax import interop
 from snnax.errors import RepairWarning, SnnaxError
 from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.spec import NATIVE
+from snnax.interop.spec import NATIVE
 
 ROW, LINE, IMAGE = (4,), (6, 2), (6, 6, 2)
 

@@ -10,7 +10,7 @@ import snnax as snn
 from snnax import interop
 from snnax.errors import ArgumentError, ConversionError, GraphError, RepairWarning, ShapeError
 from snnax.interop.nir.readings import IGNORABLE, PRESETS, Reading, reading
-from snnax.interop.nodes.spec import NATIVE
+from snnax.interop.spec import NATIVE
 
 ONE = np.ones(3, np.float32)
 TAU = np.array([1e-3, 2e-3, 5e-4], np.float32)
