@@ -20,7 +20,7 @@ from snnax.interop.compare.evidence import Evidence
 from snnax.interop.compare.report import Cause
 from snnax.interop.compare.stages import Edit, Stages
 from snnax.interop.compare.stages import edited as edited
-from snnax.interop.nodes.extension import Extension
+from snnax.interop.nir.extension import Extension
 
 # --- Other orders of axes and other orientations of kernels, to try out on a recorded current -----
 

@@ -17,10 +17,10 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError, GraphError
+from snnax.interop.layers.conv import Pads, pads_of, sizes
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.graph import FlatGraph, flatten, loops
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.conv import Pads, pads_of, sizes
-from snnax.interop.nodes.extension import Extension
 from snnax.interop.simulator.simulation import walk
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import Trace

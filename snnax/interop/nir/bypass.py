@@ -8,9 +8,9 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError
+from snnax.interop.layers.norm import fold
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.norm import fold
 from snnax.network.topology import Wiring
 
 Marks = dict[tuple[str, str], str]

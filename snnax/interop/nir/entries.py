@@ -12,7 +12,7 @@ import numpy as np
 from snnax import checks
 from snnax.checks import Check
 from snnax.errors import ArgumentError, ConversionError
-from snnax.interop.nodes.conv import pads_of, sizes, spatial_out
+from snnax.interop.layers.conv import pads_of, sizes, spatial_out
 from snnax.network.topology import Wiring
 
 __all__ = ["CALL", "DT", "FILE_OR_GRAPH", "GRAPH", "PRESET", "SAMPLE", "arrays", "trace_parts"]

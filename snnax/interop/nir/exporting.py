@@ -17,6 +17,7 @@ import numpy as np
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop import conventions
+from snnax.interop.layers.registry import Site, Variables, write
 from snnax.interop.nir.assembling import finish, node_name, sample_shape
 from snnax.interop.nir.entries import DT, SAMPLE
 from snnax.interop.nir.graph import exact, free
@@ -27,7 +28,6 @@ from snnax.interop.nodes.flax_neurons import is_neuron, spec_from_module
 from snnax.interop.nodes.neurons import node_from_spec
 from snnax.interop.nodes.precision import is_wide, widened
 from snnax.interop.nodes.recurrent import split
-from snnax.interop.nodes.registry import Site, Variables, write
 from snnax.interop.numbers import plain
 from snnax.interop.spec import SIZES
 from snnax.layers import Flatten, Reshape, Scale, State

@@ -24,8 +24,8 @@ from snnax.errors import ConversionError, NIRFileError, RepairWarning, SnnaxErro
 from snnax.interop.nir import contents
 from snnax.interop.nir.contents import DIGEST, MAX_BYTES
 from snnax.interop.nir.entries import GRAPH, infer_types
+from snnax.interop.nir.extension import PREFIX, Extension
 from snnax.interop.nir.graph import exact, pairs_of
-from snnax.interop.nodes.extension import PREFIX, Extension
 from snnax.interop.numbers import written
 
 _DAMAGE = (

@@ -15,9 +15,9 @@ import numpy as np
 from snnax.checks import shown
 from snnax.errors import ConversionError, GraphError, NIRFileError, ShapeError
 from snnax.interop.nir.contents import DEPTH
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.repairs import renamed, sample_shape, takers
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.extension import Extension
 from snnax.interop.numbers import array, plain, real
 from snnax.interop.spec import NATIVE, VALUES
 from snnax.network.topology import Wiring

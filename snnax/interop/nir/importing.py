@@ -27,7 +27,9 @@ from snnax.errors import (
     warn,
 )
 from snnax.interop import conventions
+from snnax.interop.layers.registry import Built, Site, Variables, build
 from snnax.interop.nir.entries import DT, FILE_OR_GRAPH, PRESET, arrays
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.files import read_nir
 from snnax.interop.nir.graph import (
     NEURONS,
@@ -47,11 +49,9 @@ from snnax.interop.nir.readings import Reading, reading
 from snnax.interop.nir.repairs import input_claim, output_shape
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.cells import shape_out
-from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.flax_neurons import module_from_spec
 from snnax.interop.nodes.neurons import spec_from_node
 from snnax.interop.nodes.recurrent import KINDS, join
-from snnax.interop.nodes.registry import Built, Site, Variables, build
 from snnax.interop.numbers import plain, real
 from snnax.interop.spec import VALUES, NeuronSpec
 from snnax.layers import Scale

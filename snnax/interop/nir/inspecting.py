@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from snnax.interop.nir import contents
+from snnax.interop.nir.extension import PREFIX, Extension
 from snnax.interop.nir.files import read_nir
 from snnax.interop.nir.graph import parameters
 from snnax.interop.nir.importing import Import
 from snnax.interop.nir.readings import Reading, reading
-from snnax.interop.nodes.extension import PREFIX, Extension
 from snnax.layers import State
 from snnax.network.topology import OUTPUT
 from snnax.shown import shown

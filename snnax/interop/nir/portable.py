@@ -16,13 +16,13 @@ import numpy as np
 from snnax import checks
 from snnax.errors import ConversionError
 from snnax.interop.conventions import DT
+from snnax.interop.layers.conv import settle_types
+from snnax.interop.layers.registry import Site
 from snnax.interop.nir.entries import GRAPH
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.graph import flatten, loops
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.conv import settle_types
-from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.native import NODES
-from snnax.interop.nodes.registry import Site
 from snnax.interop.spec import NATIVE, NeuronSpec
 
 _ALIKE = {

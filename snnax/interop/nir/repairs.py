@@ -14,7 +14,7 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError, NIRFileError
-from snnax.interop.nodes.extension import Extension
+from snnax.interop.nir.extension import Extension
 from snnax.interop.numbers import array
 
 Edge = tuple[str, str]

@@ -25,9 +25,9 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.conventions import decay_from_tau, file_dtype, fitting, for_each, gain, tau_from_decay
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.readings import Reading
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.native import edited_values, has_doubles, native_node, near, spec_of_native, tidy
 from snnax.interop.numbers import WRITTEN, narrow
 from snnax.interop.spec import NATIVE, SIZES, NeuronSpec

@@ -11,8 +11,8 @@ import nir
 import numpy as np
 
 from snnax.interop.conventions import for_each
+from snnax.interop.layers.registry import Site
 from snnax.interop.nodes.neurons import node_from_spec
-from snnax.interop.nodes.registry import Site
 from snnax.interop.spec import NATIVE, NeuronSpec
 
 

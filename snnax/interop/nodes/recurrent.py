@@ -10,11 +10,11 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.conventions import for_each, gathered
+from snnax.interop.layers.conv import settle_types
+from snnax.interop.layers.registry import Site
 from snnax.interop.nir.readings import Reading
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.conv import settle_types
 from snnax.interop.nodes.neurons import node_from_spec, spec_from_node
-from snnax.interop.nodes.registry import Site
 from snnax.interop.spec import NeuronSpec
 
 KINDS = {"Leaky": "RLeaky", "Synaptic": "RSynaptic"}

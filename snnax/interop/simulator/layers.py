@@ -12,8 +12,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from snnax.errors import ConversionError, ShapeError, SnnaxError
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.readings import Reading
-from snnax.interop.nodes.extension import Extension
 from snnax.interop.simulator.equations import Array
 from snnax.limits import check_values
 

@@ -21,11 +21,11 @@ from snnax.errors import (
     warn,
 )
 from snnax.interop import conventions
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.files import read_nir
 from snnax.interop.nir.graph import Edge, FlatGraph, check, fires_ahead, flatten, keeps_state, loops
 from snnax.interop.nir.readings import Reading
 from snnax.interop.nir.readings import reading as read_as
-from snnax.interop.nodes.extension import Extension
 from snnax.interop.simulator.equations import Array
 from snnax.interop.simulator.layers import UNFIT, Delay, Function, applied, layer
 from snnax.interop.simulator.neurons import NIR_NEURONS, NIRNeuron, Unit, described, nir_choices, nir_values

@@ -11,13 +11,13 @@ from torch import nn
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop import conventions
+from snnax.interop.layers.registry import Site, Variables
 from snnax.interop.nir.bypass import fold_norms
 from snnax.interop.nir.entries import CALL
 from snnax.interop.nir.importing import from_nir
 from snnax.interop.nodes.cells import shape_out, state_shape
 from snnax.interop.nodes.neurons import node_from_spec
 from snnax.interop.nodes.recurrent import split
-from snnax.interop.nodes.registry import Site, Variables
 from snnax.interop.snntorch.neurons import has_states, spec_from_torch
 from snnax.interop.snntorch.tracing import trace
 from snnax.interop.torch.graph_reader import Reader

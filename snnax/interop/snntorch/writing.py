@@ -17,8 +17,8 @@ from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.conventions import same_shape
 from snnax.interop.nir.entries import SAMPLE
 from snnax.interop.nir.exporting import to_nir
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.importing import Import
-from snnax.interop.nodes.extension import Extension
 from snnax.interop.nodes.precision import is_wide
 from snnax.interop.snntorch.neurons import neuron_from_spec
 from snnax.interop.spec import SEQUENCES, STATES, NeuronSpec

@@ -7,9 +7,9 @@ import numpy as np
 from torch import nn
 
 from snnax.errors import ConversionError
+from snnax.interop.layers.registry import Site
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.registry import Site
 from snnax.interop.torch.layers import node_from_layer
 from snnax.interop.torch.step_graph import Source, StepGraph, StepNode
 from snnax.network.topology import INPUT, OUTPUT

@@ -10,7 +10,7 @@ from helpers import fake_sides as fake
 from snnax.errors import ConversionError
 from snnax.interop.compare import stages
 from snnax.interop.compare.stages import Edit, Stages
-from snnax.interop.nodes.extension import Extension
+from snnax.interop.nir.extension import Extension
 from snnax.interop.trace import NodeTrace, Trace
 
 torch = pytest.importorskip("torch")

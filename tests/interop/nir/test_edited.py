@@ -13,7 +13,7 @@ import pytest
 import snnax as snn
 from snnax import interop
 from snnax.errors import RepairWarning, SnnaxError
-from snnax.interop.nodes.extension import Extension
+from snnax.interop.nir.extension import Extension
 from snnax.interop.spec import NATIVE
 
 ROW, LINE, IMAGE = (4,), (6, 2), (6, 6, 2)

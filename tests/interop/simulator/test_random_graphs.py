@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 import snnax as snn
 from snnax import interop
 from snnax.errors import ConversionError, RepairWarning
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.readings import Reading
-from snnax.interop.nodes.extension import Extension
 from snnax.interop.simulator import simulate
 
 QUICK = settings(

@@ -20,9 +20,9 @@ from snnax import interop
 from snnax.errors import ArgumentError, ConversionError, GraphError, NIRFileError, RepairWarning, ShapeError
 from snnax.interop import simulator
 from snnax.interop.crossvalidation import FlaxSide
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.graph import flatten
 from snnax.interop.nir.readings import Reading, reading
-from snnax.interop.nodes.extension import Extension
 from snnax.interop.simulator.neurons import NIRNeuron, nir_choices
 from snnax.interop.simulator.simulation import walk
 from snnax.network.topology import plan

@@ -11,9 +11,9 @@ import numpy as np
 from snnax import surrogate
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.conventions import against, for_each, gathered, per_neuron_first, per_neuron_last
+from snnax.interop.layers.registry import Built, Site, Variables, builds, writes
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.native import tidy
-from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
 from snnax.layers.signals import Delay, Threshold
 from snnax.limits import check_values
 from snnax.surrogate import Surrogate

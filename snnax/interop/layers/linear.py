@@ -17,9 +17,9 @@ from snnax.interop.conventions import (
     per_neuron_first,
     per_neuron_last,
 )
+from snnax.interop.layers.registry import Built, Site, Variables, builds, writes
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.flax_neurons import kept
-from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
 from snnax.layers import Scale
 from snnax.layers.norm import GradedSpikes
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from snnax import layers
 from snnax.errors import ShapeError
-from snnax.interop.nodes.conv import check_padded, sizes, spatial_out
-from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
+from snnax.interop.layers.conv import check_padded, sizes, spatial_out
+from snnax.interop.layers.registry import Built, Site, Variables, builds, writes
+from snnax.interop.nir.extension import Extension
 
 POOLS = {
     name: getattr(layers, name)

@@ -15,8 +15,8 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.readings import Reading
-from snnax.interop.nodes.extension import Extension
 
 Variables = dict[str, Any]
 Shape = tuple[int, ...]

@@ -9,8 +9,8 @@ import nir
 import numpy as np
 
 from snnax.errors import ShapeError
-from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.registry import Built, Shape, Site, Variables, builds, writes
+from snnax.interop.layers.registry import Built, Shape, Site, Variables, builds, writes
+from snnax.interop.nir.extension import Extension
 from snnax.layers import Flatten, Reshape, State
 
 

@@ -8,10 +8,10 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError, ShapeError
+from snnax.interop.layers.conv import settle_types
+from snnax.interop.layers.registry import Built, Site, Variables, builds, writes
+from snnax.interop.nir.extension import Extension
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.conv import settle_types
-from snnax.interop.nodes.extension import Extension
-from snnax.interop.nodes.registry import Built, Site, Variables, builds, writes
 from snnax.layers.norm import BatchNormTT1d, BatchNormTT2d
 
 _PARAMS = {"weight": "scale", "bias": "bias"}

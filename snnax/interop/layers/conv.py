@@ -12,8 +12,8 @@ import numpy as np
 
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch
+from snnax.interop.layers.registry import Built, Shape, Site, Variables, builds, writes
 from snnax.interop.nodes import metadata
-from snnax.interop.nodes.registry import Built, Shape, Site, Variables, builds, writes
 from snnax.limits import check_values
 
 Pads = tuple[tuple[int, int], ...]
