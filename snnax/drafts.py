@@ -14,6 +14,7 @@ import io
 import os
 import secrets
 import shutil
+import signal
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -136,6 +137,23 @@ def _target(path: Path) -> Path:
     return target
 
 
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """A request to end waits for the instant between naming a file and putting it in place.
+
+    Linux can only link an unnamed file to a name that is free. A signal that another thread takes, or one that nobody
+    can hold back, may still leave the name, which the next write there removes.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Draft:
     """One file that is being written.
 
@@ -161,11 +179,12 @@ class _Draft:
 
     def publish(self) -> None:
         """Take the place of the target."""
-        name = self.name or self._give_name()
-        if os.name == "nt":  # which does not rename what is open
-            self.file.close()
-        os.replace(name, self.target)
-        self.name = None
+        with _signals_wait():
+            name = self.name or self._give_name()
+            if os.name == "nt":  # which does not rename what is open
+                self.file.close()
+            os.replace(name, self.target)
+            self.name = None
         _sync_folder(self.target.parent)
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any], **options: Any) -> None:
         self._function, self._options = function, options
-        self._written: set[str] = set()
+        self._written: dict[Any, set[str]] = {}
         self._kept = self._jit()
 
     def __call__(self, net: nn.Module, static: Any, *args: Any) -> Any:
@@ -69,14 +69,19 @@ class Compiled:
 class _Key:
     """Equal to that of another call if both run the same program."""
 
-    def __init__(self, net: nn.Module, static: Any, written: set[str]) -> None:
+    def __init__(self, net: nn.Module, static: Any, written: dict[Any, set[str]]) -> None:
         self.static = (static, sharing(net))
         self._net, self._read, self._written = net, outside(net), written
 
     def note_written(self) -> None:
-        """Note what the modules have changed since this key was made, while they were traced."""
+        """Note what the modules have changed since this key was made, while they were traced.
+
+        For this network alone: another one may read the same name as a constant.
+        """
         before, after = self._by_name(self._read), self._by_name(outside(self._net))
-        self._written |= {name for name in after if before.get(name) != after[name]}
+        changed = {name for name in after if before.get(name) != after[name]}
+        if changed:
+            self._written.setdefault(self.static, set()).update(changed)
 
     @staticmethod
     def _by_name(entries: tuple[tuple[str, Any], ...]) -> dict[str, list[Any]]:
@@ -94,4 +99,5 @@ class _Key:
         return hash(self.static)
 
     def _kept(self) -> list[Any]:
-        return [entry for entry in self._read if entry[0] not in self._written]
+        written = self._written.get(self.static, ())
+        return [entry for entry in self._read if entry[0] not in written]

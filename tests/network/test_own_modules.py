@@ -370,6 +370,15 @@ def test_what_a_module_writes_itself_and_a_module_made_anew_cost_no_compilation(
     assert call() == call() == call()
 
 
+def test_what_one_network_writes_itself_another_reads(monkeypatch):
+    monkeypatch.setattr(Config, "level", 1.0)
+    snn.unroll(snn.Sequential([Asking(counted, Fixed(1.0))]), {}, X[:2])
+    reads = Asking(lambda _: Config.level)
+    before = snn.unroll(reads, {}, X[:2])[0]
+    monkeypatch.setattr(Config, "level", 0.25 * Config.level)
+    close(snn.unroll(reads, {}, X[:2])[0], before / 4)
+
+
 def test_a_call_of_a_known_program_costs_few_calls_of_python():
     net = snn.Sequential([nn.Dense(N), snn.Leaky(0.5, init_hidden=True, output=True)])
     variables = net.init(KEY, X[0])
