@@ -10,7 +10,8 @@ from __future__ import annotations
 from snnax.event.crossing import first_crossing
 from snnax.event.delays import delayed
 from snnax.event.flow import flow
-from snnax.event.loop import Wiring, event_loop
+from snnax.event.loop import recurrent_spikes
+from snnax.event.network import Network, Population, Projection
 from snnax.event.neuron import LIFParameters, LIParameters
 from snnax.event.trains import (
     Trains,
@@ -24,22 +25,26 @@ from snnax.event.trains import (
     to_dense,
     trains,
 )
+from snnax.event.wiring import Wiring
 
 __all__ = [
     "LIFParameters",
     "LIParameters",
+    "Network",
+    "Population",
+    "Projection",
     "Trains",
     "Wiring",
     "concatenated",
     "count",
     "delayed",
-    "event_loop",
     "first_crossing",
     "first_spikes",
     "flow",
     "from_dense",
     "from_lists",
     "merged",
+    "recurrent_spikes",
     "sort_events",
     "to_dense",
     "trains",

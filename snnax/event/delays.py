@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from snnax.event.trains import Trains
 
-__all__ = ["Flight", "delayed", "landed", "next_arrival", "no_flight", "sent"]
+__all__ = ["Arrival", "Flight", "delayed", "landed", "next_arrival", "no_flight", "sent"]
 
 Array = jax.Array
 
@@ -44,29 +44,54 @@ def delayed(spikes: Trains, delay: Array | float | None) -> Trains:
 
 
 class Flight(NamedTuple):
-    """Spikes under way, ``[B, Q]``: time of arrival (``inf``: a free place), axon, and the event that sent each."""
+    """Spikes under way in ``Q`` places of each sample.
+
+    Attributes:
+        time: of arrival, ``[B, Q]``; ``inf`` in a free place.
+        axon: along which it comes.
+        origin: the event that sent it.
+        free: a stack of places, of which the free ones begin at ``number``: none is searched for.
+        number: of spikes under way, ``[B]``.
+    """
 
     time: Array
     axon: Array
     origin: Array
+    free: Array
+    number: Array
 
 
 def no_flight(batch: int, places: int, like: Array) -> Flight:
     """Nothing under way; times of the dtype of ``like``."""
     integers = jnp.zeros((batch, places), jnp.int32)
-    return Flight(jnp.full((batch, places), jnp.inf, like.dtype), integers, integers)
+    free = jnp.broadcast_to(jnp.arange(places, dtype=jnp.int32), (batch, places))
+    return Flight(jnp.full((batch, places), jnp.inf, like.dtype), integers, integers, free, integers[:, 0])
 
 
-def next_arrival(flight: Flight) -> tuple[Array, Array, Array]:
-    """``(time, axon, origin)`` of each sample's next arrival, ``[B]``; the time is ``inf`` if there is none."""
-    b, place = jnp.arange(flight.time.shape[0]), jnp.argmin(flight.time, 1)
-    return flight.time[b, place], flight.axon[b, place], flight.origin[b, place]
+class Arrival(NamedTuple):
+    """The next spike to arrive in each sample, ``[B]``: its place, and what is known of it."""
+
+    place: Array
+    time: Array
+    axon: Array
+    origin: Array
 
 
-def landed(flight: Flight, arrives: Array) -> Flight:
-    """The next spike to arrive is no longer under way, in the samples where ``arrives``."""
-    first = jnp.argmin(flight.time, 1)[:, None] == jnp.arange(flight.time.shape[1])[None, :]
-    return flight._replace(time=jnp.where(first & arrives[:, None], jnp.inf, flight.time))
+def next_arrival(flight: Flight) -> Arrival:
+    """The next spike to arrive; its time is ``inf`` if there is none."""
+    b, place = jnp.arange(flight.number.size), jax.lax.argmin(flight.time, 1, jnp.int32)
+    return Arrival(place, flight.time[b, place], flight.axon[b, place], flight.origin[b, place])
+
+
+def landed(flight: Flight, place: Array, arrives: Array) -> Flight:
+    """The spike at a place is no longer under way, in the samples where it ``arrives``."""
+    b, outside = jnp.arange(place.size), flight.time.shape[1]
+    number = flight.number - arrives
+    return flight._replace(
+        time=flight.time.at[b, jnp.where(arrives, place, outside)].set(jnp.inf, mode="drop"),
+        free=flight.free.at[b, jnp.where(arrives, number, outside)].set(place, mode="drop"),
+        number=number,
+    )
 
 
 def sent(flight: Flight, arrival: Array, axon: Array, origin: Array) -> tuple[Flight, Array]:
@@ -75,9 +100,15 @@ def sent(flight: Flight, arrival: Array, axon: Array, origin: Array) -> tuple[Fl
     Returns:
         ``(flight, lost)``; ``lost[B]`` where no place was free.
     """
-    place = jnp.argmax(flight.time, 1)[:, None] == jnp.arange(flight.time.shape[1])[None, :]
+    b, places = jnp.arange(arrival.size), flight.time.shape[1]
     leaves = arrival < jnp.inf
-    lost = leaves & (jnp.max(flight.time, 1) < jnp.inf)  # a free place is later than any other
-    here = place & (leaves & ~lost)[:, None]
-    new = Flight(arrival[:, None], axon[:, None], jnp.broadcast_to(origin, axon.shape)[:, None])
-    return jax.tree.map(lambda old, value: jnp.where(here, value, old), flight, new), lost
+    lost = leaves & (flight.number == places)
+    leaves &= ~lost
+    place = jnp.where(leaves, flight.free[b, jnp.minimum(flight.number, places - 1)], places)
+    flight = flight._replace(
+        time=flight.time.at[b, place].set(arrival, mode="drop"),
+        axon=flight.axon.at[b, place].set(axon, mode="drop"),
+        origin=flight.origin.at[b, place].set(origin, mode="drop"),
+        number=flight.number + leaves,
+    )
+    return flight, lost

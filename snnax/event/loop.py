@@ -14,24 +14,23 @@ import jax
 import jax.numpy as jnp
 
 from snnax import checks
-from snnax.errors import ShapeError
 from snnax.event.loop_adjoint import adjoint
-from snnax.event.loop_forward import Plan, Record, Rest, Wiring, run
+from snnax.event.loop_forward import Plan, Record, Rest, run
 from snnax.event.neuron import LIFParameters
 from snnax.event.trains import Trains
+from snnax.event.wiring import Wiring, checked
 
-__all__ = ["Wiring", "event_loop"]
+__all__ = ["recurrent_spikes"]
 
 Array = jax.Array
-Populations = LIFParameters | Sequence[tuple[int, LIFParameters]]
 
 
-def event_loop(
-    spikes: Trains,
+def recurrent_spikes(
+    inputs: Trains,
     wiring: Wiring,
-    neurons: Populations,
+    parameters: LIFParameters | Sequence[tuple[int, LIFParameters]],
     *,
-    duration: float,
+    t_max: float,
     max_spikes: int = 1,
     max_events: int | None = None,
     max_in_flight: int | None = None,
@@ -42,10 +41,10 @@ def event_loop(
         V_n = v_{th}: \; V_n \to v_{reset},\; I \to I + W_{n,:}
 
     Args:
-        spikes: input trains ``[B, N_in, K_in]``; spikes at ``duration`` and later do nothing.
+        inputs: spike trains ``[B, N_in, K_in]`` from 0 on; those at ``t_max`` and later do nothing.
         wiring: weights among ``N`` neurons; each part gets its gradient. ``Wiring(inputs)`` has no recurrence.
-        neurons: parameters of all neurons, or ``[(size, parameters), ...]`` of populations side by side.
-        duration: the network runs from 0 to here, in seconds.
+        parameters: of all neurons, or ``[(size, parameters), ...]`` of populations side by side.
+        t_max: the network runs from 0 to here, in seconds.
         max_spikes: times kept of each neuron, ``K``; more are flagged in ``overflow``, and act on the network.
         max_events: the budget of each sample: input spikes, spikes and arrivals along delayed axons together. ``None``:
             enough for every neuron's ``max_spikes``. A sample with more is flagged in the ``overflow`` of all neurons.
@@ -56,7 +55,9 @@ def event_loop(
         Trains ``[B, N, K]``. Time and memory grow with the events of the sample that has most.
 
     Raises:
-        ShapeError: if weights, delays or populations do not fit each other; the message says what would.
+        ArgumentError: for inputs that are no trains, negative times, a ``t_max`` that is not positive and finite, a
+            budget below 1.
+        ShapeError: if weights, delays and populations do not fit each other.
 
     Compared with
         jaxsnn delays one of two neurons that fire at the same time, runs a fixed number of steps and cuts what is
@@ -69,34 +70,30 @@ def event_loop(
         >>> wiring = event.Wiring(jnp.array([[3.0, 0.0]]), jnp.array([[0.0, 6.0], [-1.0, 0.0]]))
         >>> neurons = event.LIFParameters(tau_mem=2.0, tau_syn=1.0, threshold=0.5)
         >>> def last(wiring):
-        ...     found = event.event_loop(event.trains(jnp.zeros((1, 1))), wiring, neurons, duration=9.0)
+        ...     found = event.recurrent_spikes(event.trains(jnp.zeros((1, 1))), wiring, neurons, t_max=9.0)
         ...     return found.times[0, 1, 0]
         >>> print(f"{last(wiring):.4f} {jax.grad(last)(wiring).recurrent[0, 1]:.4f}")
         0.6673 -0.0375
     """
-    populations = _populations(neurons, wiring)
-    _check(spikes, wiring, populations)
-    batch, inputs, per_input = spikes.times.shape
-    size = sum(count for count, _ in populations)
-    max_spikes = checks.count()(max_spikes, "event_loop(max_spikes=...)")
-    axons = 0 if wiring.delays is None else wiring.delays.size
+    wiring, populations = checked("recurrent_spikes", inputs, wiring, parameters)
+    batch, trains, per_train = inputs.times.shape
+    budget = checks.count()(max_spikes, "recurrent_spikes(max_spikes=...)")
+    size, axons = wiring.inputs.shape[1], 0 if wiring.delays is None else wiring.delays.size
     if max_events is None:
-        max_events = inputs * per_input + (size + axons) * max_spikes
+        max_events = trains * per_train + (size + axons) * budget
     if max_in_flight is None:
         max_in_flight = max(16, 2 * axons)
+    seconds = checks.number(above=0.0, called="seconds: a finite number")
     plan = Plan(
         neurons=populations,
-        duration=checks.number(above=0.0)(duration, "event_loop(duration=...)"),
-        spikes=max_spikes,
-        events=checks.count()(max_events, "event_loop(max_events=...)"),
-        in_flight=checks.count()(max_in_flight, "event_loop(max_in_flight=...)"),
-        per_input=per_input,
-        inputs=inputs,
+        t_max=seconds(t_max, "recurrent_spikes(t_max=...)"),
+        spikes=budget,
+        events=checks.count()(max_events, "recurrent_spikes(max_events=...)"),
+        in_flight=checks.count()(max_in_flight, "recurrent_spikes(max_in_flight=...)"),
+        per_input=per_train,
+        inputs=trains,
     )
-    dtype = jnp.result_type(spikes.times, wiring.inputs)
-    wiring = jax.tree.map(lambda part: jnp.asarray(part, dtype), wiring)
-    times, overflow = _loop(plan, spikes.times.reshape(batch, -1).astype(dtype), wiring)
-    return Trains(times, overflow)
+    return Trains(*_loop(plan, inputs.times.reshape(batch, -1), wiring))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -131,35 +128,3 @@ def _backward(plan: Plan, kept: _Kept, cotangents: tuple[Array, Any]) -> tuple[A
 
 
 _loop.defvjp(_forward, _backward)
-
-
-# --- arguments ------------------------------------------------------------------------------------
-
-
-def _populations(neurons: Populations, wiring: Wiring) -> tuple[tuple[int, LIFParameters], ...]:
-    if isinstance(neurons, LIFParameters):
-        return ((wiring.inputs.shape[-1], neurons),)
-    return tuple((checks.count()(size, "event_loop(size of a population)"), p) for size, p in neurons)
-
-
-def _check(spikes: Trains, wiring: Wiring, populations: tuple[tuple[int, LIFParameters], ...]) -> None:
-    size = sum(count for count, _ in populations)
-    axons = () if wiring.delays is None else wiring.delays.shape
-    expected = {
-        "inputs": (spikes.times.shape[1], size),
-        "recurrent": (size, size),
-        "delayed": (*axons[:1], size, size),
-        "delays": (*axons[:1], size),
-    }
-    for name, shape in expected.items():
-        part = getattr(wiring, name)
-        if part is not None and jnp.shape(part) != shape:
-            raise ShapeError(
-                f"event_loop(wiring.{name} of shape {jnp.shape(part)}): expected {shape} for {spikes.times.shape[1]} "
-                f"input trains and {size} neurons."
-            )
-    if (wiring.delayed is None) != (wiring.delays is None):
-        raise ShapeError(
-            "event_loop(wiring): `delayed` weights [P, N, N] and their `delays` [P, N] belong together; "
-            "pass both or none."
-        )

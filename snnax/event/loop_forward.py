@@ -37,38 +37,11 @@ from snnax.event.delays import Flight, landed, next_arrival, no_flight, sent
 from snnax.event.flow import advance, decay
 from snnax.event.neuron import LIFParameters
 from snnax.event.trains import sort_events
+from snnax.event.wiring import Populations, Wiring
 
-__all__ = ["Plan", "Record", "Rest", "State", "Wiring", "run"]
+__all__ = ["Plan", "Record", "Rest", "State", "run"]
 
 Array = jax.Array
-
-
-class Wiring(NamedTuple):
-    """Weights among the ``N`` neurons of a loop; a pytree, every part of which gets a gradient.
-
-    Attributes:
-        inputs: ``[N_in, N]``, from input trains to neurons.
-        recurrent: ``[N, N]``, from row to column without delay; the diagonal acts on the neuron that fired.
-        delayed: ``[P, N, N]``: each neuron has up to ``P`` axons with a delay, each with weights of its own.
-        delays: ``[P, N]`` of those axons in seconds; ``inf`` where there is no axon. Less than zero counts as zero.
-    """
-
-    inputs: Array
-    recurrent: Array | None = None
-    delayed: Array | None = None
-    delays: Array | None = None
-
-    def rows(self) -> Array:
-        """All weights as one table: what an event adds to each current. Inputs, neurons, axons."""
-        size = self.inputs.shape[1]
-        tables = [self.inputs]
-        if self.recurrent is not None:
-            tables.append(self.recurrent)
-        elif self.delayed is not None:
-            tables.append(jnp.zeros((size, size), self.inputs.dtype))
-        if self.delayed is not None:
-            tables.append(self.delayed.reshape(-1, size))
-        return jnp.concatenate(tables)
 
 
 @dataclass(frozen=True)
@@ -77,7 +50,7 @@ class Plan:
 
     Attributes:
         neurons: populations in the order of their neurons, as ``(size, parameters)``.
-        duration: the network runs from 0 to here, in seconds.
+        t_max: the network runs from 0 to here, in seconds.
         spikes: times kept of each neuron.
         events: events kept of each sample.
         in_flight: spikes that may be under way along delayed axons at once, in each sample.
@@ -85,8 +58,8 @@ class Plan:
         inputs: number of input trains.
     """
 
-    neurons: tuple[tuple[int, LIFParameters], ...]
-    duration: float
+    neurons: Populations
+    t_max: float
     spikes: int
     events: int
     in_flight: int
@@ -204,7 +177,7 @@ def run(plan: Plan, times: Array, wiring: Wiring) -> tuple[State, Record, Array]
 
     def unfinished(carry: tuple[Array, State, Record]) -> Array:
         event, state, _ = carry
-        return (event <= plan.events) & jnp.any(state.time < plan.duration)
+        return (event <= plan.events) & jnp.any(state.time < plan.t_max)
 
     def step(carry: tuple[Array, State, Record]) -> tuple[Array, State, Record]:
         event, state, record = carry
@@ -247,25 +220,24 @@ def _next_event(
     b = jnp.arange(state.time.size)
     queue, order = inputs
     next_input = queue[b, state.head]
-    arrival, axon, origin = jnp.full_like(state.time, jnp.inf), jnp.zeros_like(state.head), None
-    if state.flight is not None:
-        arrival, axon, origin = next_arrival(state.flight)
-    outside = jnp.minimum(next_input, arrival)
-    horizon = jnp.maximum(jnp.minimum(outside, plan.duration), state.time)
+    arrival = None if state.flight is None else next_arrival(state.flight)
+    next_arriving = jnp.full_like(state.time, jnp.inf) if arrival is None else arrival.time
+    outside = jnp.minimum(next_input, next_arriving)
+    horizon = jnp.maximum(jnp.minimum(outside, plan.t_max), state.time)
     waits = _waits(plan, state, horizon - state.time)
     winner = jax.lax.argmin(waits, 1, jnp.int32)
     first = waits[b, winner]
     spike = jnp.minimum(state.time + first, horizon)
 
-    fires = (first < jnp.inf) & (spike < plan.duration)
-    happens = fires | (outside < plan.duration)
+    fires = (first < jnp.inf) & (spike < plan.t_max)
+    happens = fires | (outside < plan.t_max)
     cut = state.cut | (happens & (event >= plan.events))
     happens &= ~cut
     fires &= happens
-    arrives = happens & ~fires & (arrival <= next_input)
+    arrives = happens & ~fires & (next_arriving <= next_input)
     receives = happens & ~fires & ~arrives
 
-    time = jnp.where(happens, jnp.where(fires, spike, horizon), plan.duration)
+    time = jnp.where(happens, jnp.where(fires, spike, horizon), plan.t_max)
     wait = jnp.where(happens, jnp.where(fires, first, horizon - state.time), 0)
     state = _drift(plan, state, wait)._replace(time=time, cut=cut, head=state.head + receives)
     rest = jax.tree.map(lambda of_all: of_all[b, winner], state.rest)
@@ -275,11 +247,15 @@ def _next_event(
     nothing = plan.slots + plan.size + rows.shape[0]
     source = jnp.where(receives, order[b, state.head - receives], nothing)
     source = jnp.where(fires, plan.slots + winner, source)
-    if delays is not None:
-        source = jnp.where(arrives, plan.slots + plan.size + axon, source)
-        state = _depart(plan, state, delays, arrives, fires, winner, event)
+    if state.flight is not None and arrival is not None and delays is not None:
+        source = jnp.where(arrives, plan.slots + plan.size + arrival.axon, source)
+        flight = landed(state.flight, arrival.place, arrives)
+        flight, lost = _sent_by(plan, flight, delays, jnp.where(fires, time, jnp.inf), winner, event)
+        state = state._replace(flight=flight, cut=state.cut | lost)
     kick = rows.at[plan.row(source)].get(mode="fill", fill_value=0)
-    record = Record(wait, source.astype(jnp.int32), slope, ordinal, rest, origin)
+    record = Record(
+        wait, source.astype(jnp.int32), slope, ordinal, rest, None if arrival is None else arrival.origin
+    )
     return state._replace(current=state.current + kick), record
 
 
@@ -350,16 +326,14 @@ def _fire(plan: Plan, state: State, fires: Array, winner: Array, together: Array
     return state, slope
 
 
-def _depart(
-    plan: Plan, state: State, delays: Array, arrives: Array, fires: Array, winner: Array, event: Array
-) -> State:
-    """A spike that arrives is under way no more; one leaves along each axon of the neuron that fires."""
-    if state.flight is None:
-        return state
-    flight, cut = landed(state.flight, arrives), state.cut
-    arrivals = state.time[None, :] + jnp.maximum(delays, 0)[:, winner]
-    arrivals = jnp.where(fires[None, :] & (arrivals < plan.duration), arrivals, jnp.inf)
+def _sent_by(
+    plan: Plan, flight: Flight, delays: Array, time: Array, winner: Array, event: Array
+) -> tuple[Flight, Array]:
+    """A spike leaves at ``time`` along each axon of the neuron that fires, if it arrives before the end."""
+    arrivals = time[None, :] + jnp.maximum(delays, 0)[:, winner]
+    arrivals = jnp.where(arrivals < plan.t_max, arrivals, jnp.inf)
+    any_lost = jnp.zeros_like(time, bool)
     for number in range(delays.shape[0]):
         flight, lost = sent(flight, arrivals[number], number * plan.size + winner, event)
-        cut = cut | lost
-    return state._replace(flight=flight, cut=cut)
+        any_lost |= lost
+    return flight, any_lost

@@ -20,8 +20,8 @@ def _wide():
 
 
 def looped(times, wiring, neurons, **options):
-    return event.event_loop(
-        event.trains(jnp.asarray(times, float)), wiring, neurons, **{"duration": DURATION, **options}
+    return event.recurrent_spikes(
+        event.trains(jnp.asarray(times, float)), wiring, neurons, **{"t_max": DURATION, **options}
     )
 
 
@@ -52,16 +52,20 @@ def test_spikes_land_in_the_order_of_their_arrival():
     flight = no_flight(2, 3, jnp.zeros(()))
     for number, arrival in enumerate([[3.0, INF], [1.0, 5.0], [2.0, INF]]):
         flight, lost = sent(
-            flight, jnp.array(arrival), jnp.array([number, 10 + number]), jnp.int32(100 + number)
+            flight, jnp.array(arrival), jnp.array([number, 10 + number], jnp.int32), jnp.int32(100 + number)
         )
         assert not lost.any()
     seen = []
     for _ in range(3):
-        time, axon, origin = next_arrival(flight)
-        seen.append((float(time[0]), int(axon[0]), int(origin[0])))
-        flight = landed(flight, jnp.array([True, False]))
+        place, *told = next_arrival(flight)
+        seen.append(tuple(float(part[0]) for part in told))
+        flight = landed(flight, place, jnp.array([True, False]))
     assert seen == [(1.0, 1, 101), (2.0, 2, 102), (3.0, 0, 100)]
-    assert next_arrival(flight)[0].tolist() == [INF, 5.0]
+    assert next_arrival(flight).time.tolist() == [INF, 5.0]
+    for arrival in (4.0, 6.0, 2.0):  # places that became free are used again
+        flight, lost = sent(flight, jnp.array([arrival, INF]), jnp.zeros(2, jnp.int32), jnp.int32(0))
+        assert not lost.any()
+    assert next_arrival(flight).time.tolist() == [2.0, 5.0]
 
 
 def test_what_finds_no_place_is_lost_and_said_to_be():
@@ -70,7 +74,7 @@ def test_what_finds_no_place_is_lost_and_said_to_be():
     flight, _ = sent(flight, jnp.array([1.0, INF]), none, jnp.int32(0))
     flight, lost = sent(flight, jnp.array([2.0, 2.0]), none, jnp.int32(1))
     assert lost.tolist() == [True, False]
-    assert next_arrival(flight)[0].tolist() == [1.0, 2.0]
+    assert next_arrival(flight).time.tolist() == [1.0, 2.0]
 
 
 # --- in the event loop ----------------------------------------------------------------------------

@@ -21,14 +21,14 @@ def _wide():
 
 
 compiled = jax.jit(
-    event.event_loop,
+    event.recurrent_spikes,
     static_argnums=2,
-    static_argnames=("duration", "max_spikes", "max_events", "max_in_flight"),
+    static_argnames=("t_max", "max_spikes", "max_events", "max_in_flight"),
 )
 
 
-def looped(times, wiring, neurons, duration=DURATION, **options):
-    return compiled(event.trains(jnp.asarray(times, float)), wiring, neurons, duration=duration, **options)
+def looped(times, wiring, neurons, t_max=DURATION, **options):
+    return compiled(event.trains(jnp.asarray(times, float)), wiring, neurons, t_max=t_max, **options)
 
 
 @pytest.fixture(params=KINDS)
@@ -146,7 +146,7 @@ def test_float32_to_ten_thousand_time_constants(tau_mem):
         generator = np.random.default_rng(2)
         times = np.sort(generator.uniform(0, 1e4, (1, 2, 150)).astype(np.float32), -1)
         wiring = event.Wiring(np.array([[5.0, 3.5], [2.0, 4.5]]), np.array([[0.3, 2.0], [-1.0, 0.2]]))
-        neurons, options = lif(tau_mem), {"duration": 1e4, "max_spikes": 900}
+        neurons, options = lif(tau_mem), {"t_max": 1e4, "max_spikes": 900}
         both = with_pull_back(lambda parts: looped(*parts, neurons, **options))
         found, overflow, gradient = both((times, wiring), 1.0)
         assert found.dtype == np.float32 and not overflow.any()
@@ -199,9 +199,9 @@ def test_weights_that_do_not_fit_are_refused(wiring, said):
 
 
 @pytest.mark.parametrize(
-    "options", [{"duration": 0.0}, {"max_spikes": 0}, {"max_events": 1.5}, {"max_in_flight": -1}]
+    "options", [{"t_max": 0.0}, {"max_spikes": 0}, {"max_events": 1.5}, {"max_in_flight": -1}]
 )
 def test_numbers_out_of_range_are_refused(options):
     (name,) = options
-    with pytest.raises(ArgumentError, match=f"event_loop\\({name}="):
+    with pytest.raises(ArgumentError, match=f"recurrent_spikes\\({name}="):
         looped([[[1.0]]], GOOD, lif(), **options)
