@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from differences import gradient_error, with_pull_back
-from networks import DURATION, KINDS, draw, lif
+from helpers.event_differences import gradient_error, with_pull_back
+from helpers.event_networks import DURATION, KINDS, draw, lif
 
 from snnax import event
 from snnax.event.delays import landed, next_arrival, no_flight, sent

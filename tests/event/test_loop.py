@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from differences import gradient_error, with_pull_back
-from networks import BATCH, BUDGET, DURATION, KINDS, LEAKY, PER_KIND, draw, lif
-from stepping import padded, spike_times
+from helpers.event_differences import gradient_error, with_pull_back
+from helpers.event_networks import BATCH, BUDGET, DURATION, KINDS, LEAKY, PER_KIND, draw, lif
+from helpers.event_stepping import padded, spike_times
 
 from snnax import event
 from snnax.errors import ArgumentError, ShapeError
