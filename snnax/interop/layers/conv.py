@@ -1,7 +1,9 @@
-"""Conv1d and Conv2d nodes <-> ``nn.Conv``: any kernel, stride, padding, dilation and groups."""
+"""Conv1d and Conv2d <-> ``nn.Conv``: any kernel, stride, padding, dilation and groups."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -12,7 +14,19 @@ import numpy as np
 
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch
-from snnax.interop.layers.registry import Built, Shape, Site, Variables, builds, writes
+from snnax.interop.layers.registry import (
+    Array,
+    Built,
+    Function,
+    Shape,
+    Site,
+    Variables,
+    builds,
+    cast,
+    evaluates,
+    sums,
+    writes,
+)
 from snnax.interop.nodes import metadata
 from snnax.limits import check_values
 
@@ -122,6 +136,64 @@ def write_conv(module: nn.Conv, variables: Variables, site: Site) -> nir.NIRNode
         node = nir.Conv2d(input_shape=shape, stride=stride, dilation=dilation, **common)
     settle_types(node, site)
     return metadata.write(node, {"bias": module.use_bias})
+
+
+@evaluates(nir.Conv1d, nir.Conv2d)
+def evaluate_conv(name: str, node: Any, dtype: Any) -> Function:
+    r""":math:`y_o = b_o + \sum_c W_{oc} \star x_c`, a cross-correlation, in groups of channels."""
+    weight, bias, groups = cast(node.weight, dtype), cast(node.bias, dtype), int(np.ravel(node.groups)[0])
+    rank, kernel = weight.ndim - 2, tuple(weight.shape[2:])
+    stride, dilation = sizes(node.stride, rank), sizes(node.dilation, rank)
+    pads = pads_of(node.padding, kernel, dilation, stride, name)
+    if bias.shape != weight.shape[:1] or groups < 1 or len(weight) % groups:
+        raise ShapeError(
+            f"{name!r} has a weight of shape {weight.shape}, a bias of {bias.shape} and {groups} groups: expected a "
+            "bias for each of its outputs, and as many outputs in each group."
+        )
+    taps = np.split(
+        np.moveaxis(weight, (0, 1), (-1, -2)), groups, axis=-1
+    )  # [*kernel, in, out] of each group
+
+    def apply(x: Array) -> Array:
+        if x.ndim != rank + 2 or x.shape[1] != weight.shape[1] * groups:
+            raise ShapeError(
+                f"{name!r} gets samples of shape {x.shape[1:]}; expected {weight.shape[1] * groups} channels and "
+                f"{rank} axes of space."
+            )
+        total: Any = 0
+        for at, seen in windows(name, x, kernel, stride, dilation, pads, 0):
+            pairs = zip(np.split(seen, groups, axis=1), taps, strict=True)
+            parts = [np.tensordot(part, tap[at], ([1], [0])) for part, tap in pairs]
+            total = total + (parts[0] if groups == 1 else np.concatenate(parts, -1))
+        return np.moveaxis(total + bias, -1, 1)
+
+    return apply
+
+
+@sums(nir.Conv1d, nir.Conv2d)
+def count_conv(node: Any) -> int:
+    """The weights of one output channel, and its bias."""
+    return int(np.prod(np.shape(node.weight)[1:])) + 1
+
+
+def windows(
+    name: str, x: Array, kernel: Shape, stride: Shape, dilation: Shape, pads: Pads, fill: float
+) -> Iterator[tuple[Shape, Array]]:
+    """Each offset in the kernel with the values of ``[N, C, ...]`` that it meets, one for each output: views.
+
+    One offset after the other, since all windows at once would take as much memory as the kernel has places.
+    """
+    check_padded(name, x.shape[1:], pads)
+    x = np.pad(x, [(0, 0), (0, 0), *pads], constant_values=fill)
+    size = spatial_out(x.shape[2:], kernel, stride, ((0, 0),) * len(kernel), dilation)
+    if any(n < 1 for n in size):
+        raise ShapeError(
+            f"{name!r}: samples of shape {x.shape[1:]}, padding included, are smaller than its kernel."
+        )
+    for offset in product(*map(range, kernel)):
+        begin = [o * d for o, d in zip(offset, dilation, strict=True)]
+        cut = [slice(b, b + s * (n - 1) + 1, s) for b, s, n in zip(begin, stride, size, strict=True)]
+        yield offset, x[(slice(None), slice(None), *cut)]
 
 
 def settle_types(node: nir.NIRNode, site: Site) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 import nir
@@ -17,7 +20,19 @@ from snnax.interop.conventions import (
     per_neuron_first,
     per_neuron_last,
 )
-from snnax.interop.layers.registry import Built, Site, Variables, builds, writes
+from snnax.interop.layers.registry import (
+    Array,
+    Built,
+    Function,
+    Site,
+    Variables,
+    broadcast,
+    builds,
+    cast,
+    evaluates,
+    sums,
+    writes,
+)
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.flax_neurons import kept
 from snnax.layers import Scale
@@ -71,6 +86,34 @@ def write_dense(module: nn.Dense, variables: Variables, site: Site) -> nir.NIRNo
     return nir.Linear(weight=weight)
 
 
+@evaluates(nir.Affine, nir.Linear)
+def evaluate_dense(name: str, node: Any, dtype: Any) -> Function:
+    r""":math:`y = W x + b`; leading axes of W are axes of the sample."""
+    weight = cast(node.weight, dtype)
+    bias = cast(node.bias, dtype) if isinstance(node, nir.Affine) else None
+    if bias is not None and bias.shape != weight.shape[:-1]:
+        raise ShapeError(
+            f"{name!r} has a bias of shape {bias.shape}; its weight asks for {weight.shape[:-1]}."
+        )
+
+    def apply(x: Array) -> Array:
+        if x.shape[1:] != (*weight.shape[:-2], weight.shape[-1]):
+            raise ShapeError(
+                f"{name!r} gets samples of shape {x.shape[1:]}, its weight has shape {weight.shape}: "
+                "expected the size of its last axis."
+            )
+        product = x @ weight.T if weight.ndim == 2 else np.einsum("...oi,b...i->b...o", weight, x)
+        return np.asarray(product if bias is None else product + bias)
+
+    return apply
+
+
+@sums(nir.Affine, nir.Linear)
+def count_dense(node: Any) -> int:
+    """The weights of one output, and its bias."""
+    return int(np.prod(np.shape(node.weight)[1:])) + isinstance(node, nir.Affine)
+
+
 @builds(nir.Scale)
 def build_scale(node: nir.Scale, site: Site) -> Built:
     """``y = s * x`` elementwise; one number in the metadata stays one number."""
@@ -110,3 +153,15 @@ def write_scale(module: Scale, variables: Variables, site: Site) -> nir.NIRNode:
     node = nir.Scale(scale=for_each(scale, site.shape_in, site.real(scale)))
     content = {"learn": module.learn_scale, **({"shape": list(scale.shape)} if scale.ndim else {})}
     return metadata.write(node, {**content, "factor": float(scale)} if scale.ndim == 0 else content)
+
+
+@evaluates(nir.Scale)
+def evaluate_scale(name: str, node: nir.Scale, dtype: Any) -> Function:
+    r""":math:`y = s \odot x`."""
+    return partial(broadcast, name, np.multiply, cast(node.scale, dtype))
+
+
+@sums(nir.Scale)
+def count_scale(node: nir.Scale) -> int:
+    """One product."""
+    return 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 import nir
@@ -9,7 +11,18 @@ import numpy as np
 
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.layers.conv import settle_types
-from snnax.interop.layers.registry import Built, Site, Variables, builds, writes
+from snnax.interop.layers.registry import (
+    Array,
+    Built,
+    Function,
+    Site,
+    Variables,
+    builds,
+    cast,
+    evaluates,
+    sums,
+    writes,
+)
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nodes import metadata
 from snnax.layers.norm import BatchNormTT1d, BatchNormTT2d
@@ -36,6 +49,28 @@ def build_norm(node: Extension, site: Site) -> Built:
         use_scale="scale" in params, use_bias="bias" in params,
     )  # fmt: skip
     return Built(module, variables, site.shape_in)
+
+
+@evaluates("BatchNorm")
+def evaluate_norm(name: str, node: Extension, dtype: Any) -> Function:
+    r""":math:`y = g\,\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + b` with the running averages."""
+    arrays = {k: cast(v, dtype) for k, v in node.arrays.items()}
+    mean, var = (arrays[k] for k in ("running_mean", "running_var"))
+    deviation = np.sqrt(var + node.options["eps"])
+
+    def apply(x: Array) -> Array:
+        spread = (-1, *(1,) * (x.ndim - 2))
+        y = (x - mean.reshape(spread)) / deviation.reshape(spread)
+        y = y * arrays["weight"].reshape(spread) if "weight" in arrays else y
+        return np.asarray(y + arrays["bias"].reshape(spread) if "bias" in arrays else y)
+
+    return apply
+
+
+@sums("BatchNorm")
+def count_norm(node: Extension) -> int:
+    """Its operations, each with the rounding of a number of its own."""
+    return 8
 
 
 @writes(nn.BatchNorm)
@@ -97,6 +132,12 @@ def write_dropout(module: nn.Dropout, variables: Variables, site: Site) -> nir.N
     return Extension(
         "Dropout", options={"p": float(module.rate)}, shape_in=site.shape_in, shape_out=site.shape_in
     )
+
+
+@evaluates("Dropout")
+def evaluate_dropout(name: str, node: Extension, dtype: Any) -> Function:
+    """What passes outside training: everything."""
+    return lambda x: x
 
 
 def fold(name: str, node: nir.NIRNode, norm: Extension) -> nir.NIRNode:

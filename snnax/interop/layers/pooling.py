@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from math import prod
 from typing import Any
 
 import nir
@@ -9,8 +11,19 @@ import numpy as np
 
 from snnax import layers
 from snnax.errors import ShapeError
-from snnax.interop.layers.conv import check_padded, sizes, spatial_out
-from snnax.interop.layers.registry import Built, Site, Variables, builds, writes
+from snnax.interop.layers.conv import check_padded, sizes, spatial_out, windows
+from snnax.interop.layers.registry import (
+    Array,
+    Built,
+    Function,
+    Shape,
+    Site,
+    Variables,
+    builds,
+    evaluates,
+    sums,
+    writes,
+)
 from snnax.interop.nir.extension import Extension
 
 POOLS = {
@@ -20,13 +33,22 @@ POOLS = {
 _NODES: dict[str, Any] = {"AvgPool2d": nir.AvgPool2d, "SumPool2d": nir.SumPool2d}
 
 
-@builds(nir.AvgPool2d, nir.SumPool2d, "AvgPool1d", "MaxPool1d", "MaxPool2d", "SumPool1d")
+_KEYS = (nir.AvgPool2d, nir.SumPool2d, "AvgPool1d", "MaxPool1d", "MaxPool2d", "SumPool1d")
+
+
+def window(node: Any) -> tuple[str, Shape, Shape, Shape]:
+    """A pooling node's name, as ``AvgPool2d``, kernel, stride and padding."""
+    name = node.op if isinstance(node, Extension) else type(node).__name__
+    given = node.options if isinstance(node, Extension) else vars(node)
+    kernel, stride, padding = (sizes(given[k], int(name[-2])) for k in ("kernel_size", "stride", "padding"))
+    return name, kernel, stride, padding
+
+
+@builds(*_KEYS)
 def build_pool(node: Any, site: Site) -> Built:
     """A pooling layer; averages count the padding, as torch's default does."""
-    name = node.op if isinstance(node, Extension) else type(node).__name__
+    name, kernel, stride, padding = window(node)
     kind = POOLS[name]
-    given = node.options if isinstance(node, Extension) else vars(node)
-    kernel, stride, padding = (sizes(given[k], kind.rank) for k in ("kernel_size", "stride", "padding"))
     if len(site.shape_in) != kind.rank + 1:
         raise ShapeError(f"{site.name!r} is a {name} and gets samples of shape {site.shape_in}.")
     pads = tuple((p, p) for p in padding)
@@ -51,3 +73,26 @@ def write_pool(module: Any, variables: Variables, site: Site) -> nir.NIRNode:
             node.output_type = {"output": np.array(site.shape_out)}
         return node
     return Extension(name, options=options, shape_in=site.shape_in, shape_out=site.shape_out)
+
+
+@evaluates(*_KEYS)
+def evaluate_pool(name: str, node: Any, dtype: Any) -> Function:
+    """Sum, mean or maximum of each window; the mean counts the padding."""
+    kind, kernel, stride, padding = window(node)
+    pads, dilation = tuple((p, p) for p in padding), (1,) * len(kernel)
+    lowest = -np.inf if np.issubdtype(dtype, np.inexact) else np.iinfo(dtype).min
+    combine, fill = (np.maximum, lowest) if kind.startswith("Max") else (np.add, 0)
+
+    def apply(x: Array) -> Array:
+        if x.ndim != len(kernel) + 2:
+            raise ShapeError(f"{name!r} is a {kind} and gets samples of shape {x.shape[1:]}.")
+        total = reduce(combine, (seen for _, seen in windows(name, x, kernel, stride, dilation, pads, fill)))
+        return np.asarray(total / np.asarray(prod(kernel), dtype) if kind.startswith("Avg") else total)
+
+    return apply
+
+
+@sums(*_KEYS)
+def count_pool(node: Any) -> int:
+    """The values of a window, and the division by their number."""
+    return prod(window(node)[1]) + 1

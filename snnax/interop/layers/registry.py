@@ -1,20 +1,21 @@
-"""One registry of converters between NIR nodes and flax modules.
+"""One registry of stateless layers: what each is in NIR, in flax, and in NumPy.
 
-A *builder* makes a flax module of a NIR node; a *writer* makes a NIR node of a flax module. Each family of
-nodes registers both side by side in a file of its own. Extension nodes are registered by their ``op``.
+A *builder* makes a flax module of a NIR node; a *writer* makes a NIR node of a flax module; an *evaluation*
+computes in NumPy what the node means, for the reference simulator and for bounds of rounding errors. Each family
+registers them side by side in a file of its own. Extension nodes are registered by their ``op``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import flax.linen as nn
 import nir
 import numpy as np
 
-from snnax.errors import ConversionError
+from snnax.errors import ConversionError, ShapeError, SnnaxError
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.readings import Reading
 
@@ -59,35 +60,64 @@ class Built:
 
 Builder = Callable[[Any, Site], Built]
 Writer = Callable[[Any, Variables, Site], nir.NIRNode]
-
-_BUILDERS: dict[Any, Builder] = {}
-_WRITERS: dict[type, Writer] = {}
-
-
-def builds(*keys: Any) -> Callable[[Builder], Builder]:
-    """Register a builder for NIR node classes or, by name, for extensions."""
-
-    def register(function: Builder) -> Builder:
-        for key in keys:
-            if key in _BUILDERS:
-                raise KeyError(f"{key} has a builder already")
-            _BUILDERS[key] = function
-        return function
-
-    return register
+Array = np.ndarray
+Function = Callable[[Array], Array]
+Maker = Callable[[str, Any, Any], Function]
+Value = TypeVar("Value", bound=Callable[..., Any])
+UNFIT = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
+"""What NumPy raises where parameters or shapes do not fit."""
 
 
-def writes(*classes: type) -> Callable[[Writer], Writer]:
-    """Register a writer for flax module classes."""
+class Table(Generic[Value]):
+    """Functions by class or, for extensions, by ``op``; called as a decorator, it registers one.
 
-    def register(function: Writer) -> Writer:
-        for key in classes:
-            if key in _WRITERS:
-                raise KeyError(f"{key} has a writer already")
-            _WRITERS[key] = function
-        return function
+    Args:
+        what: the functions are, for the error about a key that has one already.
+    """
 
-    return register
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.entries: dict[Any, Value] = {}
+
+    def __call__(self, *keys: Any) -> Callable[[Value], Value]:
+        """Register a function under these keys; refuses a second one under any of them."""
+
+        def register(function: Value) -> Value:
+            for key in keys:
+                if key in self.entries:
+                    raise KeyError(f"{key} has a {self.what} already")
+                self.entries[key] = function
+            return function
+
+        return register
+
+    def of(self, thing: Any) -> Value | None:
+        """The function of a NIR node, or of a module's class or the nearest above it; ``None`` if it has none."""
+        if isinstance(thing, nir.NIRNode):
+            return self.entries.get(key_of(thing))
+        return next((self.entries[kind] for kind in type(thing).__mro__ if kind in self.entries), None)
+
+    def words(self) -> list[str]:
+        """The keys in words."""
+        return sorted(map(word, self.entries))
+
+
+builds: Table[Builder] = Table("builder")
+writes: Table[Writer] = Table("writer")
+evaluates: Table[Maker] = Table("NumPy evaluation")
+"""Of a node's name, the node and a dtype: the function that it is of channels-first samples ``[N, ...]``."""
+sums: Table[Callable[[Any], int]] = Table("number of terms")
+"""How many rounded terms a node adds up for one output; none where nothing is registered."""
+
+
+def key_of(node: nir.NIRNode) -> Any:
+    """Under what a node is registered: its class, of an extension its ``op``."""
+    return node.op if isinstance(node, Extension) else type(node)
+
+
+def word(key: Any) -> str:
+    """A class by its name, an ``op`` as it is."""
+    return key if isinstance(key, str) else str(key.__name__)
 
 
 def build(node: nir.NIRNode, site: Site) -> Built:
@@ -96,13 +126,12 @@ def build(node: nir.NIRNode, site: Site) -> Built:
     Raises:
         ConversionError: for a node without builder, or that its builder refuses.
     """
-    key = node.op if isinstance(node, Extension) else type(node)
-    if key not in _BUILDERS:
-        kind = key if isinstance(key, str) else key.__name__
+    builder = builds.of(node)
+    if builder is None:
         raise ConversionError(
-            site.name, f"snnax cannot import the NIR node {kind}", f"It imports {supported()}."
+            site.name, f"snnax cannot import the NIR node {word(key_of(node))}", f"It imports {supported()}."
         )
-    return _BUILDERS[key](node, site)
+    return builder(node, site)
 
 
 def write(module: nn.Module, variables: Variables, site: Site) -> nir.NIRNode:
@@ -111,15 +140,38 @@ def write(module: nn.Module, variables: Variables, site: Site) -> nir.NIRNode:
     Raises:
         ConversionError: for a module without writer, or that its writer refuses.
     """
-    if type(module) not in _WRITERS:
-        names = sorted(f"{c.__module__.split('.')[0]}.{c.__name__}" for c in _WRITERS)
+    writer = writes.entries.get(type(module))  # by exact type: a subclass may do anything
+    if writer is None:
+        names = sorted(f"{c.__module__.split('.')[0]}.{c.__name__}" for c in writes.entries)
         raise ConversionError(
             site.name, f"{type(module).__module__}.{type(module).__name__} has no NIR form",
             f"Layers that have one: {', '.join(names)}.",
         )  # fmt: skip
-    return _WRITERS[type(module)](module, variables, site)
+    return writer(module, variables, site)
 
 
 def supported() -> list[str]:
     """Names of the nodes that can be imported; extensions carry the prefix of their files."""
-    return sorted(k if isinstance(k, str) else k.__name__ for k in _BUILDERS)
+    return builds.words()
+
+
+def applied(name: str, function: Function, x: Array) -> Array:
+    """What a layer makes of ``x``; whatever stops it is a matter of shapes."""
+    try:
+        return function(x)
+    except UNFIT as error:
+        if isinstance(error, SnnaxError):
+            raise
+        raise ShapeError(f"{name!r} cannot take samples of shape {x.shape[1:]} ({error}).") from error
+
+
+def cast(value: Any, dtype: Any) -> Array:
+    """A parameter in the dtype of an evaluation; fractions are not made whole numbers."""
+    return np.asarray(value).astype(dtype, casting="same_kind")
+
+
+def broadcast(name: str, function: Any, value: Array, x: Array) -> Array:
+    """``function(value, x)`` for a parameter that broadcasts to each sample."""
+    if value.ndim >= x.ndim or np.broadcast_shapes(value.shape, x.shape[1:]) != x.shape[1:]:
+        raise ShapeError(f"{name!r} has values of shape {value.shape}, its samples have {x.shape[1:]}.")
+    return np.asarray(function(value, x))

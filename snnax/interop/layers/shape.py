@@ -9,7 +9,7 @@ import nir
 import numpy as np
 
 from snnax.errors import ShapeError
-from snnax.interop.layers.registry import Built, Shape, Site, Variables, builds, writes
+from snnax.interop.layers.registry import Built, Function, Shape, Site, Variables, builds, evaluates, writes
 from snnax.interop.nir.extension import Extension
 from snnax.layers import Flatten, Reshape, State
 
@@ -17,17 +17,24 @@ from snnax.layers import Flatten, Reshape, State
 @builds(nir.Flatten)
 def build_flatten(node: nir.Flatten, site: Site) -> Built:
     """NIR's dimensions leave out the batch; a partial flatten becomes a reshape."""
-    rank = len(site.shape_in)
-    start, end = int(node.start_dim), int(node.end_dim)
-    start, end = start % max(rank, 1), end % max(rank, 1)
-    if start > end:
-        raise ShapeError(
-            f"{site.name!r} flattens from {node.start_dim} to {node.end_dim} of {site.shape_in}."
-        )
-    out: Shape = (*site.shape_in[:start], prod(site.shape_in[start : end + 1]), *site.shape_in[end + 1 :])
+    out = flattened(site.name, node, site.shape_in)
     if len(out) == 1:
         return Built(Flatten(channels_first=True), {}, out)
     return Built(Reshape(out), {}, out)
+
+
+def flattened(name: str, node: nir.Flatten, shape: Shape) -> Shape:
+    """Samples of ``shape`` with the axes from ``start_dim`` to ``end_dim`` as one; the batch is not counted."""
+    start, end = (int(d) % max(len(shape), 1) for d in (node.start_dim, node.end_dim))
+    if start > end:
+        raise ShapeError(f"{name!r} flattens from {node.start_dim} to {node.end_dim} of {shape}.")
+    return (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :])
+
+
+@evaluates(nir.Flatten)
+def evaluate_flatten(name: str, node: nir.Flatten, dtype: Any) -> Function:
+    """The same values in fewer axes."""
+    return lambda x: x.reshape(len(x), *flattened(name, node, x.shape[1:]))
 
 
 @writes(Flatten)
@@ -43,6 +50,12 @@ def build_reshape(node: Extension, site: Site) -> Built:
     if prod(out) != prod(site.shape_in):
         raise ShapeError(f"{site.name!r} cannot make {out} of samples of shape {site.shape_in}.")
     return Built(Reshape(out), {}, out)
+
+
+@evaluates("Reshape")
+def evaluate_reshape(name: str, node: Extension, dtype: Any) -> Function:
+    """The same values in other axes."""
+    return lambda x: x.reshape(len(x), *(int(n) for n in node.options["shape"]))
 
 
 @writes(Reshape)

@@ -11,7 +11,19 @@ import numpy as np
 from snnax import surrogate
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.conventions import against, for_each, gathered, per_neuron_first, per_neuron_last
-from snnax.interop.layers.registry import Built, Site, Variables, builds, writes
+from snnax.interop.layers.registry import (
+    Array,
+    Built,
+    Function,
+    Site,
+    Variables,
+    broadcast,
+    builds,
+    cast,
+    evaluates,
+    writes,
+)
+from snnax.interop.nir.readings import Reading
 from snnax.interop.nodes import metadata
 from snnax.interop.nodes.native import tidy
 from snnax.layers.signals import Delay, Threshold
@@ -44,6 +56,12 @@ def write_threshold(module: Threshold, variables: Variables, site: Site) -> nir.
     return metadata.write(node, {**content, "surrogate": [function.name, function.options]})
 
 
+@evaluates(nir.Threshold)
+def evaluate_threshold(name: str, node: nir.Threshold, dtype: Any) -> Function:
+    r""":math:`z = [x > \theta]`."""
+    return lambda x: broadcast(name, np.less, cast(node.threshold, dtype), x).astype(dtype)
+
+
 @builds(nir.Delay)
 def build_delay(node: nir.Delay, site: Site) -> Built:
     """A delay of whole time steps.
@@ -52,17 +70,46 @@ def build_delay(node: nir.Delay, site: Site) -> Built:
         ConversionError: for a delay that is negative or no multiple of the time step.
     """
     here = _values(site, "delay", node.delay, metadata.read(node, site.name)).astype(np.float64)
-    here = here * site.reading.seconds / site.dt
-    steps = np.rint(here)
-    if (steps < 0).any() or not np.allclose(here, steps, rtol=1e-5, atol=1e-5):
-        wrong = float(np.ravel(here)[np.argmax(np.abs(np.ravel(here - steps)))])
-        raise ConversionError(
-            site.name, f"its delay is {wrong:.6g} time steps of dt = {site.dt:g} s, which is no whole number",
-            "Pass a dt that divides every delay.",
-        )  # fmt: skip
+    steps = whole_steps(site.name, here * site.reading.seconds / site.dt, site.dt)
     longest = float(np.max(steps, initial=0))
     check_values(site.name, longest * prod(site.shape_in), f"keeps the inputs of {longest:g} steps")
     return Built(Delay(int(steps) if steps.ndim == 0 else steps), {}, site.shape_in)
+
+
+def whole_steps(name: str, late: np.ndarray, dt: float) -> np.ndarray:
+    """Delays as whole numbers of time steps.
+
+    Raises:
+        ConversionError: for a delay that is negative or no multiple of the time step.
+    """
+    steps = np.rint(late)
+    if (steps < 0).any() or not np.allclose(late, steps, rtol=1e-5, atol=1e-5):
+        wrong = float(np.ravel(late)[np.argmax(np.abs(np.ravel(late - steps)))])
+        raise ConversionError(
+            name, f"its delay is {wrong:.6g} time steps of dt = {dt:g} s, which is no whole number",
+            "Pass a dt that divides every delay.",
+        )  # fmt: skip
+    return steps
+
+
+class DelayLine:
+    r""":math:`y(t) = x(t - \tau)` of a Delay node, one step a call; zeros before the first input arrives."""
+
+    def __init__(self, name: str, node: nir.Delay, reading: Reading, dt: float) -> None:
+        late = np.asarray(node.delay, np.float64) * reading.seconds / dt
+        self.name, self.steps = name, whole_steps(name, late, dt).astype(np.int64)
+        self.past: list[Array] = []
+        self.longest = int(self.steps.max(initial=0))
+
+    def __call__(self, x: Array) -> Array:
+        """The output of the next step."""
+        steps = broadcast(self.name, np.add, self.steps, np.zeros((1, *x.shape[1:]), np.int64))
+        self.past = [x, *self.past][: self.longest + 1]
+        out = np.zeros(x.shape)
+        for late in np.unique(steps):
+            if late < len(self.past):
+                out = np.where(steps == late, self.past[late], out)
+        return out
 
 
 @writes(Delay)

@@ -21,13 +21,14 @@ from snnax.errors import (
     warn,
 )
 from snnax.interop import conventions
+from snnax.interop.layers.registry import UNFIT, Function, applied, evaluates, key_of, word
+from snnax.interop.layers.signals import DelayLine
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.files import read_nir
 from snnax.interop.nir.graph import Edge, FlatGraph, check, fires_ahead, flatten, keeps_state, loops
 from snnax.interop.nir.readings import Reading
 from snnax.interop.nir.readings import reading as read_as
 from snnax.interop.simulator.equations import Array
-from snnax.interop.simulator.layers import UNFIT, Delay, Function, applied, layer
 from snnax.interop.simulator.neurons import NIR_NEURONS, NIRNeuron, Unit, described, nir_choices, nir_values
 from snnax.interop.trace import NodeTrace, Trace
 
@@ -368,7 +369,7 @@ class Simulation:
                 if (unit := self._unit(name, node)) is not None:
                     units[name] = unit
                 elif not self._is_state(name):
-                    layers[name] = layer(name, node, self.reading, self.dt)
+                    layers[name] = self._layer(name, node)
             except UNFIT as error:
                 if isinstance(error, SnnaxError):
                     raise
@@ -378,6 +379,18 @@ class Simulation:
                     "Correct the graph.",
                 ) from error
         return units, layers
+
+    def _layer(self, name: str, node: nir.NIRNode) -> Function:
+        """The function of a node without a neuron, from one step's input to its output."""
+        if isinstance(node, nir.Delay):
+            return DelayLine(name, node, self.reading, self.dt)
+        maker = evaluates.of(node)
+        if maker is None:
+            raise ConversionError(
+                name, f"the reference simulator has no {word(key_of(node))}",
+                f"Beside neurons and Delay it computes {', '.join(evaluates.words())}.",
+            )  # fmt: skip
+        return maker(name, node, np.float64)
 
     def _unit(self, name: str, node: nir.NIRNode) -> Unit | None:
         known = described(name, node, self.dt)
@@ -448,7 +461,7 @@ class Simulation:
                     later.append(name)
                     continue
                 current = self._sum(name, values, values, values)
-                silent = name in units or self._is_state(name) or isinstance(layers[name], Delay)
+                silent = name in units or self._is_state(name) or isinstance(layers[name], DelayLine)
                 values[name] = np.zeros_like(current) if silent else applied(name, layers[name], current)
             if len(later) == len(waiting):
                 raise ShapeError(

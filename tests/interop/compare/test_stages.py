@@ -9,7 +9,7 @@ from helpers import fake_sides as fake
 
 from snnax.errors import ConversionError
 from snnax.interop.compare import stages
-from snnax.interop.compare.stages import Edit, Stages
+from snnax.interop.compare.stages import Edit, Stages, edited
 from snnax.interop.nir.extension import Extension
 from snnax.interop.trace import NodeTrace, Trace
 
@@ -224,7 +224,7 @@ def test_what_a_stage_is_made_of():
 
 def test_edits_change_the_answer():
     stages, _, _ = image_stages()
-    silent = stages.edited(stages.flat.nodes["fc"], bias=np.zeros(6))
+    silent = edited(stages.flat.nodes["fc"], bias=np.zeros(6))
     gap = stages.current("lif2") - stages.current("lif2", edit=Edit({"fc": silent}))
     np.testing.assert_allclose(gap, np.broadcast_to(stages.flat.nodes["fc"].bias, gap.shape), rtol=1e-5)
     with pytest.raises(ConversionError, match="nothing feeds"):
