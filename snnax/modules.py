@@ -258,6 +258,8 @@ def explained(module: Any, args: tuple[Any, ...]) -> Iterator[None]:
             f"{_name(module)} does not find its variables: {_lost(error)} Pass what init of this network returned, all "
             "collections of it, as {**variables, 'params': params}."
         ) from error
+    except flax_errors.ModifyScopeVariableError as error:
+        raise StateError(f"{_name(module)} updates {_kept(error)}") from error
     except flax_errors.InvalidRngError as error:
         raise ArgumentError(
             f"{_name(module)} draws random numbers and lacks a key: {_said(error)} Pass keys by name, as "
@@ -334,6 +336,21 @@ def _lost(error: Exception) -> str:
             return f"{_placed('params', place, name)} is not among those that were passed."
         case [name, collection, place] if place.startswith("/"):
             return f"{_placed(collection, place, name)} is not among those that were passed."
+    return _said(error)
+
+
+def _kept(error: Exception) -> str:
+    """Which variable flax may not change, and the calls that work."""
+    match re.findall(r'"([^"]*)"', _said(error)):
+        case [name, place, collection] if place.startswith("/"):
+            also = "" if collection == "hidden" else " to unroll, and 'hidden' too to apply"
+            trains = (
+                "; or use what is stored: snnax.utils.evaluating(net)" if collection == "batch_stats" else ""
+            )
+            return (
+                f"{_placed(collection, place, name)}, a collection that is not mutable in this call. Pass "
+                f"mutable=[{collection!r}]{also}{trains}."
+            )
     return _said(error)
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +48,7 @@ def test_errors_cross_processes_and_stay_readable():
 BIG = np.full((3, 2, 4), 1e300)
 X = np.ones((3, 2, 4), np.float32)
 KEY = jax.random.key(0)
+WEIGHTS = {"params": {"layers_0": {"kernel": np.full((4, 4), 1e300)}}}
 LEAKY = snn.Leaky(0.5)
 NET = snn.Sequential([snn.Leaky(0.5, init_hidden=True, output=True)])
 LOST = {
@@ -54,6 +56,7 @@ LOST = {
     "a list": lambda: snn.unroll(NET, {}, BIG.tolist()),
     "one step": lambda: LEAKY(BIG[0], None),
     "a state": lambda: LEAKY(X[0], BIG[0]),
+    "weights": lambda: snn.unroll(snn.Sequential([nn.Dense(4, use_bias=False)]), WEIGHTS, X),
     "forced spikes": lambda: snn.unroll(NET, {}, X, force={"layers_0": BIG}),
     "a threshold": lambda: snn.Leaky(0.5, threshold=1e300)(X[0], None),
     "an array of thresholds": lambda: snn.Leaky(0.5, threshold=BIG[0, 0]).init(KEY, X[0], None),

@@ -8,7 +8,7 @@ import pytest
 
 import snnax as snn
 from snnax import interop
-from snnax.errors import ArgumentError, LayoutWarning, ShapeError, TorchLineError
+from snnax.errors import ArgumentError, LayoutWarning, ShapeError, StateError, TorchLineError
 
 OWN = {"init_hidden": True}
 NEURONS = {
@@ -22,6 +22,16 @@ NEURONS = {
         "init_rsynaptic",
     ),
 }
+
+
+class Own(nn.Module):
+    """A user's own neuron."""
+
+    @nn.compact
+    def __call__(self, x):
+        m = self.variable("hidden", "m", jnp.zeros, x.shape)
+        m.value = m.value + x
+        return m.value
 
 
 def net():
@@ -207,3 +217,18 @@ def test_weights_of_another_shape_are_named():
     for run in (lambda: snn.unroll(net(), variables, x[None]), lambda: interop.to_nir(net(), variables, x)):
         with pytest.raises(ShapeError, match=r"'kernel' of 'params'.* has shape \(7, 4\); expected \(3, 4\)"):
             run()
+
+
+def test_a_collection_that_may_not_change_is_named_with_the_call_that_works():
+    x = jnp.ones((2, 3))
+    trained = snn.Sequential([nn.Dense(4), nn.BatchNorm(use_running_average=False), snn.Leaky(0.5, **OWN)])
+    variables = trained.init(jax.random.key(0), x)
+    words = r"'mean' of 'batch_stats' in 'layers_1'.* not mutable.*Pass mutable=\['batch_stats'\] to unroll.*evaluating"
+    for run in (lambda: snn.unroll(trained, variables, x[None]),
+                lambda: trained.apply(variables, x, mutable=["hidden"])):  # fmt: skip
+        with pytest.raises(StateError, match=words):
+            run()
+    snn.unroll(trained, variables, x[None], mutable=["batch_stats"])
+    snn.unroll(snn.utils.evaluating(trained), variables, x[None])
+    with pytest.raises(StateError, match=r"'m' of 'hidden' in 'layers_0'.*Pass mutable=\['hidden'\]\."):
+        snn.Sequential([Own()]).apply(snn.Sequential([Own()]).init(jax.random.key(0), x), x)

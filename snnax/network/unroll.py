@@ -10,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.core import unfreeze
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
@@ -63,6 +64,13 @@ def collections(mutable: Any) -> tuple[str, ...]:
             "'hidden' is always updated."
         )
     return tuple(names)
+
+
+def check_numbers(variables: Tree) -> None:
+    """Refuse arrays of NumPy with numbers that the precision of the run cannot hold; those of JAX are in it."""
+    for leaf in jax.tree.leaves(variables):
+        if isinstance(leaf, np.ndarray):
+            checks.array(leaf, "unroll(variables=...)")
 
 
 def keys_of(rngs: Any) -> dict[str, jax.Array]:
@@ -292,6 +300,7 @@ def unroll(
     constant = num_steps is not None
     steps = count_steps(x, num_steps)
     plain = unfreeze(dict(variables))
+    check_numbers(plain)
     keys = keys_of(rngs)
     chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1], constant)
     options = (keeps_bfloat16(residuals), check_remat(remat))

@@ -479,7 +479,10 @@ class Import:
             )
         own = None if isinstance(node, Extension) else np.shape(getattr(node, "v_threshold", node.r))
         if own not in (None, (), (1,)) and own != shape:
-            raise ShapeError(f"{name!r} has neurons of shape {own}, what feeds it has shape {shape}.")
+            raise ShapeError(
+                f"{name!r} has neurons of shape {own}, what feeds it has shape {shape}; NIR has one number for each "
+                f"neuron of a sample, as np.broadcast_to(tau, {shape})."
+            )
 
     def _outputs(self) -> tuple[list[tuple[str, str]] | None, list[tuple[str, str]]]:
         """What the model returns, where that is not simply what one Output node gets; and edges for sums."""
