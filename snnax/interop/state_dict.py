@@ -24,9 +24,9 @@ from snnax.drafts import write_whole
 from snnax.errors import ArgumentError, ConversionError, MissingDependencyError, ShapeError, StateDictError
 from snnax.interop import conventions
 from snnax.interop import state_dict_neurons as _neurons  # noqa: F401  (registers its rules)
+from snnax.interop.layers.entries import Entry, Keys, Layer, entries_of
 from snnax.interop.nir.entries import SAMPLE
 from snnax.interop.numbers import array, as_stored, held, whole
-from snnax.interop.state_dict_layers import Entry, Keys, Layer, rule_of
 from snnax.interop.state_dict_ranks import known_ranks
 from snnax.layers import Flatten
 from snnax.modules import NET, VARIABLES
@@ -58,7 +58,7 @@ def layers_of(model: nn.Module, variables: Mapping[str, Any], shapes: Shapes) ->
 def _visit(
     module: Any, path: Keys, name: str, variables: Mapping[str, Any], where: Mapping[Any, Keys]
 ) -> Iterator[Layer]:
-    if rule_of(module) is not None:
+    if entries_of.of(module) is not None:
         yield Layer(path, name, module)
     elif isinstance(module, Container):
         for member, part in module.members().items():
@@ -471,7 +471,7 @@ def _entries(
     columns = columns_of(model, shapes)
     covered: set[tuple[str, ...]] = set()
     for layer in layers_of(model, variables, shapes):
-        rule = rule_of(layer.module)
+        rule = entries_of.of(layer.module)
         own = {c: branch(tree, layer.path) for c, tree in variables.items()}
         for entry in rule(layer, own) if rule else ():
             if entry.path is not None:

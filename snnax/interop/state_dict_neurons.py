@@ -1,4 +1,4 @@
-"""What each neuron has in a ``state_dict``; see :mod:`snnax.interop.state_dict_layers`."""
+"""What each neuron has in a ``state_dict``; see :mod:`snnax.interop.layers.entries`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from snnax.dynamics.decay import time_constant
 from snnax.dynamics.lapicque import complement
 from snnax.errors import ConversionError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch
-from snnax.interop.state_dict_layers import (
+from snnax.interop.layers.entries import (
     Array,
     Entry,
     Given,

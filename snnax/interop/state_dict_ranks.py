@@ -6,25 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import numpy as np
 
-from snnax import layers
-from snnax.interop.state_dict_layers import Keys, find
-from snnax.layers import norm, signals
+from snnax.interop.layers.entries import Keys, axes_of, find
+from snnax.layers import Flatten
+from snnax.layers.norm import BatchNormTT2d
 from snnax.network.containers import Container
 from snnax.network.kinds import instances, owners
 from snnax.network.topology import INPUT, OUTPUT
 from snnax.neurons import SLSTM, SConv2dLSTM, SpikingNeuron
 from snnax.neurons.sequence import SequenceNeuron
-
-_POOLS = (
-    layers.AvgPool1d,
-    layers.AvgPool2d,
-    layers.MaxPool1d,
-    layers.MaxPool2d,
-    layers.SumPool1d,
-    layers.SumPool2d,
-)
 
 
 def known_ranks(model: nn.Module, variables: Mapping[str, Any], paths: Mapping[Keys, Any]) -> dict[Keys, int]:
@@ -68,7 +58,7 @@ def _follow(
             continue
         if rank is not None:
             found.setdefault(here, rank)
-        known[name] = _after(module, here, rank, variables)
+        known[name] = _after(module, rank)
     return known[plan.sources[OUTPUT][0][0]]
 
 
@@ -77,31 +67,19 @@ def _own(module: Any) -> int | None:
     if isinstance(module, SequenceNeuron):
         return 1
     convolves = isinstance(module, SConv2dLSTM) or getattr(module, "conv2d_channels", None)
-    return 3 if convolves or isinstance(module, norm.BatchNormTT2d) else None
+    return 3 if convolves or isinstance(module, BatchNormTT2d) else None
 
 
-def _after(module: Any, path: Keys, rank: int | None, variables: Mapping[str, Any]) -> int | None:
+def _after(module: Any, rank: int | None) -> int | None:
     """Axes of what leaves a layer, given those of what enters."""
-    if isinstance(module, nn.Conv):
-        kernel = find(variables, ("params", *path, "kernel"))
-        return rank if kernel is None else kernel.ndim - 1
-    if isinstance(module, _POOLS):
-        return module.rank + 1
-    if isinstance(module, layers.Flatten):
+    if (rule := axes_of.of(module)) is not None:
+        return rule(module, rank)
+    if isinstance(module, SLSTM) and rank is None:
         return 1
-    if isinstance(module, layers.Reshape | signals.Slice):
-        return len(module.shape)
-    if isinstance(module, nn.Dense | SLSTM) and rank is None:
-        return 1  # on images they would have no equal in torch
-    if (own := _own(module)) is not None:
-        return own
-    known = (SpikingNeuron, nn.Dense, nn.BatchNorm, nn.Dropout, layers.Scale, layers.State, signals.Delay)
-    passes = (*known, signals.Threshold, norm.BatchNormTT, norm.GradedSpikes)
-    return rank if isinstance(module, passes) else None
+    own = _own(module)
+    return own if own is not None else rank if isinstance(module, SpikingNeuron) else None
 
 
 def _spreads(module: Any) -> bool:
     """True for a layer with axes beside that of the channels."""
-    if isinstance(module, layers.Reshape | signals.Slice):
-        return int(np.size(module.shape)) > 1
-    return isinstance(module, (nn.Conv, layers.Flatten, *_POOLS)) or _own(module) == 3
+    return isinstance(module, Flatten) or (_after(module, None) or 0) > 1

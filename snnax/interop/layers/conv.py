@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from math import prod
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch
+from snnax.interop.layers.entries import Entry, Layer, affine, axes_of, entries_of
 from snnax.interop.layers.registry import (
     Array,
     Built,
@@ -239,3 +240,13 @@ def _padding(padding: Any, kernel: Shape, dilation: Shape, stride: Shape, site: 
         f"padding {pads} is not the same on both sides",
         "NIR cannot say it: pad the same on both sides.",
     )
+
+
+@entries_of(nn.Conv)
+def _conv_entries(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    return affine(layer, variables, "", "params")
+
+
+@axes_of(nn.Conv)
+def _conv_axes(module: nn.Conv, axes: int | None) -> int:
+    return int(np.size(module.kernel_size)) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from snnax.interop.conventions import (
     per_neuron_first,
     per_neuron_last,
 )
+from snnax.interop.layers.entries import Entry, Layer, affine, axes_of, entries_of, number, there
 from snnax.interop.layers.registry import (
     Array,
     Built,
@@ -165,3 +167,37 @@ def evaluate_scale(name: str, node: nir.Scale, dtype: Any) -> Function:
 def count_scale(node: nir.Scale) -> int:
     """One product."""
     return 1
+
+
+@entries_of(nn.Dense)
+def _dense_entries(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    return affine(layer, variables, "", "params")
+
+
+@entries_of(GradedSpikes)
+def _graded_entries(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    """snnTorch's weights ``(N, 1)`` multiply the axis before the last: the channels of rows, not those of images."""
+    weights = there(layer, variables, ("params", "weights"))
+    if layer.rank is not None and layer.rank > 2:
+        raise ConversionError(
+            layer.name or "GradedSpikes",
+            "snnTorch's GradedSpikes would scale the rows of an image, not its channels",
+            "Use snnax.Scale(factors, learn_scale=True), which to_snntorch writes with the same numbers.",
+        )
+    return [Entry("weights", weights.reshape(-1, 1), ("params", "weights"), lambda _, new: new.reshape(-1))]
+
+
+@entries_of(Scale)
+def _scale_entries(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    """As ``to_snntorch`` writes it: a parameter if it is learned, else part of the module."""
+    return [number(layer, variables, "scale")] if layer.module.learn_scale else []
+
+
+@axes_of(nn.Dense)
+def _dense_axes(module: Any, axes: int | None) -> int:
+    return axes or 1  # on images it would have no equal in torch
+
+
+@axes_of(Scale, GradedSpikes)
+def _same_axes(module: Any, axes: int | None) -> int | None:
+    return axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ import numpy as np
 
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.layers.conv import settle_types
+from snnax.interop.layers.entries import Entry, Layer, Put, axes_of, entries_of, find, plain
 from snnax.interop.layers.registry import (
     Array,
     Built,
@@ -167,3 +169,63 @@ def fold(name: str, node: nir.NIRNode, norm: Extension) -> nir.NIRNode:
     shapes = (tuple(node.input_type["input"]), tuple(node.output_type["output"]))
     settle_types(folded, Site(name, *shapes, dt=0.0))
     return metadata.write(folded, {"bias": True})
+
+
+_COUNT = ("buffers", "num_batches_tracked")
+
+
+def _batches(variables: Mapping[str, Any], key: str = "", row: int | None = None, rows: int = 1) -> Entry:
+    """How often torch has updated its averages; flax does not count, so it is only kept."""
+    kept = find(variables, _COUNT)
+    counts = np.zeros(() if row is None else rows, np.int64) if kept is None else kept
+    value = np.asarray(counts if row is None else counts[row], np.int64)
+
+    def put(old: Array | None, new: Array) -> Array:
+        return new if row is None else _with_row(counts if old is None else old, row, new)
+
+    return Entry(f"{key}num_batches_tracked", value, _COUNT, put, setting=True, optional=True)
+
+
+def _with_row(old: Array, row: int, new: Array) -> Array:
+    whole = np.array(old, new.dtype)
+    whole[row] = new
+    return whole
+
+
+_NORM = {
+    **{key: ("params", name) for key, name in _PARAMS.items()},
+    **{key: ("batch_stats", name) for key, name in _STATS.items()},
+}
+
+
+@entries_of(nn.BatchNorm)
+def _norm_entries(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    keys = [k for k, p in _NORM.items() if p[0] == "batch_stats" or find(variables, p) is not None]
+    return [*(plain(layer, variables, k, *_NORM[k]) for k in keys), _batches(variables)]
+
+
+@entries_of(BatchNormTT1d, BatchNormTT2d)
+def _timed_entries(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    found = []
+    steps = layer.module.time_steps
+    for step in range(steps):
+        for key, path in _NORM.items():
+            whole = find(variables, path)
+            if whole is not None:
+                found.append(Entry(f"{step}.{key}", np.array(whole[step]), path, _row_of(whole, step)))
+        found.append(_batches(variables, f"{step}.", step, steps))
+    return found
+
+
+def _row_of(whole: Array, row: int) -> Put:
+    return lambda old, new: _with_row(whole if old is None else old, row, new)
+
+
+@axes_of(nn.BatchNorm, BatchNormTT1d, nn.Dropout)
+def _same_axes(module: Any, axes: int | None) -> int | None:
+    return axes
+
+
+@axes_of(BatchNormTT2d)
+def _image_axes(module: Any, axes: int | None) -> int:
+    return 3

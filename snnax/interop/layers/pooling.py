@@ -12,6 +12,7 @@ import numpy as np
 from snnax import layers
 from snnax.errors import ShapeError
 from snnax.interop.layers.conv import check_padded, sizes, spatial_out, windows
+from snnax.interop.layers.entries import axes_of
 from snnax.interop.layers.registry import (
     Array,
     Built,
@@ -96,3 +97,8 @@ def evaluate_pool(name: str, node: Any, dtype: Any) -> Function:
 def count_pool(node: Any) -> int:
     """The values of a window, and the division by their number."""
     return prod(window(node)[1]) + 1
+
+
+@axes_of(*POOLS.values())
+def _pool_axes(module: Any, axes: int | None) -> int:
+    return int(module.rank) + 1

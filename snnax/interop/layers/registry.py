@@ -1,4 +1,4 @@
-"""One registry of stateless layers: what each is in NIR, in flax, and in NumPy.
+"""One registry of stateless layers: what each is in NIR, in flax, in NumPy, and in a ``state_dict``.
 
 A *builder* makes a flax module of a NIR node; a *writer* makes a NIR node of a flax module; an *evaluation*
 computes in NumPy what the node means, for the reference simulator and for bounds of rounding errors. Each family

@@ -9,9 +9,11 @@ import nir
 import numpy as np
 
 from snnax.errors import ShapeError
+from snnax.interop.layers.entries import axes_of
 from snnax.interop.layers.registry import Built, Function, Shape, Site, Variables, builds, evaluates, writes
 from snnax.interop.nir.extension import Extension
 from snnax.layers import Flatten, Reshape, State
+from snnax.layers.signals import Slice
 
 
 @builds(nir.Flatten)
@@ -88,3 +90,18 @@ def write_state(module: State, variables: Variables, site: Site) -> Any:
     return Extension(
         "State", options={"state": module.state}, shape_in=site.shape_in, shape_out=site.shape_in
     )
+
+
+@axes_of(Flatten)
+def _flat_axes(module: Flatten, axes: int | None) -> int:
+    return 1
+
+
+@axes_of(Reshape, Slice)
+def _new_axes(module: Reshape | Slice, axes: int | None) -> int:
+    return len(module.shape)
+
+
+@axes_of(State)
+def _same_axes(module: State, axes: int | None) -> int | None:
+    return axes

@@ -11,6 +11,7 @@ import numpy as np
 from snnax import surrogate
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.conventions import against, for_each, gathered, per_neuron_first, per_neuron_last
+from snnax.interop.layers.entries import axes_of
 from snnax.interop.layers.registry import (
     Array,
     Built,
@@ -136,3 +137,8 @@ def _written(value: Any, site: Site) -> tuple[np.ndarray, Variables]:
     small = per_neuron_first(value, len(site.shape_in))
     full = for_each(small, site.shape_in, site.real())
     return full, {"shape": list(small.shape)} if small.ndim > 0 and small.size < full.size else {}
+
+
+@axes_of(Threshold, Delay)
+def _same_axes(module: Threshold | Delay, axes: int | None) -> int | None:
+    return axes

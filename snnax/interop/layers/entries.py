@@ -1,6 +1,6 @@
-"""What each layer has in a ``state_dict``: torch's names and layouts, and where flax keeps the same numbers.
+"""What a layer has in a ``state_dict``: torch's names and layouts, and where flax keeps the same numbers.
 
-A layer joins by one function under :func:`entries_of`.
+A layer joins by one function under :data:`entries_of`, and tells the axes of its samples by one under :data:`axes_of`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
 
-from snnax import layers
 from snnax.errors import ConversionError
 from snnax.interop.conventions import (
     kernel_from_torch,
@@ -21,7 +19,7 @@ from snnax.interop.conventions import (
     per_neuron_last,
     same_shape,
 )
-from snnax.layers import norm
+from snnax.interop.layers.registry import Table
 
 Array = np.ndarray
 Keys = tuple[str, ...]
@@ -76,23 +74,10 @@ class Layer:
 
 
 Rule = Callable[[Layer, Mapping[str, Any]], list[Entry]]
-RULES: dict[type, Rule] = {}
-"""Rules by flax class; a subclass has its parent's."""
-
-
-def entries_of(*kinds: type) -> Callable[[Rule], Rule]:
-    """Register the entries of a layer: a function of the layer and its own variables, by collection."""
-
-    def register(rule: Rule) -> Rule:
-        RULES.update(dict.fromkeys(kinds, rule))
-        return rule
-
-    return register
-
-
-def rule_of(module: Any) -> Rule | None:
-    """The rule of a module's class, or ``None``."""
-    return next((RULES[kind] for kind in type(module).__mro__ if kind in RULES), None)
+entries_of: Table[Rule] = Table("rule for its state_dict")
+"""Of a layer and its own variables, by collection; a subclass has its parent's."""
+axes_of: Table[Callable[[Any, int | None], int | None]] = Table("rule for its axes")
+"""Of a module and the axes of one sample that enters, if known: those of one that leaves, if that tells them."""
 
 
 def find(variables: Mapping[str, Any], path: Keys) -> Array | None:
@@ -114,9 +99,6 @@ def there(layer: Layer, variables: Mapping[str, Any], path: Keys) -> Array:
             "Pass what init or from_snntorch returned.",
         )  # fmt: skip
     return value
-
-
-# --- layers ---------------------------------------------------------------------------------------
 
 
 def kernel(layer: Layer, variables: Mapping[str, Any], key: str, *path: str) -> Entry:
@@ -188,79 +170,3 @@ def _first(layer: Layer, name: str, value: Array, rank: int) -> Array:
             f"its {name} of shape {value.shape} has more axes than one of its samples, which have {rank}",
             "Give one number, or an array that broadcasts from the right to one sample.",
         ) from error
-
-
-@entries_of(nn.Dense, nn.Conv)
-def _weights(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
-    return affine(layer, variables, "", "params")
-
-
-_COUNT = ("buffers", "num_batches_tracked")
-
-
-def _batches(variables: Mapping[str, Any], key: str = "", row: int | None = None, rows: int = 1) -> Entry:
-    """How often torch has updated its averages; flax does not count, so it is only kept."""
-    kept = find(variables, _COUNT)
-    counts = np.zeros(() if row is None else rows, np.int64) if kept is None else kept
-    value = np.asarray(counts if row is None else counts[row], np.int64)
-
-    def put(old: Array | None, new: Array) -> Array:
-        return new if row is None else _with_row(counts if old is None else old, row, new)
-
-    return Entry(f"{key}num_batches_tracked", value, _COUNT, put, setting=True, optional=True)
-
-
-def _with_row(old: Array, row: int, new: Array) -> Array:
-    whole = np.array(old, new.dtype)
-    whole[row] = new
-    return whole
-
-
-_NORM = {
-    "weight": ("params", "scale"),
-    "bias": ("params", "bias"),
-    "running_mean": ("batch_stats", "mean"),
-    "running_var": ("batch_stats", "var"),
-}
-
-
-@entries_of(nn.BatchNorm)
-def _norm(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
-    keys = [k for k, p in _NORM.items() if p[0] == "batch_stats" or find(variables, p) is not None]
-    return [*(plain(layer, variables, k, *_NORM[k]) for k in keys), _batches(variables)]
-
-
-@entries_of(norm.BatchNormTT1d, norm.BatchNormTT2d)
-def _norm_through_time(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
-    found = []
-    steps = layer.module.time_steps
-    for step in range(steps):
-        for key, path in _NORM.items():
-            whole = find(variables, path)
-            if whole is not None:
-                found.append(Entry(f"{step}.{key}", np.array(whole[step]), path, _row_of(whole, step)))
-        found.append(_batches(variables, f"{step}.", step, steps))
-    return found
-
-
-def _row_of(whole: Array, row: int) -> Put:
-    return lambda old, new: _with_row(whole if old is None else old, row, new)
-
-
-@entries_of(norm.GradedSpikes)
-def _graded(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
-    """snnTorch's weights ``(N, 1)`` multiply the axis before the last: the channels of rows, not those of images."""
-    weights = there(layer, variables, ("params", "weights"))
-    if layer.rank is not None and layer.rank > 2:
-        raise ConversionError(
-            layer.name or "GradedSpikes",
-            "snnTorch's GradedSpikes would scale the rows of an image, not its channels",
-            "Use snnax.Scale(factors, learn_scale=True), which to_snntorch writes with the same numbers.",
-        )
-    return [Entry("weights", weights.reshape(-1, 1), ("params", "weights"), lambda _, new: new.reshape(-1))]
-
-
-@entries_of(layers.Scale)
-def _scale(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
-    """As ``to_snntorch`` writes it: a parameter if it is learned, else part of the module."""
-    return [number(layer, variables, "scale")] if layer.module.learn_scale else []
