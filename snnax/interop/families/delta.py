@@ -1,0 +1,26 @@
+"""DeltaLeaky: an extension node; it fires at changes of its membrane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from snnax import neurons
+from snnax.interop.families import state_dict
+from snnax.interop.families.family import Family
+from snnax.interop.state_dict_layers import Entry, Layer
+
+
+class DeltaLeaky(Family):
+    r""":math:`S = [\,|U' - U| > \theta_\Delta\,]`; it is never reset."""
+
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+        """``beta`` and what every neuron has."""
+        return state_dict.common(layer, variables, "beta")
+
+    def torch_options(self, name: str, module: Any, options: dict[str, Any]) -> dict[str, Any]:
+        """Its other arguments do nothing."""
+        return {"output": options["output"]}
+
+
+FAMILIES = (DeltaLeaky(neurons.DeltaLeaky, ("beta", "delta_threshold")),)

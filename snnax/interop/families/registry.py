@@ -1,0 +1,61 @@
+"""The registry of neuron families: a module beside this one joins by listing its own in ``FAMILIES``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from snnax.interop import families as package
+
+if TYPE_CHECKING:  # a family is made of specs, and a spec finds its family here
+    from snnax.interop.families.family import Family
+
+
+@cache
+def families() -> Mapping[str, Family]:
+    """Every family by the name of its class.
+
+    The modules are found rather than listed, so that a new neuron is one new file; and on the first call rather than
+    on import, so that specs, of which families are made, can ask for theirs.
+    """
+    names = sorted(module.name for module in iter_modules(package.__path__))
+    modules = [import_module(f"{package.__name__}.{name}") for name in names]
+    return MappingProxyType(by_kind(f for module in modules for f in getattr(module, "FAMILIES", ())))
+
+
+def by_kind(found: Iterable[Family]) -> dict[str, Family]:
+    """Families by the name of their class.
+
+    Raises:
+        KeyError: for two of one class.
+    """
+    table: dict[str, Family] = {}
+    for family in found:
+        if family.kind in table:
+            raise KeyError(f"{family.kind} has a family already")
+        table[family.kind] = family
+    return table
+
+
+def find(kind: str) -> Family | None:
+    """The family of a class by its name; ``None`` for one that cannot be converted."""
+    return families().get(kind)
+
+
+def of_module(module: object) -> Family | None:
+    """The family of a flax neuron; that of its parent, if the class itself has none."""
+    ours = {family.module: family for family in families().values()}
+    return next((ours[cls] for cls in type(module).__mro__ if cls in ours), None)
+
+
+def kinds(**having: object) -> tuple[str, ...]:
+    """Names of the classes whose families have these attributes, as ``kinds(native=True)``."""
+    return tuple(
+        kind
+        for kind, family in families().items()
+        if all(getattr(family, what) == value for what, value in having.items())
+    )
