@@ -18,13 +18,13 @@ from snnax import checks
 from snnax.errors import ArgumentError, ConversionError, MissingDependencyError, ShapeError
 from snnax.interop import conventions
 from snnax.interop.compare import Report, compare
+from snnax.interop.families.modules import spec_from_module
 from snnax.interop.nir.assembling import node_name
 from snnax.interop.nir.entries import CALL, DT, PRESET
 from snnax.interop.nir.exporting import to_nir
 from snnax.interop.nir.importing import from_nir
 from snnax.interop.nir.readings import Reading
 from snnax.interop.nir.readings import reading as read_as
-from snnax.interop.nodes.flax_neurons import spec_from_module
 from snnax.interop.numbers import plain
 from snnax.interop.recordings import RecordedSide, in_units_of
 from snnax.interop.simulator import ReferenceSide

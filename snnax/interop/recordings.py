@@ -20,12 +20,12 @@ from snnax import checks
 from snnax.drafts import write_whole
 from snnax.errors import ArgumentError, ConversionError, ShapeError, SnnaxError, TraceFileError
 from snnax.interop import npy
+from snnax.interop.families.registry import kinds
 from snnax.interop.nir.entries import GRAPH, trace_parts
 from snnax.interop.nir.exporting import to_nir
 from snnax.interop.nir.importing import Import
 from snnax.interop.nir.readings import Reading
 from snnax.interop.numbers import plain
-from snnax.interop.spec import NATIVE, STATES
 from snnax.interop.trace import NodeTrace, Trace
 
 FORMAT, VERSION = "snnax.trace", 1
@@ -314,7 +314,8 @@ def in_units_of(other: Any, side: RecordedSide, x: Array, reading: Reading) -> R
     if len(getattr(other, "layers", ())) != len(run.nodes):
         return side
     units = _paired(other.units, run, other)
-    foreign = {n for n, node in run.nodes.items() if node.kind not in STATES or node.kind in NATIVE}
+    snntorch = kinds(native=False)
+    foreign = {n for n, node in run.nodes.items() if node.kind not in snntorch}
     units = {name: unit for name, unit in units.items() if name in foreign}
     if not any(np.any(gain != 1) or unit is None or np.any(unit != 1) for gain, unit in units.values()):
         return side

@@ -14,8 +14,8 @@ from typing import Any
 import nir
 import numpy as np
 
-from snnax.interop.nodes import metadata
-from snnax.interop.nodes.neurons import node_from_spec
+from snnax.interop.families.nodes import node_from_spec
+from snnax.interop.nir import metadata
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Trace
 

@@ -24,8 +24,8 @@ from snnax.interop.compare.bounds import Layer, float_type, unit_roundoff
 from snnax.interop.compare.stepping import before
 from snnax.interop.compare.verdict import Verdict
 from snnax.interop.conventions import traces_first, traces_last
-from snnax.interop.nodes.flax_neurons import module_from_spec
-from snnax.interop.spec import NATIVE, SEQUENCES, SIZES, NeuronSpec
+from snnax.interop.families.modules import module_from_spec
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray
@@ -52,7 +52,7 @@ class _Side:
 
 def runs_again(spec: NeuronSpec | None) -> TypeGuard[NeuronSpec]:
     """True for a layer that is judged here."""
-    return spec is not None and (spec.kind in SIZES or spec.kind in NATIVE)
+    return spec is not None and not spec.family.simulated
 
 
 def judge_cell(layer: Layer, spec: NeuronSpec) -> Verdict:
@@ -123,7 +123,7 @@ def _level(
     """What was compared with the threshold, the threshold, and how exactly that is known."""
     dtype = float_type(trace)
     threshold = np.asarray(spec.values.get("threshold", 1.0)).astype(dtype).astype(np.float64)
-    if spec.kind in NATIVE:
+    if spec.family.native:
         return _native_level(spec, trace)
     if spec.kind == "AssociativeLeaky":
         return trace.states["state"].astype(np.float64), 1.0, 0.0
@@ -157,7 +157,7 @@ def _native_level(spec: NeuronSpec, trace: NodeTrace) -> tuple[Array | None, Arr
 
 def _integrates(spec: NeuronSpec) -> bool:
     """True for NIR's neurons that do not fire: they hand on their membrane."""
-    return spec.kind in NATIVE and "v_threshold" not in spec.values
+    return spec.family.native and "v_threshold" not in spec.values
 
 
 def _pooled(mem: Array, shape: tuple[int, ...], reduce: Any) -> Array:
@@ -174,7 +174,7 @@ def _again(spec: NeuronSpec, trace: NodeTrace, dtype: Any) -> dict[str, Array]:
     with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
         module, variables = module_from_spec(trace.name, spec, x.ndim - 2)
         weights = jax.tree.map(lambda v: jnp.asarray(v, dtype), variables)
-        if spec.kind in SEQUENCES:
+        if spec.family.sequence:
             found = _run(module.clone(init_hidden=False), weights, jnp.asarray(x))
             return {k: traces_first(np.asarray(v, np.float64)) for k, v in found.items()}
         steps = x.shape[:2]

@@ -17,9 +17,9 @@ import numpy as np
 
 from snnax.errors import ConversionError, GraphError
 from snnax.interop.layers.registry import evaluates, key_of, sums, word
+from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.graph import FlatGraph, flatten, loops
-from snnax.interop.nodes import metadata
 from snnax.interop.simulator.simulation import walk
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import Trace

@@ -18,10 +18,11 @@ from snnax.dynamics.firing import FiringRule, step_function
 from snnax.errors import ConversionError, SnnaxError
 from snnax.interop.compare.bounds import Recursion
 from snnax.interop.conventions import DT
+from snnax.interop.families.nodes import spec_from_node
+from snnax.interop.families.registry import find
+from snnax.interop.nir import metadata
 from snnax.interop.nir.graph import NEURONS, FlatGraph, loops
-from snnax.interop.nodes import metadata
-from snnax.interop.nodes.neurons import spec_from_node
-from snnax.interop.spec import STATES, NeuronSpec
+from snnax.interop.spec import NeuronSpec
 from snnax.neurons.quantize import NearestLevel
 
 Array = np.ndarray
@@ -55,7 +56,7 @@ def spec_of(side: Any, graph: FlatGraph | None, name: str) -> NeuronSpec | None:
     node = next((n for n in (name, f"{name}.lif") if graph is not None and n in graph.nodes), None)
     if spec is None and graph is not None and node is not None:
         spec = _spec_of_node(node, graph)
-    return spec if spec is not None and spec.kind in STATES else None
+    return spec if spec is not None and find(spec.kind) else None
 
 
 def _spec_of_node(name: str, graph: FlatGraph) -> NeuronSpec | None:
@@ -92,11 +93,11 @@ def step(spec: NeuronSpec, states: States, current: Array, feedback: Array | Non
         return flat(np.asarray(spec.values.get(name, 1.0)).astype(dtype))
 
     x, extra = flat(current), None if feedback is None else flat(feedback)
-    before = tuple(flat(states[name]) for name in STATES[spec.kind])
+    before = tuple(flat(states[name]) for name in spec.states)
 
     def advance(rule: FiringRule) -> dict[str, Array]:
         after, spk = _advance(spec.kind, before, x, extra, number, rule)
-        named = dict(zip(STATES[spec.kind], after, strict=True))
+        named = dict(zip(spec.states, after, strict=True))
         return {k: np.asarray(v)[: current.size].reshape(shape) for k, v in {**named, "spk": spk}.items()}
 
     with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
@@ -111,7 +112,7 @@ def step(spec: NeuronSpec, states: States, current: Array, feedback: Array | Non
         moved, late = advance(rule), rule._replace(reset_delay=True)
         charged = moved if spec.reset_delay else advance(late)
         raw = charged if spec.quantizer is None else advance(late._replace(quantize=None))
-    return Move({k: moved[k] for k in STATES[spec.kind]}, moved["spk"], charged["mem"], raw)
+    return Move({k: moved[k] for k in spec.states}, moved["spk"], charged["mem"], raw)
 
 
 def _padded(size: int) -> int:

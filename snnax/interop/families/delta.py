@@ -14,6 +14,8 @@ from snnax.interop.state_dict_layers import Entry, Layer
 class DeltaLeaky(Family):
     r""":math:`S = [\,|U' - U| > \theta_\Delta\,]`; it is never reset."""
 
+    torch_unused = ("reset_mechanism", "state_quant")
+
     def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
         """``beta`` and what every neuron has."""
         return state_dict.common(layer, variables, "beta")

@@ -72,6 +72,7 @@ class Family:
         is_joined: it has such weights inside.
         alike: reset delay and mechanism with which it spikes as NIR's neuron does.
         torch_fixed: numbers that snnTorch's class cannot learn.
+        torch_unused: arguments that snnTorch's class takes and does nothing with.
     """
 
     module: type[Any]
@@ -91,6 +92,7 @@ class Family:
     is_joined: ClassVar[bool] = False
     alike: ClassVar[tuple[tuple[bool, str], ...]] = ()
     torch_fixed: ClassVar[tuple[str, ...]] = ()
+    torch_unused: ClassVar[tuple[str, ...]] = ()
 
     @property
     def kind(self) -> str:
@@ -186,7 +188,7 @@ class Family:
                 raise ConversionError(
                     name, f"{what} was edited to another value than 0, {CONTRADICTED}", PLAINLY
                 )
-        if not isinstance(node, self.nodes):
+        if type(node) not in self.nodes:
             raise ConversionError(
                 name, f"the node is a {type(node).__name__}, its metadata of a {self.kind}", PLAINLY
             )

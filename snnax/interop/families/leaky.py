@@ -3,7 +3,7 @@ r"""Leaky and RLeaky: NIR's LIF with :math:`\tau = dt/(1-\beta)` and :math:`r = 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import nir
 import numpy as np
@@ -36,9 +36,9 @@ class Leaky(Family):
 
     simulated = True
     nodes = (nir.LIF, nir.IF)
-    reads = (nir.LIF, nir.IF)
+    reads: ClassVar[tuple[type, ...]] = (nir.LIF, nir.IF)
     joined = "RLeaky"
-    alike = ((True, "zero"), (False, "zero"))
+    alike: ClassVar[tuple[tuple[bool, str], ...]] = ((True, "zero"), (False, "zero"))
 
     def node(self, name: str, spec: NeuronSpec, shape: Shape | None, dt: float) -> nir.NIRNode | None:
         """LIF or IF; ``None`` where some decays are 1 and others not, which no single node holds."""
@@ -88,10 +88,10 @@ class Leaky(Family):
 class RLeaky(Leaky):
     r""":math:`U' = \beta U + I + F`, discharged."""
 
-    reads = ()
+    reads: ClassVar[tuple[type, ...]] = ()
     joined = ""
     is_joined = True
-    alike = ((False, "zero"),)
+    alike: ClassVar[tuple[tuple[bool, str], ...]] = ((False, "zero"),)
 
     def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
         """Those of Leaky, and its recurrent weights."""

@@ -166,6 +166,8 @@ class LeakyParallel(Family):
 class AssociativeLeaky(Family):
     """An associative memory: keys, values, decays and queries are products of the input."""
 
+    torch_unused = ("spike_grad",)
+
     def _after(self, sizes: Mapping[str, Any], shape: Shape) -> Shape:
         other = "d_value" if sizes["use_q_projection"] else "d_key"
         return (int(sizes["d_value"]) * int(sizes[other]),)

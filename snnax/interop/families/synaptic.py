@@ -3,7 +3,7 @@ r"""Synaptic and RSynaptic: NIR's CubaLIF with time constants :math:`dt/(1-\alph
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import nir
 import numpy as np
@@ -27,7 +27,7 @@ class Synaptic(Family):
 
     simulated = True
     nodes = (nir.CubaLIF,)
-    reads = (nir.CubaLIF,)
+    reads: ClassVar[tuple[type, ...]] = (nir.CubaLIF,)
     joined = "RSynaptic"
     alike = ((False, "zero"),)
 
@@ -81,7 +81,7 @@ class Synaptic(Family):
 class RSynaptic(Synaptic):
     """Synaptic with recurrent weights inside."""
 
-    reads = ()
+    reads: ClassVar[tuple[type, ...]] = ()
     joined = ""
     is_joined = True
 

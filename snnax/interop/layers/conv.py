@@ -28,7 +28,7 @@ from snnax.interop.layers.registry import (
     sums,
     writes,
 )
-from snnax.interop.nodes import metadata
+from snnax.interop.nir import metadata
 from snnax.limits import check_values
 
 Pads = tuple[tuple[int, int], ...]

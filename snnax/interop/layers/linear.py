@@ -35,7 +35,7 @@ from snnax.interop.layers.registry import (
     sums,
     writes,
 )
-from snnax.interop.nodes import metadata
+from snnax.interop.nir import metadata
 from snnax.interop.nodes.flax_neurons import kept
 from snnax.layers import Scale
 from snnax.layers.norm import GradedSpikes

@@ -25,8 +25,8 @@ from snnax.interop.layers.registry import (
     sums,
     writes,
 )
+from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
-from snnax.interop.nodes import metadata
 from snnax.layers.norm import BatchNormTT1d, BatchNormTT2d
 
 _PARAMS = {"weight": "scale", "bias": "bias"}

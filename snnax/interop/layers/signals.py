@@ -24,8 +24,8 @@ from snnax.interop.layers.registry import (
     evaluates,
     writes,
 )
+from snnax.interop.nir import metadata
 from snnax.interop.nir.readings import Reading
-from snnax.interop.nodes import metadata
 from snnax.interop.nodes.native import tidy
 from snnax.layers.signals import Delay, Threshold
 from snnax.limits import check_values

@@ -11,9 +11,9 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop import conventions
+from snnax.interop.nir import metadata
 from snnax.interop.nir.bypass import drop, fold_norms
 from snnax.interop.nir.graph import free
-from snnax.interop.nodes import metadata
 from snnax.layers.signals import Slice
 from snnax.network.containers import Container, Graph
 from snnax.network.topology import INPUT, OUTPUT

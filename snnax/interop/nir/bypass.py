@@ -9,8 +9,8 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.layers.norm import fold
+from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
-from snnax.interop.nodes import metadata
 from snnax.network.topology import Wiring
 
 Marks = dict[tuple[str, str], str]

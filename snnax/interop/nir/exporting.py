@@ -17,19 +17,18 @@ import numpy as np
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop import conventions
+from snnax.interop.families.modules import is_neuron, spec_from_module
+from snnax.interop.families.nodes import node_from_spec
+from snnax.interop.families.precision import is_wide, widened
+from snnax.interop.families.recurrent import split
+from snnax.interop.families.registry import find
 from snnax.interop.layers.registry import Site, Variables, write
+from snnax.interop.nir import metadata
 from snnax.interop.nir.assembling import finish, node_name, sample_shape
 from snnax.interop.nir.entries import DT, SAMPLE
 from snnax.interop.nir.graph import exact, free
 from snnax.interop.nir.portable import portable
-from snnax.interop.nodes import metadata
-from snnax.interop.nodes.cells import state_shape
-from snnax.interop.nodes.flax_neurons import is_neuron, spec_from_module
-from snnax.interop.nodes.neurons import node_from_spec
-from snnax.interop.nodes.precision import is_wide, widened
-from snnax.interop.nodes.recurrent import split
 from snnax.interop.numbers import plain
-from snnax.interop.spec import SIZES
 from snnax.layers import Flatten, Reshape, Scale, State
 from snnax.layers.signals import Delay, Slice
 from snnax.modules import NET, VARIABLES, explained
@@ -354,7 +353,8 @@ class _Exporter:
         return out
 
     def _shape_out(self, path: str, module: nn.Module, variables: Variables, shape: Any) -> Any:
-        if isinstance(module, State) or (is_neuron(module) and type(module).__name__ not in SIZES):
+        family = find(type(module).__name__)
+        if isinstance(module, State) or (is_neuron(module) and not (family and family.entry)):
             return shape
         try:
             kept = {c: v for c, v in variables.items() if c != "hidden"}
@@ -378,7 +378,8 @@ class _Exporter:
         if getattr(module, "output", False):
             self.telling.add(path)
         spec = spec_from_module(path, module, variables, len(site.shape_in))
-        spec = spec.aligned(path, state_shape(spec, site.shape_in, site.shape_out or site.shape_in))
+        after = site.shape_out or site.shape_in
+        spec = spec.aligned(path, spec.family.state_shape(spec.sizes, site.shape_in, after))
         if axes is not None:
             if any(np.ndim(v) for v in spec.values.values()) or spec.recurrent or spec.weights:
                 raise ConversionError(

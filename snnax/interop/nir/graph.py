@@ -14,12 +14,12 @@ import numpy as np
 
 from snnax.checks import shown
 from snnax.errors import ConversionError, GraphError, NIRFileError, ShapeError
+from snnax.interop.families.registry import families, find
+from snnax.interop.nir import metadata
 from snnax.interop.nir.contents import DEPTH
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.repairs import renamed, sample_shape, takers
-from snnax.interop.nodes import metadata
 from snnax.interop.numbers import array, plain, real
-from snnax.interop.spec import NATIVE, VALUES
 from snnax.network.topology import Wiring
 
 # --- The parameters of NIR nodes: numbers, finite, and of sizes that fit one another. NIR itself checks nothing
@@ -55,7 +55,7 @@ def check_node(name: str, node: nir.NIRNode) -> None:
             _check_count(name, what, getattr(node, what), least, most)
     if isinstance(node, nir.Conv1d | nir.Conv2d):
         _check_convolution(name, node)
-    if type(node).__name__ in NATIVE:
+    if isinstance(node, NEURONS):
         _check_neuron(name, node)
     _check_metadata(name, node)
 
@@ -169,7 +169,7 @@ def _check_convolution(name: str, node: Any) -> None:
 
 
 def _check_neuron(name: str, node: Any) -> None:
-    shapes = {key: np.shape(getattr(node, key)) for key in NATIVE[type(node).__name__]}
+    shapes = {key: np.shape(getattr(node, key)) for key in families()[type(node).__name__].values}
     full = shapes.get("v_threshold", shapes["r"])
     if wrong := {k: s for k, s in shapes.items() if s not in ((), (1,), full)}:
         raise ShapeError(f"{name!r} has neurons of shape {full}, but {wrong}; expected one value per neuron.")
@@ -178,11 +178,10 @@ def _check_neuron(name: str, node: Any) -> None:
 def _check_metadata(name: str, node: nir.NIRNode) -> None:
     """Ours says the same kind of neuron as the node is, and has all of its numbers."""
     spec = metadata.read_spec(node, name)
-    if spec is None or spec.kind not in VALUES:
+    family = None if spec is None else find(spec.kind)
+    if spec is None or family is None or not family.native:
         return
-    if spec.kind in NATIVE and (
-        type(node).__name__ != spec.kind or set(NATIVE[spec.kind]) - set(spec.values)
-    ):
+    if type(node).__name__ != spec.kind or set(family.values) - set(spec.values):
         raise NIRFileError(
             f"node {name!r}: its snnax metadata is of a {spec.kind} with {sorted(spec.values)}. Remove the key 'snnax' "
             "from its metadata to read the node by NIR's own semantics."
@@ -418,7 +417,8 @@ def check(graph: FlatGraph) -> None:
 
 def keeps_state(node: nir.NIRNode) -> bool:
     """True for what a step hands to the next one: neurons, delays, and extensions that are neurons."""
-    return isinstance(node, (*NEURONS, nir.Delay)) or (isinstance(node, Extension) and node.op in VALUES)
+    neuron = isinstance(node, Extension) and find(node.op) is not None
+    return neuron or isinstance(node, (*NEURONS, nir.Delay))
 
 
 def fires_ahead(name: str, node: nir.NIRNode) -> bool:
@@ -437,7 +437,7 @@ def loops(graph: FlatGraph) -> dict[str, str]:
             partners = graph.sources(name)
             if len(partners) == 1 and partners[0] in graph.nodes and partners[0] not in found:
                 partner = graph.nodes[partners[0]]
-                kind = metadata.read(partner, partners[0]).get("kind", "")
-                if isinstance(partner, SPIKING) or kind in ("RLeaky", "RSynaptic"):
+                family = find(metadata.read(partner, partners[0]).get("kind", ""))
+                if isinstance(partner, SPIKING) or (family is not None and family.is_joined):
                     found[partners[0]] = name
     return found

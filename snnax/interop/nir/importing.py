@@ -27,7 +27,12 @@ from snnax.errors import (
     warn,
 )
 from snnax.interop import conventions
+from snnax.interop.families.modules import module_from_spec
+from snnax.interop.families.nodes import spec_from_node
+from snnax.interop.families.recurrent import join
+from snnax.interop.families.registry import find
 from snnax.interop.layers.registry import Built, Site, Variables, build
+from snnax.interop.nir import metadata
 from snnax.interop.nir.entries import DT, FILE_OR_GRAPH, PRESET, arrays
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.files import read_nir
@@ -47,13 +52,8 @@ from snnax.interop.nir.graph import (
 )
 from snnax.interop.nir.readings import Reading, reading
 from snnax.interop.nir.repairs import input_claim, output_shape
-from snnax.interop.nodes import metadata
-from snnax.interop.nodes.cells import shape_out
-from snnax.interop.nodes.flax_neurons import module_from_spec
-from snnax.interop.nodes.neurons import spec_from_node
-from snnax.interop.nodes.recurrent import KINDS, join
 from snnax.interop.numbers import plain, real
-from snnax.interop.spec import VALUES, NeuronSpec
+from snnax.interop.spec import NeuronSpec
 from snnax.layers import Scale
 from snnax.layers.signals import Delay, Slice
 from snnax.limits import check_values
@@ -268,9 +268,9 @@ class Import:
         node = self.flat.nodes[neuron]
         known = metadata.read_spec(node, neuron)
         if known is not None:
-            return known.kind in KINDS.values()
+            return known.family.is_joined
         spec, factor = spec_from_node(neuron, node, self.dt, self.reading)
-        if spec.kind not in KINDS or factor is not None:
+        if not spec.family.joined or factor is not None:
             return False
         late = self.reading.recurrent_bias == "after_first"
         return not (late and np.any(np.asarray(getattr(self.flat.nodes[weights], "bias", 0.0)) != 0))
@@ -450,7 +450,7 @@ class Import:
 
     @staticmethod
     def _is_neuron(node: nir.NIRNode) -> bool:
-        return isinstance(node, NEURONS) or (isinstance(node, Extension) and node.op in VALUES)
+        return isinstance(node, NEURONS) or (isinstance(node, Extension) and find(node.op) is not None)
 
     def _neuron(self, name: str, given: str, shape: tuple[int, ...]) -> None:
         node = self.flat.nodes[given]
@@ -469,14 +469,10 @@ class Import:
             self._insert(self.gains[name], nir.Scale(scale=full), shape)
         module, variables = module_from_spec(name, spec, len(shape))
         self.specs[name] = spec
-        self._keep(name, shape, Built(module, variables, shape_out(name, spec, shape)))
+        self._keep(name, shape, Built(module, variables, spec.family.shape_out(name, spec.sizes, shape)))
 
     @staticmethod
     def _check_shape(name: str, node: Any, spec: NeuronSpec, shape: tuple[int, ...]) -> None:
-        if spec.kind not in VALUES:
-            raise ConversionError(
-                name, f"neuron class {spec.kind!r} is unknown", f"Known are {sorted(VALUES)}."
-            )
         own = None if isinstance(node, Extension) else np.shape(getattr(node, "v_threshold", node.r))
         if own not in (None, (), (1,)) and own != shape:
             raise ShapeError(

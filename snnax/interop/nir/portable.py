@@ -16,23 +16,14 @@ import numpy as np
 from snnax import checks
 from snnax.errors import ConversionError
 from snnax.interop.conventions import DT
+from snnax.interop.families.registry import find
 from snnax.interop.layers.conv import settle_types
 from snnax.interop.layers.registry import Site
+from snnax.interop.nir import metadata
 from snnax.interop.nir.entries import GRAPH
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.graph import flatten, loops
-from snnax.interop.nodes import metadata
-from snnax.interop.nodes.native import NODES
-from snnax.interop.spec import NATIVE, NeuronSpec
-
-_ALIKE = {
-    "Leaky": ((True, "zero"), (False, "zero")),
-    "Synaptic": ((False, "zero"),),
-    "RLeaky": ((False, "zero"),),
-    "RSynaptic": ((False, "zero"),),
-}
-"""Reset delay and mechanism with which a neuron spikes as NIR's does."""
-
+from snnax.interop.spec import NeuronSpec
 
 _READABLE = (nir.Input, nir.Output, nir.Affine, nir.Linear, nir.Conv2d, nir.LIF, nir.CubaLIF)
 
@@ -69,7 +60,7 @@ def losses(graph: nir.NIRGraph) -> dict[str, str]:
 
 
 def _reset_words(spec: NeuronSpec) -> list[str]:
-    if spec.kind in NATIVE:
+    if spec.family.native:
         plain = {
             "discretization": ("euler",), "w_in_scaling": ("ode",), "membrane_current": (None, "new"),
             "reset_mechanism": ("nir", "none"), "threshold_test": ("after",), "reset_delay": (False,),
@@ -78,7 +69,7 @@ def _reset_words(spec: NeuronSpec) -> list[str]:
             f"{k}={spec.sizes[k]!r}" for k, v in plain.items() if k in spec.sizes and spec.sizes[k] not in v
         ]
         return [f"reads it with its own choices for what was {', '.join(other)}"] if other else []
-    if (spec.reset_delay, spec.reset_mechanism) in _ALIKE.get(spec.kind, ()):
+    if (spec.reset_delay, spec.reset_mechanism) in spec.family.alike:
         below = not spec.reset_delay and np.any(np.asarray(spec.values["threshold"]) < 0)
         return (
             ["resets once after a spike; with a threshold below 0 it was reset while it charged too"]
@@ -184,9 +175,9 @@ def _bare(node: Any) -> Any:
         return nir.Input(input_type={"input": np.array(node.input_type["input"])})
     if isinstance(node, nir.Output):
         return nir.Output(output_type={"output": np.array(node.output_type["output"])})
-    kind = type(node).__name__
-    if kind in NODES:
-        return NODES[kind](**{key: np.array(getattr(node, key)) for key in NATIVE[kind]})
+    family = find(type(node).__name__)
+    if family is not None:
+        return type(node)(**{key: np.array(getattr(node, key)) for key in family.values})
     hidden = ("metadata", "input_type", "output_type")
     made = type(node)(**{k: v for k, v in vars(node).items() if k not in hidden})
     if isinstance(made, nir.Conv2d):

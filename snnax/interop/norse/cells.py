@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from snnax.errors import ConversionError
 from snnax.interop.conventions import fitting
-from snnax.interop.nodes.native import tidy
+from snnax.interop.families.arrays import tidy
 from snnax.interop.snntorch.members import of_library, replaced_method
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.arrays import array

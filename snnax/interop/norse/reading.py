@@ -11,12 +11,12 @@ from torch import nn
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.conventions import for_each
+from snnax.interop.families.nodes import node_from_spec
+from snnax.interop.families.recurrent import split
 from snnax.interop.layers.registry import Site, Variables
+from snnax.interop.nir import metadata
 from snnax.interop.nir.entries import DT
 from snnax.interop.nir.importing import from_nir
-from snnax.interop.nodes import metadata
-from snnax.interop.nodes.neurons import node_from_spec
-from snnax.interop.nodes.recurrent import split
 from snnax.interop.norse.cells import Cell, Resistance, cell_of, cells_of, is_cell
 from snnax.interop.norse.tracing import NorseStep, trace
 from snnax.interop.torch.graph_reader import Reader

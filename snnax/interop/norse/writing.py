@@ -14,10 +14,10 @@ from torch import nn
 
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError
+from snnax.interop.families.precision import is_wide
 from snnax.interop.nir.entries import DT, SAMPLE
 from snnax.interop.nir.exporting import to_nir
 from snnax.interop.nir.importing import Import
-from snnax.interop.nodes.precision import is_wide
 from snnax.interop.norse.cells import is_cell
 from snnax.interop.norse.parts import Parts, cell, parts_of, recurrent, recurrent_cell
 from snnax.interop.spec import NeuronSpec

@@ -10,13 +10,15 @@ import nir
 import numpy as np
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError
+from snnax.interop.families.nodes import spec_from_node
+from snnax.interop.families.reading import TIMES
+from snnax.interop.families.registry import find, kinds
+from snnax.interop.nir import metadata
 from snnax.interop.nir.readings import Reading
-from snnax.interop.nodes import metadata
 from snnax.interop.simulator.equations import Array, Firing, Synapse, relax
-from snnax.interop.spec import NATIVE, STATES, NeuronSpec
+from snnax.interop.spec import NeuronSpec
 
 NIR_NEURONS = (nir.LIF, nir.CubaLIF, nir.LI, nir.CubaLI, nir.IF, nir.I)
-_TIMES = ("tau", "tau_syn", "tau_mem")
 _NEUTRAL = {"r": 1.0, "w_in": 1.0, "v_leak": 0.0, "v_reset": 0.0}
 
 
@@ -74,8 +76,8 @@ def nir_values(name: str, node: nir.NIRNode, reading: Reading) -> dict[str, Arra
                     f"ignore={f'{kind}.{field.name}'!r}: no {kind} goes without it; expected one of {list(_NEUTRAL)}."
                 )
             value = np.full_like(value, _NEUTRAL[field.name])
-        values[field.name] = value * reading.seconds if field.name in _TIMES else value
-        if field.name in _TIMES and not (value > 0).all():
+        values[field.name] = value * reading.seconds if field.name in TIMES else value
+        if field.name in TIMES and not (value > 0).all():
             raise ConversionError(
                 name, f"{field.name} is not positive", "Time constants are seconds greater than 0."
             )
@@ -163,7 +165,7 @@ class NIRNeuron:
         self.states = {key: np.zeros(x.shape) for key in (("syn", "mem") if self.synapse else ("mem",))}
 
     def _check_times(self) -> None:
-        for key in _TIMES:
+        for key in TIMES:
             if key in self.values and self.discretization == "euler":
                 shortest = self.values[key].min(initial=np.inf)
                 if shortest < self.dt * (1 - 1e-6):
@@ -202,9 +204,7 @@ class NIRNeuron:
         )
 
 
-# --- Neurons that our metadata describes and NIR cannot: snnTorch's, by its equations, in float64 -
-
-KINDS = ("Leaky", "RLeaky", "Synaptic", "RSynaptic", "Lapicque", "Alpha")
+# --- Neurons that our metadata describes and NIR cannot: snnTorch's, by their families' equations, in float64 ---
 
 
 def described(name: str, node: nir.NIRNode, dt: float) -> NIRNeuron | DescribedNeuron | None:
@@ -221,108 +221,26 @@ def described(name: str, node: nir.NIRNode, dt: float) -> NIRNeuron | DescribedN
         ConversionError: for a layer with weights of its own, and for parameters that were edited to what the
             described neuron cannot be.
     """
-    spec = metadata.read_spec(node, name)
-    if spec is None:
+    known = metadata.read_spec(node, name)
+    if known is None:
         return None
-    dt = float(metadata.read(node, name).get("dt", dt))
-    if spec.kind in NATIVE:
-        return NIRNeuron.from_spec(name, spec.with_values(**_edited_native(spec, node, dt)), dt)
-    if spec.kind not in KINDS:
+    family = find(known.kind)
+    if family is None or not (family.native or family.simulated):
         raise ConversionError(
             name,
-            f"the reference simulator has no {spec.kind}",
-            f"It computes NIR's nodes and {', '.join(KINDS)}.",
+            f"the reference simulator has no {known.kind}",
+            f"It computes NIR's nodes and {', '.join(kinds(simulated=True))}.",
         )
-    if isinstance(node, nir.LIF | nir.CubaLIF | nir.IF):
-        spec = spec.with_values(**_edited(name, spec, node, dt))
-    return DescribedNeuron(name, spec)
-
-
-def _edited_native(spec: NeuronSpec, node: Any, dt: float) -> dict[str, Array]:
-    """Parameters of a node that are no longer those of its metadata."""
-    found = {}
-    for key in NATIVE[spec.kind]:
-        now = np.asarray(getattr(node, key), np.float64)
-        if key == "r" and spec.kind in ("IF", "I"):  # per second in the metadata, per step in the node
-            now = now / spec.sizes.get("dt", dt)
-        if not _near(now, spec.values[key]):
-            found[key] = now
-    return found
-
-
-def _edited(name: str, spec: NeuronSpec, node: Any, dt: float) -> dict[str, Array]:
-    r"""Decays and thresholds of a node that are no longer those of its metadata: :math:`\beta = 1 - dt/\tau`."""
-    found = {}
-    pairs = {"tau": "beta", "tau_mem": "beta", "tau_syn": "alpha"}
-    _refuse_edited(name, spec, node)
-    if spec.kind == "Lapicque":
-        found = _edited_circuit(name, spec, node, dt)
-        pairs = {}
-    for tau, decay in pairs.items():
-        if hasattr(node, tau):
-            now = np.asarray(getattr(node, tau), np.float64)
-            with np.errstate(divide="ignore"):
-                expected = dt / (1.0 - np.clip(np.asarray(spec.values[decay], np.float64), 0, 1))
-            if not _near(now, expected):
-                found[decay] = np.clip(1.0 - dt / now, 0, 1)
-            factor = node.r if decay == "beta" else node.w_in
-            if not np.allclose(factor, now / dt, rtol=1e-5, atol=0):
-                raise ConversionError(
-                    name, f"{tau} and its gain were edited so that the input is scaled, which its metadata contradicts",
-                    "Remove the key 'snnax' from the node's metadata to read it by NIR's own semantics.",
-                )  # fmt: skip
-    if not _near(node.v_threshold, spec.values["threshold"]):
-        found["threshold"] = np.asarray(node.v_threshold, np.float64)
-    return found
-
-
-def _near(now: Any, written: Any) -> bool:
-    """What was written, but for rounding to single precision."""
-    return bool(np.allclose(np.asarray(now, np.float64), np.asarray(written, np.float64), rtol=3e-7, atol=0))
-
-
-def _refuse_edited(name: str, spec: NeuronSpec, node: Any) -> None:
-    """What a node may not say beside metadata that says it is one of snnTorch's neurons."""
-    edited = [what for what in ("v_leak", "v_reset") if np.any(np.asarray(getattr(node, what, 0.0)) != 0)]
-    if isinstance(node, nir.IF) and not np.allclose(node.r, 1.0, rtol=1e-5, atol=0):
-        edited.append("r")
-    if edited:
-        raise ConversionError(
-            name, f"{edited[0]} was edited to what a {spec.kind} has not, which its metadata contradicts",
-            "Remove the key 'snnax' from the node's metadata to read it by NIR's own semantics.",
-        )  # fmt: skip
-
-
-def _edited_circuit(name: str, spec: NeuronSpec, node: Any, dt: float) -> dict[str, Array]:
-    r"""R and C of an edited node: :math:`r = R`, :math:`\tau = R C\,dt / \Delta t`."""
-    if not isinstance(node, nir.LIF):
-        raise ConversionError(
-            name, f"its metadata says that this {type(node).__name__} is a Lapicque, which is an LIF",
-            "Remove the key 'snnax' from the node's metadata to read it by NIR's own semantics.",
-        )  # fmt: skip
-    found: dict[str, Array] = {}
-    resistance, capacity, step = (np.asarray(spec.values[k], np.float64) for k in ("R", "C", "time_step"))
-    if not _near(node.r, resistance):
-        found["R"] = resistance = np.asarray(node.r, np.float64)
-    if not _near(node.tau, resistance * capacity * dt / step):
-        found["C"] = np.asarray(node.tau, np.float64) * step / (dt * resistance)
-    return found
+    dt = float(metadata.read(node, name).get("dt", dt))
+    spec, _ = spec_from_node(name, node, dt)
+    return NIRNeuron.from_spec(name, spec, dt) if family.native else DescribedNeuron(name, spec)
 
 
 class DescribedNeuron:
-    r"""One layer of snnTorch's neurons.
+    r"""One layer of snnTorch's neurons, whose family has the equation.
 
-    With :math:`R = [U_{t-1} > \theta]`, the reset that is due, the membrane before it fires is:
-
-    ==========  =======================================================================================
-    Leaky       :math:`U' = \beta U + I - R\theta`, for "zero" :math:`\beta (1 - R) U + I`
-    RLeaky      :math:`U' = \beta U + I + F`, discharged
-    Synaptic    :math:`I_s' = \alpha I_s + I + F`, :math:`U' = \beta U + I_s'`, discharged
-    Lapicque    :math:`U' = \frac{\Delta t}{C} I + (1 - \frac{\Delta t}{RC})\, U`, discharged
-    Alpha       :math:`E' = \alpha E + I`, :math:`H' = \beta H - I`, :math:`U' = \tau (E' + H')`
-    ==========  =======================================================================================
-
-    *Discharged* is :math:`U' - R\theta`, or :math:`U' - R U'` for "zero". Then the states are quantized and
+    With :math:`R = [U_{t-1} > \theta]`, the reset that is due, a charged membrane is *discharged*:
+    :math:`U' - R\theta`, or :math:`U' - R U'` for "zero". Then the states are quantized and
     :math:`S = g\,[U' > \theta]`; without a reset delay :math:`S/g - R` discharges :math:`U'` once more.
 
     Args:
@@ -344,54 +262,19 @@ class DescribedNeuron:
 
     def step(self, x: Array, feedback: Array | None = None) -> Array:
         """Spikes, 0 and 1 or graded."""
-        if not self.states:
-            self.states = {key: np.zeros(x.shape) for key in STATES[self.kind]}
-        before = dict(self.states)
+        before = self.states or {key: np.zeros(x.shape) for key in self.spec.states}
         due = (before["mem"] > self.threshold).astype(np.float64)
-        charged = self._charge(before, x, feedback, due)
-        return self._fire(charged, due)
+        self.states = self.spec.family.charge(self, before, x, feedback, due)
+        return self._fire(self.states["mem"], due)
 
-    def _charge(self, before: dict[str, Array], x: Array, feedback: Array | None, due: Array) -> Array:
-        """The membrane after its input and the reset that was due; currents go to the states."""
-        mem, values = before["mem"], self.values
-        if self.kind == "Alpha":
-            return self._charge_alpha(before, x, due)
-        if self.kind == "Lapicque":
-            product = values["R"] * values["C"]
-            drive = x * values["R"] * (1 / product) * values["time_step"]
-            return self._discharge(drive + mem * (1 - values["time_step"] / product), due)
-        if self.kind == "Leaky":
-            kept = (1 - due) * mem if self.spec.reset_mechanism == "zero" else mem
-            charged = kept * values["beta"] + x
-            return self._discharge(charged, due) if self.spec.reset_mechanism == "subtract" else charged
-        if self.kind == "RLeaky":
-            fed = np.zeros_like(x) if feedback is None else feedback
-            return self._discharge(mem * values["beta"] + x + fed, due)
-        syn = before["syn"] * values["alpha"] + x
-        syn = syn if feedback is None else syn + feedback
-        self.states["syn"] = self._quantize(syn)
-        return self._discharge(mem * values["beta"] + syn, due)
-
-    def _charge_alpha(self, before: dict[str, Array], x: Array, due: Array) -> Array:
-        alpha, beta = self.values["alpha"], self.values["beta"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scale = np.log(alpha) / (np.log(beta) - np.log(alpha)) + 1
-        exc, inh = before["syn_exc"] * alpha + x, before["syn_inh"] * beta - x
-        mem = (exc + inh) * scale
-        subtract = self.spec.reset_mechanism == "subtract"
-        mem = mem + before["syn_inh"] * due if subtract else self._discharge(mem, due)
-        inh = inh if self.spec.reset_mechanism == "none" else inh - inh * due
-        self.states["syn_exc"] = self._quantize(self._discharge(exc, due))
-        self.states["syn_inh"] = self._quantize(inh)
-        return mem
-
-    def _discharge(self, mem: Array, amount: Array) -> Array:
+    def discharge(self, mem: Array, amount: Array) -> Array:
+        """The membrane after ``amount`` resets."""
         if self.spec.reset_mechanism == "subtract":
             return mem - amount * self.threshold
         return mem - amount * mem if self.spec.reset_mechanism == "zero" else mem
 
     def _fire(self, mem: Array, due: Array) -> Array:
-        mem = self._quantize(mem)
+        mem = self.quantize(mem)
         fired = (mem > self.threshold).astype(np.float64)
         graded = self.values.get("graded_spikes_factor", np.ones(()))
         if self.spec.inhibition:
@@ -399,7 +282,7 @@ class DescribedNeuron:
             emitted, counted = fired, fired / graded
         else:
             emitted, counted = fired * graded, fired
-        self.states["mem"] = mem if self.spec.reset_delay else self._discharge(mem, counted - due)
+        self.states["mem"] = mem if self.spec.reset_delay else self.discharge(mem, counted - due)
         return emitted
 
     def _winner(self, mem: Array) -> Array:
@@ -411,7 +294,7 @@ class DescribedNeuron:
         best = np.argmax(mem - self.threshold, axis=1)
         return (np.arange(mem.shape[1]) == best[:, None]).astype(np.float64)
 
-    def _quantize(self, state: Array) -> Array:
+    def quantize(self, state: Array) -> Array:
         """The nearest level; of two equally near ones the first."""
         if self.spec.quantizer is None:
             return state

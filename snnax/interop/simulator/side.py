@@ -12,15 +12,17 @@ import nir
 import numpy as np
 
 from snnax.errors import SnnaxError
+from snnax.interop.families.native import Native
+from snnax.interop.families.registry import kinds
+from snnax.interop.nir import metadata
 from snnax.interop.nir.exporting import to_nir
 from snnax.interop.nir.files import read_nir
 from snnax.interop.nir.importing import Import
 from snnax.interop.nir.readings import Reading
-from snnax.interop.nodes import metadata
 from snnax.interop.simulator.equations import Array, added
 from snnax.interop.simulator.neurons import nir_values
 from snnax.interop.simulator.simulation import Simulation
-from snnax.interop.spec import NATIVE, STATES, NeuronSpec
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import Trace
 
 # --- In which units the model of a graph counts the input and the current of each neuron ----------
@@ -44,7 +46,7 @@ def scales(imported: Import) -> tuple[dict[str, Array], Units]:
     for name, ours in imported.names.items():
         node = imported.flat.nodes[name]
         kind = imported.specs[ours].kind if ours in imported.specs else ""
-        if kind not in STATES or kind in NATIVE or metadata.read_spec(node, name) is not None:
+        if kind not in kinds(native=False) or metadata.read_spec(node, name) is not None:
             continue
         values = nir_values(name, node, imported.reading)
         whole = _gain(values, imported.dt)
@@ -151,9 +153,9 @@ class ReferenceSide:
             return None
         run = self.simulation
         node: Any = run.flat.nodes[given]
-        if spec.kind not in NATIVE or metadata.read_spec(node, given) is not None:
+        if not isinstance(spec.family, Native) or metadata.read_spec(node, given) is not None:
             return spec
         values = nir_values(given, node, run.reading)
-        if spec.kind in ("IF", "I") and run.reading.integrator == "impulse":
+        if spec.family.sums and run.reading.integrator == "impulse":
             values["r"] = values["r"] / run.dt
         return spec.with_values(**values)

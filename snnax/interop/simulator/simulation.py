@@ -440,7 +440,8 @@ class Simulation:
 
     def _audible(self, units: dict[str, Unit]) -> set[str]:
         """Late sources that hand something over in the first step: what becomes of silence, as a bias."""
-        wanted = {self.pairs[n] for n, unit in units.items() if unit.kind in ("RLeaky", "RSynaptic")}
+        joined = kinds(is_joined=True)
+        wanted = {self.pairs[n] for n, unit in units.items() if unit.kind in joined}
         always = self.flat.content.get("delay_spikes", self.reading.recurrent_bias == "always")
         if self.flat.listed("late") is not None or always:
             wanted |= self.walk.audible

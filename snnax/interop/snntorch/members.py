@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError
-from snnax.interop.spec import SEQUENCES
+from snnax.interop.families.registry import kinds
 from snnax.interop.torch.held import plain_class
-from snnax.interop.torch.step_graph import STATE_NAMES
+from snnax.interop.torch.step_graph import state_names
 
 _REPLACEABLE = {"__init__", "__repr__", "extra_repr", "reset_hidden", "detach_hidden"}
 _PASSING = frozenset({"reset", "spk", "mem", "mem_prev"})
@@ -40,7 +40,7 @@ def is_neuron(module: nn.Module) -> bool:
 
 def is_sequence(module: nn.Module) -> bool:
     """True for the neurons that take all time steps at once."""
-    return is_neuron(module) and neuron_kind(module) in SEQUENCES
+    return is_neuron(module) and neuron_kind(module) in kinds(sequence=True)
 
 
 def neurons_of(net: nn.Module) -> dict[str, nn.Module]:
@@ -52,7 +52,7 @@ def passing_of(module: nn.Module) -> frozenset[str]:
     """Names of a neuron's tensors that belong to a step and not to the neuron."""
     if not is_neuron(module):
         return frozenset()
-    return _PASSING | set(STATE_NAMES.get(neuron_kind(module), ()))
+    return _PASSING | set(state_names(neuron_kind(module)))
 
 
 def state_shape(module: nn.Module, current: Tensor) -> tuple[int, ...]:
@@ -70,9 +70,11 @@ def check_neuron(name: str, module: nn.Module) -> None:
         ConversionError: for other classes, methods of its own and methods replaced on the instance.
     """
     kind, base = neuron_kind(module), library_class(module)
-    if kind not in STATE_NAMES and kind not in SEQUENCES:
-        known = ", ".join((*STATE_NAMES, *SEQUENCES))
-        raise ConversionError(name, f"neuron class {kind} cannot be converted", f"Use one of: {known}.")
+    known = kinds(native=False)
+    if kind not in known:
+        raise ConversionError(
+            name, f"neuron class {kind} cannot be converted", f"Use one of: {', '.join(known)}."
+        )
     check_cell(name, module)
     for cls in plain_class(module).__mro__:
         if cls is base:
@@ -148,7 +150,7 @@ def reset_states(neurons: dict[str, nn.Module], dtype: torch.dtype, *, traced: b
             zero = torch.zeros((), dtype=dtype, device=parts.threshold.device)
             parts.mem = parts.mem_prev = zero if traced else None
             continue
-        for state in STATE_NAMES.get(neuron_kind(module), ()):
+        for state in state_names(neuron_kind(module)):
             old = module._buffers[state]
             device = None if old is None else old.device
             module._buffers[state] = torch.zeros(0, dtype=dtype, device=device)

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from snnax.errors import ConversionError
-from snnax.interop.snntorch import cells
+from snnax.interop.families.registry import find, kinds
 from snnax.interop.snntorch.members import check_cell
-from snnax.interop.spec import NATIVE, OPTIONS, SEQUENCES, SIZES, STATES, VALUES, NeuronSpec
+from snnax.interop.spec import OPTIONS, NeuronSpec
 from snnax.interop.torch.arrays import array
 
 _UPDATES = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
@@ -26,48 +26,37 @@ def spec_from_torch(name: str, module: nn.Module, output: bool) -> NeuronSpec:
     Raises:
         ConversionError: for neurons and arguments that have no equal, naming the remedy.
     """
-    kind = type(module).__name__
-    if kind not in VALUES or type(module) is not getattr(snntorch, kind, None):
+    kind, family = type(module).__name__, find(type(module).__name__)
+    if family is None or type(module) is not getattr(snntorch, kind, None):
         raise ConversionError(
             name, f"{type(module).__module__}.{kind} is not a neuron that snnax converts",
-            f"Convertible are snntorch's own {', '.join(VALUES)}; subclasses may compute anything.",
+            f"Convertible are snntorch's own {', '.join(kinds(native=False))}; subclasses may compute anything.",
         )  # fmt: skip
     check_cell(name, module)
-    values = {key: array(getattr(module, key)) for key in VALUES[kind]}
-    values.update(cells.values_of(name, module))
-    learn = [k for k in VALUES[kind] if isinstance(getattr(module, k), nn.Parameter)]
-    learn += cells.learned_of(module)
-    if kind == "Lapicque" and isinstance(module.beta, nn.Parameter):
-        raise ConversionError(
-            name, "learn_beta=True, which in snnTorch 1.0.0 trains nothing: R and C stay what they were",
-            "Build it with learn_beta=False.",
-        )  # fmt: skip
+    values = {key: array(getattr(module, key)) for key in family.values}
+    values.update(family.torch_values(name, module, array))
+    learn = [k for k in family.values if isinstance(getattr(module, k), nn.Parameter)]
+    learn += family.torch_learns(module)
     recurrent = _recurrence(module)
     if recurrent and any(p.requires_grad for p in _loop(module).parameters()):
         learn.append("recurrent")
-    options = {
-        k: getattr(module, k)
-        for k in ("inhibition", "surrogate_disable", "reset_delay")
-        if hasattr(module, k)
-    }
-    if kind == "RSynaptic":
-        # snnTorch 1.0.0 computes the same with either value; see its forward
-        options["reset_delay"] = True
-    if kind == "DeltaLeaky":
-        options = {"output": bool(output or module.output)}  # the others do nothing there
-    elif kind not in SEQUENCES:
-        options["reset_mechanism"] = _reset_mechanism(name, module)
-        options["output"] = bool(output or module.output)
-    else:
+    named = ("inhibition", "surrogate_disable", "reset_delay")
+    options = {k: getattr(module, k) for k in named if hasattr(module, k)}
+    if family.sequence:
         options["reset_mechanism"] = "none"
-        if kind in ("StateLeaky", "LinearLeaky"):
-            options["output"] = bool(module.output)
-    fixed = module.surrogate_disable or kind == "AssociativeLeaky"
+    elif "reset_mechanism" not in family.torch_unused:
+        options["reset_mechanism"] = _reset_mechanism(name, module)
+    if not family.sequence:
+        options["output"] = bool(output or module.output)
+    fixed = module.surrogate_disable or "spike_grad" in family.torch_unused
     surrogate = None if fixed else _surrogate(name, module.spike_grad)
-    levels = None if kind == "DeltaLeaky" else _levels(name, getattr(module, "state_quant", False))
-    sizes = cells.sizes_of(module) if kind in SIZES else {}
-    weights = cells.weights_of(module)
-    return NeuronSpec(kind, values, tuple(learn), options, surrogate, recurrent, levels, sizes, weights)
+    levels = _levels(name, "state_quant" not in family.torch_unused and getattr(module, "state_quant", False))
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return NeuronSpec(
+        kind, values, tuple(learn), family.torch_options(name, module, options),
+        surrogate, recurrent, levels, family.torch_sizes(module),
+        {key: array(tensors[key]) for key in family.weights if key in tensors},
+    )  # fmt: skip
 
 
 def _reset_mechanism(name: str, module: Any) -> str:
@@ -140,47 +129,86 @@ def neuron_from_spec(
     Raises:
         ConversionError: for what snnTorch 1.0.0 cannot hold.
     """
-    if spec.kind in NATIVE:
+    family = spec.family
+    if family.native:
         raise ConversionError(
             name, f"snnTorch has no neuron that computes NIR's {spec.kind} with these parameters and options",
             "A LIF with v_leak = v_reset = 0, read by the defaults, is a Leaky.",
         )  # fmt: skip
     kind = getattr(snntorch, spec.kind)
-    accepted = set(inspect.signature(kind.__init__).parameters)
-    if spec.kind == "DeltaLeaky":
-        accepted |= set(inspect.signature(snntorch.Leaky.__init__).parameters)
-    arguments: dict[str, Any] = {"init_hidden": init_hidden, "output": spec.output}
+    accepted = _accepted(kind)
+    arguments: dict[str, Any] = {"output": spec.output}
+    if not family.sequence:
+        arguments["init_hidden"] = init_hidden
     for key in OPTIONS:
         if key in accepted and key in spec.options:
             arguments[key] = spec.options[key]
     for key, value in spec.values.items():
         if key in accepted:
-            arguments[key] = torch.tensor(spec.whole(key, value), dtype=cells.real(value, wide))
+            arguments[key] = torch.tensor(spec.whole(key, value), dtype=real(value, wide))
     for key in spec.learn:
-        if f"learn_{key}" not in accepted or (spec.kind, key) == ("Alpha", "alpha"):
+        if f"learn_{key}" not in accepted or key in family.torch_fixed:
             raise ConversionError(
                 name,
                 f"it learns {key}, which snnTorch's {spec.kind} cannot",
                 f"Build it with learn_{key}=False.",
             )
         arguments[f"learn_{key}"] = True
-    if spec.kind == "RSynaptic" and not spec.reset_delay:
-        raise ConversionError(
-            name,
-            "reset_delay=False, which snnTorch 1.0.0's RSynaptic ignores or fails on",
-            "Use reset_delay=True.",
-        )
+    own = family.torch_arguments(name, spec)
     if spec.surrogate is not None:
         arguments["spike_grad"] = getattr(snntorch.surrogate, spec.surrogate[0])(**_arguments(spec.surrogate))
     if spec.quantizer is not None:
         arguments["state_quant"] = _quantizer(spec.quantizer)
-    if spec.kind in SIZES and spec.kind != "DeltaLeaky":
-        return cells.cell_from_spec(name, spec, arguments, init_hidden, wide)
-    if spec.kind == "Lapicque":
+    if family.sizes:
+        return _layer(name, kind, spec, {**arguments, **spec.sizes, **own}, wide)
+    if kind is snntorch.Lapicque:
         return _lapicque(arguments)
     if not spec.recurrent:
         return kind(**arguments)
     return _recurrent(kind, spec, arguments, wide)
+
+
+def _accepted(kind: type) -> set[str]:
+    """Arguments of a class, with those of its parent where it hands on what it does not name."""
+    found: set[str] = set()
+    for cls in kind.__mro__:
+        parameters = inspect.signature(cls).parameters
+        found |= {*parameters}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            break
+    return found
+
+
+def real(value: Any, wide: bool) -> torch.dtype:
+    """The type of a number in snnTorch: float32, or float64 in a wide network and for an array of it."""
+    given = np.asarray(value)
+    return torch.float64 if wide or (given.dtype == np.float64 and given.ndim) else torch.float32
+
+
+def _layer(name: str, kind: Any, spec: NeuronSpec, arguments: dict[str, Any], wide: bool) -> nn.Module:
+    """A layer with weights of its own."""
+    doubles = wide or spec.weights.get(spec.family.decay, np.float32(0)).dtype == np.float64
+    for key, value in arguments.items():
+        if isinstance(value, np.ndarray):
+            arguments[key] = torch.tensor(value, dtype=real(0.0, wide))
+    if "beta" in spec.values:
+        arguments["beta"] = torch.tensor(spec.values["beta"], dtype=real(0.0, doubles))
+    if not spec.options.get("output", True):
+        arguments = {k: v for k, v in arguments.items() if k not in ("spike_grad", "surrogate_disable")}
+    accepted = inspect.signature(kind.__init__).parameters
+    cell: nn.Module = kind(**{k: v for k, v in arguments.items() if k in accepted})
+    check_cell(name, cell)
+    if wide:
+        cell.double()
+    tensors = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+    with torch.no_grad():
+        for key, value in spec.weights.items():
+            given = torch.tensor(value, dtype=tensors[key].dtype)
+            if tensors[key].shape == given.shape:
+                tensors[key].copy_(given)
+            else:
+                tensors[key].data = given
+    return cell
 
 
 def _lapicque(arguments: dict[str, Any]) -> nn.Module:
@@ -213,7 +241,7 @@ def _recurrent(kind: Any, spec: NeuronSpec, arguments: dict[str, Any], wide: boo
     arguments["learn_recurrent"] = "recurrent" in spec.learn
     if "V" in spec.recurrent:
         value = spec.whole("V", np.asarray(spec.recurrent["V"]))
-        return kind(**arguments, all_to_all=False, V=torch.tensor(value, dtype=cells.real(value, wide)))
+        return kind(**arguments, all_to_all=False, V=torch.tensor(value, dtype=real(value, wide)))
     weight = spec.recurrent["weight"]
     if weight.ndim == 2:
         neuron = kind(**arguments, linear_features=weight.shape[0])
@@ -232,4 +260,4 @@ def _recurrent(kind: Any, spec: NeuronSpec, arguments: dict[str, Any], wide: boo
 
 def has_states(module: nn.Module) -> bool:
     """True for the neurons that can be converted."""
-    return type(module).__name__ in STATES and type(module).__module__.startswith("snntorch.")
+    return find(type(module).__name__) is not None and type(module).__module__.startswith("snntorch.")

@@ -11,13 +11,12 @@ from torch import nn
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop import conventions
+from snnax.interop.families.nodes import node_from_spec
+from snnax.interop.families.recurrent import split
 from snnax.interop.layers.registry import Site, Variables
 from snnax.interop.nir.bypass import fold_norms
 from snnax.interop.nir.entries import CALL
 from snnax.interop.nir.importing import from_nir
-from snnax.interop.nodes.cells import shape_out, state_shape
-from snnax.interop.nodes.neurons import node_from_spec
-from snnax.interop.nodes.recurrent import split
 from snnax.interop.snntorch.neurons import has_states, spec_from_torch
 from snnax.interop.snntorch.tracing import trace
 from snnax.interop.torch.graph_reader import Reader
@@ -109,7 +108,7 @@ class _NeuronReader(Reader):
         entry = self.shapes[terms[0]]
         if "channels" in spec.sizes:
             spec = replace(spec, sizes={**spec.sizes, "channels": entry[0]})
-        self.states[node.name] = state_shape(spec, entry, node.shape)
+        self.states[node.name] = spec.family.state_shape(spec.sizes, entry, node.shape)
         spec = spec.aligned(node.name, self.states[node.name])
         if node.shared_with is not None and spec.learn:
             raise ConversionError(
@@ -118,7 +117,8 @@ class _NeuronReader(Reader):
             )  # fmt: skip
         site = Site(node.name, entry, node.shape, self.dt)
         if not spec.recurrent:
-            made = node_from_spec(node.name, spec, entry, self.dt, shape_out(node.name, spec, entry))
+            after = spec.family.shape_out(node.name, spec.sizes, entry)
+            made = node_from_spec(node.name, spec, entry, self.dt, after)
             self._put(node.name, made, terms)
             self.terms[Source(node.name)] = [node.name]
             return

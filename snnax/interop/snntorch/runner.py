@@ -19,7 +19,7 @@ from snnax.interop.snntorch.reading import graph_of_step
 from snnax.interop.snntorch.tracing import trace
 from snnax.interop.torch.gradients import weight_gradients
 from snnax.interop.torch.prepare import check_mode, copy_net, isolated, unwrap
-from snnax.interop.torch.step_graph import STATE_NAMES, StepGraph, StepNode, listed
+from snnax.interop.torch.step_graph import StepGraph, StepNode, listed, state_names
 from snnax.interop.trace import NodeTrace, Trace
 
 # --- Recording the neurons that take all time steps at once ---------------------------------------
@@ -305,8 +305,8 @@ def _tap(module: nn.Module, uses: list[_Node], num_steps: int, blocked: bool) ->
     """Let ``module``, part of a copy, write each call into the node that it belongs to."""
     parts: Any = module
     forward, calls = parts.forward, 0
-    names = [s for s in STATE_NAMES[neuron_kind(module)] if s != "spk"]
-    feeds_back = "spk" in STATE_NAMES[neuron_kind(module)]
+    names = [s for s in state_names(neuron_kind(module)) if s != "spk"]
+    feeds_back = "spk" in state_names(neuron_kind(module))
     signature = inspect.signature(type(module).forward)
 
     def tapped(*args: Any, **kwargs: Any) -> Any:

@@ -15,13 +15,14 @@ from torch import nn
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.conventions import same_shape
+from snnax.interop.families.precision import is_wide
+from snnax.interop.families.registry import find
 from snnax.interop.nir.entries import SAMPLE
 from snnax.interop.nir.exporting import to_nir
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.importing import Import
-from snnax.interop.nodes.precision import is_wide
 from snnax.interop.snntorch.neurons import neuron_from_spec
-from snnax.interop.spec import SEQUENCES, STATES, NeuronSpec
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.layers import ScaleBy, layer_from_node
 from snnax.layers import State
 from snnax.modules import VARIABLES
@@ -139,7 +140,7 @@ def _check_sequences(specs: Mapping[str, NeuronSpec], parts: Mapping[str, Any]) 
     Raises:
         ConversionError: for a neuron that runs step by step, and layers that would mix steps and samples.
     """
-    whole = [name for name, spec in specs.items() if spec.kind in SEQUENCES]
+    whole = [name for name, spec in specs.items() if spec.family.sequence]
     if not whole:
         return
     for name, part in parts.items():
@@ -153,7 +154,7 @@ def _check_sequences(specs: Mapping[str, NeuronSpec], parts: Mapping[str, Any]) 
 
 def _with_output(spec: NeuronSpec, name: str, model: Graph) -> NeuronSpec:
     """In a chain the last neuron returns its states if the model does; elsewhere where they are read."""
-    if model.outputs is None or spec.kind in SEQUENCES:
+    if model.outputs is None or spec.family.sequence:
         return spec
     ports = {port for node, port in model.outputs if node == name}
     read = any(isinstance(m, State) and (name, n) in model.edges for n, m in model.members().items())
@@ -192,7 +193,8 @@ def _as_chain(parts: Mapping[str, Any], plan: Plan, outputs: Any) -> nn.Sequenti
 
 
 def _state_names(module: Any) -> tuple[str, ...]:
-    return STATES.get(type(module).__name__, ())
+    family = find(type(module).__name__)
+    return family.states if family else ()
 
 
 class PortedNetwork(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnax.interop.snntorch.members import neuron_kind, neurons_of
-from snnax.interop.torch.step_graph import STATE_NAMES, Slot, filled
+from snnax.interop.torch.step_graph import Slot, filled, state_names
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Call:
 def nested_states(net: nn.Module) -> Iterator[Any]:
     """Empty states of all neurons in the ways in which a ``forward`` may take them in one argument."""
     states = {
-        name: [torch.zeros(0) for _ in STATE_NAMES.get(neuron_kind(module), ())]
+        name: [torch.zeros(0) for _ in state_names(neuron_kind(module))]
         for name, module in neurons_of(net).items()
     }
     each = [tuple(s) if len(s) > 1 else s[0] for s in states.values() if s]

@@ -8,8 +8,8 @@ from torch import nn
 
 from snnax.errors import ConversionError
 from snnax.interop.layers.registry import Site
+from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
-from snnax.interop.nodes import metadata
 from snnax.interop.torch.layers import node_from_layer
 from snnax.interop.torch.step_graph import Source, StepGraph, StepNode
 from snnax.network.topology import INPUT, OUTPUT

@@ -16,8 +16,8 @@ from snnax.interop.conventions import against, for_each, gathered
 from snnax.interop.layers.conv import pads_of, settle_types, sizes, text
 from snnax.interop.layers.registry import Site
 from snnax.interop.layers.shape import reshape_node
+from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
-from snnax.interop.nodes import metadata
 from snnax.interop.snntorch.members import neuron_kind
 from snnax.interop.torch.arrays import array
 

@@ -17,7 +17,7 @@ from snnax.errors import ArgumentError, ConversionError, TrainingModeError
 from snnax.interop import numbers
 from snnax.interop.snntorch.members import neuron_kind, own_instances
 from snnax.interop.torch.layers import TimedNorm
-from snnax.interop.torch.step_graph import STATE_NAMES
+from snnax.interop.torch.step_graph import state_names
 
 
 def unwrap(net: object) -> nn.Module:
@@ -54,7 +54,7 @@ def check_mode(net: nn.Module) -> None:
 def check_finite(net: nn.Module) -> None:
     """Refuse parameters and buffers that are not finite real numbers; neuron states do not count."""
     for name, module in net.named_modules():
-        states = STATE_NAMES.get(neuron_kind(module), ())
+        states = state_names(neuron_kind(module))
         tensors = {**module._parameters, **module._buffers}
         for key, tensor in tensors.items():
             if tensor is None or key in states:

@@ -26,7 +26,7 @@ from snnax.interop.torch.held import held, own_tensors
 from snnax.interop.torch.layers import ScaleBy, TimedNorm
 from snnax.interop.torch.reached import chance, note_lengths
 from snnax.interop.torch.records import Ledger, Op, Value, place
-from snnax.interop.torch.step_graph import STATE_NAMES
+from snnax.interop.torch.step_graph import state_names
 
 _RANKS = {
     "Conv1d": (3, "(B, {0.in_channels}, L)"),
@@ -83,7 +83,7 @@ class Recorder(TorchFunctionMode):
         self._path = [self._label]
         self._paused = False
         for name, module in self._neurons.items():
-            for state in STATE_NAMES.get(neuron_kind(module), ()):
+            for state in state_names(neuron_kind(module)):
                 tensor = module._buffers[state]
                 if tensor is not None:
                     self.ledger.emit(tensor, "state", state, name, module=module)
@@ -137,7 +137,7 @@ class Recorder(TorchFunctionMode):
     def ends(self) -> dict[str, dict[str, Value | None]]:
         """The states of each neuron after the call."""
         return {
-            name: {s: self.ledger.find(getattr(m, s, None)) for s in STATE_NAMES.get(neuron_kind(m), ())}
+            name: {s: self.ledger.find(getattr(m, s, None)) for s in state_names(neuron_kind(m))}
             for name, m in self._neurons.items()
         }
 
@@ -229,7 +229,7 @@ class Recorder(TorchFunctionMode):
             return self._call_refused(module, forward, args, kwargs)
         given = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
         current = given["input_"]
-        names = STATE_NAMES[neuron_kind(module)]
+        names = state_names(neuron_kind(module))
         inputs = (self.signal(current, f"the input of {name!r}"),)
         states = {s: self._state(name, module, s, _one(given.get(s)), current) for s in names}
         with self._pause():

@@ -8,20 +8,15 @@ from typing import Any, Literal
 
 from torch import nn
 
+from snnax.interop.families.registry import find
+
 INPUT = "input"
 
-STATE_NAMES: dict[str, tuple[str, ...]] = {
-    "Leaky": ("mem",),
-    "Lapicque": ("mem",),
-    "Synaptic": ("syn", "mem"),
-    "Alpha": ("syn_exc", "syn_inh", "mem"),
-    "RLeaky": ("spk", "mem"),
-    "RSynaptic": ("spk", "syn", "mem"),
-    "DeltaLeaky": ("mem",),
-    "SLSTM": ("syn", "mem"),
-    "SConv2dLSTM": ("syn", "mem"),
-}
-"""States of each snnTorch neuron that runs step by step, in the order of its ``forward``."""
+
+def state_names(kind: str) -> tuple[str, ...]:
+    """States of a neuron that runs step by step, in the order of snnTorch's ``forward``; none of other modules."""
+    family = find(kind)
+    return family.fed_back if family is not None and family.stepwise else ()
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import pytest
 import snnax as snn
 from snnax import interop
 from snnax.errors import RepairWarning, SnnaxError
+from snnax.interop.families.native import NATIVE
 from snnax.interop.nir.extension import Extension
-from snnax.interop.spec import NATIVE
 
 ROW, LINE, IMAGE = (4,), (6, 2), (6, 6, 2)
 

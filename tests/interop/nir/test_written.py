@@ -11,7 +11,7 @@ import pytest
 import snnax as snn
 from snnax import interop
 from snnax.errors import ArgumentError
-from snnax.interop.nodes.precision import is_wide
+from snnax.interop.families.precision import is_wide
 
 THIRD = 1 / 3
 OWN = {"init_hidden": True, "reset_mechanism": "zero", "reset_delay": False}

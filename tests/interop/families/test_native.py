@@ -9,8 +9,8 @@ from helpers.nir_paper import DATA, needs_data
 import snnax as snn
 from snnax import interop
 from snnax.errors import ArgumentError, ConversionError, GraphError, RepairWarning, ShapeError
+from snnax.interop.families.native import NATIVE
 from snnax.interop.nir.readings import IGNORABLE, PRESETS, Reading, reading
-from snnax.interop.spec import NATIVE
 
 ONE = np.ones(3, np.float32)
 TAU = np.array([1e-3, 2e-3, 5e-4], np.float32)

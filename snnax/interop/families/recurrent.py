@@ -10,14 +10,12 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.conventions import for_each, gathered
+from snnax.interop.families.nodes import node_from_spec, spec_from_node
 from snnax.interop.layers.conv import settle_types
 from snnax.interop.layers.registry import Site
+from snnax.interop.nir import metadata
 from snnax.interop.nir.readings import Reading
-from snnax.interop.nodes import metadata
-from snnax.interop.nodes.neurons import node_from_spec, spec_from_node
 from snnax.interop.spec import NeuronSpec
-
-KINDS = {"Leaky": "RLeaky", "Synaptic": "RSynaptic"}
 
 
 def split(spec: NeuronSpec, site: Site) -> tuple[nir.NIRNode, nir.NIRNode]:
@@ -70,7 +68,7 @@ def join(
             name, "its input, recurrent spikes included, is scaled by r*dt/tau other than 1",
             "Multiply the weights of both nodes by it and set r = tau/dt.",
         )  # fmt: skip
-    spec = replace(spec, kind=KINDS.get(spec.kind, spec.kind), recurrent=_weights(name, weights))
+    spec = replace(spec, kind=spec.family.joined or spec.kind, recurrent=_weights(name, weights))
     values = {k: v for k, v in spec.values.items() if k != "graded_spikes_factor"}
     learn = spec.learn if metadata.read_spec(neuron, name) else (*spec.learn, "recurrent")
     return replace(spec, values=values, learn=learn)

@@ -10,21 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnax import neurons, surrogate
-from snnax.dynamics.lapicque import complement
 from snnax.errors import ConversionError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch, per_neuron_first, per_neuron_last
-from snnax.interop.nodes.cell_weights import flax_weights, torch_weights
-from snnax.interop.spec import DEFAULT_SURROGATE, NATIVE, OPEN, OPTIONS, SIZES, VALUES, NeuronSpec
+from snnax.interop.families.family import variable
+from snnax.interop.families.registry import families
+from snnax.interop.spec import DEFAULT_SURROGATE, OPTIONS, NeuronSpec
 from snnax.neurons.quantize import NearestLevel
 from snnax.neurons.sequence import SequenceNeuron
-from snnax.neurons.values import FrozenArray
 
 Variables = dict[str, Any]
 
 
 def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.SpikingNeuron, Variables]:
     """The flax neuron, keeping its own state, and its variables; ``rank`` is that of one sample."""
-    kind = getattr(neurons, spec.kind)
+    family = spec.family
+    kind = family.module
     fields = {field.name for field in dataclasses.fields(kind)}
     arguments: dict[str, Any] = {"init_hidden": True}
     variables: Variables = {}
@@ -34,7 +34,7 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
         if key == "beta" and "tau" in spec.weights:
             continue  # it follows from tau, which is what is kept
         if key in spec.learn:
-            if spec.kind not in NATIVE:
+            if not family.native:
                 arguments[f"learn_{key}"] = True
             variables.setdefault("params", {})[key] = jnp.asarray(here, _dtype(here))
         elif here.ndim:
@@ -48,12 +48,12 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
         arguments["state_quant"] = NearestLevel(spec.quantizer)
     if "learn_recurrent" in fields:
         _add_recurrence(spec, rank, arguments, variables)
-    if spec.kind in NATIVE:
-        arguments.update({k: v for k, v in spec.sizes.items() if k in fields}, learn=spec.learn)
-    if spec.kind in SIZES:
-        arguments.update({k: v for k, v in spec.sizes.items() if k in fields})
+    arguments.update({k: v for k, v in spec.sizes.items() if k in fields})
+    if family.native:
+        arguments["learn"] = spec.learn
+    elif family.sizes:
         arguments.update({f"learn_{k}": True for k in spec.learn if f"learn_{k}" in fields})
-        for collection, tree in flax_weights(spec).items():
+        for collection, tree in family.flax_weights(spec).items():
             variables.setdefault(collection, {}).update(tree)
     return kind(**arguments), variables
 
@@ -112,13 +112,13 @@ def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variab
         ConversionError: for functions that cannot be written down, as a surrogate of the user's own, and arrays
             with a number for each sample of a batch.
     """
-    kind = type(module).__name__
-    if kind not in VALUES:
+    kind, family = type(module).__name__, families().get(type(module).__name__)
+    if family is None:
         raise ConversionError(
-            name, f"{kind} cannot be converted", f"Convertible neurons are {sorted(VALUES)}."
+            name, f"{kind} cannot be converted", f"Convertible neurons are {sorted(families())}."
         )
     values, learn = {}, []
-    for key in VALUES[kind]:
+    for key in family.values:
         stored = _stored(variables, key)
         value = stored if stored is not None else getattr(module, key, None)
         if value is None or value is False:
@@ -126,8 +126,7 @@ def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variab
         values[key] = value
         if getattr(module, f"learn_{key}", False) or key in getattr(module, "learn", ()):
             learn.append(key)
-    if kind == "Lapicque":
-        values.update(_circuit(name, module, variables))
+    values.update(family.module_values(name, module, variables))
     recurrent = _recurrence(module, variables)
     given = {**values, **{key: value for key, value in recurrent.items() if key == "V"}}
     axes = {key: rank + 1 for key, value in given.items() if np.ndim(value) == rank + 1}
@@ -135,65 +134,21 @@ def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variab
     values, recurrent = ({key: first.get(key, v) for key, v in each.items()} for each in (values, recurrent))
     if recurrent and module.learn_recurrent:
         learn.append("recurrent")
-    options = {k: getattr(module, k) for k in OPTIONS if hasattr(module, k)}
-    if kind in NATIVE:
-        sizes = {k: getattr(module, k) for k in OPEN if hasattr(module, k) and kind in OPEN[k]}
+    if family.native:
+        sizes = {key: getattr(module, key) for key in family.choices}
         options = {"output": module.output, "reset_mechanism": module.reset_mechanism}
-        return NeuronSpec(
-            kind, values, tuple(learn), options, _surrogate_of(name, module), sizes=sizes, axes=axes
-        )
-    if kind in ("StateLeaky", "LinearLeaky"):
-        values["beta"] = _beta_of(module, variables)
-    if kind == "LeakyParallel" and module.learn_beta:
-        learn.append("beta")
-    sizes = {k: getattr(module, k) for k in SIZES.get(kind, ())}
-    if isinstance(sizes.get("beta"), FrozenArray):
-        sizes["beta"] = None  # the weights hold it
+    else:
+        sizes = family.module_sizes(module)
+        options = {k: getattr(module, k) for k in OPTIONS if hasattr(module, k)}
     return NeuronSpec(
-        kind, values, tuple(learn), options, _surrogate_of(name, module), recurrent, _levels_of(name, module),
-        sizes, torch_weights(kind, variables), axes,
+        kind, values, (*learn, *family.module_learns(module)), options, _surrogate_of(name, module), recurrent,
+        _levels_of(name, module), sizes, family.torch_weights(variables), axes,
     )  # fmt: skip
 
 
-def _beta_of(module: Any, variables: Variables) -> np.ndarray:
-    """The beta of the time constant that is kept, in double precision."""
-    tau = _stored(variables, "tau")
-    if tau is None:
-        return np.asarray(module.beta, np.float64)
-    wide = tau.astype(np.float64)
-    return (wide - 1) / wide
-
-
 def _stored(variables: Variables, key: str) -> Any:
-    for collection in ("params", "buffers"):
-        if key in variables.get(collection, {}):
-            return np.asarray(variables[collection][key])
-    return None
-
-
-def _circuit(name: str, module: Any, variables: Variables) -> dict[str, np.ndarray]:
-    """R and C of a Lapicque neuron, whether given or following from beta."""
-    if module.learn_beta:
-        raise ConversionError(
-            name, "it learns beta, from which its R or C follows; snnTorch's learn_beta trains nothing",
-            "Build it from the learned value: Lapicque(beta=<value>).",
-        )  # fmt: skip
-    step = np.asarray(
-        _stored(variables, "time_step") if _stored(variables, "time_step") is not None else module.time_step
-    )
-    known = {k: _stored(variables, k) for k in ("R", "C")}
-    known = {k: getattr(module, k) if v is None else v for k, v in known.items()}
-    values = {k: np.asarray(v) for k, v in known.items() if v is not False}
-    if len(values) < 2:
-        stored = _stored(variables, "beta")
-        beta = np.asarray(module.beta if stored is None else stored, np.float32)
-        if not values:
-            values["R"] = np.ones((), np.float32)
-        missing, other = ("C", "R") if "R" in values else ("R", "C")
-        values[missing] = np.asarray(
-            complement(beta, values[other].astype(np.float32), step.astype(np.float32))
-        )
-    return values
+    found = variable(variables, (key,))
+    return None if found is None else np.asarray(found)
 
 
 def _first(name: str, key: str, value: Any, rank: int) -> np.ndarray:

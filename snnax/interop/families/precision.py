@@ -11,9 +11,10 @@ import nir
 import numpy as np
 
 from snnax.interop.conventions import for_each
+from snnax.interop.families.nodes import node_from_spec
+from snnax.interop.families.registry import find
 from snnax.interop.layers.registry import Site
-from snnax.interop.nodes.neurons import node_from_spec
-from snnax.interop.spec import NATIVE, NeuronSpec
+from snnax.interop.spec import NeuronSpec
 
 
 def is_wide(variables: Mapping[str, Any]) -> bool:
@@ -34,11 +35,11 @@ def _derived(path: list[Any]) -> bool:
 
 def widened(node: nir.NIRNode, spec: NeuronSpec, site: Site) -> nir.NIRNode:
     """The neuron's node with its parameters in float64, if ``site`` is in double precision; metadata stays."""
-    kind = type(node).__name__
-    if not site.wide or kind not in NATIVE:
+    family = find(type(node).__name__)
+    if not site.wide or family is None:
         return node
     values = {k: for_each(v, site.shape_in, np.float64) for k, v in spec.values.items()}
     twin = node_from_spec(site.name, replace(spec, values=values), site.shape_in, site.dt)
-    for key in NATIVE[kind]:
+    for key in family.values:
         setattr(node, key, getattr(twin, key))
     return node

@@ -1,1 +1,0 @@
-"""Neurons between NIR nodes, flax modules and specs."""
