@@ -23,8 +23,8 @@ from snnax import checks
 from snnax.drafts import write_whole
 from snnax.errors import ArgumentError, ConversionError, MissingDependencyError, ShapeError, StateDictError
 from snnax.interop import conventions
-from snnax.interop import state_dict_neurons as _neurons  # noqa: F401  (registers its rules)
-from snnax.interop.layers.entries import Entry, Keys, Layer, entries_of
+from snnax.interop.families.registry import of_module
+from snnax.interop.layers.entries import Entry, Keys, Layer, Rule, entries_of
 from snnax.interop.nir.entries import SAMPLE
 from snnax.interop.numbers import array, as_stored, held, whole
 from snnax.interop.state_dict_ranks import known_ranks
@@ -58,7 +58,7 @@ def layers_of(model: nn.Module, variables: Mapping[str, Any], shapes: Shapes) ->
 def _visit(
     module: Any, path: Keys, name: str, variables: Mapping[str, Any], where: Mapping[Any, Keys]
 ) -> Iterator[Layer]:
-    if entries_of.of(module) is not None:
+    if _rule(module) is not None:
         yield Layer(path, name, module)
     elif isinstance(module, Container):
         for member, part in module.members().items():
@@ -87,6 +87,12 @@ def _custom(
                 torch_name = key
             child = (*path, part.name or _joined(attribute, key).replace(".", "_"))
             yield from _visit(part, child, _joined(name, torch_name), variables, where)
+
+
+def _rule(module: Any) -> Rule | None:
+    """What a module has in a ``state_dict``, as a function of the layer and its variables; ``None`` without any."""
+    family = of_module(module)
+    return entries_of.of(module) if family is None or family.native else family.entries
 
 
 def _attributes(module: Any) -> list[tuple[str, Any]]:
@@ -471,7 +477,7 @@ def _entries(
     columns = columns_of(model, shapes)
     covered: set[tuple[str, ...]] = set()
     for layer in layers_of(model, variables, shapes):
-        rule = entries_of.of(layer.module)
+        rule = _rule(layer.module)
         own = {c: branch(tree, layer.path) for c, tree in variables.items()}
         for entry in rule(layer, own) if rule else ():
             if entry.path is not None:

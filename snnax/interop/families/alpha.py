@@ -10,7 +10,7 @@ import numpy as np
 from snnax import neurons
 from snnax.interop.families import state_dict
 from snnax.interop.families.family import Array, Family, Referee
-from snnax.interop.state_dict_layers import Entry, Layer
+from snnax.interop.layers.entries import Entry, Layer
 
 
 class Alpha(Family):
@@ -19,7 +19,7 @@ class Alpha(Family):
     simulated = True
     torch_fixed = ("alpha",)
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """Both decays and what every neuron has."""
         return state_dict.common(layer, variables, "beta", "alpha")
 

@@ -8,7 +8,7 @@ from typing import Any
 from snnax import neurons
 from snnax.interop.families import state_dict
 from snnax.interop.families.family import Family
-from snnax.interop.state_dict_layers import Entry, Layer
+from snnax.interop.layers.entries import Entry, Layer
 
 
 class DeltaLeaky(Family):
@@ -16,7 +16,7 @@ class DeltaLeaky(Family):
 
     torch_unused = ("reset_mechanism", "state_quant")
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """``beta`` and what every neuron has."""
         return state_dict.common(layer, variables, "beta")
 

@@ -15,9 +15,9 @@ from snnax.interop.conventions import kernel_from_torch, kernel_to_torch
 from snnax.interop.families.arrays import near
 from snnax.interop.families.norse_cells import EXACT, Parts
 from snnax.interop.families.registry import families
+from snnax.interop.layers.entries import Entry, Layer
 from snnax.interop.nir.readings import Reading
 from snnax.interop.spec import NeuronSpec
-from snnax.interop.state_dict_layers import Entry, Layer
 
 Array = np.ndarray
 Path = tuple[str, ...]
@@ -257,10 +257,13 @@ class Family:
                 found[name] = kernel_to_torch(value) if path[-1] == "kernel" else np.asarray(value)
         return found
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
-        """What it has in a ``state_dict`` of snnTorch's; ``None`` if it has no equal there."""
-        del layer, variables
-        return None
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+        """What it has in a ``state_dict`` of snnTorch's, by name, and where flax keeps the same numbers.
+
+        Raises:
+            ConversionError: for numbers that snnTorch's neuron cannot have.
+        """
+        raise NotImplementedError
 
     # --- snnTorch: its modules are read by their attributes, so that torch need not be imported -----
 

@@ -26,8 +26,8 @@ from snnax.interop.families.family import (
 )
 from snnax.interop.families.leaky import lif
 from snnax.interop.families.norse_cells import Parts, check_discharge, refuse_late
+from snnax.interop.layers.entries import Entry, Given, Layer, find, number
 from snnax.interop.spec import NeuronSpec
-from snnax.interop.state_dict_layers import Entry, Given, Layer, find, number
 
 
 class Lapicque(Family):
@@ -85,7 +85,7 @@ class Lapicque(Family):
             )
         return values
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """R and C are what snnTorch computes with; beta is then only kept, as there."""
         module = layer.module
         found = state_dict.common(layer, variables)

@@ -16,9 +16,9 @@ from snnax.interop.families.arrays import decay, dtype_of, full, tidy
 from snnax.interop.families.family import Array, Family, Read, Referee, Shape
 from snnax.interop.families.norse_cells import Parts, check_discharge, leak, learned, refuse_late
 from snnax.interop.families.reading import as_plain, decay_of, reset_of, unless_one
+from snnax.interop.layers.entries import Entry, Layer
 from snnax.interop.nir.readings import Reading
 from snnax.interop.spec import NeuronSpec
-from snnax.interop.state_dict_layers import Entry, Layer
 
 
 def lif(name: str, spec: NeuronSpec, tau: Array, r: Array, shape: Shape | None, dtype: Any) -> nir.LIF:
@@ -62,7 +62,7 @@ class Leaky(Family):
         values = {"beta": beta, "threshold": threshold}
         return NeuronSpec(self.kind, values, options=reset_of(reading)), unless_one(factor)
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """``beta`` and what every neuron has."""
         return state_dict.common(layer, variables, "beta")
 
@@ -93,7 +93,7 @@ class RLeaky(Leaky):
     is_joined = True
     alike: ClassVar[tuple[tuple[bool, str], ...]] = ((False, "zero"),)
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """Those of Leaky, and its recurrent weights."""
         return [*state_dict.common(layer, variables, "beta"), *state_dict.recurrence(layer, variables)]
 

@@ -12,7 +12,7 @@ from snnax import neurons
 from snnax.errors import ConversionError
 from snnax.interop.families import state_dict
 from snnax.interop.families.family import Family, Shape
-from snnax.interop.state_dict_layers import Entry, Layer, affine
+from snnax.interop.layers.entries import Entry, Layer, affine
 
 
 class SLSTM(Family):
@@ -23,7 +23,7 @@ class SLSTM(Family):
     def _after(self, sizes: Mapping[str, Any], shape: Shape) -> Shape:
         return (int(sizes["hidden_size"]),)
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """The weights of torch's LSTMCell."""
         found = state_dict.common(layer, variables)
         for suffix, home in (("ih", "feedforward"), ("hh", "recurrent")):
@@ -58,7 +58,7 @@ class SConv2dLSTM(SLSTM):
         """States are not pooled."""
         return (after[0], *shape[1:])
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """The weights of one convolution."""
         return [*state_dict.common(layer, variables), *affine(layer, variables, "conv.", "params", "conv")]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from snnax import neurons, surrogate
 from snnax.errors import ConversionError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch, per_neuron_first, per_neuron_last
+from snnax.interop.families.arrays import kept, real_type
 from snnax.interop.families.family import variable
 from snnax.interop.families.registry import families
 from snnax.interop.spec import DEFAULT_SURROGATE, OPTIONS, NeuronSpec
@@ -36,7 +36,7 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
         if key in spec.learn:
             if not family.native:
                 arguments[f"learn_{key}"] = True
-            variables.setdefault("params", {})[key] = jnp.asarray(here, _dtype(here))
+            variables.setdefault("params", {})[key] = jnp.asarray(here, real_type(here))
         elif here.ndim:
             variables.setdefault("buffers", {})[key] = kept(here)
     for key in (*OPTIONS, "all_to_all"):
@@ -66,16 +66,6 @@ def _silent(kind: type, spec: NeuronSpec) -> bool:
 def is_neuron(module: Any) -> bool:
     """True for what has states of its own that a recording shows."""
     return hasattr(module, "state_names")
-
-
-def kept(array: np.ndarray) -> Any:
-    """In the precision that it has: float64 stays NumPy's, which jit rounds when it runs in float32."""
-    wide = array.dtype == np.float64 and not jax.config.read("jax_enable_x64")
-    return array if wide else jnp.asarray(array, _dtype(array))
-
-
-def _dtype(array: np.ndarray) -> Any:
-    return array.dtype if np.issubdtype(array.dtype, np.floating) and array.ndim else None
 
 
 def _last(spec: NeuronSpec, key: str, value: np.ndarray, rank: int) -> np.ndarray:

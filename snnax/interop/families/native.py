@@ -302,5 +302,11 @@ FAMILIES = (
     Native(neurons.I, ("r",), choices=("dt",)),
 )
 
+
+def native(kind: str) -> Native:
+    """One of NIR's own neurons by its name."""
+    return next(family for family in FAMILIES if family.kind == kind)
+
+
 NATIVE: dict[str, tuple[str, ...]] = {family.kind: family.values for family in FAMILIES}
 """NIR's own neurons and their parameters."""

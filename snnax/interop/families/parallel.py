@@ -15,8 +15,8 @@ from snnax.interop.conventions import kernel_from_torch, kernel_to_torch
 from snnax.interop.families import state_dict
 from snnax.interop.families.family import Array, Family, Path, Shape, Variables, variable
 from snnax.interop.families.state_dict import constant
+from snnax.interop.layers.entries import Entry, Given, Layer, affine, find, number, plain, there
 from snnax.interop.spec import NeuronSpec
-from snnax.interop.state_dict_layers import Entry, Given, Layer, affine, find, number, plain, there
 from snnax.neurons.values import FrozenArray
 
 _SQUARED = "its graded_spikes_factor is negative, and snnTorch squares the factor of a parallel neuron"
@@ -37,7 +37,7 @@ class StateLeaky(Family):
         wide = np.asarray(tau).astype(np.float64)
         return {"beta": (wide - 1) / wide}
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """``tau`` is what decays; snnTorch's ``beta`` beside it is a copy of the argument that nothing trains."""
         common = state_dict.common(layer, variables)
         found = [_squared(layer, e) if e.key == "graded_spikes_factor" else e for e in common]
@@ -82,9 +82,9 @@ class LinearLeaky(StateLeaky):
     def _after(self, sizes: Mapping[str, Any], shape: Shape) -> Shape:
         return (int(sizes["out_features"]),)
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """Those of StateLeaky, and the linear layer."""
-        own = super().entries(layer, variables) or []
+        own = super().entries(layer, variables)
         return [*own, *affine(layer, variables, "linear.", "params", "linear")]
 
     def torch_sizes(self, module: Any) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class LeakyParallel(Family):
             found[self.decay] = np.diag(np.asarray(diagonal))
         return found
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """The weights of torch's RNN."""
         module = layer.module
         found = state_dict.common(layer, variables, reset=False)
@@ -176,7 +176,7 @@ class AssociativeLeaky(Family):
         """The memory, whatever a query reads."""
         return (int(sizes["d_value"]) * int(sizes["d_key"]),)
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """Its projections."""
         found = [constant("threshold", np.float32(1), f"{self.kind}'s is")]
         found.append(constant("graded_spikes_factor", np.float32(1), f"{self.kind}'s is"))

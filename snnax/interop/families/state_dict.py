@@ -1,4 +1,4 @@
-"""What snnTorch's neurons have in common in a ``state_dict``; see :mod:`snnax.interop.state_dict_layers`."""
+"""What snnTorch's neurons have in common in a ``state_dict``; see :mod:`snnax.interop.layers.entries`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from snnax.interop.state_dict_layers import Array, Entry, Given, Layer, affine, number
+from snnax.interop.layers.entries import Array, Entry, Given, Layer, affine, number
 
 RESETS = {"subtract": 0, "zero": 1, "none": 2}
 """``reset_mechanism_val`` of each reset mechanism."""

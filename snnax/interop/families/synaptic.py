@@ -17,9 +17,9 @@ from snnax.interop.families.family import Array, Family, Read, Referee, Shape
 from snnax.interop.families.leaky import current_cell
 from snnax.interop.families.norse_cells import Parts
 from snnax.interop.families.reading import as_plain, decay_of, reset_of, unless_one
+from snnax.interop.layers.entries import Entry, Layer
 from snnax.interop.nir.readings import Reading
 from snnax.interop.spec import NeuronSpec
-from snnax.interop.state_dict_layers import Entry, Layer
 
 
 class Synaptic(Family):
@@ -60,7 +60,7 @@ class Synaptic(Family):
         factor = gain(node.w_in, node.tau_syn, dt) * gain(node.r, node.tau_mem, dt)
         return NeuronSpec(self.kind, values, options=reset_of(reading)), unless_one(factor)
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """Both decays and what every neuron has."""
         return state_dict.common(layer, variables, "beta", "alpha")
 
@@ -85,7 +85,7 @@ class RSynaptic(Synaptic):
     joined = ""
     is_joined = True
 
-    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry] | None:
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """Those of Synaptic, and its recurrent weights."""
         return [
             *state_dict.common(layer, variables, "beta", "alpha"),

@@ -21,6 +21,7 @@ from snnax.interop.conventions import (
     per_neuron_first,
     per_neuron_last,
 )
+from snnax.interop.families.arrays import kept
 from snnax.interop.layers.entries import Entry, Layer, affine, axes_of, entries_of, number, there
 from snnax.interop.layers.registry import (
     Array,
@@ -36,7 +37,6 @@ from snnax.interop.layers.registry import (
     writes,
 )
 from snnax.interop.nir import metadata
-from snnax.interop.nodes.flax_neurons import kept
 from snnax.layers import Scale
 from snnax.layers.norm import GradedSpikes
 

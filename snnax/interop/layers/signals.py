@@ -11,6 +11,7 @@ import numpy as np
 from snnax import surrogate
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.conventions import against, for_each, gathered, per_neuron_first, per_neuron_last
+from snnax.interop.families.arrays import tidy
 from snnax.interop.layers.entries import axes_of
 from snnax.interop.layers.registry import (
     Array,
@@ -26,7 +27,6 @@ from snnax.interop.layers.registry import (
 )
 from snnax.interop.nir import metadata
 from snnax.interop.nir.readings import Reading
-from snnax.interop.nodes.native import tidy
 from snnax.layers.signals import Delay, Threshold
 from snnax.limits import check_values
 from snnax.surrogate import Surrogate

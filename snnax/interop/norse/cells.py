@@ -37,6 +37,8 @@ from torch import Tensor, nn
 from snnax.errors import ConversionError
 from snnax.interop.conventions import fitting
 from snnax.interop.families.arrays import tidy
+from snnax.interop.families.native import Native, native
+from snnax.interop.families.registry import families
 from snnax.interop.snntorch.members import of_library, replaced_method
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.arrays import array
@@ -104,9 +106,8 @@ class Resistance(nn.Module):
         dt, values = spec.sizes["dt"], {}
         for ours, tau in (("alpha", "tau_syn"), ("beta", "tau_mem")):
             values[ours] = np.asarray(1 - dt / spec.values[tau])
-        if self.apart == "RLeaky":
-            del values["alpha"]
         values["threshold"] = spec.values["v_threshold"]
+        values = {key: value for key, value in values.items() if key in families()[self.apart].values}
         weight = w_rec / self.factor
         recurrent = {"weight": weight.astype(w_rec.dtype)}
         if self.bias.ndim or bool(self.bias != 0):
@@ -123,17 +124,17 @@ class Resistance(nn.Module):
         )
 
     def applied(
-        self, kind: str, values: dict[str, Any], options: dict[str, Any]
+        self, family: Native, values: dict[str, Any], options: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Values and options of the neuron with this resistance in front of it."""
         r, w_in = (_array(t) for t in (self.r, self.w_in))
         values = {**values, "r": values["r"] * r}
-        if kind.startswith("Cuba"):
+        if family.has_current:
             values["w_in"] = w_in
             options = {**options, "membrane_current": self.current}
         else:
             values["r"] = values["r"] * w_in
-        if not self.apart and kind in ("LIF", "LI"):
+        if not self.apart and "tau" in family.values:
             values["v_leak"] = _array(self.bias)
         if self.late_reset:
             options = {**options, "reset_delay": True, "reset_at": "start"}
@@ -165,18 +166,6 @@ WRAPPED = (LIF, LIFRecurrent, LI, IAF)
 PORTS = {"v": "mem", "i": "syn", "z": "z"}
 """Our name of each field of Norse's states."""
 
-_NAMES = {
-    "LIF": {"tau": "tau_mem_inv", "v_threshold": "v_th", "v_reset": "v_reset"},
-    "CubaLIF": {
-        "tau_syn": "tau_syn_inv",
-        "tau_mem": "tau_mem_inv",
-        "v_threshold": "v_th",
-        "v_reset": "v_reset",
-    },
-    "LI": {"tau": "tau_mem_inv"},
-    "CubaLI": {"tau_syn": "tau_syn_inv", "tau_mem": "tau_mem_inv"},
-    "IF": {"v_threshold": "v_th", "v_reset": "v_reset"},
-}
 _STEPS = {
     "LIF": ("lif_box_feed_forward_step",),
     "LI": ("li_box_feed_forward_step",),
@@ -202,6 +191,11 @@ class Cell:
     spec: NeuronSpec
     rest: np.ndarray
     weights: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def family_of(module: object) -> Native:
+    """The family of NIR's neuron that a Norse cell is."""
+    return native(KINDS[type(module)])
 
 
 def is_cell(module: object) -> bool:
@@ -248,17 +242,17 @@ def cell_of(name: str, module: Any, shape: tuple[int, ...], gain: Resistance | N
     Raises:
         ConversionError: for numbers and functions that have no equal.
     """
-    kind = KINDS[type(module)]
-    rest = _number(name, module, "v_reset" if kind == "IF" else "v_leak", shape)
+    family = family_of(module)
+    rest = _number(name, module, family.norse_rest, shape)
     dt = float(module.dt)
     values, learn = {}, []
-    for ours, theirs in _NAMES[kind].items():
+    for ours, theirs in family.norse_names.items():
         value = _number(name, module, theirs, shape)
         values[ours] = _time(name, theirs, value, dt) if theirs.startswith("tau") else value
         if isinstance(getattr(module.p, theirs), nn.Parameter):
             learn.append(ours)
     _check_learned(name, module, rest)
-    options = _options(name, module, kind, dt)
+    options = _options(name, module, family, dt)
     if "v_threshold" in values:
         values["v_threshold"] = values["v_threshold"] - rest
         values["v_reset"] = values["v_reset"] - rest
@@ -269,19 +263,24 @@ def cell_of(name: str, module: Any, shape: tuple[int, ...], gain: Resistance | N
                     "Set v_leak = 0, and add it to the bias of the layer before.",
                 )  # fmt: skip
             values["v_reset"] = np.zeros(())
-    values["r"] = np.asarray(1.0 / dt if kind == "IF" else 1.0)
-    if kind != "IF":
+    values["r"] = np.asarray(1.0 / dt if family.sums else 1.0)
+    if not family.sums:
         values["v_leak"] = np.zeros(())
-    if kind.startswith("Cuba"):
+    if family.has_current:
         values["w_in"] = np.ones(())
     if gain is not None:
-        values, options = gain.applied(kind, values, options)
+        values, options = gain.applied(family, values, options)
     surrogate = _surrogate(name, module) if "v_threshold" in values else None
     for key in learn:
-        trained = getattr(module.p, _NAMES[kind][key])
+        trained = getattr(module.p, family.norse_names[key])
         values[key] = values[key].astype(np.float64 if trained.dtype == torch.float64 else np.float32)
     spec = NeuronSpec(
-        kind, {k: tidy(v) for k, v in values.items()}, tuple(learn), {}, surrogate=surrogate, sizes=options
+        family.kind,
+        {k: tidy(v) for k, v in values.items()},
+        tuple(learn),
+        {},
+        surrogate=surrogate,
+        sizes=options,
     )
     weights = _weights(module)
     if gain is not None and gain.apart:
@@ -310,7 +309,7 @@ def _time(name: str, what: str, inverse: np.ndarray, dt: float) -> np.ndarray:
 
 
 def _check_learned(name: str, module: Any, rest: np.ndarray) -> None:
-    what = "v_reset" if KINDS[type(module)] == "IF" else "v_leak"
+    what = family_of(module).norse_rest
     if isinstance(getattr(module.p, what), nn.Parameter):
         raise ConversionError(
             name, f"it learns {what}, which is also the potential that it starts from, and snnax starts from 0",
@@ -318,13 +317,13 @@ def _check_learned(name: str, module: Any, rest: np.ndarray) -> None:
         )  # fmt: skip
 
 
-def _options(name: str, module: Any, kind: str, dt: float) -> dict[str, Any]:
+def _options(name: str, module: Any, family: Native, dt: float) -> dict[str, Any]:
     options: dict[str, Any] = {"dt": dt}
-    if kind != "IF":
+    if not family.sums:
         options["discretization"] = "euler"
-    if kind.startswith("Cuba"):
+    if family.has_current:
         options.update(w_in_scaling="impulse", membrane_current="undecayed")
-    if kind in ("LIF", "CubaLIF", "IF"):
+    if family.fires:
         method = getattr(module.p, "reset_method", reset_value)
         known = {reset_value: "nir", reset_subtract: "subtract"}
         if method not in known:

@@ -14,12 +14,13 @@ from torch import nn
 
 from snnax import checks
 from snnax.errors import ArgumentError, ConversionError
+from snnax.interop.families.norse_cells import Parts
 from snnax.interop.families.precision import is_wide
 from snnax.interop.nir.entries import DT, SAMPLE
 from snnax.interop.nir.exporting import to_nir
 from snnax.interop.nir.importing import Import
 from snnax.interop.norse.cells import is_cell
-from snnax.interop.norse.parts import Parts, cell, parts_of, recurrent, recurrent_cell
+from snnax.interop.norse.parts import cell, parts_of, recurrent, recurrent_cell, resistance
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.layers import layer_from_node
 from snnax.layers import State
@@ -191,7 +192,7 @@ class _Writer:
             weight, bias = w_rec
             if np.any(bias != 0) or "bias" in spec.recurrent:
                 parts.gain["bias"] = self._factor(parts) * bias
-        gain = parts.resistance()
+        gain = resistance(parts)
         if gain is not None:
             self.steps.append(_Step(f"{name}_gain", gain, sources))
             sources = [f"{name}_gain"]

@@ -21,6 +21,7 @@ from snnax.errors import (
     warn,
 )
 from snnax.interop import conventions
+from snnax.interop.families.registry import kinds
 from snnax.interop.layers.registry import UNFIT, Function, applied, evaluates, key_of, word
 from snnax.interop.layers.signals import DelayLine
 from snnax.interop.nir.extension import Extension
