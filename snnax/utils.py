@@ -19,7 +19,8 @@ def reset(variables: Mapping[str, Any]) -> dict[str, Any]:
     """The same variables without the collection ``hidden``: the next call starts anew, with any batch size.
 
     Every state then begins where its module lets it begin: at zero in neurons of this package, in a module of your
-    own with what the function given to ``self.variable("hidden", name, function, ...)`` returns.
+    own with what the function given to ``self.variable("hidden", name, function, ...)`` returns. A state that a module
+    of your own keeps in a collection of another name stays; leave that collection out yourself.
 
     Args:
         variables: what ``init``, ``apply`` or ``unroll`` returned; left as it is.
