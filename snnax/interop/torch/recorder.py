@@ -296,7 +296,7 @@ class Recorder(TorchFunctionMode):
             if tensor.shape == expected and bool(torch.any(tensor != 0)):
                 raise ConversionError(
                     name,
-                    f"its initial {state} is not zero",
+                    f"its initial {state} is not zero: it was set, or is kept in an attribute from the call before",
                     "Start from zero: reset_mem() or no state at all.",
                 )
             return None

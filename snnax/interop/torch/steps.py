@@ -95,7 +95,8 @@ class Chains:
             if not looped and None in first.states.values():
                 raise ConversionError(
                     first.name,
-                    "forward sets its state to zero and runs one step, so that each call forgets the last",
+                    "forward takes its state from no argument and runs one step, so that each call forgets the last, "
+                    "or keeps it in an attribute (self.mem = mem), where it cannot be followed",
                     "Take the state as an argument of forward and return the new one, build the neuron with "
                     "init_hidden=True, or loop over time inside forward and return torch.stack(spk_rec).",
                 )

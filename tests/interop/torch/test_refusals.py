@@ -230,6 +230,11 @@ def forked(n, x):
     return torch.stack(out)
 
 
+def attribute(n, x):
+    spk, n.mem = n.lif1(n.fc1(x), getattr(n, "mem", n.lif1.reset_mem()))
+    return spk
+
+
 class Lossy(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -280,6 +285,11 @@ STATES = {
         lambda: Net(lambda n, x: torch.stack([n.lif1(n.fc1(x), torch.ones(3, 4))[0]])),
         X,
         "'lif1'|initial mem is not zero|reset_mem()",
+    ),
+    "kept in an attribute": (
+        lambda: Net(attribute),
+        X,
+        "'lif1'|no argument|attribute|init_hidden=True",
     ),
     "zeroed in one step": (
         lambda: Net(lambda n, x: n.lif1(n.fc1(x), n.lif1.reset_mem())),
