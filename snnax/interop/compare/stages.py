@@ -16,6 +16,7 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError, GraphError
+from snnax.interop.families.registry import find
 from snnax.interop.layers.registry import evaluates, key_of, sums, word
 from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
@@ -175,8 +176,8 @@ class Stages:
 
     def _apart(self, node: str, name: str) -> bool:
         """True if a recording of a neuron leaves its own spikes out: it is one layer with its recurrent weights."""
-        known = metadata.read(self.flat.nodes[node], node).get("kind", "")
-        return name != node or known in ("RLeaky", "RSynaptic")
+        family = find(metadata.read(self.flat.nodes[node], node).get("kind", ""))
+        return name != node or (family is not None and family.is_joined)
 
     def nodes(self, layer: str) -> list[str]:
         """Names of the stateless nodes of a layer's stage, from its sources on."""

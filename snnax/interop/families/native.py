@@ -21,7 +21,7 @@ from snnax.interop.families.arrays import has_doubles, near, tidy, wide
 from snnax.interop.families.family import Array, Family, Read, Shape
 from snnax.interop.families.norse_cells import EXACT, Parts, learned
 from snnax.interop.families.reading import TIMES
-from snnax.interop.nir.readings import Reading
+from snnax.interop.nir.readings import NEUTRAL, Reading
 from snnax.interop.numbers import WRITTEN, narrow
 from snnax.interop.spec import NeuronSpec
 
@@ -103,7 +103,7 @@ class Native(Family):
             given = np.asarray(getattr(node, key))
             value = np.asarray(given, np.float64)
             if f"{self.kind}.{key}" in reading.ignore:
-                value = np.full_like(value, 1.0 if key in ("r", "w_in") else 0.0)
+                value = np.full_like(value, NEUTRAL[key])
             derived = (key in TIMES and reading.seconds != 1) or (
                 key == "r" and self.sums and reading.integrator == "impulse"
             )

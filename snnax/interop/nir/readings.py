@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import nir
 import numpy as np
 
 from snnax import checks
@@ -20,13 +21,11 @@ RESETS = ("nir", "subtract", "none")
 SCALINGS = ("ode", "impulse", "decayed_impulse")
 CURRENTS = (None, "new", "old", "undecayed", "continuous")
 UNITS = ("s", "ms", "dt")
+NEUTRAL = {"r": 1.0, "w_in": 1.0, "v_leak": 0.0, "v_reset": 0.0}
+"""What a parameter that is left out is taken as."""
 IGNORABLE: dict[str, tuple[str, ...]] = {
-    "LIF": ("r", "v_leak", "v_reset"),
-    "CubaLIF": ("r", "v_leak", "v_reset", "w_in"),
-    "LI": ("r", "v_leak"),
-    "CubaLI": ("r", "v_leak", "w_in"),
-    "IF": ("r", "v_reset"),
-    "I": ("r",),
+    node.__name__: tuple(key for key in node.__dataclass_fields__ if key in NEUTRAL)
+    for node in (nir.LIF, nir.CubaLIF, nir.LI, nir.CubaLI, nir.IF, nir.I)
 }
 """What a reading may leave out of each node."""
 

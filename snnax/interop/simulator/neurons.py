@@ -14,12 +14,11 @@ from snnax.interop.families.nodes import spec_from_node
 from snnax.interop.families.reading import TIMES
 from snnax.interop.families.registry import find, kinds
 from snnax.interop.nir import metadata
-from snnax.interop.nir.readings import Reading
+from snnax.interop.nir.readings import NEUTRAL, Reading
 from snnax.interop.simulator.equations import Array, Firing, Synapse, relax
 from snnax.interop.spec import NeuronSpec
 
 NIR_NEURONS = (nir.LIF, nir.CubaLIF, nir.LI, nir.CubaLI, nir.IF, nir.I)
-_NEUTRAL = {"r": 1.0, "w_in": 1.0, "v_leak": 0.0, "v_reset": 0.0}
 
 
 class Unit(Protocol):
@@ -71,11 +70,11 @@ def nir_values(name: str, node: nir.NIRNode, reading: Reading) -> dict[str, Arra
             continue
         value = np.asarray(getattr(node, field.name), np.float64)
         if f"{kind}.{field.name}" in reading.ignore:
-            if field.name not in _NEUTRAL:
+            if field.name not in NEUTRAL:
                 raise ArgumentError(
-                    f"ignore={f'{kind}.{field.name}'!r}: no {kind} goes without it; expected one of {list(_NEUTRAL)}."
+                    f"ignore={f'{kind}.{field.name}'!r}: no {kind} goes without it; expected one of {list(NEUTRAL)}."
                 )
-            value = np.full_like(value, _NEUTRAL[field.name])
+            value = np.full_like(value, NEUTRAL[field.name])
         values[field.name] = value * reading.seconds if field.name in TIMES else value
         if field.name in TIMES and not (value > 0).all():
             raise ConversionError(
