@@ -1,6 +1,7 @@
 """The documentation names every public symbol, and its code runs."""
 
 import importlib
+import inspect
 import json
 import re
 import shutil
@@ -64,7 +65,7 @@ def resolve(name):
 
 def public():
     """Full name of everything that a user may use, by where it is listed."""
-    names = [f"snnax.{name}" for name in snnax.__all__ if name not in snnax._MODULES]
+    names = [f"snnax.{name}" for name in snnax.__all__ if not inspect.ismodule(getattr(snnax, name))]
     names += [f"snnax.interop.{name}" for name in interop.__all__]
     names += [f"snnax.errors.{name}" for name, kind in vars(errors).items() if isinstance(kind, type)]
     for part in PARTS:

@@ -37,6 +37,8 @@ from snnax.network.schedule import branch
 from snnax.network.unroll import unroll
 from snnax.surrogate import Surrogate
 
+__all__ = ["crossvalidate"]
+
 # --- A flax model as one side of a cross-validation -----------------------------------------------
 
 

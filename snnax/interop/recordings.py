@@ -28,6 +28,8 @@ from snnax.interop.nir.readings import Reading
 from snnax.interop.numbers import plain
 from snnax.interop.trace import NodeTrace, Trace
 
+__all__ = ["RecordedSide", "load_trace", "save_trace"]
+
 FORMAT, VERSION = "snnax.trace", 1
 _HEADER = "trace"
 DAMAGE = (

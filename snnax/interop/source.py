@@ -32,6 +32,8 @@ from snnax.neurons.quantize import NearestLevel
 from snnax.neurons.values import FrozenArray
 from snnax.surrogate import Surrogate
 
+__all__ = ["write_source"]
+
 # --- Python source as ``ruff format`` leaves it: what fits stays on one line, the rest goes one item to a line
 # A bracket that is taken apart gets a comma after its last item, so the formatter keeps it so at any line length.
 

@@ -37,6 +37,8 @@ from snnax.neurons import SpikingNeuron
 from snnax.neurons.buffers import check_kept
 from snnax.neurons.sequence import SequenceNeuron
 
+__all__ = ["from_state_dict", "load_safetensors", "save_safetensors", "to_state_dict"]
+
 # --- The layers of a network with torch's names, and where an image was flattened in another order than torch's
 
 REMEDY = (

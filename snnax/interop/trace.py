@@ -11,6 +11,8 @@ from typing import Protocol
 import nir
 import numpy as np
 
+__all__ = ["NodeTrace", "Side", "Trace"]
+
 
 @dataclass
 class NodeTrace:

@@ -2,7 +2,7 @@
 
 from snnax.neurons.alpha import Alpha
 from snnax.neurons.associative import AssociativeLeaky
-from snnax.neurons.base import SpikingNeuron
+from snnax.neurons.base import SpikingNeuron as SpikingNeuron
 from snnax.neurons.cell import SpikingCell
 from snnax.neurons.cuba import CubaLI, CubaLIF
 from snnax.neurons.deltaleaky import DeltaLeaky
@@ -10,11 +10,11 @@ from snnax.neurons.lapicque import Lapicque
 from snnax.neurons.leaky import Leaky, RLeaky
 from snnax.neurons.leakyparallel import LeakyParallel
 from snnax.neurons.lif import IF, LI, LIF, I
-from snnax.neurons.nir import NIRNeuron
+from snnax.neurons.nir import NIRNeuron as NIRNeuron
 from snnax.neurons.slstm import SLSTM, SConv2dLSTM
 from snnax.neurons.stateleaky import LinearLeaky, StateLeaky
 from snnax.neurons.synaptic import RSynaptic, Synaptic
-from snnax.neurons.values import FrozenArray
+from snnax.neurons.values import FrozenArray as FrozenArray
 
 __all__ = [
     "IF",
@@ -26,18 +26,15 @@ __all__ = [
     "CubaLI",
     "CubaLIF",
     "DeltaLeaky",
-    "FrozenArray",
     "I",
     "Lapicque",
     "Leaky",
     "LeakyParallel",
     "LinearLeaky",
-    "NIRNeuron",
     "RLeaky",
     "RSynaptic",
     "SConv2dLSTM",
     "SpikingCell",
-    "SpikingNeuron",
     "StateLeaky",
     "Synaptic",
 ]

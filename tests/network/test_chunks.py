@@ -231,7 +231,6 @@ ELSEWHERE = {
     "I": "tests/neurons/test_nir_members.py",
     "LI": "tests/neurons/test_nir_members.py",
     "LinearLeaky": "tests/neurons/test_sequence_neurons.py",
-    "NIRNeuron": "the base of LIF, CubaLIF, IF, LI, CubaLI, I",
     "SConv2dLSTM": "tests/neurons/test_lstm_rules.py",
 }
 """Where the chunks of the neurons are tested that take another input or do not fire."""

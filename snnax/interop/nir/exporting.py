@@ -38,6 +38,8 @@ from snnax.network.schedule import branch
 from snnax.network.topology import INPUT, OUTPUT, Plan, fed_first
 from snnax.neurons import NIRNeuron
 
+__all__ = ["to_nir"]
+
 Shape = tuple[int, ...]
 
 

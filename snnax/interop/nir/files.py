@@ -28,6 +28,8 @@ from snnax.interop.nir.extension import PREFIX, Extension
 from snnax.interop.nir.graph import exact, pairs_of
 from snnax.interop.numbers import written
 
+__all__ = ["read_nir", "write_nir"]
+
 _DAMAGE = (
     OSError,
     KeyError,

@@ -60,6 +60,8 @@ from snnax.limits import check_values
 from snnax.network.containers import Graph
 from snnax.network.topology import INPUT, OUTPUT, Plan, Wiring, components, fed_first, plan
 
+__all__ = ["from_nir", "join_inputs"]
+
 # --- Where a graph's input comes in: one array, cut into the parts of several inputs, perhaps some steps late
 
 Shape = tuple[int, ...]

@@ -25,6 +25,8 @@ from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.graph import flatten, loops
 from snnax.interop.spec import NeuronSpec
 
+__all__ = ["losses"]
+
 _READABLE = (nir.Input, nir.Output, nir.Affine, nir.Linear, nir.Conv2d, nir.LIF, nir.CubaLIF)
 
 

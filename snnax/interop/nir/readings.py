@@ -16,6 +16,8 @@ import numpy as np
 from snnax import checks
 from snnax.errors import ArgumentError
 
+__all__ = ["PRESETS", "Reading"]
+
 DISCRETIZATIONS = ("euler", "exact", "exact_decay")
 RESETS = ("nir", "subtract", "none")
 SCALINGS = ("ode", "impulse", "decayed_impulse")
