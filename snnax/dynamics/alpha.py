@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 
 from snnax.dynamics.arithmetic import Constant, log, unit
-from snnax.dynamics.firing import FiringRule, discharge, fire, quantized, reset_flag
+from snnax.dynamics.firing import FiringRule, discharge
 
 State = tuple[jax.Array, jax.Array, jax.Array]
 
@@ -21,10 +21,10 @@ def gain(alpha: Constant, beta: Constant) -> Constant:
     return log_alpha / (log(unit(beta)) - log_alpha) + 1
 
 
-def step(
-    state: State, x: jax.Array, alpha: Constant, beta: Constant, rule: FiringRule
-) -> tuple[State, jax.Array]:
-    r"""One step of the two currents and the membrane between them.
+def charge(
+    state: State, flag: jax.Array, x: jax.Array, rule: FiringRule, alpha: Constant, beta: Constant
+) -> State:
+    r"""The two currents, and the membrane between them, before that fires.
 
     .. math:: E' = \alpha E + I, \qquad H' = \beta H - I, \qquad U' = \tau\,(E' + H')
 
@@ -33,24 +33,12 @@ def step(
 
     Args:
         state: ``(syn_exc, syn_inh, mem)``, above :math:`E`, :math:`H`, :math:`U`.
+        flag: the reset that is due, 0 or 1.
         x: input current, of the shape of the membrane.
+        rule: threshold and reset.
         alpha: decay of the excitatory current per step, clamped to [0, 1].
         beta: decay of the inhibitory current per step, clamped to [0, 1].
-        rule: threshold, reset and spike function.
-
-    Returns:
-        ``((syn_exc, syn_inh, mem), spikes)``.
     """
-    flag = reset_flag(state[2], rule)
-    exc, inh, charged = charge(state, flag, x, rule, alpha, beta)
-    mem, spk = fire(charged, flag, rule)
-    return (quantized(exc, rule), quantized(inh, rule), mem), spk
-
-
-def charge(
-    state: State, flag: jax.Array, x: jax.Array, rule: FiringRule, alpha: Constant, beta: Constant
-) -> State:
-    """Currents and membrane of :func:`step` before it fires; ``flag`` is its reset, 0 or 1."""
     exc, inh, _ = state
     new_exc = exc * unit(alpha) + x
     new_inh = inh * unit(beta) - x

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from snnax.dynamics.arithmetic import Constant, log, pinned
-from snnax.dynamics.firing import FiringRule, discharge, fire, reset_flag
+from snnax.dynamics.firing import FiringRule, discharge
 
 State = tuple[jax.Array]
 
@@ -25,36 +25,6 @@ def complement(beta: Constant, other: Constant, time_step: Constant) -> Constant
         return time_step / (other * log(1 / beta))
 
 
-def step(
-    state: State,
-    x: jax.Array,
-    resistance: Constant,
-    capacitance: Constant,
-    time_step: Constant,
-    rule: FiringRule,
-) -> tuple[State, jax.Array]:
-    r"""One Euler step of the RC circuit.
-
-    .. math:: U' = \frac{\Delta t}{C}\,I + \left(1 - \frac{\Delta t}{RC}\right) U - R_\text{reset}\,\theta
-        \quad\text{or, for "zero",}\quad 0 \text{ where } R_\text{reset} = 1
-
-    Args:
-        state: ``(mem,)``.
-        x: input current, of the shape of the membrane.
-        resistance: R in ohm.
-        capacitance: C in farad.
-        time_step: :math:`\Delta t` in seconds.
-        rule: threshold, reset and spike function.
-
-    Returns:
-        ``((mem,), spikes)``.
-    """
-    flag = reset_flag(state[0], rule)
-    (charged,) = charge(state, flag, x, rule, resistance, capacitance, time_step)
-    mem, spk = fire(charged, flag, rule)
-    return (mem,), spk
-
-
 def charge(
     state: State,
     flag: jax.Array,
@@ -64,7 +34,20 @@ def charge(
     capacitance: Constant,
     time_step: Constant,
 ) -> State:
-    """The membrane of :func:`step` before it fires; ``flag`` is its reset, 0 or 1."""
+    r"""The membrane after one Euler step of the RC circuit, before it fires.
+
+    .. math:: U' = \frac{\Delta t}{C}\,I + \left(1 - \frac{\Delta t}{RC}\right) U - R_\text{reset}\,\theta
+        \quad\text{or, for "zero",}\quad 0 \text{ where } R_\text{reset} = 1
+
+    Args:
+        state: ``(mem,)``.
+        flag: :math:`R_\text{reset}`, the reset that is due, 0 or 1.
+        x: input current, of the shape of the membrane.
+        rule: threshold and reset.
+        resistance: R in ohm.
+        capacitance: C in farad.
+        time_step: :math:`\Delta t` in seconds.
+    """
     (mem,) = state
     resistance, capacitance, time_step = pinned(resistance), pinned(capacitance), pinned(time_step)
     product = resistance * capacitance

@@ -5,41 +5,9 @@ from __future__ import annotations
 import jax
 
 from snnax.dynamics.arithmetic import Constant, unit
-from snnax.dynamics.firing import FiringRule, discharge, fire, quantized, reset_flag
+from snnax.dynamics.firing import FiringRule, discharge
 
 State = tuple[jax.Array, jax.Array]
-
-
-def step(
-    state: State,
-    x: jax.Array,
-    alpha: Constant,
-    beta: Constant,
-    rule: FiringRule,
-    feedback: jax.Array | None = None,
-) -> tuple[State, jax.Array]:
-    r"""One step of a synaptic current and the membrane it charges.
-
-    .. math:: I_s' = \alpha I_s + I + F, \qquad U' = \beta U + I_s' - R\theta
-        \quad\text{or, for "zero",}\quad U' = (1 - R)\,(\beta U + I_s')
-
-    The synaptic current is never reset.
-
-    Args:
-        state: ``(syn, mem)``.
-        x: input current, of the shape of the membrane.
-        alpha: decay of the synaptic current per step, clamped to [0, 1].
-        beta: decay of the membrane per step, clamped to [0, 1].
-        rule: threshold, reset and spike function.
-        feedback: recurrent current, of the shape of the membrane; none if not given.
-
-    Returns:
-        ``((syn, mem), spikes)``.
-    """
-    flag = reset_flag(state[1], rule)
-    syn, charged = charge(state, flag, x, rule, alpha, beta, feedback=feedback)
-    mem, spk = fire(charged, flag, rule)
-    return (quantized(syn, rule), mem), spk
 
 
 def charge(
@@ -52,7 +20,22 @@ def charge(
     *,
     feedback: jax.Array | None = None,
 ) -> State:
-    """Current and membrane of :func:`step` before it fires; ``flag`` is its reset, 0 or 1."""
+    r"""The synaptic current, and the membrane that it charges, before that fires.
+
+    .. math:: I_s' = \alpha I_s + I + F, \qquad U' = \beta U + I_s' - R\theta
+        \quad\text{or, for "zero",}\quad U' = (1 - R)\,(\beta U + I_s')
+
+    The synaptic current is never reset.
+
+    Args:
+        state: ``(syn, mem)``.
+        flag: :math:`R`, the reset that is due, 0 or 1.
+        x: input current, of the shape of the membrane.
+        rule: threshold and reset.
+        alpha: decay of the synaptic current per step, clamped to [0, 1].
+        beta: decay of the membrane per step, clamped to [0, 1].
+        feedback: recurrent current, of the shape of the membrane; none if not given.
+    """
     syn, mem = state
     syn = syn * unit(alpha) + x
     if feedback is not None:

@@ -33,7 +33,7 @@ from snnax.interop.trace import NodeTrace, Side, Trace
 from snnax.layers import Scale
 from snnax.network.containers import Container, Graph, Sequential
 from snnax.network.kinds import owners
-from snnax.network.schedule import branch
+from snnax.network.settings import branch
 from snnax.network.unroll import unroll
 from snnax.surrogate import Surrogate
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -29,6 +29,7 @@ class _Pool(Module):
     stride: Size | None = None
     padding: Size = 0
 
+    time_independent: ClassVar[bool] = True
     rank = 2
 
     def __post_init__(self) -> None:

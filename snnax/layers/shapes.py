@@ -40,6 +40,7 @@ class Flatten(Module):
 
     channels_first: bool = False
 
+    time_independent: ClassVar[bool] = True
     least_axes: ClassVar[int] = 1
 
     @nn.compact
@@ -68,6 +69,8 @@ class Reshape(Module):
     """
 
     shape: Sequence[int]
+
+    time_independent: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         try:
@@ -116,6 +119,7 @@ class Scale(Module):
     scale: Any
     learn_scale: bool = False
 
+    time_independent: ClassVar[bool] = True
     buffer_names: ClassVar[dict[str, str]] = {"scale": "scale"}
 
     def __post_init__(self) -> None:
@@ -151,6 +155,8 @@ class State(Module):
     """
 
     state: str = "mem"
+
+    time_independent: ClassVar[bool] = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -38,6 +38,10 @@ class Compiled:
 
     def __call__(self, net: nn.Module, static: Any, *args: Any) -> Any:
         """What ``function(static, *args)`` returns."""
+        try:
+            hash(net)
+        except TypeError:  # flax allows fields that cannot be hashed, and then nothing can be kept
+            return self._function(static, *args)
         return self._for(net)(self._key(net, static), *args)
 
     def lower(self, net: nn.Module, static: Any, *args: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -29,8 +30,6 @@ from snnax.network.members import (
 from snnax.network.topology import INPUT, OUTPUT, Plan, chain, fed_first, plan
 
 __all__ = ["Container", "Graph", "Sequential"]
-
-Call = Callable[[str, nn.Module, jax.Array], Any]
 
 
 class Container(Module):
@@ -71,20 +70,23 @@ class Container(Module):
         return total([read_port(s, members.get(s, self), values[s], "out") for s, _ in entries])
 
     @nn.nowrap
-    def evaluate(
+    def walk(
         self,
-        x: jax.Array,
-        call: Call,
-        previous: Mapping[str, jax.Array],
+        values: dict[str, Any],
+        previous: Mapping[str, jax.Array] | None = None,
         ahead: Mapping[str, jax.Array] | None = None,
-    ) -> dict[str, Any]:
-        """Call every node in order; returns what each returned. ``x`` has been through :meth:`enter`.
+    ) -> Iterator[tuple[str, nn.Module, jax.Array]]:
+        """Every node in order: its name, the module, and what arrives at it.
 
-        ``previous`` is what comes along delayed edges, ``ahead`` along early ones.
+        Whoever walks runs the node and puts what it returned into ``values``, before the next one.
+
+        Args:
+            values: what nodes returned, by name; holds the network's input, which has been through :meth:`enter`.
+            previous: what comes along delayed edges.
+            ahead: what comes along early edges.
         """
         members, order = self.members(), self.plan()
-        early, known = order.early, ahead or {}
-        values: dict[str, Any] = {INPUT: x}
+        early, known, before = order.early, ahead or {}, previous or {}
         for name, sources in order.sources.items():
             if name == OUTPUT:
                 continue
@@ -94,7 +96,7 @@ class Container(Module):
                 values[name] = read_port(source, members[source], values[source], module.state)
                 continue
             parts = [
-                (known[s] if (s, name) in early else previous[s])
+                (known[s] if (s, name) in early else before[s])
                 if late
                 else read_port(s, members.get(s, module), values[s], "out")
                 for s, late in sources
@@ -102,16 +104,14 @@ class Container(Module):
             value = total(parts)
             if isinstance(module, nn.Conv):
                 check_convolution(name, module, value.shape)
-            values[name] = call(name, module, value)
-        return values
+            yield name, module, value
 
     least_axes: ClassVar[int] = 1
 
     @nn.nowrap
     def _takes_trees(self) -> bool:
-        first = [
-            self.members().get(n) for n, sources in self.plan().sources.items() if (INPUT, False) in sources
-        ]
+        members = self.members()
+        first = [members.get(n) for n, sources in self.plan().sources.items() if (INPUT, False) in sources]
         return any(not type(layer).__module__.startswith(("flax.", "snnax.")) for layer in first)
 
     @nn.nowrap
@@ -126,14 +126,14 @@ class Container(Module):
 
     @nn.nowrap
     def _returned(self) -> str:
-        last = [self.members().get(name) for name, _ in self.plan().sources[OUTPUT]]
+        members = self.members()
+        last = [members.get(name) for name, _ in self.plan().sources[OUTPUT]]
         return last[0]._returned() if len(last) == 1 and isinstance(last[0], Module) else "y"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> Any:
         """One time step on ``[B, ...]``."""
         bound: dict[int, nn.Module] = {}
-        entries = self.plan().sources
 
         def at(name: str, module: nn.Module) -> nn.Module:
             if module._id not in bound:
@@ -141,11 +141,6 @@ class Container(Module):
                 own = module.scope is not None
                 bound[module._id] = module if own else module.clone(parent=self, name=name)
             return bound[module._id]
-
-        def call(name: str, module: nn.Module, value: jax.Array) -> Any:
-            if self.is_initializing() and entries[name][0][0] == INPUT:
-                check_layout(name, module, value)
-            return fitted(name, module, value, at(name, module))
 
         x = self.enter(x)
         members, order = self.members(), self.plan()
@@ -158,7 +153,11 @@ class Container(Module):
         ahead = {n: silent[n] for n in order.ahead}
         if not self.is_initializing():
             ahead = {n: _fires(at(n, members[n]), value) for n, value in ahead.items()}
-        values = self.evaluate(x, call, previous, ahead)
+        values: dict[str, Any] = {INPUT: x}
+        for name, module, value in self.walk(values, previous, ahead):
+            if self.is_initializing() and order.sources[name][0][0] == INPUT:
+                check_layout(name, module, value)
+            values[name] = fitted(name, module, value, at(name, module))
         for name in delayed:
             now = previous[name]
             if not self.is_initializing():
@@ -260,8 +259,9 @@ class Sequential(Container):
                 "Sequential([flax.linen.Dense(10), snnax.Leaky(beta=0.9, init_hidden=True)])."
             )
         self.layers = tuple(self._own(None, layer) for layer in self.layers)
-        check_members(self.members())
-        check_wiring(self.members(), self.plan(), None)
+        members = self.members()
+        check_members(members)
+        check_wiring(members, self.plan(), None)
         super().__post_init__()
 
     @nn.nowrap
@@ -272,8 +272,13 @@ class Sequential(Container):
     @nn.nowrap
     def plan(self) -> Plan:
         """A chain."""
-        names = tuple(self.members())
-        return plan(names, chain(names))
+        return _chained(len(self.layers))
+
+
+@lru_cache(maxsize=256)
+def _chained(length: int) -> Plan:
+    names = tuple(f"layers_{i}" for i in range(length))
+    return plan(names, chain(names))
 
 
 class Graph(Container):
@@ -337,8 +342,9 @@ class Graph(Container):
             self.outputs = pairs_of_names(self.outputs, "outputs", "('lif', 'out')")
         if self.input_shape is not None:
             self.input_shape = checks.shape(self.input_shape, "Graph(input_shape=...)")
-        check_members(self.members())
-        check_wiring(self.members(), self.plan(), self.outputs)
+        members = self.members()
+        check_members(members)
+        check_wiring(members, self.plan(), self.outputs)
         super().__post_init__()
 
     @nn.nowrap

@@ -7,29 +7,14 @@ from typing import Any, TypeGuard
 
 import flax.linen as nn
 
-from snnax import layers
 from snnax.network.containers import Container
 from snnax.neurons import SpikingNeuron
 from snnax.neurons.buffers import check_kept
 from snnax.neurons.own import instances as instances
+from snnax.neurons.own import is_known
 
-# By exact type: a subclass may do anything.
-_MERGEABLE: frozenset[type[nn.Module]] = frozenset(
-    {
-        nn.Dense,
-        nn.Conv,
-        layers.AvgPool1d,
-        layers.AvgPool2d,
-        layers.Flatten,
-        layers.MaxPool1d,
-        layers.MaxPool2d,
-        layers.Reshape,
-        layers.Scale,
-        layers.State,
-        layers.SumPool1d,
-        layers.SumPool2d,
-    }
-)
+_MERGED = frozenset({nn.Dense, nn.Conv})
+"""Flax's layers without memory that treat each sample alike; ours say so themselves (``time_independent``)."""
 
 
 def is_stateless(module: nn.Module) -> bool:
@@ -43,7 +28,18 @@ def is_stateless(module: nn.Module) -> bool:
         return module.deterministic is True or module.rate == 0.0
     if kind is nn.LayerNorm:
         return module.reduction_axes in (-1, (-1,))
-    return kind in _MERGEABLE or getattr(module, "time_independent", False) is True
+    return kind in _MERGED or _says_independent(module)
+
+
+def _says_independent(module: nn.Module) -> bool:
+    """Whether the class says ``time_independent``: of a call of the user's making the user has to say so."""
+    if getattr(module, "time_independent", False) is not True:
+        return False
+    said, called = (
+        next((kind for kind in type(module).__mro__ if name in vars(kind)), type(module))
+        for name in ("time_independent", "__call__")
+    )
+    return is_known(called.__module__) or not is_known(said.__module__)
 
 
 def is_layered(module: nn.Module) -> TypeGuard[Container]:
@@ -54,7 +50,8 @@ def is_layered(module: nn.Module) -> TypeGuard[Container]:
     """
     if not isinstance(module, Container) or type(module).__call__ is not Container.__call__:
         return False
-    if module.plan().delayed or module.plan().early:
+    plan = module.plan()
+    if plan.delayed or plan.early:
         return False
     seen: set[Any] = set()
     owner = owners(module)

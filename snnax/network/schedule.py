@@ -8,10 +8,8 @@ depend on the chunk size.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -22,7 +20,6 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from snnax import layers
-from snnax.dynamics.sequence import KEPT
 from snnax.errors import ShapeError
 from snnax.kernels.convolution import conv
 from snnax.kernels.product import dot_general
@@ -30,90 +27,47 @@ from snnax.limits import check_convolution
 from snnax.network.containers import Container
 from snnax.network.kinds import is_layered, is_stateless, owners
 from snnax.network.members import read_port, total
+from snnax.network.settings import Settings, Tree, Way, branch
+from snnax.network.time import KEPT, run_neuron
 from snnax.network.topology import INPUT
 from snnax.neurons import SpikingNeuron
 
-Tree = dict[str, Any]
+
+def way_of(module: nn.Module, variables: Tree, x: jax.Array, forced: Tree, settings: Settings) -> Way:
+    """The fastest way to run ``module`` that gives what its steps give, one after the other."""
+    if is_layered(module):
+        return run_nodes
+    if is_stateless(module):
+        return run_merged
+    if isinstance(module, SpikingNeuron):
+        dictated = (
+            bool(forced) and "spk" in module.state_names
+        )  # it would feed back other spikes than its own
+        return run_neuron if module.takes_steps() and not settings.first and not dictated else run_steps
+    return run_frames if has_no_memory(module, variables, x[0], settings) else run_steps
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What stays the same over a run.
-
-    Attributes:
-        carried: collections that one step hands to the next (``hidden`` and what is mutable and exists).
-        stacked: collections of which every step's value is kept (``record``, sown values).
-        rngs: named keys, as flax's ``apply`` takes them.
-        short: neurons keep bfloat16 for the backward pass.
-        first: the run is the first step alone, in which modules declare their states.
-    """
-
-    carried: tuple[str, ...]
-    stacked: tuple[str, ...]
-    rngs: Mapping[str, jax.Array] = field(default_factory=dict)
-    short: bool = False
-    first: bool = False
-
-    def within(self, name: str) -> Settings:
-        """The same settings for the layer ``name``, with keys of its own."""
-        if not self.rngs:
-            return self
-        tag = zlib.crc32(name.encode())
-        return replace(self, rngs={k: jax.random.fold_in(v, tag) for k, v in self.rngs.items()})
-
-
-def branch(tree: Mapping[str, Any], name: str) -> Tree:
-    """The variables of one layer: ``{collection: tree}`` without the collections it has no part in."""
-    return {c: v[name] for c, v in tree.items() if isinstance(v, Mapping) and name in v}
-
-
-def graft(tree: Tree, name: str, updates: Mapping[str, Any]) -> None:
-    """Put one layer's updated collections into ``tree``."""
-    for collection, value in updates.items():
-        tree.setdefault(collection, {})[name] = value
-
-
-def run_chunk(
+def run_merged(
     module: nn.Module, variables: Tree, x: jax.Array, forced: Tree, start: Any, settings: Settings
 ) -> tuple[Any, Tree]:
-    """Run ``module`` on the steps ``x[C, B, ...]``.
+    """A layer without memory, as one batch of C*B.
 
-    Args:
-        module: an unbound linen module.
-        variables: its variables; ``hidden`` holds the state before the first of the steps.
-        x: input of the steps.
-        forced: ``{"spk": [C, B, ...]}`` at the paths of neurons whose emitted spikes are dictated.
-        start: number of the first step within the run.
-        settings: see :class:`Settings`.
-
-    Returns:
-        What the module returned at each step, stacked, and its updated collections (carried: after the
-        last step; stacked: ``[C, ...]``).
+    Raises:
+        ShapeError: if ``x`` has no batch axis, which a flax layer would not notice.
     """
-    if is_layered(module):
-        return run_container(module, variables, x, forced, start, settings, {})
-    if is_stateless(module):
-        return merged(module, variables, x), {}
-    if (
-        isinstance(module, SpikingNeuron)
-        and module.takes_steps()
-        and not settings.first
-        and not (forced and "spk" in module.state_names)
-    ):
-        return _neuron_steps(module, variables, x, forced, settings)
-    if has_no_memory(module, variables, x[0], settings):
-        return jax.vmap(lambda frame: module.apply(variables, frame))(x), {}
-    return scan_steps(module, variables, x, forced, start, settings)
+    check_axes(module, x[0])
+    if isinstance(module, nn.Conv):
+        check_convolution("the network", module, x.shape)
+    steps, batch = x.shape[:2]
+    y = _quick(module).apply(variables, x.reshape(steps * batch, *x.shape[2:]))
+    return jax.tree.map(lambda v: v.reshape(steps, batch, *v.shape[1:]), y), {}
 
 
-def _neuron_steps(
-    neuron: SpikingNeuron, variables: Tree, x: jax.Array, forced: Tree, settings: Settings
+def run_frames(
+    module: nn.Module, variables: Tree, x: jax.Array, forced: Tree, start: Any, settings: Settings
 ) -> tuple[Any, Tree]:
-    """A neuron that can run all steps of a chunk at once."""
-    given = {**variables, **({"forced": forced} if forced else {})}
-    mutable = [*settings.carried, *settings.stacked]
-    y, new = neuron.apply(given, x, short=settings.short, method="steps", mutable=mutable)
-    return y, unfreeze(new)
+    """A module without memory that may mix the samples of its batch."""
+    return jax.vmap(lambda frame: module.apply(variables, frame))(x), {}
 
 
 def has_no_memory(module: nn.Module, variables: Tree, x: Any, settings: Settings) -> bool:
@@ -148,20 +102,6 @@ def has_no_memory(module: nn.Module, variables: Tree, x: Any, settings: Settings
     return unchanged and not traced.effects and not any(id(key) in read for key in keys)
 
 
-def merged(module: nn.Module, variables: Tree, x: jax.Array) -> Any:
-    """A layer without memory on ``[C, B, ...]``, as one batch of C*B.
-
-    Raises:
-        ShapeError: if ``x`` has no batch axis, which a flax layer would not notice.
-    """
-    check_axes(module, x[0])
-    if isinstance(module, nn.Conv):
-        check_convolution("the network", module, x.shape)
-    steps, batch = x.shape[:2]
-    y = _quick(module).apply(variables, x.reshape(steps * batch, *x.shape[2:]))
-    return jax.tree.map(lambda v: v.reshape(steps, batch, *v.shape[1:]), y)
-
-
 def _quick(module: nn.Module) -> nn.Module:
     """The same layer, whose derivatives are fast on CPU, unless it says how it multiplies."""
     if type(module) is nn.Conv and module.conv_general_dilated is None:
@@ -188,33 +128,23 @@ def check_axes(module: nn.Module, x: Any) -> None:
         )
 
 
-def run_container(
-    module: Container,
-    variables: Tree,
-    x: jax.Array,
-    forced: Tree,
-    start: Any,
-    settings: Settings,
-    constants: Tree,
+def run_nodes(
+    module: nn.Module, variables: Tree, x: jax.Array, forced: Tree, start: Any, settings: Settings
 ) -> tuple[Any, Tree]:
-    """A chunk of a chain or graph without feedback, node by node; ``constants`` are nodes already known."""
-    updates: Tree = {}
-    steps = x.shape[0]
-
-    def call(name: str, node: nn.Module, value: jax.Array) -> Any:
-        if name in constants:
-            return jax.tree.map(lambda v: _repeat(v, steps), constants[name])
-        key = owner[name]
-        result, new = run_chunk(
-            node, branch(variables, key), value, forced.get(name, {}), start, settings.within(name)
-        )
+    """A chain or graph without feedback: each node over all steps before the next one."""
+    net, steps = cast(Container, module), x.shape[0]
+    owner, updates = owners(net), cast(Tree, {})
+    values: Tree = {INPUT: jax.vmap(net.enter)(x)}
+    for name, node, value in net.walk(values):
+        if name in settings.constants:
+            values[name] = jax.tree.map(partial(_repeat, steps=steps), settings.constants[name])
+            continue
+        held, dictated, inner = branch(variables, owner[name]), forced.get(name, {}), settings.within(name)
+        way = way_of(node, held, value, dictated, inner)
+        values[name], new = way(node, held, value, dictated, start, inner)
         for collection in new:
             updates.setdefault(collection, {})[name] = new[collection]
-        return result
-
-    owner = owners(module)
-    values = module.evaluate(jax.vmap(module.enter)(x), call, {})
-    return jax.vmap(module.leave)(values), updates
+    return jax.vmap(net.leave)(values), updates
 
 
 def hoisted(module: nn.Module, variables: Tree, x: jax.Array, settings: Settings) -> Tree:
@@ -242,10 +172,10 @@ def _repeat(value: jax.Array, steps: int) -> jax.Array:
     return jnp.broadcast_to(value, (steps, *value.shape))
 
 
-def scan_steps(
+def run_steps(
     module: nn.Module, variables: Tree, x: jax.Array, forced: Tree, start: Any, settings: Settings
 ) -> tuple[Any, Tree]:
-    """Any module, one step after the other; arguments as :func:`run_chunk`."""
+    """Any module, one step after the other."""
     if isinstance(module, SpikingNeuron):
         x = checkpoint_name(x, KEPT)
     carried = {c: variables.get(c, {}) for c in settings.carried}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -13,28 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax.core import unfreeze
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jax import lax
-from jax.export import symbolic_shape
 from jax.typing import ArrayLike
 
 from snnax import checks
-from snnax.checks import whole
-from snnax.dynamics.sequence import KEPT
 from snnax.errors import ArgumentError, ShapeError
-from snnax.kernels.pooling import PLACE
 from snnax.modules import NET, VARIABLES, check_rngs, explained
-from snnax.network.compiled import Compiled
-from snnax.network.kinds import has_convolution, instances, is_layered, keeps_little
+from snnax.network.kinds import instances
+from snnax.network.loop import Run, chunk_size, is_open, run, whole_steps
 from snnax.network.members import check_stepwise
-from snnax.network.schedule import Settings, Tree, hoisted, run_chunk, run_container
-from snnax.network.sharded import spread
-from snnax.network.states import settled, start, step_of
-
-# --- What may be asked of ``unroll``: its arguments, checked, and the size of a chunk -------------
-
-_ROWS = 400  # samples per chunk that make a matrix product fast, and its sum of weight gradients cheap
-_STEPS = 5  # but no fewer steps
-_FRAMES = 128  # samples per chunk that stay in the cache where no product of the input needs more
+from snnax.network.settings import Tree
 
 
 def keeps_bfloat16(residuals: Any) -> bool:
@@ -102,18 +87,6 @@ def path_of(name: str) -> tuple[str, ...]:
     return tuple(name.split("/")) if name else ()
 
 
-def _whole(what: str, value: Any, other: str = "") -> int:
-    number = whole(value)
-    if number is None or number >= 2**31:
-        raise ArgumentError(f"{what}={checks.shown(value)}; expected {other}a whole number of steps >= 1.")
-    return number
-
-
-def is_open(size: Any) -> bool:
-    """Whether a length is one that ``jax.export`` leaves open (``jax.export.symbolic_shape``)."""
-    return not isinstance(size, int) and isinstance(size, type(symbolic_shape("n")[0]))
-
-
 def count_steps(x: jax.Array, num_steps: int | None) -> int:
     """T: the length of ``x``, or ``num_steps`` for one frame."""
     if num_steps is None:
@@ -125,65 +98,7 @@ def count_steps(x: jax.Array, num_steps: int | None) -> int:
         return x.shape[0]
     if x.ndim < 1:
         raise ShapeError(f"x has shape {x.shape}; with num_steps it must be one frame [B, ...].")
-    return num_steps if is_open(num_steps) else _whole("num_steps", num_steps)
-
-
-def open_rest(steps: Any, done: int) -> Any:
-    """Steps after those that are done. Of an open number of steps there is no program for none of them.
-
-    Raises:
-        ArgumentError: says how the shape is made of which JAX knows that steps are left.
-    """
-    left = steps - done
-    if done and is_open(steps):
-        try:
-            known = left >= 1
-        except Exception:  # JAX's class for what it cannot compare is private
-            known = False
-        if not known:
-            raise ArgumentError(
-                f"the number of time steps is {steps}, which jax.export leaves open, and a module of your own declares "
-                "a state in the first step, so that steps must be left after it. Say so where the shape is made: "
-                f"jax.export.symbolic_shape(..., constraints=['{steps} >= {done + 1}'])."
-            )
-    return left
-
-
-def chunk_size(net: nn.Module, chunk: int | str, steps: int, batch: int, constant: bool) -> int:
-    """How many steps run at once: what was asked for, or what is fast on a CPU."""
-    if isinstance(chunk, str) and chunk == "auto":
-        if is_open(steps):
-            return 1
-        if is_open(batch):
-            return _divisor(steps, _STEPS)
-        light = constant or has_convolution(net)
-        wanted = _FRAMES / max(batch, 1) if light else max(_STEPS, _ROWS / max(batch, 1))
-        return _divisor(steps, wanted)
-    if is_open(steps):
-        return _of_open(steps, chunk)
-    return min(_whole("chunk", chunk, "'auto' or "), steps)
-
-
-def _of_open(steps: Any, chunk: Any) -> Any:
-    """The size of a chunk if ``jax.export`` leaves T open: there is no program for a rest that may be empty."""
-    size = chunk if is_open(chunk) else _whole("chunk", chunk, "'auto' or ")
-    if steps % size != 0:
-        raise ArgumentError(
-            f"chunk={chunk!r}, but the number of time steps is {steps}, which jax.export leaves open and which may "
-            "be no multiple of it. Pass chunk='auto' for one step at a time, or chunk=x.shape[0] for all at once."
-        )
-    return size
-
-
-def _divisor(steps: int, wanted: float) -> int:
-    """About ``wanted``; if there is one near, a divisor of ``steps``: what is left over is a program of its own."""
-    wanted = min(max(wanted, 1), steps)
-    near = [
-        d for d in range(max(1, int(wanted / 4)), int(4 * wanted) + 1) if steps % d == 0 and wanted / 4 <= d
-    ]
-    if near:
-        return min(near, key=lambda d: max(d / wanted, wanted / d))
-    return -(-steps // round(steps / wanted))
+    return num_steps if is_open(num_steps) else whole_steps("num_steps", num_steps)
 
 
 def check_force(
@@ -303,109 +218,18 @@ def unroll(
     check_numbers(plain)
     keys = keys_of(rngs)
     chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1], constant)
-    options = (keeps_bfloat16(residuals), check_remat(remat))
-    static = (net, names, bool(record), chunk, steps, constant, options)
+    short, recomputed = keeps_bfloat16(residuals), check_remat(remat)
+    asked = Run(net, names, bool(record), chunk, steps, constant, short, recomputed)
     given = forced_spikes(force)
     if given:
         check_force(net, plain, x if constant else x[0], keys, names, steps, given)
     forced = unflatten_dict({(*path_of(name), "spk"): value for name, value in given.items()})
     frame = jax.ShapeDtypeStruct(x.shape if constant else x.shape[1:], x.dtype)
-    try:
-        hash(net)
-    except TypeError:
-        with explained(net, (frame,)):
-            y, updates, recorded = _run(static, plain, x, keys, forced)
-    else:
-        with explained(net, (frame,)):
-            y, updates, recorded = _compiled(net, static, plain, x, keys, forced)
+    with explained(net, (frame,)):
+        y, updates, recorded = run(net, asked, plain, x, keys, forced)
     if not record:
         return y, updates
     return y, updates, _select(recorded, wanted)
-
-
-def _run(static: Any, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> tuple[Any, Tree, Tree]:
-    net, mutable, record, wanted, steps, constant, (short, remat) = static
-    frame = x if constant else x[0]
-    begin = start(net, variables, frame, rngs, mutable, record)
-    done = int(begin.first)
-    left = open_rest(steps, done)
-    size = 1 if done and is_open(steps) else chunk_size(net, wanted, left or 1, frame.shape[0], constant)
-    settings = Settings(tuple(begin.carry), begin.stacked, rngs, short)
-    constants = hoisted(net, variables, x, settings) if constant else {}
-    fixed = {c: v for c, v in variables.items() if c not in begin.carry}
-
-    def chunk(length: int, first: bool, carry: Tree, entry: tuple[Any, Any, Tree]) -> tuple[Tree, Any]:
-        number, x_c, forced_c = entry
-        if constant:
-            x_c = jnp.broadcast_to(x, (length, *x.shape))
-        given = {**fixed, **{c: tree for c, tree in carry.items() if tree}}
-        how = replace(settings, first=first)
-        if is_layered(net):
-            y, new = run_container(net, given, x_c, forced_c, number, how, constants)
-        else:
-            y, new = run_chunk(net, given, x_c, forced_c, number, how)
-        after = {c: _merge(carry[c], new.get(c, {})) for c in carry}
-        return after, (y, {c: new[c] for c in begin.stacked if c in new})
-
-    recomputed = remat is True or (remat and keeps_little(net, begin.after))
-
-    def steps_of(length: int, first: bool = False) -> Any:
-        if not recomputed:
-            return partial(chunk, length, first)
-        policy = jax.checkpoint_policies.save_only_these_names(*([] if remat is True else [KEPT, PLACE]))
-        # not static_argnums: jax.checkpoint remembers what it made for them, and with it what chunk closes over
-        return jax.checkpoint(partial(chunk, length, first), policy=policy, prevent_cse=left == size)
-
-    def advance(carry: Tree) -> Tree:
-        first = {"forced": jax.tree.map(lambda v: v[0], forced)} if forced else {}
-        new = net.apply({**fixed, **carry, **first}, frame, mutable=list(carry), rngs=dict(rngs))[1]
-        return {c: _merge(carry[c], unfreeze(new).get(c, {})) for c in carry}
-
-    carry, pieces, rest = begin.carry, [], (None if constant else x, forced)
-    if done:
-        carry, out = steps_of(1, True)(carry, (0, *jax.tree.map(lambda v: v[:1], rest)))
-        pieces.append(out)
-        rest = jax.tree.map(lambda v: v[1:], rest)
-        if is_open(steps) or left:
-            once = step_of(net, fixed, frame, rngs, [*carry, *begin.stacked])
-            carry = settled(once, carry, frame, own=True)
-    carry, more = _chunks(steps_of, spread(advance, carry), rest, done, steps, size)
-    pieces += more
-    y, kept = pieces[0] if len(pieces) == 1 else jax.tree.map(lambda *v: jnp.concatenate(v), *pieces)
-    recorded = kept.pop("record", {})
-    return y, {**carry, **kept}, recorded
-
-
-def _chunks(
-    steps_of: Any, carry: Tree, given: Any, done: int, steps: int, size: int
-) -> tuple[Tree, list[Any]]:
-    """All steps from number ``done`` on, in chunks of ``size`` and what is left over."""
-    whole, tail = divmod(steps - done, size)
-    pieces = []
-    if is_open(whole) or whole:
-        cut = jax.tree.map(lambda v: v[: whole * size].reshape(whole, size, *v.shape[1:]), given)
-        starts = done + size * jnp.arange(whole)
-        if whole == 1:
-            carry, out = steps_of(size)(carry, jax.tree.map(lambda v: v[0], (starts, *cut)))
-            pieces.append(out)
-        else:
-            carry, out = lax.scan(steps_of(size), carry, (starts, *cut))
-            pieces.append(jax.tree.map(lambda v: v.reshape(whole * size, *v.shape[2:]), out))
-    if tail:
-        rest = jax.tree.map(lambda v: v[whole * size :], given)
-        carry, out = steps_of(tail)(carry, (done + whole * size, *rest))
-        pieces.append(out)
-    return carry, pieces
-
-
-_compiled = Compiled(_run)
-
-
-def _merge(old: Any, new: Any) -> Any:
-    """``old`` with the branches of ``new`` in place of its own."""
-    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
-        return new
-    return {**old, **{k: _merge(old[k], v) if k in old else v for k, v in new.items()}}
 
 
 def _select(recorded: Tree, wanted: Sequence[str] | None) -> dict[str, Tree]:

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from snnax.dynamics import alpha as dynamics
 from snnax.dynamics.arithmetic import unit
-from snnax.dynamics.sequence import Charging
+from snnax.dynamics.equation import Equation
 from snnax.errors import ArgumentError
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
 from snnax.neurons.values import Parameter
@@ -91,14 +91,11 @@ class Alpha(SpikingNeuron):
         mem: ArrayLike | None = None,
     ) -> Any:
         """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, syn_exc, syn_inh, mem)`` or ``spk``."""
-        x, (exc, inh, membrane) = self._enter(x, syn_exc, syn_inh, mem)
-        alpha = self._value("alpha", x, self.learn_alpha)
-        beta = self._value("beta", x, self.learn_beta)
-        after, spk = dynamics.step((exc, inh, membrane), x, alpha, beta, self._rule(x))
-        return self._leave(x, spk, after)
+        return self._step(x, syn_exc, syn_inh, mem)
 
     @nn.nowrap
-    def _charging(self, like: jax.Array) -> Charging:
+    def equation(self, like: jax.Array) -> Equation:
+        """Two currents and the membrane between them."""
         alpha = self._value("alpha", like, self.learn_alpha)
         beta = self._value("beta", like, self.learn_beta)
-        return Charging(dynamics.charge, self._rule(like), (alpha, beta))
+        return Equation(dynamics.charge, self._rule(like), (alpha, beta))

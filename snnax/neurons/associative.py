@@ -127,7 +127,7 @@ class AssociativeLeaky(SequenceNeuron):
         write = v[..., :, None] * k[..., None, :]
         state = decay.recurrence(write, a) if before is None else decay.leak(before, write, a)
         state, spk = self._fired(state, graded=False)
-        returned: Any = self._leave(x, spk, (state,))
+        returned: Any = self.leave(x, spk, (state,))
         fired = returned if self.init_hidden else returned[0]
         if self.use_q_projection:
             q = self._projected(x, self.d_value * self.d_key, "to_q")

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from snnax import checks, surrogate
-from snnax.dynamics.arithmetic import Constant, each_step
+from snnax.dynamics.arithmetic import Constant
+from snnax.dynamics.equation import Equation, step
 from snnax.dynamics.firing import RESET_MECHANISMS, FiringRule, step_function
-from snnax.dynamics.sequence import Charging, run
 from snnax.errors import ArgumentError, HiddenStateTypeError, ShapeError, StateError, TorchLineError
 from snnax.modules import Module
 from snnax.neurons.buffers import buffer
@@ -230,7 +230,7 @@ class SpikingNeuron(Module):
         )
 
     @nn.nowrap
-    def _enter(self, x: ArrayLike, *given: ArrayLike | None) -> tuple[jax.Array, States]:
+    def enter(self, x: ArrayLike, *given: ArrayLike | None) -> tuple[jax.Array, States]:
         """Input and states before the step, in one dtype: the given ones, the stored ones, or zeros."""
         x = jnp.asarray(x)
         note_call(x, self)
@@ -275,12 +275,27 @@ class SpikingNeuron(Module):
         return x.shape
 
     @nn.nowrap
+    def equation(self, like: jax.Array) -> Equation:
+        """This neuron's equation with its present values, for a membrane such as ``like``.
+
+        A neuron offers it and no more: a call is one step of it, :func:`~snnax.unroll` runs many in one loop.
+        """
+        raise NotImplementedError(f"{type(self).__name__} steps by a rule of its own.")
+
+    @nn.nowrap
     def takes_steps(self) -> bool:
-        """Whether :meth:`steps` runs this neuron: its reset waits for the next step, and nothing else intervenes."""
+        """Whether a loop over its :meth:`equation` does what its calls do.
+
+        So it does if the reset waits for the next step, and nothing else intervenes.
+        """
         given = cast(_Arguments, self)
-        home = next(kind for kind in type(self).__mro__ if "__call__" in vars(kind))
+        kinds = type(self).__mro__
+        offered, called = (
+            next(place for place, kind in enumerate(kinds) if name in vars(kind))
+            for name in ("equation", "__call__")
+        )
         return (
-            "_charging" in vars(home)  # a subclass with a step of its own may do anything
+            offered <= called  # a subclass with a step of its own may do anything
             and given.init_hidden
             and getattr(self, "reset_delay", True)
             and not given.inhibition
@@ -288,35 +303,20 @@ class SpikingNeuron(Module):
         )
 
     @nn.nowrap
-    def _charging(self, like: jax.Array) -> Charging:
-        """This neuron's step for :func:`snnax.dynamics.sequence.run`."""
-        raise NotImplementedError
-
-    def steps(self, x: ArrayLike, short: bool = False) -> Any:
-        """All steps of ``x`` ``[T, B, ...]`` at once, with what they return, record and store.
-
-        The same as calling the neuron for each, with a derivative that keeps less: what
-        :func:`~snnax.unroll` calls if :meth:`takes_steps`.
-
-        Args:
-            x: input.
-            short: keep bfloat16 for the backward pass.
-        """
-        given = cast(_Arguments, self)
-        x = jnp.asarray(x)
-        frame, states = self._enter(x[0], *[None] * len(self.state_names))
-        x = x.astype(frame.dtype)
-        fired, states = (states[0], states[1:]) if self.state_names[0] == "spk" else (None, states)
-        charging = self._charging(frame)
-        every = given.output or self.is_mutable_collection("record")
-        done = run(charging, states, fired, x, every=every, short=short)
-        spk = done.spk
-        if charging.rule.graded is not None:
-            spk = spk * each_step(charging.rule.graded)
-        return self._leave(x, spk, done.states, (spk[-1], *done.last))
+    def parted(self, states: States) -> tuple[States, jax.Array | None]:
+        """The states of the :meth:`equation`, and the spikes of the step before where these are a state as well."""
+        return (states[1:], states[0]) if self.state_names[0] == "spk" else (states, None)
 
     @nn.nowrap
-    def _leave(self, x: jax.Array, spk: jax.Array, states: Any, last: States | None = None) -> Any:
+    def _step(self, x: ArrayLike, *given: ArrayLike | None) -> Any:
+        """One step of the :meth:`equation`."""
+        x, states = self.enter(x, *given)
+        before, fired = self.parted(states)
+        after, spk = step(self.equation(x), before, x, fired)
+        return self.leave(x, spk, after)
+
+    @nn.nowrap
+    def leave(self, x: jax.Array, spk: jax.Array, states: Any, last: States | None = None) -> Any:
         """Record and store the step; returns what snnTorch returns.
 
         ``states`` are those after the step, without the ``spk`` that recurrent neurons have as first. Of several

@@ -96,10 +96,10 @@ class CubaLIF(NIRNeuron):
     @nn.compact
     def __call__(self, x: ArrayLike, syn: ArrayLike | None = None, mem: ArrayLike | None = None) -> Any:
         """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, syn, mem)`` or ``spk``."""
-        x, (syn, mem) = self._enter(x, syn, mem)
+        x, (syn, mem) = self.enter(x, syn, mem)
         current, added, decay = _charge(self, x, syn)
         after, spk = nir.fire(mem, lambda before: before * decay + added, self._firing(x))
-        return self._leave(x, spk, (current, after))
+        return self.leave(x, spk, (current, after))
 
 
 class CubaLI(Integrator):
@@ -161,10 +161,10 @@ class CubaLI(Integrator):
     @nn.compact
     def __call__(self, x: ArrayLike, syn: ArrayLike | None = None, mem: ArrayLike | None = None) -> Any:
         """One time step on ``x`` ``[B, ..., N]``; returns ``(mem, syn, mem)`` or ``mem``."""
-        x, (syn, mem) = self._enter(x, syn, mem)
+        x, (syn, mem) = self.enter(x, syn, mem)
         current, added, decay = _charge(self, x, syn)
         after = mem * decay + added
-        return self._leave(x, after, (current, after))
+        return self.leave(x, after, (current, after))
 
 
 def _check_current(neuron: CubaLIF | CubaLI) -> None:

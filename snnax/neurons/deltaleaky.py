@@ -112,10 +112,10 @@ class DeltaLeaky(SpikingNeuron):
     @nn.compact
     def __call__(self, x: ArrayLike, mem: Membrane = None) -> Any:
         """One time step on ``x``; returns ``(spk, (mem, mem_prev))``, or ``spk`` alone with ``init_hidden``."""
-        x, (before,) = self._enter(x, self._current(mem))
+        x, (before,) = self.enter(x, self._current(mem))
         rule = self._rule(x)._replace(threshold=self._value("delta_threshold", x))
         after, spk = delta.step((before,), x, self._value("beta", x, self.learn_beta), rule)
-        left = self._leave(x, spk, after)
+        left = self.leave(x, spk, after)
         return (left[0], (left[1], before)) if isinstance(left, tuple) else left
 
     @nn.nowrap

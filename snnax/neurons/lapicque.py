@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from snnax.dynamics import lapicque
 from snnax.dynamics.arithmetic import Constant
-from snnax.dynamics.sequence import Charging
+from snnax.dynamics.equation import Equation
 from snnax.errors import ArgumentError
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
 from snnax.neurons.values import FrozenArray, Parameter
@@ -101,17 +101,14 @@ class Lapicque(SpikingNeuron):
     @nn.compact
     def __call__(self, x: ArrayLike, mem: ArrayLike | None = None) -> Any:
         """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, mem)``, or ``spk`` with ``init_hidden``."""
-        x, (membrane,) = self._enter(x, mem)
-        time_step = self._value("time_step", x)
-        resistance, capacitance = self._circuit(x, time_step)
-        after, spk = lapicque.step((membrane,), x, resistance, capacitance, time_step, self._rule(x))
-        return self._leave(x, spk, after)
+        return self._step(x, mem)
 
     @nn.nowrap
-    def _charging(self, like: jax.Array) -> Charging:
+    def equation(self, like: jax.Array) -> Equation:
+        """The RC circuit; R scales the input."""
         time_step = self._value("time_step", like)
         circuit = (*self._circuit(like, time_step), time_step)
-        return Charging(lapicque.charge, self._rule(like), circuit, scales_input=True)
+        return Equation(lapicque.charge, self._rule(like), circuit, scales_input=True)
 
     @nn.nowrap
     def _circuit(self, like: jax.Array, time_step: Constant) -> tuple[Constant, Constant]:

@@ -10,8 +10,7 @@ import jax
 from jax.typing import ArrayLike
 
 from snnax.dynamics import leaky
-from snnax.dynamics.firing import FiringRule
-from snnax.dynamics.sequence import Charging
+from snnax.dynamics.equation import Equation
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
 from snnax.neurons.recurrent import RecurrentNeuron
 from snnax.neurons.values import Parameter
@@ -75,23 +74,14 @@ class Leaky(SpikingNeuron):
     @nn.compact
     def __call__(self, x: ArrayLike, mem: ArrayLike | None = None) -> Any:
         """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, mem)``, or ``spk`` with ``init_hidden``."""
-        x, state = self._enter(x, mem)
-        beta = self._value("beta", x, self.learn_beta)
-        (mem,), spk = leaky.step((state[0],), x, beta, self._graded_rule(x))
-        return self._leave(x, spk, (mem,))
+        return self._step(x, mem)
 
     @nn.nowrap
-    def _charging(self, like: jax.Array) -> Charging:
+    def equation(self, like: jax.Array) -> Equation:
+        """A leaky integrator, whose spikes have a height."""
         beta = self._value("beta", like, self.learn_beta)
-        return Charging(leaky.charge, self._graded_rule(like), (beta,))
-
-    @nn.nowrap
-    def _graded_rule(self, like: jax.Array) -> FiringRule:
         graded = self._value("graded_spikes_factor", like, self.learn_graded_spikes_factor)
-        return self._rule(like)._replace(graded=graded)
-
-
-# --- The recurrent leaky integrate-and-fire neuron ------------------------------------------------
+        return Equation(leaky.charge, self._rule(like)._replace(graded=graded), (beta,))
 
 
 class RLeaky(RecurrentNeuron):
@@ -154,13 +144,10 @@ class RLeaky(RecurrentNeuron):
     @nn.compact
     def __call__(self, x: ArrayLike, spk: ArrayLike | None = None, mem: ArrayLike | None = None) -> Any:
         """One time step on ``x``; returns ``(spk, mem)``, or ``spk`` alone with ``init_hidden``."""
-        x, (fired, membrane) = self._enter(x, spk, mem)
-        beta = self._value("beta", x, self.learn_beta)
-        feedback = self._feedback(fired)
-        after, fired = leaky.recurrent_step((membrane,), x, feedback, beta, self._rule(x))
-        return self._leave(x, fired, after)
+        return self._step(x, spk, mem)
 
     @nn.nowrap
-    def _charging(self, like: jax.Array) -> Charging:
+    def equation(self, like: jax.Array) -> Equation:
+        """A leaky integrator that also receives the weighted spikes of the step before."""
         beta = self._value("beta", like, self.learn_beta)
-        return Charging(leaky.recurrent_charge, self._rule(like), (beta,), *self._recurrence(like))
+        return Equation(leaky.charge, self._rule(like), (beta,), *self._recurrence(like))

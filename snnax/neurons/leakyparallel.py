@@ -144,7 +144,7 @@ class LeakyParallel(SequenceNeuron):
             batched = current.reshape(len(current), -1, self.hidden_size)
             mem = decay.rectified(batched, weight, bias).reshape(current.shape)
         mem, spk = self._fired(mem)
-        returned = self._leave(x, spk, (mem,))
+        returned = self.leave(x, spk, (mem,))
         return returned if self.init_hidden else returned[0]
 
     @nn.nowrap

@@ -78,11 +78,11 @@ class LIF(NIRNeuron):
     @nn.compact
     def __call__(self, x: ArrayLike, mem: ArrayLike | None = None) -> Any:
         """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, mem)``, or ``spk`` with ``init_hidden``."""
-        x, (before,) = self._enter(x, mem)
+        x, (before,) = self.enter(x, mem)
         membrane = nir.rounded(self._leaky("tau", x), x.dtype)
         charged = partial(nir.integrate, current=x, membrane=membrane)
         after, spk = nir.fire(before, charged, self._firing(x))
-        return self._leave(x, spk, (after,))
+        return self.leave(x, spk, (after,))
 
 
 class IF(NIRNeuron):
@@ -136,11 +136,11 @@ class IF(NIRNeuron):
     @nn.compact
     def __call__(self, x: ArrayLike, mem: ArrayLike | None = None) -> Any:
         """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, mem)``, or ``spk`` with ``init_hidden``."""
-        x, (before,) = self._enter(x, mem)
+        x, (before,) = self.enter(x, mem)
         membrane = nir.rounded(nir.integrator(self._constant("r", x), self.dt), x.dtype)
         charged = partial(nir.integrate, current=x, membrane=membrane)
         after, spk = nir.fire(before, charged, self._firing(x))
-        return self._leave(x, spk, (after,))
+        return self.leave(x, spk, (after,))
 
 
 # --- NIR's neurons that a current charges directly and that do not fire: LI and I -----------------
@@ -191,9 +191,9 @@ class LI(Integrator):
     @nn.compact
     def __call__(self, x: ArrayLike, mem: ArrayLike | None = None) -> Any:
         """One time step on ``x`` ``[B, ..., N]``; returns ``(mem, mem)``, or ``mem`` with ``init_hidden``."""
-        x, (before,) = self._enter(x, mem)
+        x, (before,) = self.enter(x, mem)
         after = nir.integrate(before, x, nir.rounded(self._leaky("tau", x), x.dtype))
-        return self._leave(x, after, (after,))
+        return self.leave(x, after, (after,))
 
 
 class I(Integrator):  # noqa: E742  NIR's name
@@ -229,7 +229,7 @@ class I(Integrator):  # noqa: E742  NIR's name
     @nn.compact
     def __call__(self, x: ArrayLike, mem: ArrayLike | None = None) -> Any:
         """One time step on ``x`` ``[B, ..., N]``; returns ``(mem, mem)``, or ``mem`` with ``init_hidden``."""
-        x, (before,) = self._enter(x, mem)
+        x, (before,) = self.enter(x, mem)
         membrane = nir.rounded(nir.integrator(self._constant("r", x), self.dt), x.dtype)
         after = nir.integrate(before, x, membrane)
-        return self._leave(x, after, (after,))
+        return self.leave(x, after, (after,))

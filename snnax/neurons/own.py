@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from types import FunctionType
 from typing import Any
@@ -16,21 +16,27 @@ _KNOWN = frozenset({"snnax", "flax", "jax", "numpy", "optax", "builtins", "typin
 _PLAIN = frozenset({bool, int, float, str, type(None), FunctionType})
 
 
-def instances(value: Any) -> Iterator[nn.Module]:
+def instances(value: Any) -> list[nn.Module]:
     """Every module in the fields of ``value``, itself first, each as often as it is there."""
+    found: list[nn.Module] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: Any, found: list[nn.Module]) -> None:
     if isinstance(value, nn.Module):
-        yield value
+        found.append(value)
         for name in value.__dataclass_fields__:
             if name not in ("parent", "name"):
                 item = getattr(value, name, None)
                 if type(item) not in _PLAIN:  # each call of unroll comes along here
-                    yield from instances(item)
+                    _collect(item, found)
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from instances(item)
+            _collect(item, found)
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from instances(item)
+            _collect(item, found)
 
 
 def is_own(net: nn.Module) -> bool:

@@ -61,37 +61,30 @@ class RecurrentNeuron(SpikingNeuron):
         super().__post_init__()
 
     @nn.nowrap
-    def _feedback(self, spk: jax.Array) -> jax.Array:
-        """Recurrent current from the spikes of the step before."""
-        given = cast(_Connections, self)
-        if not given.all_to_all:
-            return spk * self._value("V", spk, given.learn_recurrent)
-        features = given.linear_features or given.conv2d_channels
-        axes = 1 if given.linear_features else 3
-        if spk.ndim < axes or spk.shape[-1] != features:
-            layout = "[B, ..., N]" if given.linear_features else "[B, H, W, C], channels last"
-            raise ShapeError(
-                f"{self._label()}: the input has shape {spk.shape}; expected {layout}, with {features} in "
-                "the last axis, as its recurrent weights have."
-            )
-        size = cast(tuple[int, ...], given.kernel_size) if axes == 3 else ()
-        layer = Recurrent(features, size, given.learn_recurrent, given.recurrent_bias, name="recurrent")
-        return layer(spk)
-
-    @nn.nowrap
     def _recurrence(self, like: jax.Array) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
-        """``(weights, spikes) -> current``, and the weights; the same as :meth:`_feedback`, outside of the module."""
+        """``(weights, spikes) -> current`` from the spikes of the step before, and the weights."""
         given = cast(_Connections, self)
         if not given.all_to_all:
             V = self._value("V", like, given.learn_recurrent)
             if isinstance(V, np.ndarray):
                 return lambda _, spk: spk * V, None
             return lambda weight, spk: spk * weight, V
-        features = given.linear_features or given.conv2d_channels
-        size = () if given.linear_features else cast(tuple[int, ...], given.kernel_size)
+        features = cast(int, given.linear_features or given.conv2d_channels)
+        axes = 1 if given.linear_features else 3
+        if like.ndim < axes or like.shape[-1] != features:
+            layout = "[B, ..., N]" if given.linear_features else "[B, H, W, C], channels last"
+            raise ShapeError(
+                f"{self._label()}: the input has shape {like.shape}; expected {layout}, with {features} in "
+                "the last axis, as its recurrent weights have."
+            )
+        size = cast(tuple[int, ...], given.kernel_size) if axes == 3 else ()
+        layer = Recurrent(features, size, given.learn_recurrent, given.recurrent_bias, parent=None)
         home = "params" if given.learn_recurrent else "buffers"
-        bias = given.recurrent_bias
-        layer = Recurrent(cast(int, features), size, given.learn_recurrent, bias, parent=None)
+        if self.is_initializing() or not self.has_variable(home, "recurrent"):
+            bound = layer.clone(
+                parent=self, name="recurrent"
+            )  # draws the weights, or says that they are missing
+            return lambda _, spk: bound(spk), None
         weights: Any = self.get_variable(home, "recurrent")
         return lambda weights, spk: cast(jax.Array, layer.apply({home: weights}, spk)), weights
 

@@ -68,8 +68,8 @@ class SequenceNeuron(SpikingNeuron):
 
     @nn.nowrap
     def _start(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Input and state before one step, as :meth:`_enter`."""
-        x, (state,) = self._enter(x, None)
+        """Input and state before one step, as :meth:`enter`."""
+        x, (state,) = self.enter(x, None)
         return x, state
 
     @nn.nowrap

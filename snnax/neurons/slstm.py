@@ -96,14 +96,14 @@ class SLSTM(SpikingNeuron):
     @nn.compact
     def __call__(self, x: ArrayLike, syn: ArrayLike | None = None, mem: ArrayLike | None = None) -> Any:
         """One time step on ``x``; returns ``(spk, syn, mem)``, or ``spk`` alone with ``init_hidden``."""
-        x, states = self._enter(x, syn, mem)
+        x, states = self.enter(x, syn, mem)
         bound = 1 / math.sqrt(self.hidden_size)
         size = 4 * self.hidden_size
         driven = GateCurrents(size, bound, self.bias, name="feedforward")(x)
         driven += GateCurrents(size, bound, self.bias, name="recurrent")(states[1])
         i, f, g, o = jnp.split(driven, 4, axis=-1)
         after, spk = lstm.step(cast(lstm.State, states), lstm.Gates(i, f, g, o), self._rule(states[1]))
-        return self._leave(x, spk, after)
+        return self.leave(x, spk, after)
 
     @nn.nowrap
     def _state_shape(self, x: jax.Array) -> tuple[int, ...]:
@@ -266,7 +266,7 @@ class SConv2dLSTM(SpikingNeuron):
     @nn.compact
     def __call__(self, x: ArrayLike, syn: ArrayLike | None = None, mem: ArrayLike | None = None) -> Any:
         """One time step on ``x``; returns ``(spk, syn, mem)``, or ``spk`` alone with ``init_hidden``."""
-        x, states = self._enter(x, syn, mem)
+        x, states = self.enter(x, syn, mem)
         kernel = cast(tuple[int, ...], self.kernel_size)
         bound = 1 / math.sqrt((self.in_channels + self.out_channels) * math.prod(kernel))
         conv = GateCurrents(4 * self.out_channels, bound, self.bias, kernel, name="conv")
@@ -276,7 +276,7 @@ class SConv2dLSTM(SpikingNeuron):
         if pool is not None:
             self._aligned("threshold", rule.threshold, jax.eval_shape(pool, states[1]))
         after, spk = lstm.step(cast(lstm.State, states), lstm.Gates(i, f, g, o), rule, pool)
-        return self._leave(x, spk, after)
+        return self.leave(x, spk, after)
 
     @nn.nowrap
     def _pooling(self, mem: jax.Array) -> Any:

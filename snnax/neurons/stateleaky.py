@@ -96,7 +96,7 @@ class _ExponentialKernel(SequenceNeuron):
         else:
             summed = decay.leak(mem, current, factor)
         shown, spk = self._fired(summed)
-        returned = self._leave(x, spk if given.output else shown, (shown,))
+        returned = self.leave(x, spk if given.output else shown, (shown,))
         if mem is not None and given.state_quant and not self.is_initializing():
             # what is quantized is what is seen: the kernel sums the inputs themselves
             self.put_variable("hidden", "mem", summed)

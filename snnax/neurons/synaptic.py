@@ -10,7 +10,7 @@ import jax
 from jax.typing import ArrayLike
 
 from snnax.dynamics import synaptic
-from snnax.dynamics.sequence import Charging
+from snnax.dynamics.equation import Equation
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
 from snnax.neurons.recurrent import RecurrentNeuron
 from snnax.neurons.values import Parameter
@@ -68,20 +68,14 @@ class Synaptic(SpikingNeuron):
     @nn.compact
     def __call__(self, x: ArrayLike, syn: ArrayLike | None = None, mem: ArrayLike | None = None) -> Any:
         """One time step on ``x`` ``[B, ..., N]``; returns ``(spk, syn, mem)`` or ``spk``."""
-        x, state = self._enter(x, syn, mem)
-        alpha = self._value("alpha", x, self.learn_alpha)
-        beta = self._value("beta", x, self.learn_beta)
-        after, spk = synaptic.step((state[0], state[1]), x, alpha, beta, self._rule(x))
-        return self._leave(x, spk, after)
+        return self._step(x, syn, mem)
 
     @nn.nowrap
-    def _charging(self, like: jax.Array) -> Charging:
+    def equation(self, like: jax.Array) -> Equation:
+        """A synaptic current and the membrane that it charges."""
         alpha = self._value("alpha", like, self.learn_alpha)
         beta = self._value("beta", like, self.learn_beta)
-        return Charging(synaptic.charge, self._rule(like), (alpha, beta))
-
-
-# --- The recurrent second-order neuron ------------------------------------------------------------
+        return Equation(synaptic.charge, self._rule(like), (alpha, beta))
 
 
 class RSynaptic(RecurrentNeuron):
@@ -156,15 +150,11 @@ class RSynaptic(RecurrentNeuron):
         mem: ArrayLike | None = None,
     ) -> Any:
         """One time step on ``x``; returns ``(spk, syn, mem)``, or ``spk`` alone with ``init_hidden``."""
-        x, (fired, current, membrane) = self._enter(x, spk, syn, mem)
-        alpha = self._value("alpha", x, self.learn_alpha)
-        beta = self._value("beta", x, self.learn_beta)
-        feedback = self._feedback(fired)
-        after, fired = synaptic.step((current, membrane), x, alpha, beta, self._rule(x), feedback)
-        return self._leave(x, fired, after)
+        return self._step(x, spk, syn, mem)
 
     @nn.nowrap
-    def _charging(self, like: jax.Array) -> Charging:
+    def equation(self, like: jax.Array) -> Equation:
+        """A synaptic current, which the weighted spikes of the step before also charge, and the membrane."""
         alpha = self._value("alpha", like, self.learn_alpha)
         beta = self._value("beta", like, self.learn_beta)
-        return Charging(synaptic.charge, self._rule(like), (alpha, beta), *self._recurrence(like))
+        return Equation(synaptic.charge, self._rule(like), (alpha, beta), *self._recurrence(like))

@@ -17,6 +17,7 @@ from helpers.rounding import last_bit
 
 from snnax import surrogate
 from snnax.dynamics import alpha, lapicque, leaky, synaptic
+from snnax.dynamics.equation import Equation, step
 from snnax.dynamics.firing import FiringRule
 from snnax.errors import ShapeError
 
@@ -205,11 +206,11 @@ def test_dynamics_are_pure_functions_of_arrays():
     rule = FiringRule(threshold=jnp.float32(1.0), spike=surrogate.atan())
     x, decay = jnp.full((2, 3), 1.5), jnp.float32(0.5)
     stepped = {
-        "Leaky": leaky.step((x,), x, decay, rule),
-        "RLeaky": leaky.recurrent_step((x,), x, x, decay, rule),
-        "Synaptic": synaptic.step((x, x), x, decay, decay, rule),
-        "Alpha": alpha.step((x, x, x), x, decay, decay / 2, rule),
-        "Lapicque": lapicque.step((x,), x, decay, decay, decay, rule),
+        "Leaky": step(Equation(leaky.charge, rule, (decay,)), (x,), x),
+        "RLeaky": step(Equation(leaky.charge, rule, (decay,), lambda _, spk: spk), (x,), x, x),
+        "Synaptic": step(Equation(synaptic.charge, rule, (decay, decay)), (x, x), x),
+        "Alpha": step(Equation(alpha.charge, rule, (decay, decay / 2)), (x, x, x), x),
+        "Lapicque": step(Equation(lapicque.charge, rule, (decay, decay, decay)), (x,), x),
     }
     membranes = {kind: state[-1][0, 0].item() for kind, (state, _) in stepped.items()}
     assert membranes == {"Leaky": 1.25, "RLeaky": 2.75, "Synaptic": 2.0, "Alpha": 3.75, "Lapicque": -1.0}

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from snnax.dynamics import alpha, lapicque, leaky, synaptic
+from snnax.dynamics import alpha, equation, lapicque, leaky, synaptic
 from snnax.dynamics.firing import FiringRule, step_function
 from snnax.errors import ConversionError, SnnaxError
 from snnax.interop.compare.bounds import Recursion
@@ -131,22 +131,26 @@ def quantized(spec: NeuronSpec, values: Array) -> Array:
     return levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, values)]
 
 
+_EQUATIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "Synaptic": (synaptic.charge, ("alpha", "beta")),
+    "RSynaptic": (synaptic.charge, ("alpha", "beta")),
+    "Alpha": (alpha.charge, ("alpha", "beta")),
+    "Lapicque": (lapicque.charge, ("R", "C", "time_step")),
+}
+
+
 def _advance(
     kind: str, before: Any, x: Any, extra: Any, number: Callable[[str], Array], rule: FiringRule
 ) -> tuple[Any, Any]:
     """The equation of a family, on flat arrays."""
     before = tuple(map(jax.numpy.asarray, before))
     x, extra = jax.numpy.asarray(x), None if extra is None else jax.numpy.asarray(extra)
-    if kind in ("Synaptic", "RSynaptic"):
-        return synaptic.step(before, x, number("alpha"), number("beta"), rule, extra)
-    if kind == "Alpha":
-        return alpha.step(before, x, number("alpha"), number("beta"), rule)
-    if kind == "Lapicque":
-        return lapicque.step(before, x, number("R"), number("C"), number("time_step"), rule)
-    if kind == "RLeaky":
-        extra = jax.numpy.zeros_like(x) if extra is None else extra
-        return leaky.recurrent_step(before, x, extra, number("beta"), rule)
-    return leaky.step(before, x, number("beta"), rule)
+    charge, names = _EQUATIONS.get(kind, (leaky.charge, ("beta",)))
+    back = None
+    if kind in ("RLeaky", "RSynaptic"):
+        fed = jax.numpy.zeros_like(x) if extra is None else extra
+        back = lambda *_: fed  # noqa: E731
+    return equation.step(equation.Equation(charge, rule, tuple(map(number, names)), back), before, x)
 
 
 def recursion(spec: NeuronSpec | None) -> Recursion:

@@ -34,7 +34,7 @@ from snnax.layers.signals import Delay, Slice
 from snnax.modules import NET, VARIABLES, explained
 from snnax.network.containers import Container, Graph
 from snnax.network.kinds import check_buffers, homes, instances
-from snnax.network.schedule import branch
+from snnax.network.settings import branch
 from snnax.network.topology import INPUT, OUTPUT, Plan, fed_first
 from snnax.neurons import NIRNeuron
 

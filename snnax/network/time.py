@@ -1,4 +1,4 @@
-"""Many steps of a neuron whose reset waits for the next step, and a gradient that keeps one array a step.
+"""All steps of one neuron whose reset waits for the next step, with a gradient that keeps one array a step.
 
 Given its resets, such a neuron is linear: in its state and in its input. Its derivative therefore needs to know,
 of each step, how far the membrane was above the threshold, and nothing else; that one array is kept for the
@@ -9,60 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.core import unfreeze
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from snnax.dynamics.arithmetic import Constant, each_step
+from snnax.dynamics.equation import Equation, States
 from snnax.dynamics.firing import FiringRule, reset_flag, spikes
+from snnax.network.settings import Settings, Tree
+from snnax.neurons import SpikingNeuron
 
 KEPT = "snnax_kept"
 """Name of what a checkpointed chunk of steps keeps for its backward pass."""
 
-States = tuple[jax.Array, ...]
 
-
-class Charging(NamedTuple):
-    """A neuron's step up to the comparison with the threshold.
-
-    Attributes:
-        charge: ``(state, flag, x, rule, *parameters)`` to the state after the step, the membrane last; linear
-            in ``state`` and ``x``, as :func:`snnax.dynamics.leaky.charge`. With ``feedback`` it takes the
-            recurrent current under that name.
-        rule: threshold, reset (in the step after the spike) and spike function.
-        parameters: decays and the like.
-        feedback: ``(weights, spikes)`` to the recurrent current, linear in both up to a bias; or ``None``.
-        weights: of the feedback.
-        scales_input: a parameter is a factor of the input, whose derivative then needs the input.
-    """
-
-    charge: Callable[..., States]
-    rule: FiringRule
-    parameters: tuple[Constant, ...]
-    feedback: Callable[[Any, jax.Array], jax.Array] | None = None
-    weights: Any = None
-    scales_input: bool = False
-
-
-class Done(NamedTuple):
-    """What :func:`run` returns.
+class Steps(NamedTuple):
+    """What the loop returns.
 
     Attributes:
         last: the state after the last step.
         states: after each step, ``[T, ...]``; ``None`` for those that were not asked for.
-        spk: spikes of each step, not graded, ``[T, ...]``.
+        above: how far the membrane is above its threshold, ``[T, ...]``: it says what the spikes are, and the slope
+            of their surrogate.
     """
-
-    last: States
-    states: tuple[jax.Array | None, ...]
-    spk: jax.Array
-
-
-class Steps(NamedTuple):
-    """What the scan returns: instead of spikes, how far the membrane is ``above`` its threshold, ``[T, ...]``."""
 
     last: States
     states: tuple[jax.Array | None, ...]
@@ -70,7 +44,16 @@ class Steps(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What :func:`run` knows before it runs: everything that is not an array to differentiate by."""
+    """What the loop knows before it runs: everything that is not an array to differentiate by.
+
+    Attributes:
+        rebuild: from the arrays among them to ``charge``, rule and parameters of the equation.
+        feedback: as in :class:`~snnax.dynamics.equation.Equation`.
+        wanted: for each state whether it is returned for each step.
+        learned: whether there are arrays to differentiate by among the parameters.
+        scales_input: whether one of these is a factor of the input.
+        short: keep bfloat16 for the backward pass.
+    """
 
     rebuild: Callable[[list[jax.Array]], tuple[Callable[..., States], FiringRule, tuple[Constant, ...]]]
     feedback: Callable[[Any, jax.Array], jax.Array] | None
@@ -80,26 +63,33 @@ class _Plan(NamedTuple):
     short: bool
 
 
-def run(
-    charging: Charging,
-    state: States,
-    spk: jax.Array | None,
-    x: jax.Array,
-    *,
-    every: bool,
-    short: bool,
-) -> Done:
-    """All steps of ``x``.
+def run_neuron(
+    module: nn.Module, variables: Tree, x: jax.Array, forced: Tree, start: Any, settings: Settings
+) -> tuple[Any, Tree]:
+    """All steps of a neuron of which :meth:`~snnax.neurons.SpikingNeuron.takes_steps` says that a loop may.
 
-    Args:
-        charging: the neuron.
-        state: before the first step, the membrane last.
-        spk: spikes before the first step, which the feedback carries; ``None`` without feedback.
-        x: input current, ``[T, ...]``.
-        every: return all states, not only the membrane.
-        short: keep bfloat16 for the backward pass: spikes are the same, slopes of surrogates are rounded.
+    The same as calling it for each, with a derivative that keeps less.
     """
-    leaves, tree = jax.tree.flatten((charging.charge, charging.rule, charging.parameters))
+    neuron, mutable = cast(SpikingNeuron, module), [*settings.carried, *settings.stacked]
+    given = {**variables, **({"forced": forced} if forced else {})}
+    bound: Any = neuron.bind(given, mutable=mutable)
+    frame, states = bound.enter(x[0], *[None] * len(neuron.state_names))
+    x = x.astype(frame.dtype)
+    state, fired = bound.parted(states)
+    equation = bound.equation(frame)
+    every = bound.output or "record" in mutable
+    plan, arrays = _planned(equation, len(state), every, settings.short)
+    done = _run(plan, arrays, equation.weights, state, fired, x)
+    spk, graded = spikes(done.above, equation.rule), equation.rule.graded
+    if graded is not None:
+        spk = spk * each_step(graded)
+    y = bound.leave(x, spk, done.states, (spk[-1], *done.last))
+    return y, unfreeze(bound.scope.mutable_variables())
+
+
+def _planned(equation: Equation, states: int, every: bool, short: bool) -> tuple[_Plan, list[jax.Array]]:
+    """The plan, and the arrays among the parameters; ``every``: return all states, not only the membrane."""
+    leaves, tree = jax.tree.flatten((equation.charge, equation.rule, equation.parameters))
     varies = [isinstance(leaf, jax.Array) for leaf in leaves]
     fixed = [None if v else leaf for v, leaf in zip(varies, leaves, strict=True)]
 
@@ -109,12 +99,10 @@ def run(
         return jax.tree.unflatten(tree, both)
 
     given = [leaf for leaf, v in zip(leaves, varies, strict=True) if v]
-    wanted = (*[every or bool(given)] * (len(state) - 1), True)
-    plan = _Plan(
-        rebuild, charging.feedback, wanted, bool(given), bool(given) and charging.scales_input, short
-    )
-    done = _run(plan, given, charging.weights, state, spk, x)
-    return Done(done.last, done.states, spikes(done.above, charging.rule))
+    learned = bool(given)
+    wanted = (*[every or learned] * (states - 1), True)
+    scales_input = learned and equation.scales_input
+    return _Plan(rebuild, equation.feedback, wanted, learned, scales_input, short), given
 
 
 def _advance(

@@ -1,0 +1,68 @@
+"""A neuron as its equation: one step up to the comparison with the threshold, and how it then fires.
+
+This is the one door through which a neuron's equation is reached: :func:`step` is a single step of it, and the time
+loop of :mod:`snnax.network.time` runs many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from snnax.dynamics.arithmetic import Constant
+from snnax.dynamics.firing import FiringRule, fire, quantized, reset_flag
+
+States = tuple[jax.Array, ...]
+
+
+class Equation(NamedTuple):
+    """A neuron's step up to the comparison with the threshold.
+
+    Attributes:
+        charge: ``(state, flag, x, rule, *parameters)`` to the state after the step, the membrane last, where ``flag``
+            is the reset that is due, 0 or 1; as :func:`snnax.dynamics.leaky.charge`. With ``feedback`` it takes the
+            recurrent current under that name.
+        rule: threshold, reset and spike function.
+        parameters: decays and the like.
+        feedback: ``(weights, spikes)`` to the recurrent current, linear in both up to a bias; or ``None``.
+        weights: of the feedback.
+        scales_input: a parameter is a factor of the input, whose derivative then needs the input.
+    """
+
+    charge: Callable[..., States]
+    rule: FiringRule
+    parameters: tuple[Constant, ...] = ()
+    feedback: Callable[[Any, jax.Array], jax.Array] | None = None
+    weights: Any = None
+    scales_input: bool = False
+
+
+def step(
+    equation: Equation, state: States, x: jax.Array, fired: jax.Array | None = None
+) -> tuple[States, jax.Array]:
+    r"""One step: reset, charge, fire.
+
+    .. math:: R = [U > \theta], \qquad U' = \text{charge}(U, R, I), \qquad S = [U' > \theta]
+
+    Args:
+        equation: the neuron.
+        state: before the step, the membrane last.
+        x: input current, of the shape of the membrane.
+        fired: spikes of the step before, which the feedback carries; ``None`` without feedback.
+
+    Returns:
+        ``(state, spikes)`` after the step.
+
+    Raises:
+        ShapeError: inhibition and a membrane that is not ``[B, N]``.
+    """
+    rule = equation.rule
+    flag = reset_flag(state[-1], rule)
+    back: dict[str, Any] = {}
+    if equation.feedback is not None and fired is not None:
+        back["feedback"] = equation.feedback(equation.weights, fired)
+    *rest, charged = equation.charge(state, flag, x, rule, *equation.parameters, **back)
+    mem, spk = fire(charged, flag, rule)
+    return (*(quantized(s, rule) for s in rest), mem), spk
