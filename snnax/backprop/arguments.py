@@ -11,14 +11,13 @@ import optax
 from snnax import checks
 from snnax.checks import whole
 from snnax.errors import ArgumentError, ShapeError
-from snnax.functional import mse_membrane_loss
 
 __all__ = ["check_opt_state", "check_times", "cuts_targets", "device_of", "pair"]
 
 
 def cuts_targets(criterion: Any) -> bool:
     """Whether the targets have an axis of time, which is cut with the steps."""
-    return isinstance(criterion, mse_membrane_loss) and bool(criterion.time_var_targets)
+    return bool(getattr(criterion, "time_var_targets", False))
 
 
 def check_times(num_steps: Any, time_var: bool, time_first: bool, K: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from typing import ClassVar
 
 import jax
 from jax.typing import ArrayLike
@@ -23,7 +24,9 @@ class LossFunctions(abc.ABC):
 
     A loss of your own is a frozen dataclass with the fields ``reduction`` and ``weight`` and the method
     ``_compute_loss(spk_out, targets)``, which returns the losses before the reduction, with
-    ``self._weighted`` applied.
+    ``self._weighted`` applied. What training hands to it it says itself: ``reads`` is ``"spk"``, ``"mem"`` for the
+    membrane, or ``"all"`` for whatever the network returns; with a true ``time_var_targets`` its targets have an axis
+    of time, which truncated backpropagation cuts with the steps.
 
     With ``weight`` each sample's loss is multiplied by the weight of its label. ``"mean"`` is then the plain
     mean :math:`\frac1B \sum_b w_{y_b} \ell_b`, as in snnTorch (``torch.nn.NLLLoss`` divides by
@@ -56,6 +59,8 @@ class LossFunctions(abc.ABC):
     with a weight too, where that returns the losses unreduced; spikes of any dtype are taken, and the loss
     has at least float32.
     """
+
+    reads: ClassVar[str] = "spk"
 
     reduction: str
     weight: Weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,8 @@ class ce_max_membrane_loss(LossFunctions):
 
     Compared with snnTorch: the same. After SpyTorch of F. Zenke.
     """
+
+    reads: ClassVar[str] = "mem"
 
     reduction: str = "mean"
     weight: Weight = None
@@ -78,6 +81,8 @@ class mse_membrane_loss(LossFunctions):
     negative and below ``on_target``; has no targets ``[T, B]``; and with ``weight`` raises unless B = N, and
     then weighs the neurons by the labels of other samples.
     """
+
+    reads: ClassVar[str] = "mem"
 
     time_var_targets: bool = False
     on_target: float = 1

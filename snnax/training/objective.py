@@ -11,7 +11,6 @@ import jax.numpy as jnp
 
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
-from snnax.functional import ce_max_membrane_loss, mse_membrane_loss
 
 __all__ = ["READ", "Accuracy", "Loss", "Objective", "Regularization", "foreign"]
 
@@ -25,7 +24,6 @@ Regularization = Callable[[jax.Array], jax.Array]
 """``regularization(spikes)``, a scalar."""
 
 READ = (None, "spk", "mem", "all")
-_MEMBRANE_LOSSES = (ce_max_membrane_loss, mse_membrane_loss)
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,8 @@ class Objective:
 
     What a network returns is its spikes, or ``(spk, ..., mem)`` if its last neuron has ``output=True``.
     ``read`` says what of it the loss gets: ``"spk"`` the spikes, ``"mem"`` the membrane, ``"all"`` everything
-    as it is; ``None`` the membrane for the two membrane losses of :mod:`snnax.functional`, else the spikes.
+    as it is; ``None`` what the loss says itself (``loss.reads``, as those of :mod:`snnax.functional` have), else the
+    spikes.
     Accuracy and regularization get the spikes.
 
     Raises:
@@ -54,11 +53,12 @@ class Objective:
             _check("accuracy", self.accuracy, "snnax.functional.accuracy_rate")
         if self.regularization is not None:
             _check("regularization", self.regularization, "snnax.functional.l1_rate_sparsity()")
-        if not any(type(self.read) is type(known) and self.read == known for known in READ):
-            raise ArgumentError(
-                f"read={checks.shown(self.read)}; expected one of {', '.join(map(repr, READ))}: what of the network's "
-                "outputs the loss gets."
-            )
+        for name, value in (("read", self.read), ("loss.reads", getattr(self.loss, "reads", None))):
+            if not any(type(value) is type(known) and value == known for known in READ):
+                raise ArgumentError(
+                    f"{name}={checks.shown(value)}; expected one of {', '.join(map(repr, READ))}: what of the "
+                    "network's outputs the loss gets."
+                )
 
     def __call__(self, outputs: Any, targets: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss, and ``{"loss": ..., "accuracy": ...}``."""
@@ -77,11 +77,9 @@ class Objective:
         return loss, metrics
 
     def _readout(self, outputs: Any) -> Any:
-        read = self.read
+        read = getattr(self.loss, "reads", "spk") if self.read is None else self.read
         if read == "all":
             return outputs
-        if read is None:
-            read = "mem" if isinstance(self.loss, _MEMBRANE_LOSSES) else "spk"
         if read == "mem" and not isinstance(outputs, tuple):
             raise ArgumentError(
                 "the loss reads the membrane, but the network returns one array, its spikes. Build its last "

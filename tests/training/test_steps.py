@@ -125,9 +125,18 @@ def last_membrane(outputs, y):
     return (mem[-1] ** 2).mean() + spk.mean() * 0
 
 
+def highest_membrane(mem, y):
+    return mem.max()
+
+
+highest_membrane.reads = "mem"
+
+
 @pytest.mark.parametrize(
     ("loss", "read", "expected"),
     [
+        (highest_membrane, None, lambda spk, mem: mem.max()),
+        (highest_membrane, "spk", lambda spk, mem: spk.max()),
         (SF.ce_rate_loss(), None, lambda spk, mem: SF.ce_rate_loss()(spk, Y)),
         (SF.ce_max_membrane_loss(), None, lambda spk, mem: SF.ce_max_membrane_loss()(mem, Y)),
         (SF.mse_membrane_loss(), None, lambda spk, mem: SF.mse_membrane_loss()(mem, Y)),
@@ -142,6 +151,17 @@ def test_what_the_loss_reads(loss, read, expected):
     metrics = make_eval_step(loss, SF.accuracy_rate, read=read)(state, X, Y)
     np.testing.assert_allclose(metrics["loss"], expected(spk, mem), rtol=1e-6)
     assert metrics["accuracy"] == SF.accuracy_rate(spk, Y)
+
+
+def test_a_loss_that_reads_nothing_known_is_refused():
+    def loss(outputs, y):
+        return outputs.sum()
+
+    loss.reads = "membrane"
+    with pytest.raises(
+        ArgumentError, match=r"loss\.reads='membrane'; expected one of None, 'spk', 'mem', 'all'"
+    ):
+        make_eval_step(loss)
 
 
 def test_a_regularization_is_added_for_the_spikes():
