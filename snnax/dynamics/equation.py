@@ -29,6 +29,7 @@ class Equation(NamedTuple):
         feedback: ``(weights, spikes)`` to the recurrent current, linear in both up to a bias; or ``None``.
         weights: of the feedback.
         scales_input: a parameter is a factor of the input, whose derivative then needs the input.
+        linear: whether ``charge`` is linear in the state and the input, up to a constant; ``None`` if nobody has said.
     """
 
     charge: Callable[..., States]
@@ -37,6 +38,7 @@ class Equation(NamedTuple):
     feedback: Callable[[Any, jax.Array], jax.Array] | None = None
     weights: Any = None
     scales_input: bool = False
+    linear: bool | None = True
 
 
 def step(

@@ -1,8 +1,9 @@
 """All steps of one neuron whose reset waits for the next step, with a gradient that keeps one array a step.
 
-Given its resets, such a neuron is linear: in its state and in its input. Its derivative therefore needs to know,
+Given its resets, a built-in neuron is linear: in its state and in its input. Its derivative therefore needs to know,
 of each step, how far the membrane was above the threshold, and nothing else; that one array is kept for the
-backward pass, under the name :data:`KEPT`, and all else is computed from it.
+backward pass, under the name :data:`KEPT`, and all else is computed from it. By a parameter that is learned, and of an
+equation that is not linear, the derivative needs the states as well; they are kept under the same name.
 """
 
 from __future__ import annotations
@@ -50,16 +51,16 @@ class _Plan(NamedTuple):
         rebuild: from the arrays among them to ``charge``, rule and parameters of the equation.
         feedback: as in :class:`~snnax.dynamics.equation.Equation`.
         wanted: for each state whether it is returned for each step.
-        learned: whether there are arrays to differentiate by among the parameters.
-        scales_input: whether one of these is a factor of the input.
+        keeps_states: whether the derivative needs the states: by a learned parameter, or if the step is not linear.
+        keeps_input: whether it needs the input.
         short: keep bfloat16 for the backward pass.
     """
 
     rebuild: Callable[[list[jax.Array]], tuple[Callable[..., States], FiringRule, tuple[Constant, ...]]]
     feedback: Callable[[Any, jax.Array], jax.Array] | None
     wanted: tuple[bool, ...]
-    learned: bool
-    scales_input: bool
+    keeps_states: bool
+    keeps_input: bool
     short: bool
 
 
@@ -78,7 +79,7 @@ def run_neuron(
     state, fired = bound.parted(states)
     equation = bound.equation(frame)
     every = bound.output or "record" in mutable
-    plan, arrays = _planned(equation, len(state), every, settings.short)
+    plan, arrays = _planned(equation, state, frame, every, settings.short)
     done = _run(plan, arrays, equation.weights, state, fired, x)
     spk, graded = spikes(done.above, equation.rule), equation.rule.graded
     if graded is not None:
@@ -87,8 +88,10 @@ def run_neuron(
     return y, unfreeze(bound.scope.mutable_variables())
 
 
-def _planned(equation: Equation, states: int, every: bool, short: bool) -> tuple[_Plan, list[jax.Array]]:
-    """The plan, and the arrays among the parameters; ``every``: return all states, not only the membrane."""
+def _planned(
+    equation: Equation, state: States, x: jax.Array, every: bool, short: bool
+) -> tuple[_Plan, list[jax.Array]]:
+    """The plan for one step on ``x``, and the arrays among the parameters; ``every``: return all states."""
     leaves, tree = jax.tree.flatten((equation.charge, equation.rule, equation.parameters))
     varies = [isinstance(leaf, jax.Array) for leaf in leaves]
     fixed = [None if v else leaf for v, leaf in zip(varies, leaves, strict=True)]
@@ -99,10 +102,28 @@ def _planned(equation: Equation, states: int, every: bool, short: bool) -> tuple
         return jax.tree.unflatten(tree, both)
 
     given = [leaf for leaf, v in zip(leaves, varies, strict=True) if v]
-    learned = bool(given)
-    wanted = (*[every or learned] * (states - 1), True)
-    scales_input = learned and equation.scales_input
-    return _Plan(rebuild, equation.feedback, wanted, learned, scales_input, short), given
+    linear = _is_linear(equation, state, x) if equation.linear is None else equation.linear
+    keeps_states = bool(given) or not linear
+    keeps_input = not linear or (bool(given) and equation.scales_input)
+    wanted = (*[every or keeps_states] * (len(state) - 1), True)
+    return _Plan(rebuild, equation.feedback, wanted, keeps_states, keeps_input, short), given
+
+
+def _is_linear(equation: Equation, state: States, x: jax.Array) -> bool:
+    """Whether ``charge`` is linear in the state and the input: then JAX can transpose it."""
+    flag = jnp.zeros_like(state[-1])
+
+    def charged(state: States, x: jax.Array) -> States:
+        return equation.charge(state, flag, x, equation.rule, *equation.parameters)
+
+    def transposed(state: States, x: jax.Array) -> Any:
+        return jax.linear_transpose(charged, state, x)(charged(state, x))
+
+    try:
+        jax.eval_shape(transposed, state, x)
+    except Exception:  # JAX has many ways to say that an operation is not linear
+        return False
+    return True
 
 
 def _advance(
@@ -124,11 +145,11 @@ def _forward(
     plan: _Plan, given: list[jax.Array], weights: Any, state: States, spk: jax.Array | None, x: jax.Array
 ) -> Steps:
     _, rule, _ = plan.rebuild(given)
-    if plan.scales_input:
+    if plan.keeps_input:
         x = _keep(x)
     (last, _), states = lax.scan(partial(_advance, plan, (given, weights)), (state, spk), x)
     *rest, mem = states
-    if plan.learned:
+    if plan.keeps_states:
         rest = [_keep(s) for s in rest]
     if plan.short:
         return Steps(last, (*rest, mem), _short(mem - each_step(rule.threshold)))
@@ -164,7 +185,7 @@ def _run_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -
     def step(carry: tuple[Any, Any], entry: tuple[Any, ...]) -> tuple[tuple[Any, Any], Any]:
         d_before, d_fired = carry
         before, flag, above, current, d_current, d_feedback = entry
-        before = before if plan.learned else (zeros,) * len(state)
+        before = before if plan.keeps_states else (zeros,) * len(state)
         back = None
         if plan.feedback is not None:
             back = zeros
@@ -182,7 +203,7 @@ def _run_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -
         return (d_after, d_fired), (kept, d_above)
 
     flags = each_before(reset_flag(state[-1], rule), fired)
-    current = _keep(x) if plan.scales_input else None
+    current = _keep(x) if plan.keeps_input else None
     entries = (_states_before(plan, rule, state, out), flags, out.above, current, d_x, d_back)
     (d_last, _), (d_states, d_above) = lax.scan(step, (d_state, d_spk), entries)
     return out, Steps(d_last, d_states, d_above)
@@ -201,7 +222,7 @@ def _derivative(function: Callable[..., Any], *points_and_directions: Any) -> An
 
 def _states_before(plan: _Plan, rule: FiringRule, state: States, out: Steps) -> States | None:
     """The states before each step, if derivatives by parameters need them."""
-    if not plan.learned:
+    if not plan.keeps_states:
         return None
     after = out.states
     if plan.short:

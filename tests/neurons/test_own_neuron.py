@@ -1,0 +1,174 @@
+"""A neuron of the user's own: in at most 25 lines it runs as the built-in ones do."""
+
+import inspect
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import snnax as snn
+from snnax.dynamics.firing import discharge
+from snnax.errors import ArgumentError
+from snnax.neurons import CustomNeuron
+from snnax.neurons.values import Parameter
+
+T, B, N = 6, 3, 4
+
+
+class Adaptive(CustomNeuron):
+    """A leaky neuron that tires: each spike raises what it takes to fire, for a while."""
+
+    beta: Parameter = 0.5
+    rho: Parameter = 0.75
+    rise: Parameter = 0.25
+
+    state_names = ("v", "tired", "mem")
+    parameter_names = ("beta", "rho", "rise")
+
+    @staticmethod
+    def charge(state, flag, x, rule, beta, rho, rise):
+        v, tired, _ = state
+        v = discharge(beta * v + x, flag, rule)
+        tired = rho * tired + rise * flag
+        return v, tired, v - tired
+
+
+class Quadratic(CustomNeuron):
+    """One that is not linear between its spikes, neither in its state nor in its input."""
+
+    beta: Parameter = 0.5
+    state_names = ("mem",)
+    parameter_names = ("beta",)
+
+    @staticmethod
+    def charge(state, flag, x, rule, beta):
+        (mem,) = state
+        return (discharge(beta * mem + mem * jnp.abs(mem) / 8 + x * jnp.abs(x), flag, rule),)
+
+
+class Doubled(Adaptive):
+    """A step of its own, which no rule of its equation's may replace."""
+
+    @nn.compact
+    def __call__(self, x, *states):
+        return super().__call__(2 * x, *states)
+
+
+# sixteenths: the sums and products of these steps are exact, so that no order of them rounds another way
+X = jnp.asarray(np.random.default_rng(0).integers(-8, 32, (T, B, N)) / 16, jnp.float32)
+ARRAY = np.asarray([0.25, 0.5, 0.75, 0.5])
+
+CASES = {
+    "fixed": (Adaptive, {}),
+    "an array": (Adaptive, {"beta": ARRAY, "reset_mechanism": "zero"}),
+    "learned": (Adaptive, {"beta": ARRAY, "learn": ("beta", "rise", "threshold")}),
+    "none": (Adaptive, {"reset_mechanism": "none"}),
+    "at once": (Adaptive, {"reset_delay": False}),
+    "inhibition": (Adaptive, {"inhibition": True}),
+    "not linear": (Quadratic, {}),
+    "not linear, learned": (Quadratic, {"learn": "beta"}),
+    "a call of its own": (Doubled, {}),
+}
+
+
+def stepwise(neuron, variables, x):
+    """Explicit calls, one after the other: spikes and states of each."""
+    states, out = (None,) * len(neuron.state_names), []
+    for x_t in x:
+        out.append(neuron.apply(variables, x_t, *states))
+        states = out[-1][1:]
+    return jax.tree.map(lambda *v: jnp.stack(v), *out)
+
+
+def both(case):
+    kind, options = CASES[case]
+    explicit, kept = kind(**options), kind(init_hidden=True, output=True, **options)
+    variables = kept.init(jax.random.key(0), X[0])
+    variables = {c: tree for c, tree in variables.items() if c != "hidden"}
+    return explicit, snn.Sequential([kept]), variables, {c: {"layers_0": v} for c, v in variables.items()}
+
+
+def test_it_takes_at_most_25_lines():
+    assert len(inspect.getsource(Adaptive).splitlines()) <= 25
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_all_steps_are_its_steps(case):
+    explicit, net, variables, nested = both(case)
+    expected = stepwise(explicit, variables, X)
+    found, updates = snn.unroll(net, nested, X)
+    exact = "linear" not in case
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0 if exact else 1e-6)
+    assert 0 < found[0].sum() < found[0].size
+    assert sorted(updates["hidden"]["layers_0"]) == sorted(explicit.state_names)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_its_gradients_are_those_of_its_steps(case):
+    explicit, net, variables, nested = both(case)
+
+    def total(out):
+        return sum(jnp.sum(jnp.sin(v + i)) for i, v in enumerate(out))
+
+    def each(params, x):
+        return total(stepwise(explicit, {**variables, "params": params}, x))
+
+    def whole(params, x):
+        return total(snn.unroll(net, {**nested, "params": {"layers_0": params}}, x)[0])
+
+    params = variables.get("params", {})
+    assert set(params) == set(CASES[case][1].get("learn", ())) or case.endswith("learned")
+    expected, found = (jax.grad(loss, (0, 1))(params, X) for loss in (each, whole))
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        assert jnp.abs(other).max() > 1e-3
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_which_run_in_the_loop_of_the_built_in_neurons(case):
+    _, net, _, _ = both(case)
+    assert net.layers[0].takes_steps() == (case not in ("at once", "inhibition", "a call of its own"))
+
+
+@pytest.mark.parametrize(("case", "arrays"), [("fixed", 1), ("not linear", 3)])
+def test_a_linear_one_keeps_one_array_a_step_for_its_gradient(case, arrays):
+    _, net, _, nested = both(case)
+
+    def spikes(x):
+        return snn.unroll(net, nested, x, chunk=T)[0][0]
+
+    _, derivative = jax.vjp(spikes, X)
+    assert sum(leaf.shape == X.shape for leaf in jax.tree.leaves(derivative)) <= arrays
+
+
+class Short(CustomNeuron):
+    """Returns no tuple."""
+
+    state_names = ("mem",)
+
+    @staticmethod
+    def charge(state, flag, x, rule):
+        return state[0] + x
+
+
+class Summed(Short):
+    """Returns a state of another shape."""
+
+    @staticmethod
+    def charge(state, flag, x, rule):
+        return ((state[0] + x).sum(-1),)
+
+
+@pytest.mark.parametrize("kind", [Short, Summed])
+def test_what_is_not_its_states_is_refused(kind):
+    with pytest.raises(ArgumentError, match=rf"{kind.__name__}: charge returned .* a tuple of the states \(mem\)"):
+        kind().apply({}, X[0])
+
+
+@pytest.mark.parametrize("learn", ["gain", ("beta", "gain"), (3,)])
+def test_it_learns_its_own_numbers_only(learn):
+    with pytest.raises(ArgumentError, match=r"Adaptive\(learn=.*cannot be trained; expected some of"):
+        Adaptive(learn=learn)
