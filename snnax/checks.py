@@ -29,6 +29,7 @@ Check = Callable[[Any, str], Any]
 """``check(value, what)``: the value as it is to be used, or an error that calls it ``what``, as ``"rate(data)"``."""
 
 _LONG = 80
+_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def shown(value: Any) -> str:
@@ -167,6 +168,8 @@ def number(
         fits = result is not None and low <= result <= high and (above is None or result > above)
         if result is None or not fits or (finite and not math.isfinite(result)):
             raise refuse(what, value, " ".join(parts))
+        if _FLOAT32 < abs(result) < math.inf:  # in arithmetic with arrays it would be infinite
+            rounded(result, jnp.result_type(float), what)
         return result
 
     return check

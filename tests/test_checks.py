@@ -69,6 +69,10 @@ LOST = {
     "graded spikes": lambda: snn.GradedSpikes(4, 1e300).init(KEY, X[0]),
     "a class's weight": lambda: functional.ce_rate_loss(weight=[1e300, 1, 1, 1])(X, np.array([0, 1])),
     "a target": lambda: spikegen.targets_convert([0, 1], num_classes=3, on_target=1e300, num_steps=2),
+    "the slope of a surrogate": lambda: snn.surrogate.fast_sigmoid(1e300),
+    "a regularizer's weight": lambda: functional.l1_rate_sparsity(1e300),
+    "what a loss aims at": lambda: functional.mse_membrane_loss(on_target=1e300),
+    "the range of a grid": lambda: functional.quant.state_quant(4, threshold=1e300),
     "a lone number": lambda: snn.surrogate.atan()(1e300),
 }  # fmt: skip
 

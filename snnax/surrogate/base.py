@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -83,8 +84,10 @@ def number(function: str, argument: str, value: Any) -> float:
         ArgumentError: ``value`` is an array of several elements, a tracer, not a number, or not finite.
     """
     try:
-        return checks.number()(value, argument)
+        return checks.number()(value, f"surrogate.{function}({argument}=...)")
     except ArgumentError as error:
+        if isinstance(value, float) and math.isfinite(value):  # too large for arrays
+            raise
         raise ArgumentError(_not_a_number(function, argument, value)) from error
 
 
