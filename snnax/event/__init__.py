@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from snnax.event.crossing import first_crossing
 from snnax.event.delays import delayed
+from snnax.event.feedforward import lif_spikes
 from snnax.event.flow import flow
 from snnax.event.loop import recurrent_spikes
 from snnax.event.network import Network, Population, Projection
 from snnax.event.neuron import LIFParameters, LIParameters
+from snnax.event.readout import li_max_voltage, li_voltage
 from snnax.event.trains import (
     Trains,
     concatenated,
@@ -43,6 +45,9 @@ __all__ = [
     "flow",
     "from_dense",
     "from_lists",
+    "li_max_voltage",
+    "li_voltage",
+    "lif_spikes",
     "merged",
     "recurrent_spikes",
     "sort_events",

@@ -34,10 +34,10 @@ import jax
 import jax.numpy as jnp
 
 from snnax.event.flow import advance, decay
-from snnax.event.neuron import LIFParameters
+from snnax.event.neuron import LIFParameters, Membrane
 
 __all__ = [
-    "Clock", "DecayClock", "SecondsClock", "clock_of", "crosses", "first_crossing", "rise_at_threshold",
+    "Clock", "DecayClock", "SecondsClock", "clock_of", "crosses", "first_crossing", "peak_time", "rise_at_threshold",
 ]  # fmt: skip
 
 _Newton = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
@@ -74,11 +74,11 @@ def _peak_reaches(u: jax.Array, current: jax.Array, parameters: LIFParameters) -
         total = u + current
         return total * total >= 4 * parameters.u_threshold * current
     return (
-        current * jnp.exp(-_peak_time(u, current, parameters) / parameters.tau_syn) >= parameters.u_threshold
+        current * jnp.exp(-peak_time(u, current, parameters) / parameters.tau_syn) >= parameters.u_threshold
     )
 
 
-def _peak_time(u: jax.Array, current: jax.Array, parameters: LIFParameters) -> jax.Array:
+def peak_time(u: jax.Array, current: jax.Array, parameters: Membrane) -> jax.Array:
     """When a voltage that rises is at its maximum; infinity for one that rises for ever."""
     positive = current > 0
     distance = 1 - u / jnp.where(positive, current, 1)
@@ -129,10 +129,18 @@ class SecondsClock:
         return advance(u, current, decay(span, self.parameters))
 
     def crossing(self, u: jax.Array, current: jax.Array, whole: jax.Array, hit: jax.Array) -> jax.Array:
-        """The span to the first crossing, where :func:`crosses` found one (``hit``); elsewhere none.
+        """The span to the first crossing, where :func:`crosses` found one (``hit``); elsewhere none."""
+        if self.parameters.tau_mem == 2 * self.parameters.tau_syn:
+            closed = DecayClock(self.parameters)
+            found = closed.time(closed.crossing(u, current, closed.span(whole), hit))
+            return jnp.where(hit, jnp.clip(found, 0, whole), 0)
+        return self._newton(u, current, whole, hit)
 
-        Newton's method from the start. The voltage that rises is concave, unless the leak alone drives it, so that
-        no step leaps over the root; the bracket halves where one does.
+    def _newton(self, u: jax.Array, current: jax.Array, whole: jax.Array, hit: jax.Array) -> jax.Array:
+        """Newton's method from the start, inside a bracket.
+
+        The voltage that rises is concave, unless the leak alone drives it, so that no step leaps over the root; the
+        bracket halves where one does.
         """
         parameters = self.parameters
         tolerance = 4 * jnp.finfo(u.dtype).eps
@@ -154,7 +162,7 @@ class SecondsClock:
             return (count < _MOST_STEPS) & ~jnp.all(settled)
 
         # The root lies before the maximum, if there is one.
-        peak = _peak_time(u, current, parameters)
+        peak = peak_time(u, current, parameters)
         whole = jnp.broadcast_to(whole, u.shape)
         high = jnp.where(hit, jnp.where((current > u) & (peak < whole), peak, whole), 0)
         none = jnp.zeros_like(high)
@@ -181,7 +189,7 @@ class DecayClock:
 
     def rest(self, whole: jax.Array, used: jax.Array) -> jax.Array:
         """What is left of a span; never less than none."""
-        return jnp.minimum(whole / used, 1)
+        return jnp.minimum(whole / jnp.maximum(used, jnp.finfo(used.dtype).tiny), 1)
 
     def joined(self, first: jax.Array, second: jax.Array) -> jax.Array:
         """One span after the other."""
@@ -222,8 +230,13 @@ Clock = SecondsClock | DecayClock
 
 
 def clock_of(parameters: LIFParameters) -> Clock:
-    """The clock that suits the time constants."""
-    if parameters.tau_mem == 2 * parameters.tau_syn:
+    """The clock that suits the parameters.
+
+    ``exp(-t / tau_mem)`` of a long time is zero, and then no time. Between two inputs a current keeps a neuron firing
+    for some time constants only, but a refractory time, or the firing of a neuron that needs no input, have no end.
+    """
+    short = not (parameters.pause or parameters.fires_alone)
+    if parameters.tau_mem == 2 * parameters.tau_syn and short:
         return DecayClock(parameters)
     return SecondsClock(parameters)
 

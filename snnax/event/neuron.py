@@ -149,6 +149,11 @@ class LIFParameters:
         return self.v_leak > self.threshold
 
     @property
+    def pause(self) -> float:
+        """How long the voltage of a neuron that fires again is held after a spike."""
+        return 0.0 if self.fires_once else self.refractory
+
+    @property
     def fires_once(self) -> bool:
         """Whether the neuron stays silent after its first spike."""
         return math.isinf(self.refractory)

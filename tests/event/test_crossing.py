@@ -140,6 +140,8 @@ def test_both_clocks_tell_the_same_time(ratio):
         (jnp.full(2, clock.none), jnp.zeros(2)),
     ):
         np.testing.assert_allclose(clock.time(span), seconds, atol=1e-6)
+    assert isinstance(clock_of(numbers(ratio, refractory=0.1)), SecondsClock)
+    assert isinstance(clock_of(numbers(ratio, v_leak=1.1)), SecondsClock)
     u, i = jnp.array([0.5, -0.5]), jnp.array([3.0, 1.0])
     np.testing.assert_allclose(clock.advance(u, i, a), flow(u, i, first, p), rtol=1e-6)
 
@@ -154,7 +156,7 @@ def test_the_closed_form_and_newton_agree():
         hit = crosses(u, i, *newton.advance(u, i, whole), p)
         assert 100 < hit.sum() < 400
         times = closed.time(closed.crossing(u, i, closed.span(whole), hit))
-        np.testing.assert_allclose(times, newton.crossing(u, i, whole, hit), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(times, newton._newton(u, i, whole, hit), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("ratio", RATIOS)

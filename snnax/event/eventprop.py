@@ -1,0 +1,190 @@
+r"""Gradients of spike times with respect to weights and input times: EventProp, in closed form.
+
+Between its own spikes a neuron is linear, so that the adjoint equations of EventProp need no integration backward in
+time. Let :math:`s_k` be the spikes of a neuron, :math:`r_k = s_k +` refractory time their releases, and
+:math:`F_k = u(s_k) - u_{th} = 0` what defines them. In the segment from :math:`r_{k-1}` to :math:`s_k` the voltage
+starts at :math:`u_{reset}` and is driven by the current at its start and by the inputs in it:
+
+.. math:: u(s_k) = e^{-(s_k - r_{k-1})/\tau_m} u_{reset} + \kappa(s_k - r_{k-1})\, I(r_{k-1})
+    + \sum_{r_{k-1} < t_i < s_k} w_i\, \kappa(s_k - t_i)
+
+With the cotangents :math:`\bar s_k` of a loss, backward over the spikes,
+
+.. math::
+    g_k &= \bar s_k - \mu_{k+1}\, e^{-(s_{k+1} - r_k)/\tau_m}\, (I(r_k) - u_{reset}) / \tau_m \\
+    \mu_k &= -g_k / \dot u(s_k), \qquad \dot u(s_k) = (I(s_k) - u_{th}) / \tau_m \\
+    \Lambda_k &= e^{-(r_k - s_k)/\tau_s} \left[\mu_{k+1}\, \kappa(s_{k+1} - r_k)
+        + e^{-(s_{k+1} - r_k)/\tau_s} \Lambda_{k+1}\right]
+
+where :math:`\mu_k` is what the loss gains by a voltage at :math:`s_k`, and :math:`\Lambda_k` by a current there that is
+felt after the reset. An input at :math:`t` before the spike :math:`s_k` (and after the one before) is felt from
+:math:`\tau = \max(t, r_{k-1})` on:
+
+.. math::
+    \frac{dL}{dw} = e^{-(\tau - t)/\tau_s} \left[\mu_k\, \kappa(s_k - \tau) + e^{-(s_k - \tau)/\tau_s} \Lambda_k\right],
+    \qquad \frac{dL}{dt} = w \frac{\partial}{\partial t} \frac{dL}{dw}
+
+These are the jumps of EventProp, :math:`\mu` and :math:`\Lambda` its adjoint voltage and current (with the signs of
+the two turned), for any leak, reset voltage, refractory time and number of spikes. Times are all that is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from snnax.event.crossing import rise_at_threshold
+from snnax.event.flow import decay, response_slope
+from snnax.event.neuron import LIFParameters, Membrane
+
+__all__ = ["current_at", "pullback"]
+
+_PAIRS = 2**20
+"""So many pairs of an input and a neuron are worked on at once; more go by in chunks of inputs."""
+
+
+class _Segments(NamedTuple):
+    """What an input that comes before a spike is worth, ``[B, M, K]``."""
+
+    spike: jax.Array
+    """s_k; minus infinity for none."""
+    release: jax.Array
+    """r_{k-1}: from when on the voltage moves."""
+    voltage: jax.Array
+    """mu_k."""
+    current: jax.Array
+    """Lambda_k."""
+
+
+def pullback(
+    times: jax.Array,
+    weights: jax.Array,
+    spikes: jax.Array,
+    cotangents: jax.Array,
+    parameters: LIFParameters,
+) -> tuple[jax.Array, jax.Array]:
+    """The cotangents of input times and weights from those of spike times.
+
+    Args:
+        times: of the inputs, ``[B, N, K_in]``, ``inf`` for none.
+        weights: ``[N, M]``.
+        spikes: ``[B, M, K]``, ascending, ``inf`` for none. They may come from elsewhere, as from hardware: the
+            gradients are those of neurons that fired at these times.
+        cotangents: of ``spikes``; those of no spike are not read.
+        parameters: of the neurons.
+
+    Returns:
+        Cotangents of ``times`` and ``weights``.
+    """
+    if parameters.fires_once:
+        spikes, cotangents = spikes[..., :1], cotangents[..., :1]
+    samples, neurons, per_neuron = times.shape
+    inputs = times.reshape(samples, neurons * per_neuron).T
+    rows = jnp.repeat(weights, per_neuron, 0)
+    segments = _segments(inputs, rows, spikes, cotangents, parameters)
+
+    def chunk(inputs: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+        by_weight, by_time = _worth(inputs[:, :, None], segments, parameters)
+        return jnp.sum(by_time * rows[:, None], -1), jnp.sum(by_weight, 1)
+
+    _, parts = jax.lax.scan(
+        lambda _, c: (None, chunk(*c)), None, _chunks(inputs, rows, samples * rows.shape[1])
+    )
+    by_time, by_row = (part.reshape(-1, part.shape[-1])[: len(rows)] for part in parts)
+    return by_time.T.reshape(times.shape), by_row.reshape(neurons, per_neuron, -1).sum(1)
+
+
+def current_at(inputs: jax.Array, rows: jax.Array, points: jax.Array, parameters: Membrane) -> jax.Array:
+    """The current just before given times.
+
+    Args:
+        inputs: times of the inputs, ``[E, B]``.
+        rows: the weights of each, ``[E, M]``.
+        points: ``[B, M, K]``, finite.
+        parameters: of the neurons.
+
+    Returns:
+        ``[B, M, K]``.
+    """
+
+    def chunk(inputs: jax.Array, rows: jax.Array) -> jax.Array:
+        passed = points[None] - inputs[:, :, None, None]
+        left = jnp.where(passed > 0, jnp.exp(-jnp.maximum(passed, 0) / parameters.tau_syn), 0)
+        return jnp.sum(left * rows[:, None, :, None], 0)
+
+    zero = jnp.zeros(points.shape, rows.dtype)
+    return jax.lax.scan(lambda sums, c: (sums + chunk(*c), None), zero, _chunks(inputs, rows, points.size))[0]
+
+
+def _segments(
+    inputs: jax.Array, rows: jax.Array, spikes: jax.Array, cotangents: jax.Array, parameters: LIFParameters
+) -> _Segments:
+    """The recursion backward over the spikes of each neuron."""
+    tau_mem, tau_syn = parameters.tau_mem, parameters.tau_syn
+    fired = spikes < jnp.inf
+    spike = jnp.where(fired, spikes, 0)
+    release = jnp.concatenate([jnp.zeros_like(spike[..., :1]), spike[..., :-1] + parameters.pause], -1)
+    current = current_at(inputs, rows, spike, parameters)
+    rise = rise_at_threshold(current, parameters)
+    restart = current_at(inputs, rows, spike + parameters.pause, parameters) if parameters.pause else current
+    factors = decay(jnp.where(fired, spike - release, 0), parameters)
+
+    # What the segment after has to say: to the time of the spike before it, and to the current at its start.
+    by_release = by_current = jnp.zeros_like(spike[..., 0])
+    voltage, feedback = [], []
+    for k in reversed(range(spikes.shape[-1])):
+        gain = cotangents[..., k] - by_release * (restart[..., k] - parameters.u_reset) / tau_mem
+        mu = jnp.where(fired[..., k], -gain / rise[..., k], 0)
+        lam = by_current * math.exp(-parameters.pause / tau_syn)
+        by_release = factors.mem[..., k] * mu
+        by_current = factors.response[..., k] * mu + factors.syn[..., k] * lam
+        voltage.append(mu)
+        feedback.append(lam)
+    mus, lams = jnp.stack(voltage[::-1], -1), jnp.stack(feedback[::-1], -1)
+    return _Segments(jnp.where(fired, spike, -jnp.inf), release, mus, lams)
+
+
+def _worth(time: jax.Array, segments: _Segments, parameters: LIFParameters) -> tuple[jax.Array, jax.Array]:
+    """The derivative of the loss in the weight of an input, and that of this derivative in the time of the input.
+
+    Args:
+        time: of the inputs, ``[C, B, 1]``.
+        segments: of the neurons.
+        parameters: of the neurons.
+
+    Returns:
+        Two arrays ``[C, B, M]``.
+    """
+    # An input is felt by the first spike after it.
+    chosen = _Segments(*(jnp.zeros_like(field[..., 0])[None] for field in segments))
+    felt = jnp.zeros((), bool)
+    for k in reversed(range(segments.spike.shape[-1])):
+        before = time < segments.spike[None, ..., k]
+        chosen = _Segments(
+            *(jnp.where(before, new[None, ..., k], old) for new, old in zip(segments, chosen, strict=True))
+        )
+        felt = before if k == segments.spike.shape[-1] - 1 else felt | before
+    start = jnp.maximum(time, chosen.release) if parameters.pause else time
+    factors = decay(jnp.where(felt, chosen.spike - start, 0), parameters)
+    feedback = factors.syn * chosen.current
+    by_weight = factors.response * chosen.voltage + feedback
+    by_time = feedback / parameters.tau_syn - response_slope(factors, parameters) * chosen.voltage
+    if parameters.pause:
+        held = jnp.where(felt, start - time, 0)
+        by_weight = jnp.exp(-held / parameters.tau_syn) * by_weight
+        by_time = jnp.where(held > 0, by_weight / parameters.tau_syn, by_time)
+    return jnp.where(felt, by_weight, 0), jnp.where(felt, by_time, 0)
+
+
+def _chunks(inputs: jax.Array, rows: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
+    """Inputs ``[E, B]`` and their weights ``[E, M]`` as ``[n, E / n, ...]``, filled up with inputs that never come.
+
+    ``width`` is how many numbers there are for one input. Only a chunk's numbers are in memory at once.
+    """
+    size = min(len(inputs), max(1, _PAIRS // width))
+    missing = ((0, -len(inputs) % size), (0, 0))
+    inputs, rows = jnp.pad(inputs, missing, constant_values=jnp.inf), jnp.pad(rows, missing)
+    return inputs.reshape(-1, size, inputs.shape[1]), rows.reshape(-1, size, rows.shape[1])
