@@ -33,7 +33,7 @@ def network(seed, sizes):
 
 
 def errors(sizes, p, budgets, networks):
-    """Of the gradients in input times and weights, along random lines; networks in which a spike is born are left out."""
+    """Of the gradients in input times and weights, along random lines; without networks in which a spike is born."""
     both = with_pull_back(lambda parts: spikes_of(parts, p, budgets))
     with jax.enable_x64(True):
         found = [
