@@ -15,6 +15,8 @@ from snnax.event.loop import recurrent_spikes
 from snnax.event.network import Network, Population, Projection
 from snnax.event.neuron import LIFParameters, LIParameters
 from snnax.event.readout import li_max_voltage, li_voltage
+from snnax.event.relaxation import relaxed_spikes
+from snnax.event.simulation import Simulation, simulate
 from snnax.event.trains import (
     Trains,
     concatenated,
@@ -35,6 +37,7 @@ __all__ = [
     "Network",
     "Population",
     "Projection",
+    "Simulation",
     "Trains",
     "Wiring",
     "concatenated",
@@ -50,6 +53,8 @@ __all__ = [
     "lif_spikes",
     "merged",
     "recurrent_spikes",
+    "relaxed_spikes",
+    "simulate",
     "sort_events",
     "to_dense",
     "trains",

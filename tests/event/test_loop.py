@@ -88,6 +88,11 @@ def test_who_reaches_threshold_together_fires_even_where_the_kick_would_stop_it(
     found, overflow, gradient = both((times, wiring), 1.0)
     assert (found[0, :, 0] == found[0, 0, 0]).all() and not overflow.any()
     assert all(np.isfinite(part).all() for part in jax.tree.leaves(gradient))
+    # The slope of the last one is that before it was kicked: its weights count as if it were alone.
+    alone = both(
+        (times, wiring._replace(recurrent=0 * wiring.recurrent)), np.eye(2)[:1] * np.ones((1, 4, 1))
+    )[2]
+    np.testing.assert_allclose(gradient[1].inputs[:, 3], alone[1].inputs[:, 3], rtol=1e-9)
 
 
 def test_input_spikes_at_the_same_time_add_up():

@@ -20,31 +20,40 @@ def with_pull_back(spike_times):
     return both
 
 
-def gradient_error(both, parts, generator, step=1e-6, direction=None):
-    """The relative error of a gradient; ``None`` if a spike is born or dies within the differences.
+def gradient_error(both, parts, generator, direction=None):
+    """The relative error of a gradient; ``None`` where times have no derivative that differences can find.
+
+    That is where a spike is born or dies, or two events change their order: times are continuous there, but with a
+    kink. The step is made smaller until no kink is within it.
 
     Args:
         both: of :func:`with_pull_back`.
         parts: a pytree of arrays, all of which are moved at once.
         generator: draws the loss and the direction.
-        step: of the differences.
         direction: where to move; drawn if it is ``None``.
     """
-    shape = jax.eval_shape(both, parts, 0.0)[0].shape
-    weights = generator.normal(size=shape)
+    weights = generator.normal(size=jax.eval_shape(both, parts, 0.0)[0].shape)
     times, _, gradient = both(parts, weights)
     fired = np.asarray(times) < np.inf
     if direction is None:
         direction = jax.tree.map(lambda part: generator.normal(size=part.shape), parts)
 
-    losses = {}
-    for by in (step, -step, step / 2, -step / 2):
-        moved = jax.tree.map(lambda part, way, by=by: part + by * way, parts, direction)
-        found = np.asarray(both(moved, weights)[0])
-        if ((found < np.inf) != fired).any():
+    def moved(by):
+        there = jax.tree.map(lambda part, way: part + by * way, parts, direction)
+        return np.asarray(both(there, weights)[0])
+
+    for step in (1e-6, 1e-7, 1e-8):
+        far = moved(step), moved(-step)
+        if any(((found < np.inf) != fired).any() for found in far):
             return None
-        losses[by] = np.sum(weights[fired] * found[fired])
-    wide, narrow = (losses[step] - losses[-step]) / (2 * step), (losses[step / 2] - losses[-step / 2]) / step
+        after, now, before = far[0][fired], np.asarray(times)[fired], far[1][fired]
+        bend, slope = np.abs(after - 2 * now + before).max(), np.abs(after - before).max()
+        if bend < 1e-3 * slope:
+            break
+    else:
+        return None
+    wide = weights[fired] @ (after - before) / (2 * step)
+    narrow = weights[fired] @ (moved(step / 2)[fired] - moved(-step / 2)[fired]) / step
     expected = (4 * narrow - wide) / 3
     got = sum(float(np.vdot(g, d)) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
     return abs(got - expected) / max(abs(expected), 1e-6)
