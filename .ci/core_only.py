@@ -9,7 +9,14 @@ from snnax.errors import MissingDependencyError
 
 OPTIONAL = ("torch", "snntorch", "norse", "nirtorch", "matplotlib", "sklearn", "pytest")
 # Parts that need an extra, and say so when used.
-NEED_AN_EXTRA = ("snnax.interop.snntorch", "snnax.interop.norse", "snnax.spikeplot", "snnax.__main__")
+NEED_AN_EXTRA = (
+    "snnax.interop.torch",
+    "snnax.interop.frameworks.",
+    "snnax.interop.snntorch",
+    "snnax.interop.norse",
+    "snnax.spikeplot",
+    "snnax.__main__",
+)
 
 found = [name for name in OPTIONAL if importlib.util.find_spec(name)]
 if found:

@@ -37,8 +37,7 @@ def run(out: Path, say: Say) -> dict[str, Any]:
     Raises:
         MissingDependencyError: if torch, snnTorch, matplotlib or scikit-learn is not installed.
     """
-    from snnax.interop.snntorch.digits import digits_network
-    from snnax.interop.snntorch.runner import simulate
+    from snnax.interop.snntorch.digits import digits_network, simulate
 
     begin = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)

@@ -179,6 +179,7 @@ VIOLATIONS = [
     ("neurons/leaky.py", "import torch", "Only interop's torch files"),
     ("interop/conventions.py", "import torch", "Only interop's torch files"),
     ("interop/torch/held.py", "import snntorch", "What runs and traces torch networks"),
+    ("interop/frameworks/norse.py", "import snntorch", "Norse's networks"),
     ("network/unroll.py", "import nir", "Only interop imports nir"),
     ("utils.py", "import matplotlib.pyplot", "Only spikeplot"),
     ("dynamics/leaky.py", "import flax", "dynamics and surrogate"),

@@ -81,7 +81,7 @@ def _norse(options: argparse.Namespace, model: Any, variables: Any) -> str:
 
 
 def _state_dict(path: Path, net: Any, function: str) -> str:
-    from snnax.interop.snntorch.writing import saved_state_dict
+    from snnax.interop.torch.writing import saved_state_dict
 
     write_whole({path: saved_state_dict(net)})
     return (

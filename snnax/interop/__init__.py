@@ -14,16 +14,16 @@ from snnax.faces import Face
 if TYPE_CHECKING:
     from snnax.interop.compare import Report as Report
     from snnax.interop.crossvalidation import *
+    from snnax.interop.frameworks.norse import from_norse as from_norse
+    from snnax.interop.frameworks.norse import to_norse as to_norse
+    from snnax.interop.frameworks.snntorch import from_snntorch as from_snntorch
+    from snnax.interop.frameworks.snntorch import to_snntorch as to_snntorch
     from snnax.interop.nir.exporting import *
     from snnax.interop.nir.files import *
     from snnax.interop.nir.importing import *
     from snnax.interop.nir.portable import *
     from snnax.interop.nir.readings import *
-    from snnax.interop.norse import from_norse as from_norse
-    from snnax.interop.norse import to_norse as to_norse
     from snnax.interop.recordings import *
-    from snnax.interop.snntorch.reading import from_snntorch as from_snntorch
-    from snnax.interop.snntorch.writing import to_snntorch as to_snntorch
     from snnax.interop.source import *
     from snnax.interop.state_dict import *
     from snnax.interop.trace import *
@@ -36,10 +36,10 @@ _FACE = Face(
     ),
     named={
         "Report": "compare",
-        "from_norse": "norse",
-        "from_snntorch": "snntorch.reading",
-        "to_norse": "norse",
-        "to_snntorch": "snntorch.writing",
+        "from_norse": "frameworks.norse",
+        "from_snntorch": "frameworks.snntorch",
+        "to_norse": "frameworks.norse",
+        "to_snntorch": "frameworks.snntorch",
     },
 )  # fmt: skip
 _TORCH_PACKAGES = ("torch", "snntorch", "norse", "nirtorch")

@@ -19,6 +19,7 @@ from snnax.errors import ArgumentError, ConversionError, MissingDependencyError,
 from snnax.interop import conventions
 from snnax.interop.compare import Report, compare
 from snnax.interop.families.modules import spec_from_module
+from snnax.interop.frameworks import adapter_of
 from snnax.interop.nir.assembling import node_name
 from snnax.interop.nir.entries import CALL, DT, PRESET
 from snnax.interop.nir.exporting import to_nir
@@ -361,15 +362,12 @@ def _side(given: Any, x: np.ndarray, which: str, channels_first: bool, sample: A
 
 
 def _torch_side(net: Any, x: np.ndarray, sample: Any) -> Side:
-    homes = {base.__module__.partition(".")[0] for m in net.modules() for base in type(m).__mro__}
     try:
-        if "norse" in homes:
-            from snnax.interop.norse.side import norse_side
+        from snnax.interop.torch.side import torch_side
 
-            return norse_side(net, x)
-        from snnax.interop.snntorch.runner import torch_side
+        adapter = adapter_of(net)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             error.name or "torch", "torch", "cross-validating a torch network"
         ) from error
-    return torch_side(net, x, sample)
+    return torch_side(net, x, adapter, sample)

@@ -21,7 +21,7 @@ from torch import nn
 
 import snnax
 from snnax import interop
-from snnax.interop.norse import from_norse, to_norse
+from snnax.interop import from_norse, to_norse
 
 X, IMAGE = torch.rand(3, 4), torch.rand(3, 2, 5, 5)
 

@@ -39,9 +39,9 @@ from snnax.interop.conventions import fitting
 from snnax.interop.families.arrays import tidy
 from snnax.interop.families.native import Native, native
 from snnax.interop.families.registry import families
-from snnax.interop.snntorch.members import of_library, replaced_method
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.arrays import array
+from snnax.interop.torch.originals import of_library, replaced_method
 
 # --- The resistance in front of a Norse neuron: NIR's ``r`` and ``w_in``, which Norse's cells do not have
 

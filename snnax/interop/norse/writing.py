@@ -23,6 +23,7 @@ from snnax.interop.norse.cells import is_cell
 from snnax.interop.norse.parts import cell, parts_of, recurrent, recurrent_cell, resistance
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.layers import layer_from_node
+from snnax.interop.torch.writing import place
 from snnax.layers import State
 from snnax.modules import VARIABLES
 from snnax.network.topology import INPUT, OUTPUT
@@ -282,13 +283,7 @@ class NorseNetwork(nn.Module):
         for path, module in self.named_modules():
             if module is step.module:
                 return path
-        home: nn.Module = self
-        *above, leaf = step.name.split(".")
-        for part in above:
-            if part not in home._modules:
-                home.add_module(part, nn.Module())
-            home = home.get_submodule(part)
-        home.add_module(leaf, step.module)
+        place(self, step.name, step.module)
         return step.name
 
     def forward(self, x: torch.Tensor, state: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

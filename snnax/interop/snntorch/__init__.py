@@ -1,4 +1,1 @@
-"""snnTorch networks to NIR and back; with ``norse`` the only part of snnax that imports torch.
-
-What runs and traces torch networks is shared with ``norse`` and imports neither snnTorch nor Norse.
-"""
+"""snnTorch's neurons and back; the adapter is :mod:`snnax.interop.frameworks.snntorch`."""

@@ -65,3 +65,20 @@ def _shipped_weights() -> dict[str, torch.Tensor]:
         np.load(file, allow_pickle=False) as arrays,
     ):
         return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+
+
+def simulate(net: nn.Module, frames: np.ndarray, num_steps: int) -> np.ndarray:
+    """Output spikes ``[T, B, N]`` of a network with ``init_hidden`` neurons that sees ``frames`` at every step.
+
+    snnTorch's own loop, nothing recorded; the states are reset before.
+    """
+    for module in net.modules():
+        if isinstance(module, snntorch.SpikingNeuron):
+            module.reset_mem()
+    x = torch.as_tensor(frames)
+    rows = []
+    with torch.no_grad():
+        for _ in range(num_steps):
+            out = net(x)
+            rows.append(out[0] if isinstance(out, tuple) else out)
+    return torch.stack(rows).numpy()

@@ -13,11 +13,24 @@ from torch import nn
 
 from snnax.errors import ConversionError
 from snnax.interop.families.registry import find, kinds
-from snnax.interop.snntorch.members import check_cell
 from snnax.interop.spec import OPTIONS, NeuronSpec
 from snnax.interop.torch.arrays import array
 
 _UPDATES = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
+
+
+def check_cell(name: str, module: Any) -> None:
+    """Refuse the layers that snnTorch 1.0.0 computes differently from what they are.
+
+    Raises:
+        ConversionError: names the reason and the remedy.
+    """
+    if isinstance(module, snntorch.SLSTM) and module.input_size != module.hidden_size:
+        raise ConversionError(
+            name, f"snnTorch 1.0.0 forgets the state of an SLSTM at every step unless its sizes are equal; these are "
+            f"input_size={module.input_size}, hidden_size={module.hidden_size}, so it has no recurrence",
+            "snnax.SLSTM does recur: to give it these weights use interop.from_state_dict.",
+        )  # fmt: skip
 
 
 def spec_from_torch(name: str, module: nn.Module, output: bool) -> NeuronSpec:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnax.interop.snntorch.members import neuron_kind, neurons_of
-from snnax.interop.torch.step_graph import Slot, filled, state_names
+from snnax.interop.torch.step_graph import Slot, filled
+
+if TYPE_CHECKING:
+    from snnax.interop.frameworks.adapter import Adapter
 
 
 @dataclass
@@ -28,6 +30,8 @@ class Call:
         optional: those of them that ``forward`` has the default None for.
         missing: number of required arguments that the sample left out.
         states_next: the one argument after those of the sample may be made of states.
+        guess: it is not quite what the user's sample says, so that its errors say nothing about that.
+        only_input: no argument is a state.
     """
 
     args: list[Any]
@@ -38,6 +42,8 @@ class Call:
     optional: set[int] = field(default_factory=set)
     missing: int = 0
     states_next: bool = False
+    guess: bool = False
+    only_input: bool = False
 
     @classmethod
     def of(cls, net: nn.Module, sample: tuple[Any, ...]) -> Call:
@@ -91,11 +97,20 @@ class Call:
         return replace(self, args=args, probes=self.probes - positions, optional=set())
 
 
-def nested_states(net: nn.Module) -> Iterator[Any]:
+def calls_with_states(net: nn.Module, sample: Any, adapter: Adapter) -> Iterator[Call]:
+    """The call on ``sample``, then calls whose last argument is made of the states of all neurons."""
+    given = tuple(sample) if isinstance(sample, tuple | list) else (sample,)
+    call = Call.of(net, given)
+    yield call
+    for states in _nested_states(net, adapter) if call.states_next else ():
+        yield replace(Call.of(net, (*given, states)), guess=True)
+
+
+def _nested_states(net: nn.Module, adapter: Adapter) -> Iterator[Any]:
     """Empty states of all neurons in the ways in which a ``forward`` may take them in one argument."""
     states = {
-        name: [torch.zeros(0) for _ in state_names(neuron_kind(module))]
-        for name, module in neurons_of(net).items()
+        name: [torch.zeros(0) for _ in adapter.states(module)]
+        for name, module in adapter.neurons(net).items()
     }
     each = [tuple(s) if len(s) > 1 else s[0] for s in states.values() if s]
     flat = [tensor for s in states.values() for tensor in s]

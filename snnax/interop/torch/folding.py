@@ -31,10 +31,15 @@ def fold(recording: Recording) -> StepGraph:
         ShapeError: the sample has no batch axis.
     """
     live = recording.live()
+    adapter = recording.adapter
     unknown = [op for op in live if op.kind == "module" and op.held is not None and is_unknown(op.held)]
     if blockers := [
         *recording.blockers(),
-        *(no_equal(op.name, op.held, op.line) for op in unknown if op.held),
+        *(
+            no_equal(op.name, op.held, adapter.words, op.line)
+            for op in unknown
+            if op.held and not adapter.converts(op.held)
+        ),
     ]:
         raise ConversionError.joined([*blockers, *recording.more()])
     chains = Chains([op for op in recording.ops if op.kind == "neuron"])
@@ -42,7 +47,9 @@ def fold(recording: Recording) -> StepGraph:
     layout, layouts = _find_layout(recording, live, sample)
     outputs, axes, single = _outputs(recording, layouts, chains.longest)
     looped = layout != Layout.STEP or chains.longest > 1 or any(axis != -1 for axis in axes)
-    loop = Loop(live, layouts, chains, outputs, _num_steps(outputs, axes, chains), recording.modules)
+    loop = Loop(
+        live, layouts, chains, outputs, _num_steps(outputs, axes, chains), recording.modules, adapter.words
+    )
     if looped and -1 in axes:
         raise _no_record(recording, loop, layout)
     chains.check(loop.num_steps, looped)
@@ -98,7 +105,7 @@ def _common_step(loop: Loop) -> Step:
     """The graph that all steps have."""
     first = build_step(loop, 0)
     for t in range(1, loop.num_steps):
-        problem = difference(first, build_step(loop, t), t)
+        problem = difference(first, build_step(loop, t), t, loop.words)
         if problem:
             raise ConversionError(*problem)
     return first

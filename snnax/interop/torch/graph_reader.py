@@ -1,22 +1,64 @@
-"""A traced step as a NIR graph, all but the neurons."""
+"""A traced step of a torch network as a NIR graph, and ``from_torch``."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import nir
 import numpy as np
 from torch import nn
 
-from snnax.errors import ConversionError
-from snnax.interop.layers.registry import Site
+from snnax.errors import ArgumentError, ConversionError
+from snnax.interop.families.nodes import node_from_spec
+from snnax.interop.families.recurrent import split
+from snnax.interop.layers.registry import Site, Variables
 from snnax.interop.nir import metadata
+from snnax.interop.nir.bypass import fold_norms
 from snnax.interop.nir.extension import Extension
+from snnax.interop.nir.importing import from_nir
+from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.layers import node_from_layer
+from snnax.interop.torch.prepare import unwrap
 from snnax.interop.torch.step_graph import Source, StepGraph, StepNode
+from snnax.interop.torch.tracing import trace
+from snnax.network.containers import Graph
 from snnax.network.topology import INPUT, OUTPUT
+
+if TYPE_CHECKING:
+    from snnax.interop.frameworks.adapter import Adapter
+
+
+def from_torch(
+    net: nn.Module, sample: Any, adapter: Adapter, *, dt: float | None = None, batchnorm: str = "keep"
+) -> tuple[Graph, Variables]:
+    """Turn a torch network into a flax model of one time step, with its weights; ``adapter`` knows its neurons.
+
+    ``from_snntorch`` and ``from_norse`` are this function with their adapters; see the former for the rest.
+    """
+    return from_nir(graph_of(net, sample, adapter, dt=dt, batchnorm=batchnorm))
+
+
+def graph_of(
+    net: nn.Module, sample: Any, adapter: Adapter, *, dt: float | None = None, batchnorm: str = "keep"
+) -> nir.NIRGraph:
+    """The NIR graph of a torch network; arguments as :func:`from_torch`."""
+    step = adapter.time_step(unwrap(net), dt)
+    return graph_of_step(trace(net, sample, adapter), adapter, step, batchnorm)
+
+
+def graph_of_step(step: StepGraph, adapter: Adapter, dt: float, batchnorm: str = "keep") -> nir.NIRGraph:
+    """The NIR graph of a traced step."""
+    if batchnorm not in ("keep", "fold"):
+        raise ArgumentError(f"batchnorm={batchnorm!r}; expected 'keep' or 'fold'.")
+    graph = Reader(step, adapter, dt).run()
+    if batchnorm == "fold":
+        fold_norms(graph)
+    return graph
 
 
 class Reader:
-    """One conversion of a step; what a framework's neurons become is said in a class derived from it.
+    """One conversion of a step; what becomes of a framework's neurons is said by its adapter.
 
     Attributes:
         terms: for each value the NIR nodes whose sum it is, in the order in which they are added.
@@ -25,8 +67,9 @@ class Reader:
         used: neurons whose states are used as signals or returned.
     """
 
-    def __init__(self, step: StepGraph, dt: float) -> None:
+    def __init__(self, step: StepGraph, adapter: Adapter, dt: float) -> None:
         self.step = step
+        self.adapter = adapter
         self.dt = dt
         self.nodes: dict[str, nir.NIRNode] = {
             INPUT: nir.Input(input_type={"input": np.array(step.input_shape)})
@@ -64,6 +107,8 @@ class Reader:
             self.terms[Source(node.name)] = self._sum(node)
         elif node.op == "scale":
             self._scale(node)
+        elif self.adapter.converts(node.held):
+            self.adapter.read(self, node)
         else:
             self._layer(node)
 
@@ -73,7 +118,8 @@ class Reader:
         self.shapes[node.name] = self.states[node.name] = node.shape
         self.terms[Source(node.name)] = [node.name]
 
-    def _in(self, node: StepNode) -> list[str]:
+    def inputs(self, node: StepNode) -> list[str]:
+        """Nodes whose sum a layer gets."""
         if len(node.inputs) != 1:
             raise ConversionError(node.name, f"it takes {len(node.inputs)} inputs", "Layers take one input.")
         return self._read(node.inputs[0])
@@ -87,7 +133,7 @@ class Reader:
         (neuron,) = self.terms[Source(source.node)]
         name = f"{source.node}.{source.port}"
         shape = self.states[source.node]
-        self._put(
+        self.put(
             name,
             Extension("State", options={"state": source.port}, shape_in=shape, shape_out=shape),
             [neuron],
@@ -95,7 +141,8 @@ class Reader:
         self.terms[source] = [name]
         return [name]
 
-    def _put(self, name: str, node: nir.NIRNode, terms: list[str]) -> None:
+    def put(self, name: str, node: nir.NIRNode, terms: list[str]) -> None:
+        """Add a node that gets the sum of ``terms``."""
         self.nodes[name] = node
         self.shapes[name] = tuple(int(n) for n in node.output_type["output"])
         self.edges += [(term, name) for term in terms]
@@ -103,7 +150,7 @@ class Reader:
     def _relay(self, name: str, terms: list[str], factor: float = 1.0) -> list[str]:
         """A node of its own for a sum: multiplying by one changes no bit."""
         scale = nir.Scale(scale=np.full(self.shapes[terms[0]], factor, np.float32))
-        self._put(name, metadata.write(scale, {"factor": factor}), terms)
+        self.put(name, metadata.write(scale, {"factor": factor}), terms)
         return [name]
 
     def _sum(self, node: StepNode) -> list[str]:
@@ -116,23 +163,65 @@ class Reader:
         return [*left, *right]
 
     def _scale(self, node: StepNode) -> None:
-        self.terms[Source(node.name)] = self._relay(node.name, self._in(node), float(node.factor or 0.0))
+        self.terms[Source(node.name)] = self._relay(node.name, self.inputs(node), float(node.factor or 0.0))
 
     def _layer(self, node: StepNode) -> None:
-        terms = self._in(node)
-        site = Site(node.name, self.shapes[terms[0]], node.shape, self.dt)
-        made = node_from_layer(node.held or nn.Identity(), site)
+        terms = self.inputs(node)
+        made = node_from_layer(node.held or nn.Identity(), self.site(node), self.adapter.words)
         if made is None:
             self.terms[Source(node.name)] = terms
-            return
+        else:
+            self.layer(node, made)
+
+    def site(self, node: StepNode) -> Site:
+        """Where a layer stands."""
+        return Site(node.name, self.shapes[self.inputs(node)[0]], node.shape, self.dt)
+
+    def layer(self, node: StepNode, made: nir.NIRNode) -> None:
+        """Add the NIR node of a layer."""
         if made.output_type.get("output") is None or not np.array_equal(
             made.output_type["output"], node.shape
         ):
             made.output_type = {"output": np.array(node.shape)}
         if node.shared_with is not None:
             metadata.write(made, {**metadata.read(made), "shared_with": node.shared_with})
-        self._put(node.name, made, terms)
+        self.put(node.name, made, self.inputs(node))
         self.terms[Source(node.name)] = [node.name]
+
+    def neuron(self, node: StepNode, spec: NeuronSpec) -> None:
+        """Add a neuron."""
+        terms = self.inputs(node)
+        entry = self.shapes[terms[0]]
+        if "channels" in spec.sizes:
+            spec = replace(spec, sizes={**spec.sizes, "channels": entry[0]})
+        self.states[node.name] = spec.family.state_shape(spec.sizes, entry, node.shape)
+        spec = spec.aligned(node.name, self.states[node.name])
+        if node.shared_with is not None and spec.learn:
+            raise ConversionError(
+                node.name, f"the neuron {node.shared_with!r} is used twice and learns {', '.join(spec.learn)}",
+                "Give each layer a neuron of its own.",
+            )  # fmt: skip
+        if spec.recurrent:
+            self.recurrent(node, spec, terms, entry)
+            return
+        after = spec.family.shape_out(node.name, spec.sizes, entry)
+        made = node_from_spec(node.name, spec, entry, self.dt, after)
+        self.put(node.name, made, terms)
+        self.terms[Source(node.name)] = [node.name]
+
+    def recurrent(self, node: StepNode, spec: NeuronSpec, terms: list[str], entry: tuple[int, ...]) -> None:
+        """Add a neuron with recurrent weights inside: a neuron, and weights on a loop of it."""
+        neuron, weights = split(spec, Site(node.name, entry, node.shape, self.dt))
+        self.loop(node, neuron, weights, terms)
+        self.layers[f"{node.name}.lif"] = node.name
+
+    def loop(self, node: StepNode, neuron: nir.NIRNode, weights: nir.NIRNode, terms: list[str]) -> None:
+        """Add a neuron and weights on a loop of it."""
+        name, back = f"{node.name}.lif", f"{node.name}.w_rec"
+        self.put(name, neuron, terms)
+        self.put(back, weights, [name])
+        self.edges.append((back, name))
+        self.terms[Source(node.name)] = [name]
 
     def _finish(self) -> nir.NIRGraph:
         outputs: list[tuple[str, str]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nir
 import numpy as np
@@ -13,15 +13,18 @@ from torch import nn
 
 from snnax.errors import ConversionError
 from snnax.interop.conventions import against, for_each, gathered
+from snnax.interop.frameworks import package_of
 from snnax.interop.layers.conv import pads_of, settle_types, sizes, text
 from snnax.interop.layers.registry import Site
 from snnax.interop.layers.shape import reshape_node
 from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
-from snnax.interop.snntorch.members import neuron_kind
 from snnax.interop.torch.arrays import array
 
-# --- snnTorch's BatchNormTT and GradedSpikes as NIR nodes, and back -------------------------------
+if TYPE_CHECKING:
+    from snnax.interop.frameworks.adapter import Words
+
+# --- Normalisations of each step and scales as NIR nodes, and back --------------------------------
 
 
 class ScaleBy(nn.Module):
@@ -44,7 +47,7 @@ class TimedNorm(nn.ModuleList):
     """A batch normalisation for each step, which counts its steps; ``reset()`` starts again at the first.
 
     Args:
-        norms: one for each step, as ``snntorch.BatchNormTT1d`` makes them.
+        norms: one for each step.
     """
 
     def __init__(self, norms: Any) -> None:
@@ -65,11 +68,13 @@ class TimedNorm(nn.ModuleList):
         return result
 
 
-def norms_from_torch(module: nn.ModuleList, site: Site, one: Callable[[Any, Site], Extension]) -> Extension:
+def norms_from_torch(
+    module: nn.ModuleList, site: Site, one: Callable[[Any, Site], Extension], words: Words
+) -> Extension:
     """One batch normalisation for each step; ``one`` reads one of them.
 
     Raises:
-        ConversionError: unless they are of one kind and without a bias, as ``snntorch.BatchNormTT1d`` makes them.
+        ConversionError: unless they are of one kind and without a bias.
     """
     nodes = [one(norm, site) for norm in module]
     first = nodes[0]
@@ -77,7 +82,7 @@ def norms_from_torch(module: nn.ModuleList, site: Site, one: Callable[[Any, Site
     if not alike or "bias" in first.arrays:
         raise ConversionError(
             site.name, "its batch normalisations have biases, or differ in eps, momentum or affine",
-            "Build it with snntorch.BatchNormTT1d or BatchNormTT2d.",
+            words.norms_alike,
         )  # fmt: skip
     arrays = {k: np.stack([node.arrays[k] for node in nodes]) for k in first.arrays}
     return Extension("BatchNormTT", arrays, first.options, site.shape_in, site.shape_out)
@@ -92,27 +97,8 @@ def norms_layer(node: Extension, site: Site, one: Callable[[Extension, Site], nn
     return TimedNorm(each)
 
 
-def scale_from_torch(module: Any, site: Site) -> nir.NIRNode:
-    """A Scale node, whose metadata says how few weights it has.
-
-    ``snntorch.GradedSpikes`` multiplies along the axis before the last, which must be one of the sample's.
-
-    Raises:
-        ConversionError: if it scales the samples of a batch instead.
-    """
-    learn = True
-    if isinstance(module, ScaleBy):
-        scale, learn = array(module.scale), isinstance(module.scale, nn.Parameter)
-    else:
-        scale = array(module.weights)
-        if len(scale) == 1:
-            scale = scale.reshape(())
-        elif len(site.shape_in) < 2 or site.shape_in[-2] != len(scale):
-            raise ConversionError(
-                site.name, f"its {len(scale)} weights multiply the samples of a batch and not the neurons: it scales "
-                f"along the axis before the last, and a sample has shape {site.shape_in}",
-                "snnax.GradedSpikes scales the neurons; put it there by hand with the weights of this one.",
-            )  # fmt: skip
+def scale_node(scale: np.ndarray, site: Site, learn: bool) -> nir.NIRNode:
+    """A Scale node, whose metadata says how few weights it has."""
     scale = against(scale, site.shape_in)
     content = {"learn": learn, "shape": list(scale.shape)}
     node = nir.Scale(scale=for_each(scale, site.shape_in))
@@ -136,7 +122,7 @@ class Reshape(nn.Module):
         return x.reshape(x.shape[0], *self.shape)
 
 
-def node_from_layer(module: nn.Module, site: Site) -> nir.NIRNode | None:
+def node_from_layer(module: nn.Module, site: Site, words: Words) -> nir.NIRNode | None:
     """The NIR node of a torch layer; ``None`` for ``Identity``, which leaves no trace.
 
     Raises:
@@ -158,32 +144,32 @@ def node_from_layer(module: nn.Module, site: Site) -> nir.NIRNode | None:
     if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
         return norm_from_torch(module, site)
     if isinstance(module, nn.ModuleList):
-        return norms_from_torch(module, site, norm_from_torch)
-    if neuron_kind(module) == "GradedSpikes" or isinstance(module, ScaleBy):
-        return scale_from_torch(module, site)
+        return norms_from_torch(module, site, norm_from_torch, words)
+    if isinstance(module, ScaleBy):
+        return scale_node(array(module.scale), site, isinstance(module.scale, nn.Parameter))
     if isinstance(module, nn.Flatten | nn.Unflatten) or kind == "Reshape":
         return _shape(module, site)
-    raise no_equal(site.name, module)
+    raise no_equal(site.name, module, words)
 
 
-def no_equal(name: str, module: nn.Module, line: str = "") -> ConversionError:
+def no_equal(name: str, module: nn.Module, words: Words, line: str = "") -> ConversionError:
     """The error for a layer that snnax has no equal of."""
     return ConversionError(
         name, f"{type(module).__module__}.{type(module).__name__} has no equal in snnax",
         "Convertible are Linear, Conv1d, Conv2d, Avg/Max/LPPool(1), BatchNorm, Flatten, Unflatten, Dropout, Identity, "
-        "and snnTorch's Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic. Write the layer by hand in snnax.Graph.",
+        f"and {words.neurons}. Write the layer by hand in snnax.Graph.",
         line,
     )  # fmt: skip
 
 
 def is_unknown(module: nn.Module) -> bool:
-    """True for a layer of torch or snnTorch that has no equal, whatever its arguments."""
+    """True for a layer of torch or a framework that has no equal, whatever its arguments."""
     kind = type(module)
-    if not kind.__module__.startswith(("torch.", "snntorch.")) or kind.__name__ in POOLS:
+    if not (kind.__module__.startswith("torch.") or package_of(kind)) or kind.__name__ in POOLS:
         return False
     if isinstance(module, (nn.Identity, nn.Flatten, nn.Unflatten, nn.ModuleList, *DROPOUTS)):
         return False
-    return kind not in _KNOWN and neuron_kind(module) != "GradedSpikes"
+    return kind not in _KNOWN
 
 
 def _conv(module: Any, site: Site) -> nir.NIRNode:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,10 @@ from torch.overrides import TorchFunctionMode
 
 from snnax.errors import ArgumentError, ConversionError, TrainingModeError
 from snnax.interop import numbers
-from snnax.interop.snntorch.members import neuron_kind, own_instances
 from snnax.interop.torch.layers import TimedNorm
-from snnax.interop.torch.step_graph import state_names
+
+if TYPE_CHECKING:
+    from snnax.interop.frameworks.adapter import Adapter
 
 
 def unwrap(net: object) -> nn.Module:
@@ -51,10 +52,10 @@ def check_mode(net: nn.Module) -> None:
             )
 
 
-def check_finite(net: nn.Module) -> None:
+def check_finite(net: nn.Module, adapter: Adapter) -> None:
     """Refuse parameters and buffers that are not finite real numbers; neuron states do not count."""
     for name, module in net.named_modules():
-        states = state_names(neuron_kind(module))
+        states = adapter.states(module)
         tensors = {**module._parameters, **module._buffers}
         for key, tensor in tensors.items():
             if tensor is None or key in states:
@@ -114,10 +115,10 @@ def _tensors(things: list[Any]) -> Iterator[Tensor]:
 
 
 @contextmanager
-def isolated(neurons: dict[str, nn.Module], dtype: torch.dtype) -> Iterator[None]:
+def isolated(adapter: Adapter, neurons: dict[str, nn.Module], dtype: torch.dtype) -> Iterator[None]:
     """Run a copy of a network: no gradients, all in ``dtype``, global state put back afterwards."""
     before = torch.get_default_dtype()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), own_instances(neurons), _Precision(dtype):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), adapter.alone(neurons), _Precision(dtype):
         torch.set_default_dtype(dtype)
         try:
             yield
@@ -126,7 +127,7 @@ def isolated(neurons: dict[str, nn.Module], dtype: torch.dtype) -> Iterator[None
 
 
 class _Precision(TorchFunctionMode):
-    """Casts to another type where float32 is asked for: snnTorch's spikes are ``(x > 0).float()``."""
+    """Casts to another type where float32 is asked for: spikes may be ``(x > 0).float()``."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()

@@ -23,10 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from snnax.interop.frameworks import LABELS
 from snnax.interop.torch.held import OWN
 
 _DEPTH = 6
-_LIBRARIES = ("torch", "snntorch", "norse", "snnax", "builtins")
+_LIBRARIES = ("torch", *LABELS, "snnax", "builtins")
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _ENTRIES = 10_000
 _APART = (nn.Module, types.ModuleType, TorchFunctionMode)

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from snnax.errors import ConversionError, ShapeError
-from snnax.interop.snntorch.members import (
-    check_neuron,
-    is_neuron,
-    is_sequence,
-    neuron_kind,
-    passing_of,
-    replaced_method,
-    state_shape,
-)
 from snnax.interop.torch.functions import handle, tensors_in
 from snnax.interop.torch.held import held, own_tensors
 from snnax.interop.torch.layers import ScaleBy, TimedNorm
+from snnax.interop.torch.originals import replaced_method
 from snnax.interop.torch.reached import chance, note_lengths
-from snnax.interop.torch.records import Ledger, Op, Value, place
-from snnax.interop.torch.step_graph import state_names
+from snnax.interop.torch.records import Ledger, Value, place
+
+if TYPE_CHECKING:
+    from snnax.interop.frameworks.adapter import Adapter, Before, Fired
 
 _RANKS = {
     "Conv1d": (3, "(B, {0.in_channels}, L)"),
@@ -40,17 +33,8 @@ _RANKS = {
     "LPPool2d": (4, "(B, C, H, W)"),
     "Linear": (None, "(B, {0.in_features})"),
     "BatchNorm1d": (None, "(B, {0.num_features})"),
-    "SConv2dLSTM": (4, "(B, {0.in_channels}, H, W)"),
-    "StateLeaky": (3, "(T, B, N), all time steps at once"),
-    "LinearLeaky": (3, "(T, B, {0.linear.in_features}), all time steps at once"),
-    "AssociativeLeaky": (3, "(T, B, {0.to_v.in_features}), all time steps at once"),
 }
 
-_RESET_AT_ONCE = (
-    "snnax runs it: write the same layers in snnax, with snnax.RSynaptic(..., reset_delay=False), and take the weights "
-    "over with variables = interop.from_state_dict(model, model.init(key, x), net.state_dict(), x)."
-)
-_DRAWN = "Draw outside of forward and pass what was drawn as the input, as snntorch.spikegen does with data."
 _STEADY = "compute what depends on the data between the layers."
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
@@ -59,19 +43,20 @@ class Recorder(TorchFunctionMode):
     """Records one call of a network.
 
     Args:
+        adapter: knows the neurons.
         label: what to call the outermost module.
         owned: from the id of each parameter and buffer of the running copy to the user's own.
         constants: ids of the tensors of the copy that are no parameters.
     """
 
-    def __init__(self, label: str, owned: dict[int, Tensor], constants: set[int]) -> None:
+    def __init__(self, adapter: Adapter, label: str, owned: dict[int, Tensor], constants: set[int]) -> None:
         super().__init__()
+        self.adapter = adapter
         self.constants = constants
         self.owned = owned
         self._label = label
         self._held: dict[int, nn.Module] = {}
         self._chance = chance()
-        self._refused: dict[int, ConversionError] = {}
         self._neurons: dict[str, nn.Module] = {}
         self.begin()
 
@@ -83,8 +68,7 @@ class Recorder(TorchFunctionMode):
         self._path = [self._label]
         self._paused = False
         for name, module in self._neurons.items():
-            for state in state_names(neuron_kind(module)):
-                tensor = module._buffers[state]
+            for state, tensor in self.adapter.kept(module).items():
                 if tensor is not None:
                     self.ledger.emit(tensor, "state", state, name, module=module)
 
@@ -108,7 +92,7 @@ class Recorder(TorchFunctionMode):
         super().__exit__(*reason)
         if reason[0] is None and chance() != self._chance:
             problem = "its forward draws random numbers, so that each call computes something else"
-            self.problems.append(ConversionError(self._label, problem, _DRAWN))
+            self.problems.append(ConversionError(self._label, problem, self.adapter.words.random))
 
     def attach(self, net: nn.Module) -> None:
         """Make the modules of ``net``, a copy that is thrown away, report their calls."""
@@ -116,18 +100,36 @@ class Recorder(TorchFunctionMode):
             if isinstance(module, nn.ModuleList | nn.ModuleDict) and not isinstance(module, TimedNorm):
                 continue
             name, forward = name or self.where, module.forward
-            if is_neuron(module):
-                call = self._call_sequence if is_sequence(module) else self._call_neuron
-                self._neurons[name] = module
-                try:
-                    check_neuron(name, module)
-                except ConversionError as error:
-                    self._refused[id(module)] = error
-            else:
-                call = self._call_leaf if is_leaf(module) else self._call_through
-            vars(module)["forward"] = _bind(call, name, module, forward)
+            if self.adapter.is_neuron(module):
+                self._attach_neuron(name, module)
+            if module.forward == forward:  # a neuron may report from inside of its own
+                call = self._call_leaf if self.is_leaf(module) else self._call_through
+                vars(module)["forward"] = _bind(call, name, module, forward)
         note_lengths(net)
         self.begin()
+
+    def _attach_neuron(self, name: str, module: nn.Module) -> None:
+        self._neurons[name] = module
+        try:
+            self.adapter.check(name, module)
+        except ConversionError as error:
+            vars(module)["forward"] = _bind(self._call_refused, error, module, module.forward)
+            return
+        if self.adapter.is_sequence(module):
+            vars(module)["forward"] = _bind(self._call_sequence, name, module, module.forward)
+        else:
+            self.adapter.tap(name, module, partial(self._call_neuron, name, module))
+
+    def is_leaf(self, module: nn.Module) -> bool:
+        """True for a module that is one node: a layer of torch.nn or the framework whose ``forward`` is its own."""
+        if isinstance(module, TimedNorm | ScaleBy):
+            return True
+        if isinstance(module, _CONTAINERS) or replaced_method(module):
+            return False
+        home = next(cls for cls in type(module).__mro__ if "forward" in vars(cls))
+        return home is not nn.Module and (
+            home.__module__.startswith(("torch.nn.", "torch.ao.")) or self.adapter.is_layer(home)
+        )
 
     def refuse(self, error: ConversionError) -> None:
         """Remember why the network cannot be converted; the call goes on, to find out what else there is."""
@@ -137,13 +139,13 @@ class Recorder(TorchFunctionMode):
     def ends(self) -> dict[str, dict[str, Value | None]]:
         """The states of each neuron after the call."""
         return {
-            name: {s: self.ledger.find(getattr(m, s, None)) for s in state_names(neuron_kind(m))}
-            for name, m in self._neurons.items()
+            name: {state: self.ledger.find(tensor) for state, tensor in self.adapter.kept(module).items()}
+            for name, module in self._neurons.items()
         }
 
     def _hold(self, name: str, module: nn.Module, values: Any = None) -> nn.Module:
         """``module`` as this call finds it; tensors that depend on the sample are refused."""
-        passing = passing_of(module)
+        passing = self.adapter.passing(module)
         for what, tensor in own_tensors(module):
             if what not in passing and self.ledger.find(tensor) is not None:
                 self.refuse(
@@ -178,8 +180,7 @@ class Recorder(TorchFunctionMode):
                 where,
                 problem=f"{reader} is a tensor that is not computed from the sample in a way that can be "
                 "followed: a parameter, a constant, a custom function, or feedback from the step before",
-                remedy="Use layers (nn.Linear has a bias, snn.RLeaky has feedback), and keep the rest "
-                "outside the network.",
+                remedy=self.adapter.words.untraced,
             ),
             "out",
             tuple(tensor.shape),
@@ -223,34 +224,27 @@ class Recorder(TorchFunctionMode):
             self.ledger.bind(output, Value(op, f"out{i}" if i else "out", tuple(output.shape)))
         return result
 
-    def _call_neuron(self, name: str, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
+    def _call_neuron(
+        self, name: str, module: nn.Module, x: Tensor, before: Before, run: Callable[[], Fired]
+    ) -> Fired:
         """A neuron: its input, where its states come from, and what it returns."""
-        if id(module) in self._refused:
-            return self._call_refused(module, forward, args, kwargs)
-        given = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
-        current = given["input_"]
-        names = state_names(neuron_kind(module))
-        inputs = (self.signal(current, f"the input of {name!r}"),)
-        states = {s: self._state(name, module, s, _one(given.get(s)), current) for s in names}
+        inputs = (self.signal(x, f"the input of {name!r}"),)
+        states = {state: self._state(name, module, state, tensor, x) for state, tensor in before.items()}
         with self._pause():
-            result = self._guarded(name, module, forward, args, kwargs)
-        spk = result if isinstance(result, Tensor) else result[0]
-        shape = tuple(spk.shape)
+            fired: Fired = self._guarded(name, module, lambda _: run(), (x,), {})
         op = self.ledger.add(
-            "neuron", name, self.where, inputs=inputs, shape=shape, module=module, states=states,
+            "neuron", name, self.where, inputs=inputs, shape=tuple(fired.spk.shape), module=module, states=states,
             held=self._hold(name, module),
         )  # fmt: skip
-        for port in names:
-            state = getattr(module, port)
+        for port, state in fired.states.items():
             self.ledger.bind(state, Value(op, port, tuple(state.shape)))
-        self.ledger.bind(spk, Value(op, "spk", shape))
-        return (
-            self._with_membrane_before(op, module, result) if neuron_kind(module) == "DeltaLeaky" else result
-        )
+        self.ledger.bind(fired.spk, Value(op, "spk", op.shape))
+        return fired
 
-    def _call_refused(self, module: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+    def _call_refused(
+        self, error: ConversionError, module: nn.Module, forward: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         """A neuron that cannot be converted: what comes after it may have faults of its own."""
-        error = self._refused[id(module)]
         self.refuse(error)
         inputs = tuple(v for v in map(self.ledger.find, tensors_in((args, kwargs))) if v)
         with self._pause():
@@ -259,18 +253,8 @@ class Recorder(TorchFunctionMode):
             self.ledger.emit(tensor, "module", error.node, error.node, inputs=inputs, module=module)
         return result
 
-    def _with_membrane_before(self, op: Op, module: Any, result: Any) -> Any:
-        """What DeltaLeaky returns, its membrane of the step before as a value of this step."""
-        spk, (mem, before) = result
-        with self._pause():
-            module.mem_prev = before.expand(mem.shape).clone()
-        self.ledger.bind(module.mem_prev, Value(op, "mem_prev", tuple(mem.shape)))
-        return spk, (mem, module.mem_prev)
-
     def _call_sequence(self, name: str, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
         """A neuron that takes all time steps at once."""
-        if id(module) in self._refused:
-            return self._call_refused(module, forward, args, kwargs)
         current = next(a for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
         inputs = (self.signal(current, f"the input of {name!r}"),)
         with self._pause():
@@ -285,35 +269,22 @@ class Recorder(TorchFunctionMode):
             self.ledger.bind(state, Value(op, "mem", tuple(state.shape)))
         return result
 
-    def _state(self, name: str, module: nn.Module, state: str, given: Any, current: Tensor) -> Value | None:
-        """Where a neuron's state comes from; None if ``forward`` sets it to zero itself."""
-        tensor = getattr(module, state) if given is None else given
-        if tensor is None:  # DeltaLeaky's reset_mem() returns None
+    def _state(
+        self, name: str, module: nn.Module, state: str, tensor: Tensor | None, x: Tensor
+    ) -> Value | None:
+        """Where a neuron's state comes from; None if ``forward`` sets it to what the neuron starts from itself."""
+        if tensor is None:
             return None
         value = self.ledger.find(tensor)
-        expected = state_shape(module, current)
-        if value is None:
-            if tensor.shape == expected and bool(torch.any(tensor != 0)):
-                raise ConversionError(
-                    name,
-                    f"its initial {state} is not zero: it was set, or is kept in an attribute from the call before",
-                    "Start from zero: reset_mem() or no state at all.",
-                )
-            return None
-        if value.op.kind == "neuron" and tensor.shape != expected:
-            raise ConversionError(
-                name,
-                f"its {state} has shape {tuple(tensor.shape)} and not {expected}, so that snnTorch replaces it "
-                "by zeros",
-                "Give each layer its own state.",
-            )
+        if value is None or value.op.kind == "neuron":
+            self.adapter.check_state(name, module, state, tensor, x, value is not None)
         return value
 
     def _guarded(self, name: str, module: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """Run a leaf's own forward; a wrong shape is reported with the module's name."""
         x = next((a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)), None)
         kind = type(module).__name__
-        rank, expected = _RANKS.get(kind, (None, ""))
+        rank, expected = _RANKS.get(kind) or self.adapter.rank(module)
         expected = f" It expects {expected.format(module)}." if expected else ""
         given = f"{name!r} ({kind}) was given an input of shape {tuple(x.shape) if x is not None else None}"
         if rank is not None and x is not None and x.ndim != rank:
@@ -321,30 +292,17 @@ class Recorder(TorchFunctionMode):
         try:
             return forward(*args, **kwargs)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            if kind == "RSynaptic" and not getattr(module, "reset_delay", True):
-                raise ConversionError(
-                    name, "snnTorch 1.0.0 cannot run RSynaptic(reset_delay=False), whatever its input: torch fails "
-                    f"inside of it ({error})", _RESET_AT_ONCE,
-                ) from error  # fmt: skip
+            better = self.adapter.failure(name, module, error)
+            if better is error:
+                raise
+            if better is not None:
+                raise better from error
             if isinstance(error, TypeError):
                 raise
             raise ShapeError(
                 f"{given}, on which torch fails: {error}.{expected} "
                 "Pass a sample of the shape that the network was trained on, with its batch axis."
             ) from error
-
-
-def is_leaf(module: nn.Module) -> bool:
-    """True for a module that is one node: a layer of torch.nn or snnTorch whose ``forward`` is its own."""
-    if isinstance(module, TimedNorm | ScaleBy):
-        return True
-    if isinstance(module, _CONTAINERS) or replaced_method(module):
-        return False
-    for cls in type(module).__mro__:
-        library = cls.__module__.startswith(("torch.nn.", "snntorch.", "torch.ao."))
-        if "forward" in vars(cls):
-            return library and cls is not nn.Module
-    return False
 
 
 def _bind(call: Callable[..., Any], *first: Any) -> Callable[..., Any]:
@@ -354,11 +312,6 @@ def _bind(call: Callable[..., Any], *first: Any) -> Callable[..., Any]:
         return call(*first, *args, **kwargs)
 
     return forward
-
-
-def _one(state: Any) -> Any:
-    """DeltaLeaky is passed its membrane together with the one before, which it does not use."""
-    return state[0] if isinstance(state, tuple | list) and state else state
 
 
 def _hint(module: nn.Module) -> str:

@@ -6,12 +6,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError
+from snnax.interop.frameworks import LABELS
+
+if TYPE_CHECKING:
+    from snnax.interop.frameworks.adapter import Adapter
 
 Kind = Literal[
     "arg", "state", "constant", "module", "neuron", "sequence", "add", "scale", "reshape",
@@ -130,7 +134,7 @@ def place() -> str:
     frame: Any = sys._getframe(1)
     while frame is not None:
         home = str(frame.f_globals.get("__name__", ""))
-        if home in _CALLERS:
+        if home == _CALLER:
             return ""
         if home.partition(".")[0] not in _LIBRARIES:
             return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
@@ -149,8 +153,8 @@ def line_of(error: BaseException) -> str:
     return found
 
 
-_CALLERS = ("snnax.interop.snntorch.tracing", "snnax.interop.norse.tracing")
-_LIBRARIES = ("snnax", "torch", "snntorch", "norse", "functools", "contextlib")
+_CALLER = "snnax.interop.torch.tracing"
+_LIBRARIES = ("snnax", "torch", *LABELS, "functools", "contextlib")
 
 
 def _storage(tensor: Tensor) -> int:
@@ -169,6 +173,7 @@ class Recording:
         probes: positions where an empty state stands for one that the sample left out.
         modules: the user's modules by path.
         label: class name of the network.
+        adapter: its framework.
         problems: why the network cannot be converted, as far as the call itself showed it.
         more: finds what else cannot be converted, once something cannot.
         ends: what each neuron's states are after the call; None for a tensor that no neuron made.
@@ -181,6 +186,7 @@ class Recording:
     probes: set[int]
     modules: dict[str, nn.Module]
     label: str
+    adapter: Adapter
     problems: list[ConversionError] = field(default_factory=list)
     ends: dict[str, dict[str, Value | None]] = field(default_factory=dict)
     tree: tuple[Any, ...] = ()

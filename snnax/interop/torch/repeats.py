@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError
-from snnax.interop.snntorch.members import of_library, passing_of, reset_states
 from snnax.interop.torch.folding import fold
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.layers import TimedNorm
+from snnax.interop.torch.originals import of_library
 from snnax.interop.torch.reached import scalars
 from snnax.interop.torch.records import Recording
 from snnax.interop.torch.step_graph import StepGraph
 from snnax.interop.torch.steps import CHANGES, held_difference
+
+if TYPE_CHECKING:
+    from snnax.interop.frameworks.adapter import Adapter
 
 _ONCE = "Let every call of forward do the same: keep schedules and counters outside, and hand states on as arguments."
 _GRADIENTS = "Take it away for the conversion (handle.remove()); train the port with optax instead."
@@ -36,9 +39,10 @@ def other(tensor: Tensor) -> Tensor:
     return (turned * 0.5 + 0.25).to(tensor.dtype) if tensor.is_floating_point() else turned
 
 
-def restart(net: nn.Module, neurons: dict[str, nn.Module], dtype: torch.dtype) -> None:
+def restart(adapter: Adapter, net: nn.Module, dtype: torch.dtype) -> None:
     """Put what knows its own start, neurons and timed layers, there."""
-    reset_states(neurons, dtype, traced=True)
+    for neuron in adapter.neurons(net).values():
+        adapter.reset(neuron, dtype, traced=True)
     for module in net.modules():
         if isinstance(module, TimedNorm):
             module.reset()
@@ -55,7 +59,7 @@ class Watch:
     def __init__(self, net: nn.Module, recorder: Any) -> None:
         self._net = net
         self._recorder = recorder
-        self._skip = {id(m): passing_of(m) for m in net.modules()}
+        self._skip = {id(m): recorder.adapter.passing(m) for m in net.modules()}
         self._scalars = self._now()
         self._tensors = {name: tensor.detach().clone() for name, tensor in self._held()}
 

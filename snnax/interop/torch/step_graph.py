@@ -8,15 +8,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from snnax.interop.families.registry import find
-
 INPUT = "input"
-
-
-def state_names(kind: str) -> tuple[str, ...]:
-    """States of a neuron that runs step by step, in the order of snnTorch's ``forward``; none of other modules."""
-    family = find(kind)
-    return family.fed_back if family is not None and family.stepwise else ()
 
 
 @dataclass(frozen=True)

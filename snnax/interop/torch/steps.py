@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from snnax.errors import ConversionError
-from snnax.interop.snntorch.members import passing_of
 from snnax.interop.torch import held
 from snnax.interop.torch.layouts import Layout, Layouts
 from snnax.interop.torch.records import Op, Value
 from snnax.interop.torch.step_graph import INPUT, Source, StepNode
+
+if TYPE_CHECKING:
+    from snnax.interop.frameworks.adapter import Words
 
 # --- Chains of states: which calls of a neuron are the same layer at successive time steps --------
 
@@ -152,10 +154,6 @@ CHANGES = (
     "Only what every call computes with can be ported: set it before the loop, or give each stage layers and a "
     "network of its own."
 )
-_TIMED = (
-    "Layers for each step are known as batch normalisations without a bias only, as snntorch.BatchNormTT1d and "
-    "BatchNormTT2d make them; else use the same layer in each step."
-)
 _LOOP = "Let each step read x[t] and the states of the step before, and nothing else of another step."
 
 
@@ -187,6 +185,7 @@ class Loop:
         outputs: what was returned: values, or lists of one value per step.
         num_steps: length of the loop.
         modules: the user's modules by path.
+        words: what the framework's users are told.
     """
 
     live: list[Op]
@@ -195,6 +194,7 @@ class Loop:
     outputs: list[Any]
     num_steps: int
     modules: dict[str, nn.Module]
+    words: Words
 
 
 def build_step(loop: Loop, t: int) -> Step:
@@ -213,7 +213,7 @@ def build_step(loop: Loop, t: int) -> Step:
 
 
 def timed_norms(loop: Loop) -> dict[str, nn.ModuleList]:
-    """Lists of batch normalisations of which each step uses its own, as ``snntorch.BatchNormTT1d`` makes them."""
+    """Lists of batch normalisations of which each step uses its own."""
     used = {op.name: op.held for op in loop.live if op.kind == "module"}
     lists = {
         path: m for path, m in loop.modules.items() if isinstance(m, nn.ModuleList) and f"{path}.1" in used
@@ -226,14 +226,14 @@ def timed_norms(loop: Loop) -> dict[str, nn.ModuleList]:
     }
 
 
-def difference(first: Step, other: Step, t: int) -> tuple[str, str, str] | None:
+def difference(first: Step, other: Step, t: int, words: Words) -> tuple[str, str, str] | None:
     """Node, problem and remedy if step ``t`` is not the same as step 0."""
     for a, b in zip(first.nodes, other.nodes, strict=False):
         if _key(a) == _key(b) and (changed := held_difference(a, b)):
             return b.name, f"forward changes its {changed}, between step 0 and step {t}", CHANGES
         if _key(a) != _key(b) and _siblings(a.name, b.name):
             problem = f"step {t} uses a layer of its own, {b.name!r}, where step 0 uses {a.name!r}"
-            return b.name, problem, _TIMED
+            return b.name, problem, words.norms
         if _key(a) != _key(b):
             return b.name, f"step {t} uses {_describe(b)} where step 0 uses {_describe(a)}", _LOOP
         if a.inputs != b.inputs:
@@ -264,7 +264,7 @@ def held_difference(a: StepNode, b: StepNode) -> str:
     """Name of the first parameter, buffer or attribute that two calls of a layer found different."""
     if a.held is b.held or a.module is None:
         return ""
-    return held.difference(a.held, b.held, passing_of(a.module))
+    return held.difference(a.held, b.held)
 
 
 def _siblings(a: str, b: str) -> bool:
@@ -292,6 +292,7 @@ class _Builder:
         self._chains = loop.chains
         self._t = t
         self._num_steps = loop.num_steps
+        self._words = loop.words
         self._modules = loop.modules
         self._sources: dict[tuple[Op, str], Source] = {}
         self._taken = {INPUT, *loop.modules}
@@ -353,7 +354,7 @@ class _Builder:
                 raise ConversionError(
                     op.name,
                     f"step {self._t} uses what it returned in step {self._chains.step_of(op)}",
-                    "Use snn.RLeaky or snn.RSynaptic for feedback, and sum over time outside the network.",
+                    self._words.feedback,
                 )
             seen.add(op)
             todo += [self.at_step(v).op for v in op.inputs]

@@ -8,14 +8,14 @@ import pytest
 torch = pytest.importorskip("torch")
 norse = pytest.importorskip("norse.torch")
 
+from helpers.torch_sides import norse_graph as graph_of  # noqa: E402
+from helpers.torch_sides import norse_side  # noqa: E402
 from norse.torch.functional.reset import reset_subtract  # noqa: E402
 from torch import nn  # noqa: E402
 
 from snnax import interop  # noqa: E402
 from snnax.errors import ArgumentError, ConversionError, ShapeError, TrainingModeError  # noqa: E402
 from snnax.interop.crossvalidation import FlaxSide  # noqa: E402
-from snnax.interop.norse.reading import graph_of  # noqa: E402
-from snnax.interop.norse.side import norse_side  # noqa: E402
 
 N, STEPS = 12, 300
 

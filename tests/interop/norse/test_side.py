@@ -8,11 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 norse = pytest.importorskip("norse.torch")
 
+from helpers.torch_sides import norse_side  # noqa: E402
 from torch import nn  # noqa: E402
 
 from snnax import interop  # noqa: E402
 from snnax.errors import ArgumentError, ShapeError  # noqa: E402
-from snnax.interop.norse.side import norse_side  # noqa: E402
 
 LEAK = 0.3
 

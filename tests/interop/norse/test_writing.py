@@ -10,13 +10,13 @@ torch = pytest.importorskip("torch")
 norse = pytest.importorskip("norse.torch")
 
 import flax.linen as fnn  # noqa: E402
+from helpers.torch_sides import norse_side  # noqa: E402
 from torch import nn  # noqa: E402
 
 import snnax as snn  # noqa: E402
 from snnax import interop, surrogate  # noqa: E402
 from snnax.errors import ConversionError  # noqa: E402
 from snnax.interop.crossvalidation import FlaxSide  # noqa: E402
-from snnax.interop.norse.side import norse_side  # noqa: E402
 
 N, DT = 12, 1e-3
 H = {"init_hidden": True}

@@ -15,13 +15,13 @@ pytest.importorskip("snntorch")
 import snntorch as snn
 import torch
 import torch.nn.functional as F
+from helpers.torch_sides import snntorch_graph as graph_of
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import snnax
 from snnax import interop
 from snnax.errors import ConversionError
-from snnax.interop.snntorch.reading import graph_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
 
@@ -488,7 +488,7 @@ PATCHES: dict[str, tuple[Callable[[nn.Module], Any], str | None]] = {
     "hook on the spikes": (lambda n: n[1].register_forward_hook(lambda m, a, out: out * 0.5), None),
     "hook on the network": (lambda n: n.register_forward_pre_hook(lambda m, a: (a[0] * 0.5,)), None),
     "hook of a kind unknown": (
-        lambda n: n[0].register_forward_hook(lambda m, a, out: out.clamp(0, 1)), "clamp|test_computed_weights.py:"
+        lambda n: n[0].register_forward_hook(lambda m, a, out: out.clamp(0, 1)), "clamp|test_held.py:"
     ),
     "hook with a constant": (
         lambda n: n[0].register_forward_hook(lambda m, a, out: torch.ones_like(out)), "not computed from the sample"

@@ -11,11 +11,11 @@ pytest.importorskip("snntorch")
 import snntorch as snn
 import torch
 import torch.nn.functional as F
+from helpers.torch_sides import trace
 from helpers.torch_zoo import Block, Net, loop
 from torch import nn
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError, SnnaxError, TrainingModeError
-from snnax.interop.snntorch.tracing import trace
 
 X = torch.rand(3, 4)
 SEQUENCE = torch.rand(5, 3, 4)

@@ -11,12 +11,11 @@ pytest.importorskip("snntorch")
 
 import snntorch as snn
 import torch
+from helpers.torch_sides import TorchSide, trace
 from helpers.torch_zoo import CASES, Case, ConstantFrame, OneStep, Sequence, T, hidden_sequential
 from torch import nn
 
 from snnax.errors import ArgumentError, ShapeError, TrainingModeError
-from snnax.interop.snntorch.runner import TorchSide
-from snnax.interop.snntorch.tracing import trace
 
 BY_NAME = {case.name: case for case in CASES}
 

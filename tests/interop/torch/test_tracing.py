@@ -13,10 +13,10 @@ pytest.importorskip("snntorch")
 import snntorch as snn
 import torch
 import torch.nn.functional as F
+from helpers.torch_sides import trace
 from helpers.torch_zoo import CASES, Case, ConstantFrame, Net, OneStep, Sequence, T, hidden_sequential, loop
 from torch import nn
 
-from snnax.interop.snntorch.tracing import trace
 from snnax.interop.torch.step_graph import Source, StepGraph
 
 

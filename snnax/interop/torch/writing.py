@@ -1,10 +1,10 @@
-"""``to_snntorch``: a flax model, by way of NIR, as a torch network of snnTorch neurons."""
+"""A flax model, by way of NIR, as a torch network of a framework's neurons, and ``to_torch``."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import nir
@@ -12,93 +12,70 @@ import numpy as np
 import torch
 from torch import nn
 
-from snnax import checks
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.conventions import same_shape
 from snnax.interop.families.precision import is_wide
-from snnax.interop.families.registry import find
-from snnax.interop.nir.entries import SAMPLE
 from snnax.interop.nir.exporting import to_nir
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.importing import Import
-from snnax.interop.snntorch.neurons import neuron_from_spec
 from snnax.interop.spec import NeuronSpec
-from snnax.interop.torch.layers import ScaleBy, layer_from_node
+from snnax.interop.torch.layers import layer_from_node
 from snnax.layers import State
-from snnax.modules import VARIABLES
 from snnax.network.containers import Graph
 from snnax.network.topology import INPUT, OUTPUT, Plan
 
+if TYPE_CHECKING:
+    from snnax.interop.frameworks.adapter import Adapter, Words
 
-@checks.takes(
-    variables=VARIABLES,
-    sample=SAMPLE,
-    into=checks.maybe(checks.instance(nn.Module, "a torch.nn.Module")),
-    dtype=checks.maybe(checks.instance(torch.dtype, "torch.float32 or torch.float64")),
-)
-def to_snntorch(
+States = Mapping[str, tuple[str, ...]]
+"""From the name of each neuron, the states that it returns after its spikes."""
+
+
+def to_torch(
     model: Any,
     variables: Mapping[str, Any],
-    sample: Any = None,
+    sample: Any,
+    adapter: Adapter,
     *,
-    into: nn.Module | None = None,
     dtype: torch.dtype | None = None,
 ) -> nn.Module:
-    """Turn a flax model into a torch network of one time step, in evaluation mode.
+    """Turn a flax model into a torch network of one time step, in evaluation mode; ``adapter`` makes its neurons.
 
-    A chain becomes a ``torch.nn.Sequential``; anything else a module that keeps the names of the nodes, so
-    that its ``state_dict`` has the keys of the network that was ported.
-
-    Args:
-        model: a ``Sequential`` or ``Graph``.
-        variables: its variables.
-        sample: one step's input ``[B, ...]``, for models that do not know their ``input_shape``.
-        into: a network with the same layers, as the one that was ported: it gets the weights and is returned.
-        dtype: ``torch.float64`` for every digit of decays that come from a NIR file; by default that of the weights.
-
-    Returns:
-        A network whose neurons keep their own state (``init_hidden=True``); reset it with
-        ``snntorch.utils.reset`` or each neuron's ``reset_mem()``. With StateLeaky, LinearLeaky, LeakyParallel or
-        AssociativeLeaky it takes all time steps at once, ``[T, B, N]``, as these do.
+    ``to_snntorch`` is this function with its adapter; see there for the rest.
 
     Raises:
-        ConversionError: for what torch or snnTorch has no equal of.
-        ShapeError: if ``into`` has other layers or shapes; it is then left as it was.
+        ConversionError: for what torch or the framework has no equal of.
         ArgumentError: for another ``dtype`` than float32 and float64.
-
-    Example:
-        >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
-        >>> from snnax import interop
-        >>> net = snn.Sequential([nn.Dense(2), snn.Leaky(beta=0.9, init_hidden=True, output=True)])
-        >>> x = jnp.ones((1, 3))
-        >>> [type(m).__name__ for m in interop.to_snntorch(net, net.init(jax.random.key(0), x), x)]
-        ['Linear', 'Leaky']
     """
     if dtype not in (None, torch.float32, torch.float64):
-        raise ArgumentError(f"to_snntorch(dtype={dtype!r}); expected torch.float32 or torch.float64.")
+        raise ArgumentError(
+            f"{adapter.words.target}(dtype={dtype!r}); expected torch.float32 or torch.float64."
+        )
     if dtype is torch.float64:
         variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), dict(variables))
-    made = network_of(to_nir(model, variables, sample, dropout="keep"), wide=is_wide(variables)).eval()
-    made = made if dtype is None else made.to(dtype)
-    return made if into is None else _load(made, into)
+    graph = to_nir(model, variables, sample, dropout="keep")
+    made = network_of(graph, adapter, wide=is_wide(variables)).eval()
+    return made if dtype is None else made.to(dtype)
 
 
-def network_of(graph: nir.NIRGraph, dt: float | None = None, *, wide: bool = False) -> nn.Module:
+def network_of(
+    graph: nir.NIRGraph, adapter: Adapter, dt: float | None = None, *, wide: bool = False
+) -> nn.Module:
     """The torch network of a NIR graph; ``wide``: every number of its neurons in float64."""
     source = Import(graph, dt)
     plan = source.model.plan()
     if plan.delayed:
         raise ConversionError(
-            plan.delayed[0], "a cycle over several nodes has no snnTorch form",
-            "snnTorch feeds spikes back inside RLeaky and RSynaptic only.",
+            plan.delayed[0], f"a cycle over several nodes has no {adapter.label} form", adapter.words.cycle,
         )  # fmt: skip
-    parts = _parts(source, wide)
-    _check_sequences(source.specs, parts)
-    chain = _as_chain(parts, plan, source.model.outputs)
-    return chain if chain is not None else PortedNetwork(parts, plan, source.model.outputs)
+    parts = _parts(source, adapter, wide)
+    adapter.check_parts(source.specs, parts)
+    states = {name: spec.family.states for name, spec in source.specs.items()}
+    chain = _as_chain(parts, states, adapter, plan, source.model.outputs)
+    return chain if chain is not None else PortedNetwork(parts, states, plan, source.model.outputs)
 
 
-def _parts(source: Import, wide: bool) -> dict[str, nn.Module | State]:
+def _parts(source: Import, adapter: Adapter, wide: bool) -> dict[str, nn.Module | State]:
     """A torch layer, or a marker that reads a state, for each node of the imported model."""
     parts: dict[str, nn.Module | State] = {}
     for name, module in source.model.members().items():
@@ -111,7 +88,7 @@ def _parts(source: Import, wide: bool) -> dict[str, nn.Module | State]:
             parts[name] = module
         elif name in source.specs:
             spec = _with_output(source.specs[name], name, source.model)
-            parts[name] = neuron_from_spec(name, spec, wide=wide)
+            parts[name] = adapter.build(name, spec, wide)
         elif name in source.shared:
             parts[name] = parts[source.shared[name]]
         else:
@@ -134,24 +111,6 @@ def _in_double(nodes: Iterable[nir.NIRNode]) -> bool:
     return False
 
 
-def _check_sequences(specs: Mapping[str, NeuronSpec], parts: Mapping[str, Any]) -> None:
-    """Refuse what cannot stand beside neurons that take all time steps at once.
-
-    Raises:
-        ConversionError: for a neuron that runs step by step, and layers that would mix steps and samples.
-    """
-    whole = [name for name, spec in specs.items() if spec.family.sequence]
-    if not whole:
-        return
-    for name, part in parts.items():
-        if name not in whole and not isinstance(part, nn.Linear | nn.Dropout | ScaleBy | State):
-            raise ConversionError(
-                name, f"a {type(part).__name__} works on one time step, and snnTorch's {specs[whole[0]].kind} "
-                f"{whole[0]!r} on all of them at once",
-                "Use snnax.Leaky(beta, reset_mechanism='none') in its place, or convert the two parts one by one.",
-            )  # fmt: skip
-
-
 def _with_output(spec: NeuronSpec, name: str, model: Graph) -> NeuronSpec:
     """In a chain the last neuron returns its states if the model does; elsewhere where they are read."""
     if model.outputs is None or spec.family.sequence:
@@ -161,7 +120,9 @@ def _with_output(spec: NeuronSpec, name: str, model: Graph) -> NeuronSpec:
     return spec.with_options(output=bool(ports - {"out"}) or read)
 
 
-def _as_chain(parts: Mapping[str, Any], plan: Plan, outputs: Any) -> nn.Sequential | None:
+def _as_chain(
+    parts: Mapping[str, Any], states: States, adapter: Adapter, plan: Plan, outputs: Any
+) -> nn.Sequential | None:
     """``nn.Sequential``, if the network is one and returns what that would."""
     previous = INPUT
     for name in plan.order:
@@ -175,7 +136,7 @@ def _as_chain(parts: Mapping[str, Any], plan: Plan, outputs: Any) -> nn.Sequenti
     if plan.sources[OUTPUT] != ((previous, False),) or len({id(p) for p in parts.values()}) != len(parts):
         return None
     last = parts.get(previous)  # none where the network returns its input
-    if any(type(part).__name__ == "DeltaLeaky" for part in parts.values()):
+    if not all(map(adapter.in_chain, parts.values())):
         return None
     middle = [p for n, p in parts.items() if n != previous]
     if any(getattr(p, "output", False) for p in middle):
@@ -183,7 +144,7 @@ def _as_chain(parts: Mapping[str, Any], plan: Plan, outputs: Any) -> nn.Sequenti
     if outputs is not None:
         whole = [(previous, "out")]
         if getattr(last, "output", False):
-            whole += [(previous, s) for s in _state_names(last)]
+            whole += [(previous, state) for state in states.get(previous, ())]
         if [tuple(pair) for pair in outputs] != whole:
             return None
     chain = nn.Sequential()
@@ -192,36 +153,21 @@ def _as_chain(parts: Mapping[str, Any], plan: Plan, outputs: Any) -> nn.Sequenti
     return chain
 
 
-def _state_names(module: Any) -> tuple[str, ...]:
-    family = find(type(module).__name__)
-    return family.states if family else ()
-
-
 class PortedNetwork(nn.Module):
     """One time step of a ported network; its modules have the names that they had."""
 
-    def __init__(self, parts: Mapping[str, Any], plan: Plan, outputs: Any) -> None:
+    def __init__(self, parts: Mapping[str, Any], states: States, plan: Plan, outputs: Any) -> None:
         super().__init__()
+        self._returned = dict(states)
         self._plan = plan
         self._outputs = None if outputs is None else tuple(tuple(pair) for pair in outputs)
         self._states = {n: part.state for n, part in parts.items() if isinstance(part, State)}
         self._paths = {n: n for n in parts if n not in self._states}
         known: dict[int, str] = {}
         for name in self._paths:
-            if id(parts[name]) in known:
-                self._paths[name] = known[id(parts[name])]
-                continue
-            known[id(parts[name])] = name
-            home: nn.Module = self
-            *above, leaf = name.split(".")
-            for step in above:
-                if step not in home._modules:
-                    home.add_module(step, nn.Module())
-                home = home.get_submodule(step)
-            inside = home._modules.get(leaf)  # of "lif", "lif.gain" may have come first
-            home.add_module(leaf, parts[name])
-            for child, module in inside.named_children() if inside is not None else ():
-                parts[name].add_module(child, module)
+            self._paths[name] = known.setdefault(id(parts[name]), name)
+            if self._paths[name] == name:
+                place(self, name, parts[name])
 
     def forward(self, x: torch.Tensor) -> Any:
         """One step on ``[B, ...]``."""
@@ -253,13 +199,24 @@ class PortedNetwork(nn.Module):
             return value[0]
         if port == "mem_prev":
             return value[1][1]
-        state = value[1 + _state_names(self.get_submodule(self._paths[name])).index(port)]
-        return (
-            state[0] if isinstance(state, tuple) else state
-        )  # DeltaLeaky adds its membrane of the step before
+        state = value[1 + self._returned[name].index(port)]
+        return state[0] if isinstance(state, tuple) else state  # some return that of the step before as well
 
 
-def _load(made: nn.Module, into: nn.Module) -> nn.Module:
+def place(net: nn.Module, path: str, module: nn.Module) -> None:
+    """Make ``module`` a part of ``net`` under its path, whose other parts come to be on the way."""
+    *above, leaf = path.split(".")
+    for part in above:
+        if part not in net._modules:
+            net.add_module(part, nn.Module())
+        net = net.get_submodule(part)
+    inside = net._modules.get(leaf)  # of "lif", "lif.gain" may have come first
+    net.add_module(leaf, module)
+    for child, part_of_it in inside.named_children() if inside is not None else ():
+        module.add_module(child, part_of_it)
+
+
+def load_into(made: nn.Module, into: nn.Module, words: Words) -> nn.Module:
     """Weights of ``made`` into ``into``, all of them or none."""
     new = {k: v for k, v in made.state_dict().items() if not k.endswith("num_batches_tracked")}
     old = into.state_dict()
@@ -278,7 +235,7 @@ def _load(made: nn.Module, into: nn.Module) -> nn.Module:
     if missing or unknown or shapes:
         raise ShapeError(
             f"into= is not the network that was ported: it lacks {unknown}, has {missing} besides, and differs in "
-            f"shape at {shapes}. Pass the network given to from_snntorch, or leave into= out."
+            f"shape at {shapes}. Pass the network given to {words.source}, or leave into= out."
         )
     with torch.no_grad():
         for key, value in new.items():
