@@ -277,6 +277,7 @@ class Stages:
             if walk.mode != "value":
                 node = absolute(node, bias=walk.mode == "magnitude")
             frames = apply(node, total.reshape(-1, *total.shape[2:]))
+            frames = frames if walk.mode == "value" else np.abs(frames)  # of a node that turns signs too
             total = frames.reshape(*total.shape[:2], *frames.shape[1:])
         walk.memo[name] = total
         return total

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import snnax as snn
+from snnax import interop
 from snnax.errors import ConversionError
-from snnax.interop.layers.registry import Site, applied, build, builds, evaluates, key_of, sums, writes
+from snnax.interop.layers.registry import Built, Site, applied, build, builds, evaluates, key_of, sums, writes
 from snnax.interop.nir.extension import Extension
 from snnax.neurons import SpikingNeuron
 
@@ -129,3 +130,32 @@ def test_a_parameter_with_fractions_is_not_computed_in_whole_numbers():
 def test_what_nobody_registered_is_refused_by_name():
     with pytest.raises(ConversionError, match="cannot import the NIR node Nothing"):
         build(Extension("Nothing"), Site("a", (3,), None, 1e-4))
+
+
+class Opposite(nn.Module):
+    """A layer of a user's own."""
+
+    time_independent = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """``-x``."""
+        return -x
+
+
+def test_a_node_joins_by_what_it_registers(monkeypatch):
+    """Built, written, simulated and judged: no other place knows of it."""
+    key = "Opposite"
+    monkeypatch.setitem(builds.entries, key, lambda node, site: Built(Opposite(), {}, site.shape_in))
+    monkeypatch.setitem(
+        writes.entries,
+        Opposite,
+        lambda _, __, site: Extension(key, shape_in=site.shape_in, shape_out=site.shape_out),
+    )
+    monkeypatch.setitem(evaluates.entries, key, lambda *_: np.negative)
+    net = snn.Sequential([nn.Dense(5), Opposite(), snn.Leaky(beta=0.9, init_hidden=True)])
+    x = np.random.default_rng(0).normal(0.5, 2, (30, 2, 4)).astype(np.float32)
+    variables = {"params": net.init(jax.random.key(0), x[0])["params"]}
+    graph = interop.to_nir(net, variables, x[0])
+    report = interop.crossvalidate(graph, interop.from_nir(graph), x)
+    assert report.agree and report.layers[0].spikes > 10 and not report.layers[0].unexplained
