@@ -31,7 +31,8 @@ the two turned), for any leak, reset voltage, refractory time and number of spik
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +66,7 @@ def pullback(
     spikes: jax.Array,
     cotangents: jax.Array,
     parameters: LIFParameters,
+    t_max: float,
 ) -> tuple[jax.Array, jax.Array]:
     """The cotangents of input times and weights from those of spike times.
 
@@ -75,6 +77,7 @@ def pullback(
             gradients are those of neurons that fired at these times.
         cotangents: of ``spikes``; those of no spike are not read.
         parameters: of the neurons.
+        t_max: no spike is later.
 
     Returns:
         Cotangents of ``times`` and ``weights``.
@@ -84,10 +87,12 @@ def pullback(
     samples, neurons, per_neuron = times.shape
     inputs = times.reshape(samples, neurons * per_neuron).T
     rows = jnp.repeat(weights, per_neuron, 0)
-    segments = _segments(inputs, rows, spikes, cotangents, parameters)
+    centre = t_max / 2 if _separable(t_max, parameters, times.dtype) else None
+    segments = _segments(inputs, rows, spikes, cotangents, parameters, centre)
+    worth = _worth(segments, parameters) if centre is None else _separate_worth(segments, parameters, centre)
 
     def chunk(inputs: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-        by_weight, by_time = _worth(inputs[:, :, None], segments, parameters)
+        by_weight, by_time = worth(inputs[:, :, None])
         return jnp.sum(by_time * rows[:, None], -1), jnp.sum(by_weight, 1)
 
     _, parts = jax.lax.scan(
@@ -97,7 +102,27 @@ def pullback(
     return by_time.T.reshape(times.shape), by_row.reshape(neurons, per_neuron, -1).sum(1)
 
 
-def current_at(inputs: jax.Array, rows: jax.Array, points: jax.Array, parameters: Membrane) -> jax.Array:
+def _separable(t_max: float, parameters: LIFParameters, dtype: Any) -> bool:
+    """Whether ``exp(-(s - t) / tau)`` may be taken apart, into ``exp(-(s - c) / tau) exp((t - c) / tau)``.
+
+    Then there is no exponential for a pair of an input and a neuron. It needs a simulation so short that no factor
+    overflows, time constants so different that the difference of their exponentials keeps its digits, and no pause,
+    in which an input has its effect later.
+    """
+    longest = t_max / min(parameters.tau_mem, parameters.tau_syn)
+    room = 0.7 * math.log(float(jnp.finfo(dtype).max))
+    return longest < room and abs(_gain(parameters)) < 10 and not parameters.pause
+
+
+def _gain(parameters: Membrane) -> float:
+    """The factor of kappa in front of its difference of exponentials."""
+    difference = parameters.tau_mem - parameters.tau_syn
+    return parameters.tau_syn / difference if difference else math.inf
+
+
+def current_at(
+    inputs: jax.Array, rows: jax.Array, points: jax.Array, parameters: Membrane, centre: float | None = None
+) -> jax.Array:
     """The current just before given times.
 
     Args:
@@ -105,29 +130,41 @@ def current_at(inputs: jax.Array, rows: jax.Array, points: jax.Array, parameters
         rows: the weights of each, ``[E, M]``.
         points: ``[B, M, K]``, finite.
         parameters: of the neurons.
+        centre: about which exponentials are taken apart; ``None`` if they are not.
 
     Returns:
         ``[B, M, K]``.
     """
+    tau_syn = parameters.tau_syn
 
     def chunk(inputs: jax.Array, rows: jax.Array) -> jax.Array:
-        passed = points[None] - inputs[:, :, None, None]
-        left = jnp.where(passed > 0, jnp.exp(-jnp.maximum(passed, 0) / parameters.tau_syn), 0)
-        return jnp.sum(left * rows[:, None, :, None], 0)
+        times = inputs[:, :, None, None]
+        before = times < points[None]
+        if centre is None:
+            left = jnp.exp(-jnp.where(before, points[None] - times, 0) / tau_syn)
+        else:
+            left = jnp.exp((jnp.minimum(times, 2 * centre) - centre) / tau_syn)
+        return jnp.sum(jnp.where(before, left * rows[:, None, :, None], 0), 0)
 
     zero = jnp.zeros(points.shape, rows.dtype)
-    return jax.lax.scan(lambda sums, c: (sums + chunk(*c), None), zero, _chunks(inputs, rows, points.size))[0]
+    sums = jax.lax.scan(lambda sums, c: (sums + chunk(*c), None), zero, _chunks(inputs, rows, points.size))[0]
+    return sums if centre is None else sums * jnp.exp(-(points - centre) / tau_syn)
 
 
 def _segments(
-    inputs: jax.Array, rows: jax.Array, spikes: jax.Array, cotangents: jax.Array, parameters: LIFParameters
+    inputs: jax.Array,
+    rows: jax.Array,
+    spikes: jax.Array,
+    cotangents: jax.Array,
+    parameters: LIFParameters,
+    centre: float | None,
 ) -> _Segments:
     """The recursion backward over the spikes of each neuron."""
     tau_mem, tau_syn = parameters.tau_mem, parameters.tau_syn
     fired = spikes < jnp.inf
     spike = jnp.where(fired, spikes, 0)
     release = jnp.concatenate([jnp.zeros_like(spike[..., :1]), spike[..., :-1] + parameters.pause], -1)
-    current = current_at(inputs, rows, spike, parameters)
+    current = current_at(inputs, rows, spike, parameters, centre)
     rise = rise_at_threshold(current, parameters)
     restart = current_at(inputs, rows, spike + parameters.pause, parameters) if parameters.pause else current
     factors = decay(jnp.where(fired, spike - release, 0), parameters)
@@ -147,36 +184,60 @@ def _segments(
     return _Segments(jnp.where(fired, spike, -jnp.inf), release, mus, lams)
 
 
-def _worth(time: jax.Array, segments: _Segments, parameters: LIFParameters) -> tuple[jax.Array, jax.Array]:
-    """The derivative of the loss in the weight of an input, and that of this derivative in the time of the input.
+_Worth = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+"""Times ``[C, B, 1]`` of inputs to two ``[C, B, M]``: the derivative in an input's weight, and of that in its time."""
 
-    Args:
-        time: of the inputs, ``[C, B, 1]``.
-        segments: of the neurons.
-        parameters: of the neurons.
 
-    Returns:
-        Two arrays ``[C, B, M]``.
-    """
-    # An input is felt by the first spike after it.
-    chosen = _Segments(*(jnp.zeros_like(field[..., 0])[None] for field in segments))
-    felt = jnp.zeros((), bool)
-    for k in reversed(range(segments.spike.shape[-1])):
-        before = time < segments.spike[None, ..., k]
-        chosen = _Segments(
-            *(jnp.where(before, new[None, ..., k], old) for new, old in zip(segments, chosen, strict=True))
+def _worth(segments: _Segments, parameters: LIFParameters) -> _Worth:
+    """What an input is worth, with exponentials of the time to the spike that feels it."""
+
+    def worth(time: jax.Array) -> tuple[jax.Array, jax.Array]:
+        felt, chosen = _chosen(time, segments.spike, tuple(segments))
+        spike, release, voltage, current = chosen
+        start = jnp.maximum(time, release) if parameters.pause else time
+        factors = decay(jnp.where(felt, spike - start, 0), parameters)
+        feedback = factors.syn * current
+        by_weight = factors.response * voltage + feedback
+        by_time = feedback / parameters.tau_syn - response_slope(factors, parameters) * voltage
+        if parameters.pause:
+            held = jnp.where(felt, start - time, 0)
+            by_weight = jnp.exp(-held / parameters.tau_syn) * by_weight
+            by_time = jnp.where(held > 0, by_weight / parameters.tau_syn, by_time)
+        return jnp.where(felt, by_weight, 0), jnp.where(felt, by_time, 0)
+
+    return worth
+
+
+def _separate_worth(segments: _Segments, parameters: LIFParameters, centre: float) -> _Worth:
+    """The same with the exponentials taken apart."""
+    tau_mem, tau_syn = parameters.tau_mem, parameters.tau_syn
+    since = jnp.where(segments.spike > 0, segments.spike, 0) - centre
+    voltage = _gain(parameters) * segments.voltage
+    slow = jnp.exp(-since / tau_mem) * voltage
+    fast = jnp.exp(-since / tau_syn) * (voltage - segments.current)
+
+    def worth(time: jax.Array) -> tuple[jax.Array, jax.Array]:
+        _, (mem, syn) = _chosen(time, segments.spike, (slow, fast))
+        passed = jnp.minimum(time, 2 * centre) - centre
+        mem, syn = jnp.exp(passed / tau_mem) * mem, jnp.exp(passed / tau_syn) * syn
+        return mem - syn, mem / tau_mem - syn / tau_syn
+
+    return worth
+
+
+def _chosen(
+    time: jax.Array, spikes: jax.Array, fields: tuple[jax.Array, ...]
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    """Of ``fields[B, M, K]`` those of the first spike after each input, ``[C, B, M]``; zero and ``False`` for none."""
+    felt = time < spikes[None, ..., -1]
+    chosen = tuple(jnp.where(felt, field[None, ..., -1], 0) for field in fields)
+    for k in reversed(range(spikes.shape[-1] - 1)):
+        before = time < spikes[None, ..., k]
+        felt = felt | before
+        chosen = tuple(
+            jnp.where(before, new[None, ..., k], old) for new, old in zip(fields, chosen, strict=True)
         )
-        felt = before if k == segments.spike.shape[-1] - 1 else felt | before
-    start = jnp.maximum(time, chosen.release) if parameters.pause else time
-    factors = decay(jnp.where(felt, chosen.spike - start, 0), parameters)
-    feedback = factors.syn * chosen.current
-    by_weight = factors.response * chosen.voltage + feedback
-    by_time = feedback / parameters.tau_syn - response_slope(factors, parameters) * chosen.voltage
-    if parameters.pause:
-        held = jnp.where(felt, start - time, 0)
-        by_weight = jnp.exp(-held / parameters.tau_syn) * by_weight
-        by_time = jnp.where(held > 0, by_weight / parameters.tau_syn, by_time)
-    return jnp.where(felt, by_weight, 0), jnp.where(felt, by_time, 0)
+    return felt, chosen
 
 
 def _chunks(inputs: jax.Array, rows: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:

@@ -127,8 +127,8 @@ def _spikes_backward(
     kept: tuple[jax.Array, jax.Array, jax.Array],
     cotangents: tuple[jax.Array, Any],
 ) -> tuple[jax.Array, jax.Array]:
-    del t_max, budget
-    return eventprop.pullback(*kept, cotangents[0], parameters)
+    del budget
+    return eventprop.pullback(*kept, cotangents[0], parameters, t_max)
 
 
 _spikes.defvjp(_spikes_forward, _spikes_backward)
@@ -171,6 +171,21 @@ def _state_at_first(
     return parameters.u_initial * left + current, current
 
 
+_GATHERED = 2**20
+"""So many weights are gathered before the scan; more are within it, one input at a time."""
+
+
+def _rows(events: Events, weights: jax.Array) -> jax.Array:
+    """The weights of each input, ``[E, B, M]``, or where to find them, ``[E, B]``."""
+    gathered = events.source.size * weights.shape[1] <= _GATHERED
+    return weights[events.source] if gathered else events.source
+
+
+def _weights_at(rows: jax.Array, weights: jax.Array) -> jax.Array:
+    """The weights ``[B, M]`` of one input of each sample, from one of :func:`_rows`."""
+    return rows if rows.ndim == 2 else weights[rows]
+
+
 def _once(events: Events, weights: jax.Array, parameters: LIFParameters) -> jax.Array:
     """The time of the first spike of each neuron, ``[B, M]``: one root per neuron, after the scan."""
     u, current = _state_at_first(events, weights, parameters)
@@ -179,14 +194,14 @@ def _once(events: Events, weights: jax.Array, parameters: LIFParameters) -> jax.
 
     def step(carry: Any, event: Any) -> Any:
         (u, current), (first_u, first_current, first) = carry
-        n, source, factors = event
-        current = current + weights[source]
+        n, rows, factors = event
+        current = current + _weights_at(rows, weights)
         end = advance(u, current, factors)
         new = crosses(u, current, *end, parameters) & (first == number)
         noted = (jnp.where(new, u, first_u), jnp.where(new, current, first_current), jnp.where(new, n, first))
         return (end, noted), None
 
-    numbered = (jnp.arange(number, dtype=jnp.int32), events.source, events.factors)
+    numbered = (jnp.arange(number, dtype=jnp.int32), _rows(events, weights), events.factors)
     (_, (u, current, first)), _ = jax.lax.scan(step, ((u, current), found), numbered)
     hit = first < number
     at = functools.partial(_taken, index=jnp.minimum(first, number - 1))
@@ -215,11 +230,12 @@ def _many(
     times = jnp.full((budget, *u.shape), jnp.inf, u.dtype)
     start = _Layer(u, current, jnp.zeros_like(u), jnp.zeros(u.shape, jnp.int32), times)
 
-    def interval(layer: _Layer, event: Events) -> tuple[_Layer, None]:
-        layer = layer._replace(current=layer.current + weights[event.source])
+    def interval(layer: _Layer, arrived: tuple[Events, jax.Array]) -> tuple[_Layer, None]:
+        event, rows = arrived
+        layer = layer._replace(current=layer.current + _weights_at(rows, weights))
         return _interval(layer, event, parameters), None
 
-    end, _ = jax.lax.scan(interval, start, events)
+    end, _ = jax.lax.scan(interval, start, (events, _rows(events, weights)))
     return jnp.moveaxis(end.times, 0, -1), end.fired > budget
 
 

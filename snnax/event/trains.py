@@ -137,8 +137,51 @@ def sort_events(times: jax.Array) -> tuple[jax.Array, jax.Array]:
         time keep their order.
     """
     index = jax.lax.broadcasted_iota(jnp.int32, times.shape, 1)
+    if 1 < times.shape[1] <= _NETWORK and jax.default_backend() == "cpu":
+        return _bitonic(times, index)
     ordered, index = jax.lax.sort((times, index), dimension=1, num_keys=1, is_stable=True)
     return ordered, index
+
+
+_NETWORK = 256
+"""Up to so many events of a sample are sorted by a network of comparisons.
+
+On CPUs it takes half the time of XLA's sort, which compares rows one after the other; its program grows with the
+logarithm of the number, squared.
+"""
+
+
+def _bitonic(times: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Batcher's bitonic network over a batch: each layer compares all pairs that are ``stride`` apart at once."""
+    events = times.shape[1]
+    size = 1 << (events - 1).bit_length()
+    padding = ((0, 0), (0, size - events))
+    times = jnp.pad(times, padding, constant_values=jnp.inf)
+    index = jnp.pad(index, padding, constant_values=size)
+    block = 2
+    while block <= size:
+        stride = block // 2
+        while stride:
+            # Runs of ``block`` are sorted upward and downward in turn, so that two of them make one bitonic run.
+            upward = np.arange(size // (2 * stride)) * 2 * stride & block == 0
+            times, index = _exchanged(times, index, stride, jnp.asarray(upward)[None, :, None])
+            stride //= 2
+        block *= 2
+    return times[:, :events], index[:, :events]
+
+
+def _exchanged(
+    times: jax.Array, index: jax.Array, stride: int, upward: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Pairs ``stride`` apart in the order asked for; at equal times that of their index."""
+    shape = (times.shape[0], -1, 2, stride)
+    pairs, places = times.reshape(shape), index.reshape(shape)
+    (first, second), (one, other) = (pairs[:, :, 0], pairs[:, :, 1]), (places[:, :, 0], places[:, :, 1])
+    later = (first > second) | ((first == second) & (one > other))
+    swap = later == upward
+    times = jnp.stack([jnp.where(swap, second, first), jnp.where(swap, first, second)], 2)
+    index = jnp.stack([jnp.where(swap, other, one), jnp.where(swap, one, other)], 2)
+    return times.reshape(times.shape[0], -1), index.reshape(times.shape[0], -1)
 
 
 def from_dense(spikes: Any, dt: float, max_spikes: int) -> Trains:
