@@ -169,18 +169,20 @@ def _segments(
     restart = current_at(inputs, rows, spike + parameters.pause, parameters) if parameters.pause else current
     factors = decay(jnp.where(fired, spike - release, 0), parameters)
 
-    # What the segment after has to say: to the time of the spike before it, and to the current at its start.
-    by_release = by_current = jnp.zeros_like(spike[..., 0])
-    voltage, feedback = [], []
-    for k in reversed(range(spikes.shape[-1])):
-        gain = cotangents[..., k] - by_release * (restart[..., k] - parameters.u_reset) / tau_mem
-        mu = jnp.where(fired[..., k], -gain / rise[..., k], 0)
-        lam = by_current * math.exp(-parameters.pause / tau_syn)
-        by_release = factors.mem[..., k] * mu
-        by_current = factors.response[..., k] * mu + factors.syn[..., k] * lam
-        voltage.append(mu)
-        feedback.append(lam)
-    mus, lams = jnp.stack(voltage[::-1], -1), jnp.stack(feedback[::-1], -1)
+    def earlier(after: tuple[jax.Array, jax.Array], spike: tuple[Any, ...]) -> Any:
+        # What the segment after has to say: to the time of the spike before it, and to the current at its start.
+        by_release, by_current = after
+        fired, cotangent, rise, restart, factors = spike
+        gain = cotangent - by_release * (restart - parameters.u_reset) / tau_mem
+        voltage = jnp.where(fired, -gain / rise, 0)
+        feedback = by_current * math.exp(-parameters.pause / tau_syn)
+        before = factors.mem * voltage, factors.response * voltage + factors.syn * feedback
+        return before, (voltage, feedback)
+
+    zero = jnp.zeros_like(spike[..., 0])
+    arrays = _spikes_first((fired, cotangents, rise, restart, factors))
+    _, (mus, lams) = jax.lax.scan(earlier, (zero, zero), arrays, reverse=True, unroll=_unrolled(spikes))
+    mus, lams = jnp.moveaxis(mus, 0, -1), jnp.moveaxis(lams, 0, -1)
     return _Segments(jnp.where(fired, spike, -jnp.inf), release, mus, lams)
 
 
@@ -229,15 +231,28 @@ def _chosen(
     time: jax.Array, spikes: jax.Array, fields: tuple[jax.Array, ...]
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     """Of ``fields[B, M, K]`` those of the first spike after each input, ``[C, B, M]``; zero and ``False`` for none."""
-    felt = time < spikes[None, ..., -1]
-    chosen = tuple(jnp.where(felt, field[None, ..., -1], 0) for field in fields)
-    for k in reversed(range(spikes.shape[-1] - 1)):
-        before = time < spikes[None, ..., k]
-        felt = felt | before
-        chosen = tuple(
-            jnp.where(before, new[None, ..., k], old) for new, old in zip(fields, chosen, strict=True)
-        )
-    return felt, chosen
+
+    def earlier(later: Any, spike: tuple[jax.Array, tuple[jax.Array, ...]]) -> Any:
+        felt, chosen = later
+        time_of, values = spike
+        before = time < time_of[None]
+        pairs = zip(values, chosen, strict=True)
+        return (felt | before, tuple(jnp.where(before, new[None], old) for new, old in pairs)), None
+
+    shape = (time.shape[0], *spikes.shape[:-1])
+    none = jnp.zeros(shape, bool), tuple(jnp.zeros(shape, field.dtype) for field in fields)
+    by_spike = _spikes_first((spikes, fields))
+    return jax.lax.scan(earlier, none, by_spike, reverse=True, unroll=_unrolled(spikes))[0]
+
+
+def _spikes_first(arrays: Any) -> Any:
+    """Arrays ``[B, M, K]`` as ``[K, B, M]``, for a scan over the spikes."""
+    return jax.tree.map(lambda array: jnp.moveaxis(array, -1, 0), arrays)
+
+
+def _unrolled(spikes: jax.Array) -> int:
+    """A few spikes are a few lines of the compiled program; for many it has a loop."""
+    return min(spikes.shape[-1], 8)
 
 
 def _chunks(inputs: jax.Array, rows: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:

@@ -99,12 +99,12 @@ def test_the_order_and_the_padding_of_inputs_mean_nothing(case):
 def test_float32_over_ten_thousand_time_constants(case):
     """The same two inputs again and again, far apart: the same answer each time, and no NaN in the gradients."""
     p = numbers(case)
-    begins = np.linspace(0, 9970, 40)
+    begins = np.linspace(0, 9970, 8)
     times = np.stack([begins, begins + 0.5])[None]
     weights = jnp.array([[3.5, 0.5], [3.0, 1.0]], jnp.float32)
 
     def total(weights, times):
-        spikes = lif_spikes(Trains(times, jnp.zeros((1, 2), bool)), weights, p, t_max=1e4, max_spikes=200)
+        spikes = lif_spikes(Trains(times, jnp.zeros((1, 2), bool)), weights, p, t_max=1e4, max_spikes=40)
         return jnp.sum(jnp.where(spikes.times < jnp.inf, spikes.times, 0)), spikes
 
     slopes, spikes = jax.jit(jax.grad(total, (0, 1), has_aux=True))(weights, jnp.float32(times))
@@ -119,7 +119,7 @@ def test_float32_over_ten_thousand_time_constants(case):
     found = found[found < np.inf]
     offsets = np.array([(found - b)[(found >= b) & (found < b + 200)] for b in begins])
     assert offsets.shape[1] >= 1  # as many spikes after each pair
-    np.testing.assert_allclose(offsets[1:], offsets[1:2].repeat(39, 0), atol=4e-3)  # 4 ulp of 1e4
+    np.testing.assert_allclose(offsets[1:], offsets[1:2].repeat(7, 0), atol=4e-3)  # 4 ulp of 1e4
 
 
 @pytest.mark.parametrize("case", ["twice", "general", "all"])
