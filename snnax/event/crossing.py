@@ -128,15 +128,23 @@ class SecondsClock:
         """Voltage above ``v_leak`` and current after a span."""
         return advance(u, current, decay(span, self.parameters))
 
-    def crossing(self, u: jax.Array, current: jax.Array, whole: jax.Array, hit: jax.Array) -> jax.Array:
-        """The span to the first crossing, where :func:`crosses` found one (``hit``); elsewhere none."""
+    def crossing(
+        self, u: jax.Array, current: jax.Array, whole: jax.Array, hit: jax.Array, earliest: bool = False
+    ) -> jax.Array:
+        """The span to the first crossing, where :func:`crosses` found one (``hit``); elsewhere none.
+
+        ``earliest``: only the first crossing along the last axis is wanted, and those at the same time. What is given
+        for any other neuron is later than that, and no more than a lower bound of its own.
+        """
         if self.parameters.tau_mem == 2 * self.parameters.tau_syn:
             closed = DecayClock(self.parameters)
             found = closed.time(closed.crossing(u, current, closed.span(whole), hit))
             return jnp.where(hit, jnp.clip(found, 0, whole), 0)
-        return self._newton(u, current, whole, hit)
+        return self._newton(u, current, whole, hit, earliest)
 
-    def _newton(self, u: jax.Array, current: jax.Array, whole: jax.Array, hit: jax.Array) -> jax.Array:
+    def _newton(
+        self, u: jax.Array, current: jax.Array, whole: jax.Array, hit: jax.Array, earliest: bool
+    ) -> jax.Array:
         """Newton's method from the start, inside a bracket.
 
         The voltage that rises is concave, unless the leak alone drives it, so that no step leaps over the root; the
@@ -157,8 +165,11 @@ class SecondsClock:
             return low, high, new, jnp.abs(new - time), count + 1
 
         def unfinished(state: _Newton) -> jax.Array:
-            *_, time, moved, count = state
+            low, _, time, moved, count = state
             settled = moved <= tolerance * (time + parameters.tau_syn)
+            if earliest:
+                first = jnp.min(jnp.where(hit & settled, time, jnp.inf), -1, keepdims=True)
+                settled |= low > first
             return (count < _MOST_STEPS) & ~jnp.all(settled)
 
         # The root lies before the maximum, if there is one.
@@ -207,12 +218,17 @@ class DecayClock:
         """Voltage above ``v_leak`` and current after a span."""
         return span * (u + current * (1 - span)), span * span * current
 
-    def crossing(self, u: jax.Array, current: jax.Array, whole: jax.Array, hit: jax.Array) -> jax.Array:
+    def crossing(
+        self, u: jax.Array, current: jax.Array, whole: jax.Array, hit: jax.Array, earliest: bool = False
+    ) -> jax.Array:
         """The span to the first crossing, where :func:`crosses` found one (``hit``); elsewhere none.
+
+        In closed form, so that ``earliest`` (see :class:`SecondsClock`) would save nothing.
 
         The larger root of the quadratic is the earlier time. With ``p = u + I`` and ``d`` the square root of its
         discriminant it is ``(p + d) / 2 I``, or ``2 u_th / (p - d)`` where the sum would cancel.
         """
+        del earliest
         total = u + current
         square = total * total - 4 * self.parameters.u_threshold * current
         # A maximum at the threshold itself, but for rounding, has a discriminant of zero.

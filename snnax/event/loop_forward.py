@@ -280,7 +280,9 @@ def _crossing(parameters: LIFParameters, u: Array, current: Array, limit: Array)
     clock = clock_of(parameters)
     whole = clock.span(limit)
     hit = crosses(u, current, *clock.advance(u, current, whole), parameters)
-    return jnp.where(hit, jnp.minimum(clock.time(clock.crossing(u, current, whole, hit)), limit), jnp.inf)
+    return jnp.where(
+        hit, jnp.minimum(clock.time(clock.crossing(u, current, whole, hit, earliest=True)), limit), jnp.inf
+    )
 
 
 def _drift(plan: Plan, state: State, wait: Array) -> State:
