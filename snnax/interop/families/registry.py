@@ -52,7 +52,8 @@ def of_module(module: object) -> Family | None:
     return next((ours[cls] for cls in type(module).__mro__ if cls in ours), None)
 
 
-def kinds(**having: object) -> tuple[str, ...]:
+@cache
+def kinds(**having: bool) -> tuple[str, ...]:
     """Names of the classes whose families have these attributes, as ``kinds(native=True)``."""
     return tuple(
         kind
