@@ -26,9 +26,8 @@ YET = {
     "interop/compare/stages.py",
     "interop/compare/stepping.py",
     "interop/compare/transitions.py",
-    "interop/torch/recorder.py",
 }
-"""Files that still do: what a judge knows of an equation, and what torch's layers take. None may join."""
+"""Files that still do: what a judge knows of an equation. None may join."""
 
 
 def naming() -> set[str]:
