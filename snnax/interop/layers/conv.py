@@ -128,15 +128,23 @@ def write_conv(module: nn.Conv, variables: Variables, site: Site) -> nir.NIRNode
     stride, dilation = sizes(_given(module.strides), rank), sizes(_given(module.kernel_dilation), rank)
     padding = _padding(module.padding, kernel, dilation, stride, site)
     bias = np.asarray(params["bias"]) if module.use_bias else np.zeros(weight.shape[0], weight.dtype)
-    common = {"weight": weight, "padding": padding, "groups": module.feature_group_count, "bias": bias}
+    return conv_node(
+        weight, bias, site, module.use_bias, stride=stride, padding=padding, dilation=dilation,
+        groups=module.feature_group_count,
+    )  # fmt: skip
+
+
+def conv_node(weight: Array, bias: Array, site: Site, use_bias: bool, **given: Any) -> nir.NIRNode:
+    """Conv1d or Conv2d of torch's weight, stride, padding, dilation and groups."""
     shape = site.shape_in[1:]
     node: nir.NIRNode
-    if rank == 1:
-        node = nir.Conv1d(input_shape=shape[0], stride=stride[0], dilation=dilation[0], **common)
+    if weight.ndim == 3:
+        single = {k: v if isinstance(v, str | int) else int(v[0]) for k, v in given.items()}
+        node = nir.Conv1d(input_shape=shape[0], weight=weight, bias=bias, **single)
     else:
-        node = nir.Conv2d(input_shape=shape, stride=stride, dilation=dilation, **common)
+        node = nir.Conv2d(input_shape=shape, weight=weight, bias=bias, **given)
     settle_types(node, site)
-    return metadata.write(node, {"bias": module.use_bias})
+    return metadata.write(node, {"bias": use_bias})
 
 
 @evaluates(nir.Conv1d, nir.Conv2d)

@@ -11,7 +11,7 @@ import numpy as np
 
 from snnax import layers
 from snnax.errors import ShapeError
-from snnax.interop.layers.conv import check_padded, sizes, spatial_out, windows
+from snnax.interop.layers.conv import check_padded, settle_types, sizes, spatial_out, windows
 from snnax.interop.layers.entries import axes_of
 from snnax.interop.layers.registry import (
     Array,
@@ -65,15 +65,17 @@ def build_pool(node: Any, site: Site) -> Built:
 @writes(*POOLS.values())
 def write_pool(module: Any, variables: Variables, site: Site) -> nir.NIRNode:
     """NIR's own pooling node where it has one."""
-    name = type(module).__name__
     options = {k: list(getattr(module, k)) for k in ("kernel_size", "stride", "padding")}
-    if name in _NODES:
-        node = _NODES[name](**{k: np.array(v) for k, v in options.items()})
-        node.input_type = {"input": np.array(site.shape_in)}
-        if site.shape_out is not None:
-            node.output_type = {"output": np.array(site.shape_out)}
-        return node
-    return Extension(name, options=options, shape_in=site.shape_in, shape_out=site.shape_out)
+    return pool_node(type(module).__name__, options, site)
+
+
+def pool_node(name: str, options: dict[str, list[int]], site: Site) -> nir.NIRNode:
+    """NIR's node of this name with its shapes, or the extension."""
+    if name not in _NODES:
+        return Extension(name, options=options, shape_in=site.shape_in, shape_out=site.shape_out)
+    node = _NODES[name](**{k: np.array(v) for k, v in options.items()})
+    settle_types(node, site)
+    return node
 
 
 @evaluates(*_KEYS)

@@ -14,7 +14,8 @@ from torch import nn
 from snnax.errors import ConversionError
 from snnax.interop.conventions import against, for_each, gathered
 from snnax.interop.frameworks import package_of
-from snnax.interop.layers.conv import pads_of, settle_types, sizes, text
+from snnax.interop.layers.conv import conv_node, pads_of, sizes, text
+from snnax.interop.layers.pooling import pool_node, window
 from snnax.interop.layers.registry import Site
 from snnax.interop.layers.shape import reshape_node
 from snnax.interop.nir import metadata
@@ -180,15 +181,7 @@ def _conv(module: Any, site: Site) -> nir.NIRNode:
     weight = array(module.weight)
     bias = np.zeros(len(weight), weight.dtype) if module.bias is None else array(module.bias)
     given = {k: getattr(module, k) for k in ("stride", "padding", "dilation", "groups")}
-    shape = site.shape_in[1:]
-    node: nir.NIRNode
-    if weight.ndim == 3:
-        single = {k: v if isinstance(v, str | int) else int(v[0]) for k, v in given.items()}
-        node = nir.Conv1d(input_shape=shape[0], weight=weight, bias=bias, **single)
-    else:
-        node = nir.Conv2d(input_shape=shape, weight=weight, bias=bias, **given)
-    settle_types(node, site)
-    return metadata.write(node, {"bias": module.bias is not None})
+    return conv_node(weight, bias, site, module.bias is not None, **given)
 
 
 def _pool(module: Any, site: Site) -> nir.NIRNode:
@@ -227,13 +220,7 @@ def _pool(module: Any, site: Site) -> nir.NIRNode:
         "stride": list(sizes(stride, rank)),
         "padding": list(padding),
     }
-    native = {"AvgPool2d": nir.AvgPool2d, "SumPool2d": nir.SumPool2d}.get(kind)
-    if native is None:
-        return Extension(kind, options=options, shape_in=site.shape_in, shape_out=site.shape_out)
-    node = native(**{k: np.array(v) for k, v in options.items()})
-    node.input_type = {"input": np.array(site.shape_in)}
-    node.output_type = {"output": np.array(site.shape_out)}
-    return node
+    return pool_node(kind, options, site)
 
 
 def norm_from_torch(module: Any, site: Site) -> Extension:
@@ -307,10 +294,8 @@ def _conv_layer(node: Any, site: Site) -> nn.Module:
 
 
 def _pool_layer(node: Any, site: Site) -> nn.Module:
-    given = node.options if isinstance(node, Extension) else vars(node)
-    kind = node.op if isinstance(node, Extension) else type(node).__name__
-    rank = int(kind[-2])
-    kernel, stride, padding = (sizes(given[k], rank) for k in ("kernel_size", "stride", "padding"))
+    kind, kernel, stride, padding = window(node)
+    rank = len(kernel)
     if not kind.startswith("Sum"):
         return getattr(nn, kind)(
             kernel[0] if rank == 1 else kernel, stride[0] if rank == 1 else stride, padding
