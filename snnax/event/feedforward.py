@@ -73,7 +73,7 @@ def lif_spikes(
         >>> inputs = from_lists([[[1e-3], [4e-3]]])
         >>> spikes = lif_spikes(inputs, jnp.full((2, 1), 3.0), LIFParameters(), t_max=0.05, max_spikes=2)
         >>> [f"{time:.5f}" for time in spikes.times[0, 0]], spikes.overflow.tolist()
-        (['0.00543', 'inf'], [[False]])
+        (['0.00529', 'inf'], [[False]])
     """
     weights = checked_inputs(inputs, weights, "lif_spikes")
     checks.instance(LIFParameters, "LIFParameters()")(parameters, "lif_spikes(parameters=...)")
