@@ -22,6 +22,7 @@ NOTEBOOKS = sorted(ROOT.glob("tutorials/*.ipynb"))
 PARTS = (
     "backprop",
     "datasets",
+    "event",
     "functional",
     "functional.quant",
     "functional.stdp_learner",
