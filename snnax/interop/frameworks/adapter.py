@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import nir
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from snnax.interop import conventions
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.calls import Call, calls_with_states, shape_text
 from snnax.interop.torch.observers import Observer
+from snnax.interop.torch.writing import network_of
 
 if TYPE_CHECKING:
     from snnax.interop.torch.graph_reader import Reader
@@ -252,13 +254,19 @@ class Adapter(ABC):
         """Add the NIR nodes of one of its own modules."""
         reader.neuron(node, self.spec_of(node.name, node.held, node.name in reader.used))
 
-    @abstractmethod
+    def network(self, graph: nir.NIRGraph, wide: bool) -> nn.Module:
+        """The torch network of a NIR graph; ``wide``: every number of its neurons in float64."""
+        return network_of(graph, self, wide=wide)
+
     def build(self, name: str, spec: NeuronSpec, wide: bool) -> nn.Module:
         """The neuron of a spec, which keeps its own state; ``wide``: every number in float64.
 
         Raises:
-            ConversionError: for what the framework has no equal of.
+            ConversionError: for what the framework has no equal of; here all, for one that is only read.
         """
+        raise ConversionError(
+            name, f"snnax does not build neurons of {self.label}", "Read its networks, or write others."
+        )
 
     def check_parts(  # noqa: B027
         self, specs: Mapping[str, NeuronSpec], parts: Mapping[str, Any]

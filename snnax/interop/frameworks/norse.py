@@ -30,6 +30,7 @@ from snnax.interop.frameworks.adapter import Adapter, Fired, Handler, Words
 from snnax.interop.layers.registry import Variables
 from snnax.interop.nir import metadata
 from snnax.interop.nir.entries import DT
+from snnax.interop.nir.importing import Import
 from snnax.interop.norse.cells import (
     KINDS,
     PORTS,
@@ -43,6 +44,7 @@ from snnax.interop.norse.cells import (
     is_norse,
     tap,
 )
+from snnax.interop.norse.writing import network_of
 from snnax.interop.norse.writing import to_norse as to_norse
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch import graph_reader
@@ -431,9 +433,9 @@ class Norse(Adapter):
             )  # fmt: skip
         reader.terms[Source(node.name)] = reader.inputs(node)
 
-    def build(self, name: str, spec: NeuronSpec, wide: bool) -> nn.Module:
-        """Networks of cells, which hand their states on, are built by :func:`to_norse`."""
-        raise NotImplementedError("networks of Norse cells are built by to_norse")
+    def network(self, graph: nir.NIRGraph, wide: bool) -> nn.Module:
+        """Cells in a network that hands their states on."""
+        return network_of(Import(graph), torch.float64 if wide else torch.float32)
 
 
 ADAPTER = Norse()

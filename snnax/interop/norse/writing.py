@@ -95,6 +95,19 @@ def to_norse(
         >>> out, state = net(torch.ones(1, 3))
     """
     source = Import(to_nir(model, variables, sample, dropout="keep"))
+    if surrogate not in ("keep", "super"):
+        raise ArgumentError(f"surrogate={surrogate!r}; expected 'keep' or 'super'.")
+    if surrogate == "super":
+        source.specs = {name: replace(spec, surrogate=None) for name, spec in source.specs.items()}
+    return network_of(source, dtype or (torch.float64 if is_wide(variables) else torch.float32), dt).eval()
+
+
+def network_of(source: Import, dtype: torch.dtype, dt: float | None = None) -> nn.Module:
+    """The network of cells of a NIR graph; arguments as :func:`to_norse`.
+
+    Raises:
+        ConversionError: for what Norse has no equal of.
+    """
     steps = [float(spec.sizes["dt"]) for spec in source.specs.values() if "dt" in spec.sizes]
     if len(set(steps)) > 1:
         raise ConversionError(
@@ -102,12 +115,7 @@ def to_norse(
             f"its neurons have the time steps {sorted(set(steps))} s",
             "Build all neurons with the same dt.",
         )
-    if surrogate not in ("keep", "super"):
-        raise ArgumentError(f"surrogate={surrogate!r}; expected 'keep' or 'super'.")
-    if surrogate == "super":
-        source.specs = {name: replace(spec, surrogate=None) for name, spec in source.specs.items()}
-    dtype = dtype or (torch.float64 if is_wide(variables) else torch.float32)
-    return _Writer(source, dt or (steps[0] if steps else 1e-3), dtype).run().eval()
+    return _Writer(source, dt or (steps[0] if steps else 1e-3), dtype).run()
 
 
 @dataclass

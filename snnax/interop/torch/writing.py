@@ -54,7 +54,7 @@ def to_torch(
     if dtype is torch.float64:
         variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), dict(variables))
     graph = to_nir(model, variables, sample, dropout="keep")
-    made = network_of(graph, adapter, wide=is_wide(variables)).eval()
+    made = adapter.network(graph, is_wide(variables)).eval()
     return made if dtype is None else made.to(dtype)
 
 

@@ -74,3 +74,11 @@ def test_a_wrong_surrogate_is_found_by_its_gradients():
     report = interop.crossvalidate(net, (model.clone(nodes=nodes), variables), x, gradients=True)
     assert report.unexplained == 0 and not report.agree
     assert jax.tree.leaves(variables)
+
+
+def test_gradients_are_those_of_a_run_from_the_reset_state():
+    net = _dense().eval()
+    x = np.random.default_rng(0).uniform(0, 3, (12, 3, 5)).astype(np.float32)
+    port = interop.from_snntorch(net, x[0])
+    net(torch.tensor(x[0]))  # leaves states of the batch that is compared
+    assert interop.crossvalidate(net, port, x, gradients=True).agree

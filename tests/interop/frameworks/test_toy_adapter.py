@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
+import flax.linen as fnn
+import jax
 import numpy as np
 import pytest
 
@@ -12,8 +15,10 @@ pytest.importorskip("torch")
 import torch
 from torch import nn
 
+import snnax as snn
 from snnax import interop
 from snnax.errors import ConversionError
+from snnax.interop.frameworks import LABELS
 from snnax.interop.frameworks.adapter import Adapter
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.arrays import array
@@ -93,6 +98,7 @@ def _chain() -> nn.Module:
 def test_a_home_made_framework_ports_runs_is_proved_and_comes_back(build: Any):
     torch.manual_seed(0)
     net, x = build(), np.random.default_rng(0).random((12, 3, 5), np.float32)
+    net(torch.tensor(x if build is Looping else x[0]))  # leaves states behind, from which nothing may start
     before = {name: value.clone() for name, value in net.state_dict().items()}
     model, variables = from_torch(net, x if build is Looping else x[0], ADAPTER)
     side = torch_side(net, x, ADAPTER)
@@ -114,6 +120,28 @@ def test_a_neuron_that_computes_something_else_is_found():
     report = interop.crossvalidate(torch_side(net, x, ADAPTER), (model, variables), x)
     assert not report.agree
     assert next((layer.name, layer.status) for layer in report.layers) == ("1", "unexplained")
+
+
+@pytest.mark.parametrize("package", LABELS)
+def test_the_frameworks_go_the_same_way(package: str):
+    pytest.importorskip(package)
+    adapter = import_module(f"snnax.interop.frameworks.{package}").ADAPTER
+    model = snn.Sequential(
+        [fnn.Dense(3), snn.Leaky(beta=0.9, reset_mechanism="zero", reset_delay=False, init_hidden=True)]
+    )
+    x = np.random.default_rng(0).random((6, 3, 5), np.float32)
+    variables = model.init(jax.random.key(0), x[0])
+    net = to_torch(model, variables, x[0], adapter)
+    assert interop.crossvalidate(net, from_torch(net, x[0], adapter), x).agree
+
+
+def test_a_framework_may_be_read_only():
+    class ReadOnly(HomeMade):
+        build = Adapter.build
+
+    model, variables = from_torch(_chain(), torch.ones(1, 5), ADAPTER)
+    with pytest.raises(ConversionError, match="does not build neurons of home-made"):
+        to_torch(model, variables, np.ones((1, 5), np.float32), ReadOnly())
 
 
 def test_errors_are_in_its_words():
