@@ -94,6 +94,10 @@ class FlaxSide:
                 return spec_from_module(name, _nameable(module), variables, self._ranks[name])
         return None
 
+    def neuron(self, name: str) -> tuple[nn.Module, Mapping[str, Any]] | None:
+        """The module and the variables of one neuron layer, if the model is made of containers."""
+        return next((found for path, found in self._found.items() if _name(path) == name), None)
+
     @property
     def layers(self) -> list[str]:
         """Names of the neuron layers, in the order in which they compute, if the model is made of containers."""

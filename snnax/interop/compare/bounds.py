@@ -15,7 +15,7 @@ from snnax.interop.compare.stages import Stages, recurrent_current, recurrent_no
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Trace
 
-# --- How far two correct computations of one neuron layer may lie apart: the rounding error of sums and steps
+# --- How far two correct computations of one neuron layer may lie apart: the rounding error of sums
 # Everything takes and returns NumPy arrays and knows no framework. With the unit roundoff :math:`u` (half of
 # machine epsilon) a computed sum :math:`\hat y` of :math:`K` products differs from the exact one by
 #
@@ -31,10 +31,6 @@ from snnax.interop.trace import NodeTrace, Trace
 LAMBDA = 8.0
 """Constant of the probabilistic bound."""
 
-ROUNDINGS = 6.0
-"""Rounding errors in one neuron step on one side: three operations, two parameters rounded on their way
-through a file or another framework, and one for a current recorded after a fused multiply-add."""
-
 MANY_TERMS = 64
 """From this many terms on, a neuron's errors have to average out as well."""
 
@@ -42,7 +38,6 @@ RMS_FACTOR = 2.0
 """By how much the root mean square of a neuron's errors may exceed that of independent errors."""
 
 Array = np.ndarray
-Gaps = Mapping[str, Array]
 
 
 def unit_roundoff(dtype: np.dtype) -> float:
@@ -118,147 +113,6 @@ def rms_bound(magnitude: Array, terms: float, us: tuple[float, float], repeats: 
     return np.asarray(RMS_FACTOR * sum(us) * np.sqrt(terms * repeats / 3) * mean)
 
 
-@dataclass(frozen=True)
-class Recursion:
-    """Constants of one neuron layer's equation; arrays broadcast over its neurons.
-
-    Attributes:
-        decay: factor of the membrane from one step to the next.
-        syn_decay: factor of the synaptic current (the excitatory one of Alpha).
-        gain: factor of the input current.
-        threshold: firing threshold, subtracted at a reset.
-        scale: Alpha only: membrane per unit of synaptic current.
-        scale_roundings: Alpha only: rounding errors in ``scale``, which two logarithms amplify.
-    """
-
-    decay: Array | float = 1.0
-    syn_decay: Array | float = 1.0
-    gain: Array | float = 1.0
-    threshold: Array | float = 0.0
-    scale: Array | float = 0.0
-    scale_roundings: Array | float = 0.0
-
-
-def step_bounds(
-    rule: Recursion, u: float, gaps: Gaps, sizes: Gaps, gap: Array, size: Array, now: Gaps | None = None
-) -> dict[str, Array]:
-    r"""Largest difference of each state after one step that both sides computed correctly.
-
-    For a first-order neuron, with the difference :math:`d` of the states and the currents before the step,
-
-    .. math:: d_t \le |\beta| d_{t-1} + |g| d^I_t + c\,u\,(|U_{t-1}| + |g I_t| + \theta),\qquad c = 6.
-
-    Args:
-        rule: constants of the equation.
-        u: sum of the unit roundoffs of both sides.
-        gaps: difference of each state before the step; the keys tell which family it is.
-        sizes: larger absolute value of each state before the step.
-        gap: difference of the currents.
-        size: absolute value of the current.
-        now: difference of the states after the step where it is known, which makes the membrane's bound
-            tighter in families that compute the membrane from a synaptic current.
-    """
-    drive, slack, threshold = np.abs(rule.gain) * gap, np.abs(rule.gain) * size, np.abs(rule.threshold)
-    if "syn_exc" in gaps:
-        return _alpha_bounds(rule, u, gaps, sizes, gap, size)
-    bounds: dict[str, Array] = {}
-    if "syn" in gaps:
-        syn = np.abs(rule.syn_decay)
-        bounds["syn"] = syn * gaps["syn"] + drive + ROUNDINGS * u * (sizes["syn"] + slack)
-        drive = now["syn"] if now is not None and "syn" in now else bounds["syn"]
-        drive = np.minimum(drive, bounds["syn"])
-        slack = sizes["syn"] + slack
-    bounds["mem"] = (
-        np.abs(rule.decay) * gaps["mem"] + drive + ROUNDINGS * u * (sizes["mem"] + slack + threshold)
-    )
-    return bounds
-
-
-def _alpha_bounds(
-    rule: Recursion, u: float, gaps: Gaps, sizes: Gaps, gap: Array, size: Array
-) -> dict[str, Array]:
-    """Alpha: two traces of opposite sign, and a membrane that is ``scale`` times their sum."""
-    threshold, scale = np.abs(rule.threshold), np.abs(rule.scale)
-    roundings = ROUNDINGS + np.abs(rule.scale_roundings)
-    exc = np.abs(rule.syn_decay) * gaps["syn_exc"] + gap + ROUNDINGS * u * (sizes["syn_exc"] + size)
-    inh = np.abs(rule.decay) * gaps["syn_inh"] + gap + ROUNDINGS * u * (sizes["syn_inh"] + size)
-    held = scale * (sizes["syn_exc"] + sizes["syn_inh"] + 2 * size) + sizes["syn_inh"]
-    return {
-        "syn_exc": exc + ROUNDINGS * u * threshold,
-        "syn_inh": inh,
-        "mem": scale * (exc + inh) + gaps["syn_inh"] + roundings * u * (held + threshold),
-    }
-
-
-def accumulated(
-    rule: Recursion, u: float, states: tuple[str, ...], known: Gaps, gap: Array, size: Array
-) -> dict[str, Array]:
-    """The same bound carried on from step to step, where the states of one side were not recorded.
-
-    Args:
-        rule: constants of the equation.
-        u: sum of the unit roundoffs of both sides.
-        states: names of the neuron's states.
-        known: absolute values of the states ``[T, ...]`` that one side recorded; the others are estimated
-            from the current as if the neuron were never reset.
-        gap: difference of the currents ``[T, ...]``.
-        size: absolute value of the current ``[T, ...]``.
-    """
-    zero = np.zeros_like(size[0])
-    gaps, sizes = dict.fromkeys(states, zero), dict.fromkeys(states, zero)
-    rows: dict[str, list[Array]] = {state: [] for state in states}
-    for t in range(len(size)):
-        gaps = step_bounds(rule, u, gaps, sizes, gap[t], size[t])
-        grown = _grow(rule, states, sizes, size[t])
-        sizes = {state: known[state][t] if state in known else grown[state] for state in states}
-        for state in states:
-            rows[state].append(gaps[state])
-    return {state: np.stack(values) for state, values in rows.items()}
-
-
-def _grow(rule: Recursion, states: tuple[str, ...], sizes: Gaps, size: Array) -> dict[str, Array]:
-    """Largest absolute value of each state after a step without reset."""
-    drive = np.abs(rule.gain) * size
-    grown: dict[str, Array] = {}
-    for state in states:
-        if state == "mem":
-            scale = np.abs(rule.scale) if "syn_exc" in states else 1.0
-            grown["mem"] = np.abs(rule.decay) * sizes["mem"] + scale * drive
-        else:
-            decay = np.abs(rule.decay if state == "syn_inh" else rule.syn_decay)
-            grown[state] = decay * sizes[state] + np.abs(rule.gain) * size
-            drive = drive + decay * sizes[state]
-    return grown
-
-
-# --- Two recordings of one neuron layer, and what is known about it -------------------------------
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Two recordings of a neuron layer ``[T, b, ...]`` and what is known about it.
-
-    Attributes:
-        a: recording of the reference.
-        b: recording that is judged.
-        spec: the neuron of the reference, if known.
-        bound: largest difference of two correct computations of each current.
-        rms: largest root mean square of that difference at each neuron, or ``None``.
-        feedback: recurrent current of the reference, if it has one.
-        feedback_bound: largest difference of two correct computations of it.
-        horizon: for each sample, the first step whose currents need not agree any more.
-    """
-
-    a: NodeTrace
-    b: NodeTrace
-    spec: NeuronSpec | None
-    bound: Array
-    rms: Array | None = None
-    feedback: Array | None = None
-    feedback_bound: Array | float = 0.0
-    horizon: Array | None = None
-
-
 def float_type(trace: NodeTrace) -> np.dtype:
     """Precision of a layer's states: that of its membrane, else of its current."""
     array = trace.states.get("mem", trace.input)
@@ -270,26 +124,6 @@ def coarsest_type(trace: NodeTrace) -> np.dtype:
     current = trace.input.dtype
     types = [float_type(trace), *([current] if current.kind not in "biu" else [])]
     return max(types, key=unit_roundoff)
-
-
-@dataclass(frozen=True)
-class Wide:
-    """A recording in float64, which holds float32 and bfloat16 exactly."""
-
-    input: Array
-    spk: Array
-    states: Mapping[str, Array]
-    finite: Array
-
-    @classmethod
-    def of(cls, trace: NodeTrace) -> Wide:
-        """Widen a recording."""
-        current, spk = trace.input.astype(np.float64), trace.spk.astype(np.float64)
-        states = {name: state.astype(np.float64) for name, state in trace.states.items()}
-        finite = np.isfinite(current) & np.isfinite(spk)
-        for state in states.values():
-            finite = finite & np.isfinite(state)
-        return cls(current, spk, states, finite)
 
 
 Magnitudes = Mapping[str, tuple[Array, Any]]

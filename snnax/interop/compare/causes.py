@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnax.interop.compare.cells import runs_again, strays
+from snnax.interop.compare.cells import Cell
 from snnax.interop.compare.current_causes import CurrentCase, current_causes
 from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.neuron_causes import Finding, Wording, case_of, neuron_causes
@@ -24,7 +24,7 @@ def diagnose(found: Evidence, name: str, judged: Judged) -> tuple[Finding, ...]:
         text = _not_finite(trace, label)
         if text is not None:
             return (Finding(Cause("unknown", text)),)
-    if runs_again(found.specs[name][0]):
+    if Cell.of(found.specs[name][0]) is not None:
         return tuple(cell_causes(found, name, judged) or [Finding(_unknown(found, name))])
     findings: list[Finding] = []
     if judged.bad_current.any():
@@ -60,7 +60,7 @@ def cell_causes(found: Evidence, name: str, judged: Judged) -> list[Finding]:
             Finding(Cause(k, f"{b}'s {name} {text.replace('{a}', a)}", certain=False)) for k, text in texts
         ]
     sides = zip((a, b), (found.a.nodes[name], found.replay.nodes[name]), strict=True)
-    wrong = [label for label, trace in sides if strays(left, trace)]
+    wrong = [label for label, trace in sides if Cell(left).strays(trace)]
     return [Finding(_numerics(label, name, left.kind)) for label in wrong]
 
 

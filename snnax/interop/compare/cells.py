@@ -1,4 +1,4 @@
-"""Judging layers with weights of their own, each side by itself: LSTM cells, DeltaLeaky, parallel neurons.
+"""Layers with weights of their own, each side held to them by itself: LSTM cells, DeltaLeaky, parallel neurons.
 
 Their equations are not taken apart. Instead the layer of the reference runs again in float64 on what each side
 recorded: every single step from the states before it, or for neurons without reset the whole sequence. A side
@@ -14,15 +14,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnax.interop.compare.bounds import Layer, float_type, unit_roundoff
-from snnax.interop.compare.stepping import before
-from snnax.interop.compare.verdict import Verdict
+from snnax.interop.compare.bounds import float_type, unit_roundoff
+from snnax.interop.compare.equation import before
 from snnax.interop.conventions import traces_first, traces_last
 from snnax.interop.families.modules import module_from_spec
 from snnax.interop.spec import NeuronSpec
@@ -34,7 +33,7 @@ MARGIN = 32.0
 
 
 @dataclass(frozen=True)
-class _Side:
+class Held:
     """One side's recording held to the layer.
 
     Attributes:
@@ -50,51 +49,33 @@ class _Side:
     bound: Array
 
 
-def runs_again(spec: NeuronSpec | None) -> TypeGuard[NeuronSpec]:
-    """True for a layer that is judged here."""
-    return spec is not None and not spec.family.simulated
+@dataclass(frozen=True)
+class Cell:
+    """A layer that runs again on what was recorded."""
+
+    spec: NeuronSpec
+
+    @classmethod
+    def of(cls, spec: NeuronSpec | None) -> Cell | None:
+        """The layer of a spec, ``None`` if its neurons are judged by their own equation."""
+        return None if spec is None or spec.family.simulated else cls(spec)
+
+    @property
+    def fires(self) -> bool:
+        """False for NIR's neurons that hand on their membrane."""
+        return not _integrates(self.spec)
+
+    def held(self, trace: NodeTrace, u: float | None = None) -> Held:
+        """One side's recording against the layer in float64, with parameters that were rounded to ``u``."""
+        return _held(self.spec, trace, u)
+
+    def strays(self, trace: NodeTrace) -> bool:
+        """True if a recording is not what the layer computes."""
+        side = self.held(trace)
+        return bool((side.off | side.astray).any())
 
 
-def judge_cell(layer: Layer, spec: NeuronSpec) -> Verdict:
-    """The verdict of a layer that :func:`runs_again`; see the module."""
-    spikes = [trace.spk.astype(np.float64) for trace in (layer.a, layer.b)]
-    currents = [trace.input.astype(np.float64) for trace in (layer.a, layer.b)]
-    shape = spikes[0].shape
-    coarsest = max(unit_roundoff(float_type(t)) for t in (layer.a, layer.b))  # the parameters' on one side
-    sides = [_held(spec, trace, coarsest) for trace in (layer.a, layer.b)]
-    gap = np.abs(currents[0] - currents[1])
-    bad_current = _per_sample(~(gap <= layer.bound), shape)
-    u = sum(unit_roundoff(float_type(t)) for t in (layer.a, layer.b))
-    fires = not _integrates(spec)
-    flip = fires & ((spikes[0] != 0) != (spikes[1] != 0))
-    apart = np.abs(spikes[0] - spikes[1]) > 4 * u * np.abs(spikes[0]) + sides[0].bound
-    height = fires & (spikes[0] != 0) & (spikes[1] != 0) & apart
-    wrong = sides[0].off | sides[1].off | sides[0].astray | sides[1].astray | height
-    tie = flip & (sides[0].tie | sides[1].tie)
-    if layer.horizon is not None:
-        steps = np.arange(shape[0]).reshape(-1, *(1,) * (len(shape) - 1))
-        bad_current &= steps < layer.horizon.reshape(1, -1, *(1,) * (len(shape) - 2))
-    unexplained = wrong | bad_current | tie
-    mismatch = flip | height
-    return Verdict(
-        mismatch=mismatch,
-        explained=mismatch & ~unexplained,
-        unexplained=unexplained,
-        bad_current=bad_current,
-        at_tie=tie,
-        mem_bound=np.maximum(sides[0].bound, sides[1].bound),
-        current_bound=_per_sample(np.broadcast_to(layer.bound, gap.shape), shape),
-    )
-
-
-def strays(spec: NeuronSpec, trace: NodeTrace) -> bool:
-    """True if a recording is not what the layer computes."""
-    side = _held(spec, trace)
-    return bool((side.off | side.astray).any())
-
-
-def _held(spec: NeuronSpec, trace: NodeTrace, u: float | None = None) -> _Side:
-    """One side's recording against the layer in float64, with parameters that were rounded to ``u``."""
+def _held(spec: NeuronSpec, trace: NodeTrace, u: float | None = None) -> Held:
     exact, rough = (_again(spec, trace, dtype) for dtype in (np.float64, np.float32))
     u = unit_roundoff(float_type(trace)) if u is None else u
     shape = trace.spk.shape
@@ -105,16 +86,16 @@ def _held(spec: NeuronSpec, trace: NodeTrace, u: float | None = None) -> _Side:
         error = np.abs(exact[name] - rough[name]).max(initial=0.0) * (u / unit_roundoff(np.dtype(np.float32)))
         allowed = MARGIN * error + 8 * u * np.abs(exact[name]).max(initial=0.0)
         apart = ~(np.abs(state.astype(np.float64) - exact[name]) <= allowed)
-        off |= apart if apart.shape == shape else _per_sample(apart, shape)
+        off |= apart if apart.shape == shape else per_sample(apart, shape)
         bound = np.maximum(bound, allowed)
     level, threshold, slack = _level(spec, trace, exact, bound)
     fired = trace.spk.astype(np.float64) != 0
     if level is None:
         wrong = np.abs(trace.spk.astype(np.float64) - exact["spk" if "spk" in exact else "mem"]) > bound
-        return _Side(off, wrong, np.zeros(shape, bool), bound)
+        return Held(off, wrong, np.zeros(shape, bool), bound)
     tie = (level == threshold) & fired
     astray = ((level > threshold) != fired) & (np.abs(level - threshold) > slack)
-    return _Side(off, astray, tie, bound)
+    return Held(off, astray, tie, bound)
 
 
 def _level(
@@ -193,7 +174,7 @@ def _run(module: Any, variables: Any, x: jax.Array) -> dict[str, jax.Array]:
     return {name: value for name, value in recorded.items() if name != "input"}
 
 
-def _per_sample(mask: Array, shape: tuple[int, ...]) -> Array:
+def per_sample(mask: Array, shape: tuple[int, ...]) -> Array:
     """The largest entry of each sample and step, for all neurons of a layer of another shape."""
     if mask.shape == shape:
         return np.array(mask)

@@ -165,12 +165,18 @@ class CurrentCase:
             return None
         return current if current.shape == self.b.shape else None
 
-    def meets(self, prediction: Array | None) -> bool:
+    def meets(self, prediction: Array | None, width: float = 1.0) -> bool:
         """Whether a prediction is what ``b`` recorded, and a's own current is clearly not."""
-        return self._meets(self.b, prediction) and float(np.abs(self.a - self.b).max()) > 2 * self.tolerance
+        allowed = width * self.tolerance
+        return self._meets(self.b, prediction, width) and float(np.abs(self.a - self.b).max()) > 2 * allowed
 
-    def _meets(self, recorded: Array, prediction: Array | None) -> bool:
-        return prediction is not None and bool((np.abs(prediction - recorded) <= self.tolerance).all())
+    def _meets(self, recorded: Array, prediction: Array | None, width: float = 1.0) -> bool:
+        allowed = width * self.tolerance
+        return prediction is not None and bool((np.abs(prediction - recorded) <= allowed).all())
+
+    def replaced(self, name: str, node: Any, **attributes: Any) -> Array | None:
+        """The current under another version of one node."""
+        return self.predict(self.stages, Edit({name: edited(node, **attributes)}))
 
     def nodes(self) -> list[tuple[str, Any]]:
         """Stateless nodes of the stage, the one nearest to the layer first."""
@@ -260,72 +266,60 @@ def _linear_in_spikes(case: CurrentCase) -> Cause | None:
 
 def current_causes(case: CurrentCase) -> tuple[Cause, ...]:
     """The first hypothesis that the recording bears out, else what the weights or the recording tell."""
-    a, b = case.found.labels
-    if not np.isfinite(case.b).all() or not np.isfinite(case.a).all():
-        side = b if not np.isfinite(case.b).all() else a
-        values = case.b if side == b else case.a
-        step = int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(1))[0])
-        return (
-            Cause("unknown", f"the current of {side} into {case.layer} is not finite from step {step} on."),
-        )
-    for hypothesis in (_shifted, _missing_bias, _scaled, _kernel, _axis_order, _rewired, _offset):
-        cause = hypothesis(case)
-        if cause is not None:
-            return (cause,)
+    for label, values in zip(case.found.labels[::-1], (case.b, case.a), strict=True):
+        wrong = ~np.isfinite(values).reshape(len(values), -1).all(1)
+        if wrong.any():
+            text = (
+                f"the current of {label} into {case.layer} is not finite from step {int(wrong.argmax())} on."
+            )
+            return (Cause("unknown", text),)
+    for tries in (_shifted, _missing_bias, _scaled, _kernel, _axis_order, _rewired, _offset):
+        for kind, text, prediction, *width in tries(case):
+            if case.meets(prediction, *width):
+                a, b = case.found.labels
+                return (Cause(kind, text.replace("{a}", a).replace("{b}", b)),)
     return (weight_cause(case),)
 
 
-def _shifted(case: CurrentCase) -> Cause | None:
-    """b's current is a's, one or two steps late or early."""
-    a, b = case.found.labels
-    for shift in (1, -1, 2, -2):
-        if len(case.a) <= abs(shift) + 1:
-            continue
-        late, early = (case.b, case.a) if shift > 0 else (case.a, case.b)
-        n = abs(shift)
-        gap = np.abs(late[n:] - early[:-n]).max()
-        if gap <= case.tolerance and np.abs(case.a - case.b).max() > 2 * case.tolerance:
-            word = "late" if shift > 0 else "early"
-            return Cause(
-                "delay", f"the current of {case.layer} in {b} is that of {a}, {n} step{'s' * (n > 1)} {word}."
-            )
-    return None
+Tries = Iterator[tuple[Any, ...]]
+"""Kind of cause, words with ``{a}`` and ``{b}`` for the sides, the predicted current, and perhaps by how many times the
+tolerance it may miss."""
 
 
-def _missing_bias(case: CurrentCase) -> Cause | None:
+def _shifted(case: CurrentCase) -> Tries:
+    """b's current is a's, one or two steps late or early; at the steps that have no other it is its own."""
+    for n, word in ((1, "late"), (1, "early"), (2, "late"), (2, "early")):
+        if len(case.a) > n + 1:
+            late = np.concatenate([case.b[:n], case.a[:-n]])
+            moved = late if word == "late" else np.concatenate([case.a[n:], case.b[-n:]])
+            text = f"the current of {case.layer} in {{b}} is that of {{a}}, {n} step{'s' * (n > 1)} {word}."
+            yield "delay", text, moved
+
+
+def _missing_bias(case: CurrentCase) -> Tries:
     """b's current is a's without one of its biases."""
     for name, node in case.nodes():
-        bias = getattr(node, "bias", None)
-        if bias is None or not np.any(bias):
-            continue
-        twin = edited(node, bias=np.zeros_like(np.asarray(bias)))
-        if case.meets(case.predict(case.stages, Edit({name: twin}))):
-            a, b = case.found.labels
-            return Cause(
-                "bias", f"{b} leaves out the bias of {name}, which is up to {np.abs(bias).max():.4g} in {a}."
-            )
-    return None
+        bias = np.asarray(getattr(node, "bias", 0.0) if has_bias(node) else 0.0)
+        if bias.any():
+            text = f"{{b}} leaves out the bias of {name}, which is up to {np.abs(bias).max():.4g} in {{a}}."
+            yield "bias", text, case.replaced(name, node, bias=np.zeros_like(bias))
 
 
-def _offset(case: CurrentCase) -> Cause | None:
+def _offset(case: CurrentCase) -> Tries:
     """b's current is a's plus something that is the same at all steps and in all samples."""
-    a, b = case.found.labels
     gap = case.b - case.a
     if gap.shape[0] * gap.shape[1] < 3 or np.abs(case.a - case.a[:1, :1]).max() <= case.tolerance:
-        return None
+        return
     constant = gap.mean((0, 1), keepdims=True)
-    if case.meets(case.a + constant):
-        return Cause(
-            "bias",
-            f"the current of {case.layer} in {b} is that of {a} plus a constant of up to "
-            f"{np.abs(constant).max():.4g} for each neuron; a bias differs.",
-        )
-    return None
+    text = (
+        f"the current of {case.layer} in {{b}} is that of {{a}} plus a constant of up to "
+        f"{np.abs(constant).max():.4g} for each neuron; a bias differs."
+    )
+    yield "bias", text, case.a + constant
 
 
-def _scaled(case: CurrentCase) -> Cause | None:
+def _scaled(case: CurrentCase) -> Tries:
     """b's current is a multiple of a's, as a whole or apart from the bias."""
-    a, b = case.found.labels
     silent = {
         n: edited(node, bias=np.zeros_like(np.asarray(node.bias)))
         for n, node in case.nodes()
@@ -339,87 +333,56 @@ def _scaled(case: CurrentCase) -> Cause | None:
         left, right = case.a - rest, case.b - rest
         power = float((left * left).sum())
         factor = float((left * right).sum()) / power if power else 1.0
-        wide = max(1.0, abs(factor)) * case.tolerance
-        if (
-            abs(factor - 1) > 1e-6
-            and np.abs(factor * left - right).max() <= wide < np.abs(case.a - case.b).max() / 2
-        ):
-            return Cause(
-                "gain", f"the current of {case.layer} in {b}{words} is {factor:.6g} times that of {a}."
-            )
-    return None
+        if abs(factor - 1) > 1e-6:
+            text = f"the current of {case.layer} in {{b}}{words} is {factor:.6g} times that of {{a}}."
+            yield "gain", text, factor * left + rest, max(1.0, abs(factor))
 
 
-def _kernel(case: CurrentCase) -> Cause | None:
+def _kernel(case: CurrentCase) -> Tries:
     """b uses a kernel of a's that was turned or transposed."""
     for name, node in case.nodes():
         for words, weight in turned(node):
-            if case.meets(case.predict(case.stages, Edit({name: edited(node, weight=weight)}))):
-                return Cause(
-                    "transposed kernel", f"{case.found.labels[1]} uses the weights of {name} {words}."
-                )
-    return None
+            text = f"{{b}} uses the weights of {name} {words}."
+            yield "transposed kernel", text, case.replaced(name, node, weight=weight)
 
 
-def _axis_order(case: CurrentCase) -> Cause | None:
+def _axis_order(case: CurrentCase) -> Tries:
     """b flattens in another order, permutes columns, or has its currents in another order of axes."""
-    a, b = case.found.labels
     for name, words, places in flattenings(case.stages, case.layer):
-        if case.meets(_reread(case, name, places)):
-            return Cause(
-                "axis order", f"{b} reads the features of {name} in the order {words}, {a} in C, H, W."
-            )
+        text = f"{{b}} reads the features of {name} in the order {words}, {{a}} in C, H, W."
+        yield "axis order", text, _reread(case, name, places)
     for name, node in case.nodes():
-        other = case.twin(name)
-        weight = with_permuted_columns(node, other)
-        if weight is not None and case.meets(
-            case.predict(case.stages, Edit({name: edited(node, weight=weight)}))
-        ):
-            return Cause("axis order", f"{b} has the input features of {name} in another order than {a}.")
+        weight = with_permuted_columns(node, case.twin(name))
+        if weight is not None:
+            text = f"{{b}} has the input features of {name} in another order than {{a}}."
+            yield "axis order", text, case.replaced(name, node, weight=weight)
     for words, prediction in reordered(case.a):
-        if case.meets(prediction):
-            return Cause(
-                "axis order",
-                f"the current of {case.layer} in {b} is that of {a} with its axes in the order {words}.",
-            )
-    return None
+        text = f"the current of {case.layer} in {{b}} is that of {{a}} with its axes in the order {words}."
+        yield "axis order", text, prediction
 
 
 def _reread(case: CurrentCase, name: str, places: Array) -> Array | None:
     """The current if what enters ``name`` were taken from other places of the flat features."""
     node = None if case.stages is None else case.stages.flat.nodes.get(name)
     if isinstance(node, nir.Linear | nir.Affine) and np.shape(node.weight)[1] == len(places):
-        weight = np.asarray(node.weight)[:, places]
-        return case.predict(case.stages, Edit({name: edited(node, weight=weight)}))
+        return case.replaced(name, node, weight=np.asarray(node.weight)[:, places])
     return case.a[..., places] if case.a.shape[2:] == (len(places),) else None
 
 
-def _rewired(case: CurrentCase) -> Cause | None:
+def _rewired(case: CurrentCase) -> Tries:
     """b's layer is fed by other layers than a's, or not by all of them."""
-    a, b = case.found.labels
-    stages = case.stages
     for name, node in case.found.a.nodes.items():
-        if name == case.layer or node.input.shape[2:] != case.a.shape[2:]:
-            continue
-        if case.meets(node.input[:, case.samples].astype(np.float64)):
-            return Cause("wiring", f"{case.layer} gets in {b} the current that {name} gets in {a}.")
+        if name != case.layer and node.input.shape[2:] == case.a.shape[2:]:
+            current = node.input[:, case.samples].astype(np.float64)
+            yield "wiring", f"{case.layer} gets in {{b}} the current that {name} gets in {{a}}.", current
+    stages = case.stages
     if stages is None:
-        return None
-    for words, edit in _rewirings(stages, case.layer):
-        if case.meets(case.predict(stages, edit)):
-            return Cause("wiring", f"{case.layer} {words.format(a=a, b=b)}.")
-    return None
-
-
-def _rewirings(stages: Stages, layer: str) -> Iterator[tuple[str, Edit]]:
-    """Other sources in place of each, and each branch of a sum left out."""
-    names = [*stages.order, *stages.flat.inputs]
-    for source in stages.sources(layer):
-        for other in names:
+        return
+    for source in stages.sources(case.layer):
+        for other in (*stages.order, *stages.flat.inputs):
             if other != source:
-                yield (
-                    f"is fed in {{b}} by {other} where {{a}} feeds it by {source}",
-                    Edit(sources={source: other}),
-                )
-    for edge in stages.edges(layer):
-        yield f"lacks in {{b}} what comes from {edge[0]} in {{a}}", Edit(without=frozenset([edge]))
+                text = f"{case.layer} is fed in {{b}} by {other} where {{a}} feeds it by {source}."
+                yield "wiring", text, case.predict(stages, Edit(sources={source: other}))
+    for edge in stages.edges(case.layer):
+        text = f"{case.layer} lacks in {{b}} what comes from {edge[0]} in {{a}}."
+        yield "wiring", text, case.predict(stages, Edit(without=frozenset([edge])))

@@ -10,12 +10,12 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError, ShapeError, SnnaxError
-from snnax.interop.compare import stepping
-from snnax.interop.compare.bounds import Bounds, Layer, float_type
-from snnax.interop.compare.cells import judge_cell, runs_again
+from snnax.interop.compare.bounds import Bounds, float_type
+from snnax.interop.compare.cells import Cell
+from snnax.interop.compare.equation import Equation, spec_of
 from snnax.interop.compare.report import Divergence, Numbers
 from snnax.interop.compare.stages import Stages, node_of
-from snnax.interop.compare.verdict import judge
+from snnax.interop.compare.verdict import Layer, judge
 from snnax.interop.nir.graph import FlatGraph, flatten
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Side, Trace
@@ -104,6 +104,7 @@ class Evidence:
 
     Attributes:
         labels: names of the sides.
+        sides: the sides.
         x: their input ``[T, B, ...]``.
         a: side a on its own.
         b: side b on its own.
@@ -117,6 +118,7 @@ class Evidence:
     """
 
     labels: tuple[str, str]
+    sides: tuple[Any, Any]
     x: Array
     a: Trace
     b: Trace
@@ -145,8 +147,8 @@ class Evidence:
         flat_b = None if graphs[1] is None else flatten(graphs[1])
         specs = {
             name: (
-                stepping.spec_of(a, None if stages is None or graphs[0] is None else stages.flat, name),
-                stepping.spec_of(b, flat_b, other),
+                spec_of(a, None if stages is None or graphs[0] is None else stages.flat, name),
+                spec_of(b, flat_b, other),
             )
             for name, other in names.items()
         }
@@ -154,13 +156,28 @@ class Evidence:
         if not magnitudes and stages is None:
             magnitudes = _magnitudes(b, x, run_a, names)
         bounds = Bounds(run_a, replay, stages, magnitudes)
-        return cls(labels, x, run_a, run_b, replay, stages, flat_b, names, specs, bounds, tuple(notes))
+        return cls(
+            labels, (a, b), x, run_a, run_b, replay, stages, flat_b, names, specs, bounds, tuple(notes)
+        )
 
     @property
     def types(self) -> tuple[np.dtype, np.dtype]:
         """Precision of each side, by its first layer."""
         first = next(iter(self.a.nodes))
         return float_type(self.a.nodes[first]), float_type(self.replay.nodes[first])
+
+    def equation(self, name: str) -> Equation:
+        """What a layer computes: by a's spec, else by the neuron itself of a side that is made of flax modules."""
+        spec, trace = self.specs[name][0], self.a.nodes[name]
+        if spec is not None and Cell.of(spec) is None:
+            return Equation.of(spec)
+        sides = zip(self.sides, (name, self.names[name]), strict=True)
+        for side, own in () if spec is not None else sides:
+            module, variables = (side.neuron(own) if hasattr(side, "neuron") else None) or (None, {})
+            found = None if module is None else Equation.of_module(module, variables, trace.spk.shape[2:])
+            if found is not None:
+                return found
+        return Equation(tuple(trace.states) or ("mem",))
 
     def node_in_b(self, layer: str) -> str | None:
         """Node of a layer in b's graph."""
@@ -208,6 +225,7 @@ class Judged:
         a, b, spec = found.a.nodes[name], other.nodes[name], found.specs[name][0]
         parts: list[Any] = []
         source, gaps = "weights", []
+        equation, cell = found.equation(name), Cell.of(spec)
         for samples in _chunks(a.spk.shape):
             bound = found.bounds.of(name, samples, spec)
             source = bound.source
@@ -215,14 +233,15 @@ class Judged:
             layer = Layer(
                 left,
                 right,
-                spec,
+                equation,
                 bound.current,
                 rms=bound.rms,
                 feedback=bound.feedback,
                 feedback_bound=bound.feedback_bound,
                 horizon=None if horizon is None else horizon[samples],
+                cell=cell,
             )
-            parts.append(judge_cell(layer, spec) if runs_again(spec) else judge(layer))
+            parts.append(judge(layer))
             gaps.append(
                 (
                     _largest_gap(left.states.get("mem"), right.states.get("mem")),

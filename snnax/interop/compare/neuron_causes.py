@@ -17,7 +17,6 @@ from snnax.interop.compare.bounds import float_type
 from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.report import Cause
 from snnax.interop.compare.stages import edited, looped_nodes, recurrent_current, recurrent_nodes
-from snnax.interop.compare.stepping import recursion
 from snnax.interop.compare.transitions import Guess, Steps, fitted, inferred, pick, structures, take
 from snnax.interop.spec import NeuronSpec
 
@@ -151,12 +150,16 @@ class Wording:
 
     def _circuit(self, spec: NeuronSpec, other: NeuronSpec) -> list[Finding]:
         """Lapicque: the decay and gain that R, C and the time step make."""
-        left, right, found = recursion(spec), recursion(other), []
-        if _differ(left.decay, right.decay):
-            text = self.compared("decays with 1 - dt/(RC) =", left.decay, right.decay)
-            found.append(Finding(Cause("beta", text), _pairs(left.decay, right.decay)))
-        if _differ(left.gain, right.gain):
-            text = self.compared("multiplies its input by dt/C =", left.gain, right.gain)
+        pairs, found = [], []
+        for values in (spec.values, other.values):
+            R, C, dt = (np.asarray(values[name], np.float64) for name in ("R", "C", "time_step"))
+            pairs.append((1 - dt / (R * C), dt / C))
+        decays, gains = zip(*pairs, strict=True)
+        if _differ(*decays):
+            text = self.compared("decays with 1 - dt/(RC) =", *decays)
+            found.append(Finding(Cause("beta", text), _pairs(*decays)))
+        if _differ(*gains):
+            text = self.compared("multiplies its input by dt/C =", *gains)
             found.append(Finding(Cause("gain", text)))
         return found
 

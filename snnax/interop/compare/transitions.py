@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from snnax.interop.compare import stepping
-from snnax.interop.compare.bounds import smallest_normal, step_bounds, unit_roundoff
+from snnax.interop.compare.bounds import smallest_normal, unit_roundoff
+from snnax.interop.compare.equation import Equation, Move, before, quantized
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace
 
@@ -58,7 +58,7 @@ class Steps:
         shape = trace.spk.shape
         bound = of_picked(np.broadcast_to(feedback_bound, shape))
         return cls(
-            before={k: of_picked(v).astype(dtype) for k, v in stepping.before(trace.states).items()},
+            before={k: of_picked(v).astype(dtype) for k, v in before(trace.states).items()},
             after={k: of_picked(v).astype(dtype) for k, v in trace.states.items()},
             current=of_picked(trace.input).astype(dtype),
             spk=of_picked(trace.spk).astype(np.float64),
@@ -78,9 +78,9 @@ class Steps:
             )
         return spec.with_values(**values)
 
-    def move(self, spec: NeuronSpec) -> stepping.Move:
+    def move(self, spec: NeuronSpec) -> Move:
         """All steps again under ``spec``, which is local to these neurons."""
-        return stepping.step(spec, self.before, self.current, self.feedback)
+        return Equation.of(spec).step(self.before, self.current, self.feedback)
 
     def scaled(self, gain: float) -> Steps:
         """The same steps as if the neurons took their input times ``gain``."""
@@ -115,7 +115,7 @@ class Steps:
         if spec.quantizer is None:
             return state - bound, state + bound
         wide = raw.astype(np.float64)
-        low, level, high = (stepping.quantized(spec, wide + d) for d in (-bound, 0.0, bound))
+        low, level, high = (quantized(spec.quantizer, wide + d) for d in (-bound, 0.0, bound))
         reset = name == "mem" and not spec.reset_delay and spec.reset_mechanism != "none"
         free = np.abs(np.asarray(spec.values["threshold"], np.float64)) * (reset & (low != high))
         return state + (low - level) - bound - free, state + (high - level) + bound + free
@@ -128,9 +128,9 @@ class Steps:
         if self.feedback is not None:
             size = size + np.abs(self.feedback)
         zero = dict.fromkeys(sizes, np.zeros_like(size))
-        u = 2 * unit_roundoff(dtype)
-        rule = stepping.recursion(spec)
-        found = step_bounds(rule, u, zero, sizes, self.feedback_bound, size)
+        found = Equation.of(spec).bounds(
+            2 * unit_roundoff(dtype), self.before, self.current, zero, sizes, self.feedback_bound, size
+        )
         return {name: bound + 4 * smallest_normal(dtype) for name, bound in found.items()}
 
     @property

@@ -14,23 +14,68 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnax.interop.compare import stepping
-from snnax.interop.compare.bounds import (
-    Layer,
-    Recursion,
-    Wide,
-    accumulated,
-    float_type,
-    smallest_normal,
-    step_bounds,
-    unit_roundoff,
-)
-from snnax.interop.spec import NeuronSpec
+from snnax.interop.compare.bounds import float_type, smallest_normal, unit_roundoff
+from snnax.interop.compare.cells import Cell, per_sample
+from snnax.interop.compare.equation import Equation, Move, before, quantized
 from snnax.interop.trace import NodeTrace
 
-# --- What the states of two recordings say about each step: whether rounding accounts for how they differ
-
 Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Two recordings of a neuron layer ``[T, b, ...]`` and what is known about it.
+
+    Attributes:
+        a: recording of the reference.
+        b: recording that is judged.
+        equation: the neuron of the reference.
+        bound: largest difference of two correct computations of each current.
+        rms: largest root mean square of that difference at each neuron, or ``None``.
+        feedback: recurrent current of the reference, if it has one.
+        feedback_bound: largest difference of two correct computations of it.
+        horizon: for each sample, the first step whose currents need not agree any more.
+        cell: the layer itself where its neurons mix; then each side is held to it alone.
+    """
+
+    a: NodeTrace
+    b: NodeTrace
+    equation: Equation
+    bound: Array
+    rms: Array | None = None
+    feedback: Array | None = None
+    feedback_bound: Array | float = 0.0
+    horizon: Array | None = None
+    cell: Cell | None = None
+
+    def known(self, steps: int) -> Array:
+        """Whether the currents of each step ``[T, b, 1...]`` have to agree."""
+        rank = self.a.spk.ndim
+        at = np.arange(steps).reshape(-1, *(1,) * (rank - 1))
+        return at < (steps if self.horizon is None else self.horizon.reshape(1, -1, *(1,) * (rank - 2)))
+
+
+@dataclass(frozen=True)
+class Wide:
+    """A recording in float64, which holds float32 and bfloat16 exactly."""
+
+    input: Array
+    spk: Array
+    states: Mapping[str, Array]
+    finite: Array
+
+    @classmethod
+    def of(cls, trace: NodeTrace) -> Wide:
+        """Widen a recording."""
+        current, spk = trace.input.astype(np.float64), trace.spk.astype(np.float64)
+        states = {name: state.astype(np.float64) for name, state in trace.states.items()}
+        finite = np.isfinite(current) & np.isfinite(spk)
+        for state in states.values():
+            finite = finite & np.isfinite(state)
+        return cls(current, spk, states, finite)
+
+
+# --- What the states of two recordings say about each step: whether rounding accounts for how they differ
 
 
 @dataclass
@@ -60,21 +105,21 @@ class StateMasks:
         if not charged:
             return cls(none, none.copy(), none.copy(), none.copy(), none.copy())
         bad, rounded = none.copy(), none.copy()
-        delayed = layer.spec is None or layer.spec.reset_delay
+        delayed = layer.equation.delayed
         spiked = (a.spk != 0) != (b.spk != 0)
         for name in common:
             off = np.abs(a.states[name] - b.states[name]) > bounds[name]
             bad |= off if delayed or name != "mem" else off & ~spiked
         if len(charged) == 2 and not delayed:
             bad |= np.abs(charged[0] - charged[1]) > bounds["mem"]
-        if layer.spec is not None and layer.spec.quantizer is not None and common:
-            rounded = _rounded(layer.spec, layer, (a, b), bounds, bad)
+        if layer.equation.levels is not None and common:
+            rounded = _rounded(layer, (a, b), bounds, bad)
             bad &= ~rounded
         near, tie = _near(layer, a, b, charged, bounds["mem"])
         tie &= spiked
         crossing = none
-        if layer.spec is not None and "mem" in common:
-            limits = [_threshold(layer.spec, float_type(t)) for t in (layer.a, layer.b)]
+        if layer.equation.known and "mem" in common:
+            limits = [layer.equation.limit(float_type(t)) for t in (layer.a, layer.b)]
             crossing = (a.states["mem"] > limits[0]) != (b.states["mem"] > limits[1])
             if not delayed:
                 stored = [
@@ -82,11 +127,6 @@ class StateMasks:
                 ]
                 near = np.where(crossing & ~spiked, stored[0] & stored[1], near)
         return cls(bad, near, crossing, rounded, tie)
-
-
-def _threshold(spec: NeuronSpec, dtype: np.dtype) -> Array:
-    """The threshold as a layer of that precision holds it."""
-    return np.asarray(spec.values["threshold"]).astype(dtype).astype(np.float64)
 
 
 def _charged(layer: Layer, a: Wide, b: Wide) -> list[Array]:
@@ -98,25 +138,25 @@ def _charged(layer: Layer, a: Wide, b: Wide) -> list[Array]:
     for trace, wide in ((layer.a, a), (layer.b, b)):
         if "mem" not in wide.states:
             continue
-        if layer.spec is None or layer.spec.reset_delay or not set(layer.spec.states) <= set(wide.states):
+        if layer.equation.delayed or not set(layer.equation.names) <= set(wide.states):
             sides.append(wide.states["mem"])
             continue
         dtype = float_type(trace)
-        sides.append(_again(layer.spec, layer, trace).charged.astype(dtype).astype(np.float64))
+        sides.append(_again(layer, trace).charged.astype(dtype).astype(np.float64))
     return sides
 
 
-def _again(spec: NeuronSpec, layer: Layer, trace: NodeTrace) -> stepping.Move:
+def _again(layer: Layer, trace: NodeTrace) -> Move:
     """Each step again from the recorded state before it, by the reference's equation."""
     dtype = float_type(trace)
-    states = {name: state.astype(dtype) for name, state in stepping.before(trace.states).items()}
+    states = {name: state.astype(dtype) for name, state in before(trace.states).items()}
     feedback = None if layer.feedback is None else layer.feedback.astype(dtype)
-    return stepping.step(spec, states, trace.input.astype(dtype), feedback)
+    return layer.equation.step(states, trace.input.astype(dtype), feedback)
 
 
 def _near(layer: Layer, a: Wide, b: Wide, charged: list[Array], bound: Array) -> tuple[Array, Array]:
     """Whether each side's membrane is within ``bound`` of its threshold, and whether a side fired at it."""
-    if layer.spec is None:
+    if not layer.equation.known:
         if len(charged) < 2:
             return np.zeros(a.spk.shape, bool), np.zeros(a.spk.shape, bool)
         ahead = np.where(a.spk != 0, charged[0] > charged[1], charged[1] > charged[0])
@@ -124,20 +164,20 @@ def _near(layer: Layer, a: Wide, b: Wide, charged: list[Array], bound: Array) ->
     near, tie = np.ones(a.spk.shape, bool), np.zeros(a.spk.shape, bool)
     sides = [(w, t) for w, t in ((a, layer.a), (b, layer.b)) if "mem" in w.states]
     for (wide, trace), mem in zip(sides, charged, strict=True):
-        limit = _threshold(layer.spec, float_type(trace))
+        limit = layer.equation.limit(float_type(trace))
         close = np.abs(mem - limit) <= bound
-        if layer.spec.quantizer is not None and set(layer.spec.states) <= set(wide.states):
-            low, high = _levels(layer.spec, _again(layer.spec, layer, trace).raw["mem"], bound)
+        if layer.equation.levels is not None and set(layer.equation.names) <= set(wide.states):
+            low, high = _levels(layer, _again(layer, trace).raw["mem"], bound)
             close |= (low <= limit) & (limit < high)
-        if layer.spec.inhibition and mem.shape[-1] > 1:
+        if layer.equation.inhibition and mem.shape[-1] > 1:
             close |= _contested(mem, bound)
         near &= close
         level = mem == limit
         if (wide.spk[level] != 0).all():
             tie |= level & (wide.spk != 0)
-    limits = [_threshold(layer.spec, float_type(trace)) for _, trace in sides]
+    limits = [layer.equation.limit(float_type(trace)) for _, trace in sides]
     same = len(charged) == 2 and np.array_equal(limits[0], limits[1])
-    if same and layer.spec.reset_delay and not layer.spec.inhibition:
+    if same and layer.equation.delayed and not layer.equation.inhibition:
         tie |= charged[0] == charged[1]
     return near, tie
 
@@ -150,27 +190,25 @@ def _contested(mem: Array, bound: Array) -> Array:
     return np.abs(mem - rival) <= bound + bound.max(-1, keepdims=True)
 
 
-def _rounded(
-    spec: NeuronSpec, layer: Layer, sides: tuple[Wide, Wide], bounds: Mapping[str, Array], bad: Array
-) -> Array:
+def _rounded(layer: Layer, sides: tuple[Wide, Wide], bounds: Mapping[str, Array], bad: Array) -> Array:
     """States further apart that were within their bounds before they were rounded to a level."""
     a, b = sides
     if not set(bounds) <= set(a.states) & set(b.states):
         return np.zeros_like(bad)
-    left, right = (_again(spec, layer, trace).raw for trace in (layer.a, layer.b))
+    left, right = (_again(layer, trace).raw for trace in (layer.a, layer.b))
     fine = bad.copy()
     for name, bound in bounds.items():
         apart = np.abs(a.states[name] - b.states[name]) > bound
-        low, high = _levels(spec, left[name], bound)
+        low, high = _levels(layer, left[name], bound)
         fine &= np.abs(left[name].astype(np.float64) - right[name]) <= bound
         fine &= ~apart | (low != high) | ((a.spk != 0) != (b.spk != 0))
     return fine
 
 
-def _levels(spec: NeuronSpec, raw: Array, bound: Array) -> tuple[Array, Array]:
+def _levels(layer: Layer, raw: Array, bound: Array) -> tuple[Array, Array]:
     """Lowest and highest level that a state may be rounded to, given the error that it has."""
-    wide = raw.astype(np.float64)
-    return stepping.quantized(spec, wide - bound), stepping.quantized(spec, wide + bound)
+    wide, levels = raw.astype(np.float64), layer.equation.levels
+    return quantized(levels, wide - bound), quantized(levels, wide + bound)
 
 
 @dataclass(frozen=True)
@@ -197,11 +235,15 @@ class Verdict:
 
 
 def judge(layer: Layer) -> Verdict:
-    """Judge each neuron's first difference; see the module."""
+    """Judge each neuron's first difference, or each step of a layer whose neurons mix; see the module."""
+    return _judge_neurons(layer) if layer.cell is None else _judge_cell(layer, layer.cell)
+
+
+def _judge_neurons(layer: Layer) -> Verdict:
+    """Hold the two sides to each other: they may part where rounding does it."""
     a, b = (Wide.of(trace) for trace in (layer.a, layer.b))
     types = float_type(layer.a), float_type(layer.b)
     u = sum(unit_roundoff(t) for t in types)
-    rule = stepping.recursion(layer.spec)
     current_gap = np.abs(a.input - b.input)
     bad_current, limit = ~(current_gap <= layer.bound), layer.bound
     if layer.rms is not None and layer.horizon is None:
@@ -214,9 +256,7 @@ def judge(layer: Layer) -> Verdict:
         size = size + np.abs(layer.feedback)
     gap = np.minimum(np.where(bad_current, layer.bound, current_gap), layer.bound) + layer.feedback_bound
     tiny = 4 * max(smallest_normal(t) for t in types)
-    bounds = _bounds(
-        layer, a, b, rule, u, np.where(np.isfinite(gap), gap, 0), np.where(np.isfinite(size), size, 0)
-    )
+    bounds = _bounds(layer, a, b, u, _tame(gap), _tame(size))
     bounds = {name: bound + tiny for name, bound in bounds.items()}
 
     states = StateMasks.of(layer, a, b, bounds)
@@ -225,25 +265,22 @@ def judge(layer: Layer) -> Verdict:
     broken = height | ~(a.finite & b.finite)
     event = flip | states.crossing | states.rounded
     allowed = (states.near | states.rounded) & ~states.tie
-    if layer.spec is not None and layer.spec.inhibition:
+    if layer.equation.inhibition:
         shifted = np.logical_or.accumulate((event & allowed & ~bad_current).any(-1, keepdims=True), axis=0)
         allowed |= shifted & flip & ~states.tie
 
     steps = np.arange(len(flip)).reshape(-1, *(1,) * (flip.ndim - 1))
-    if layer.horizon is not None:
-        known = steps < layer.horizon.reshape(1, -1, *(1,) * (flip.ndim - 2))
-        event, bad_current, broken = event & known, bad_current & known, broken & known
-        states.bad &= known
+    known = layer.known(len(flip))
+    event, bad_current, broken = event & known, bad_current & known, broken & known
+    states.bad &= known
     first_event = _first(event)
     judged = event & (steps == first_event)
-    if layer.spec is not None and layer.spec.reset_mechanism == "none" and layer.spec.quantizer is None:
+    if not layer.equation.resets and layer.equation.levels is None:
         first_event, judged = np.full_like(first_event, len(flip)), event
     refused = judged & ~allowed
     first_bad = _first(bad_current | broken | refused | (states.bad & (steps <= first_event)))
     guilty = steps >= first_bad
-    unexplained = (guilty & (flip | states.bad)) | bad_current | broken | refused
-    if layer.horizon is not None:
-        unexplained &= known
+    unexplained = ((guilty & (flip | states.bad)) | bad_current | broken | refused) & known
     mismatch = flip | height
     return Verdict(
         mismatch=mismatch,
@@ -256,24 +293,51 @@ def judge(layer: Layer) -> Verdict:
     )
 
 
+def _judge_cell(layer: Layer, cell: Cell) -> Verdict:
+    """Hold each side to the layer by itself: they may part if both compute it, each from its own states."""
+    spikes = [trace.spk.astype(np.float64) for trace in (layer.a, layer.b)]
+    types = [float_type(trace) for trace in (layer.a, layer.b)]
+    us = [unit_roundoff(t) for t in types]
+    sides = [
+        cell.held(trace, max(us)) for trace in (layer.a, layer.b)
+    ]  # parameters are as coarse as one side's
+    gap = np.abs(layer.a.input.astype(np.float64) - layer.b.input.astype(np.float64))
+    shape = spikes[0].shape
+    bad_current = per_sample(~(gap <= layer.bound), shape) & layer.known(len(gap))
+    flip = cell.fires & ((spikes[0] != 0) != (spikes[1] != 0))
+    apart = np.abs(spikes[0] - spikes[1]) > 4 * sum(us) * np.abs(spikes[0]) + sides[0].bound
+    height = cell.fires & (spikes[0] != 0) & (spikes[1] != 0) & apart
+    tie = flip & (sides[0].tie | sides[1].tie)
+    unexplained = sides[0].off | sides[1].off | sides[0].astray | sides[1].astray | height | bad_current | tie
+    mismatch = flip | height
+    return Verdict(
+        mismatch=mismatch,
+        explained=mismatch & ~unexplained,
+        unexplained=unexplained,
+        bad_current=bad_current,
+        at_tie=tie,
+        mem_bound=np.maximum(sides[0].bound, sides[1].bound),
+        current_bound=per_sample(np.broadcast_to(layer.bound, gap.shape), shape),
+    )
+
+
 def _first(mask: Array) -> Array:
     """First step at which each neuron's entry is true ``[1, b, ...]``; the number of steps if never."""
     return np.where(mask.any(0), mask.argmax(0), len(mask))[None]
 
 
-def _bounds(
-    layer: Layer, a: Wide, b: Wide, rule: Recursion, u: float, gap: Array, size: Array
-) -> dict[str, Array]:
+def _bounds(layer: Layer, a: Wide, b: Wide, u: float, gap: Array, size: Array) -> dict[str, Array]:
     """Bound of each state after each step; from the recorded states before it where both sides have them."""
-    names = layer.spec.states if layer.spec is not None else tuple(a.states) or ("mem",)
+    equation, names = layer.equation, layer.equation.names
     if all(name in a.states and name in b.states for name in names):
-        now = {name: _tame(np.abs(a.states[name] - b.states[name])) for name in names}
+        apart = {name: _tame(np.abs(a.states[name] - b.states[name])) for name in names}
         sizes = {name: _tame(np.maximum(np.abs(a.states[name]), np.abs(b.states[name]))) for name in names}
-        return step_bounds(rule, u, stepping.before(now), stepping.before(sizes), gap, size, now)
+        point = {name: _tame(a.states[name]) for name in names}
+        return equation.bounds(u, before(point), _tame(a.input), before(apart), before(sizes), gap, size)
     known = {
         name: np.abs(_tame(side.states[name])) for side in (b, a) for name in names if name in side.states
     }
-    return accumulated(rule, u, names, known, gap, size)
+    return equation.bounds_along(u, known, gap, size)
 
 
 def _tame(values: Array) -> Array:

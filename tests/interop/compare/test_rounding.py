@@ -5,16 +5,11 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers.hand_bounds import Recursion, accumulated, recursion, step_bounds
 
-from snnax.interop.compare.bounds import (
-    Recursion,
-    accumulated,
-    current_bound,
-    growth,
-    rms_bound,
-    step_bounds,
-    unit_roundoff,
-)
+from snnax.interop.compare.bounds import current_bound, growth, rms_bound, unit_roundoff
+from snnax.interop.compare.equation import Equation
+from snnax.interop.spec import NeuronSpec
 
 U32 = 2.0**-24
 
@@ -150,3 +145,79 @@ def test_states_that_were_not_recorded_are_estimated_from_the_current():
         mem = 0.9 * mem + syn
         assert (known["mem"][t] >= 6 * U32 * np.abs(syn)).all()
     assert known["mem"].shape == x.shape
+
+
+# --- The bound of a step by derivatives, against errors that really occur and against the one by hand ---
+
+FAMILIES = {
+    "Leaky": {"beta": (0.02, 1.0), "graded_spikes_factor": (0.5, 2.0)},
+    "RLeaky": {"beta": (0.02, 1.0)},
+    "Synaptic": {"alpha": (0.02, 1.0), "beta": (0.02, 1.0)},
+    "RSynaptic": {"alpha": (0.02, 1.0), "beta": (0.02, 1.0)},
+    "Alpha": {"alpha": (0.6, 0.99), "beta": (0.05, 0.55)},
+    "Lapicque": {"R": (1.0, 9.0), "C": (0.5, 3.0), "time_step": (0.1, 0.4)},
+}
+ABOVE_HAND = {"Alpha": 6.0, "Lapicque": 3.0}
+"""How much wider the derivative's bound may be than that by hand: 2, but of Alpha, where an error of a decay counts as
+what it does to the logarithms, and of Lapicque, where each of three parameters counts."""
+
+
+def random_step(kind, reset, delay, seed=0, n=600):
+    """A neuron with numbers of its own at each entry, and states and a current that meet all resets."""
+    rng = np.random.default_rng(seed)
+    ranges = {**FAMILIES[kind], "threshold": (0.5, 1.5)}
+    values = {k: rng.uniform(*v, n).astype(np.float32) for k, v in ranges.items()}
+    spec = NeuronSpec(kind, values, options={"reset_mechanism": reset, "reset_delay": delay})
+    states = {k: rng.normal(0.3, 1.0, n) for k in spec.states}
+    feedback = rng.normal(0, 0.5, n) if kind.startswith("R") else None
+    x = rng.normal(0.3, 1.0, n) * rng.choice([0.01, 1.0, 1000.0], n)
+    return spec, states, x, feedback, rng
+
+
+def bound_of(spec, u, states, x, apart, gap, feedback):
+    size = np.abs(x) + (0.0 if feedback is None else np.abs(feedback))
+    return Equation.of(spec).bounds(u, states, x, apart, {k: np.abs(v) for k, v in states.items()}, gap, size)
+
+
+@pytest.mark.parametrize("delay", [True, False], ids=["late", "now"])
+@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_every_step_keeps_to_the_bound_by_derivatives(kind, reset, delay):
+    """In single precision, with parameters a rounding off, from states that already differ."""
+    spec, states, x, feedback, rng = random_step(kind, reset, delay)
+    apart = {k: rng.uniform(-1, 1, x.shape) * 1e-5 for k in states}
+    shift = rng.uniform(-1, 1, x.shape) * 1e-5
+    off = {k: v.astype(np.float64) * (1 + rng.choice([-1, 1], v.shape) * U32) for k, v in spec.values.items()}
+    exact = Equation.of(spec.with_values(**off)).step(states, x, feedback)
+    moved = {k: (states[k] + apart[k]).astype(np.float32) for k in states}
+    given = (x + shift).astype(np.float32)
+    late = None if feedback is None else feedback.astype(np.float32)
+    other = Equation.of(spec).step(moved, given, late)
+    gaps = {k: np.abs(states[k] - moved[k]) for k in states}
+    gap = np.abs(x - given) + (0.0 if feedback is None else np.abs(feedback - late))
+    bounds = bound_of(spec, U32, states, x, gaps, gap, feedback)
+    limit = spec.values["threshold"]
+    same = (exact.spk != 0) == (other.spk != 0)
+    same &= (states["mem"] > off["threshold"]) == (moved["mem"] > limit)
+    assert same.mean() > 0.98
+    for name, bound in bounds.items():
+        error = np.abs(exact.states[name] - other.states[name])[same]
+        assert (error <= bound[same]).all(), (name, (error / bound[same]).max())
+        assert (error / bound[same]).max() > 0.05
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_bound_by_derivatives_is_near_that_by_hand(kind, reset):
+    spec, states, x, feedback, _ = random_step(kind, reset, True)
+    sizes = {k: np.abs(v) for k, v in states.items()}
+    size = np.abs(x) + (0.0 if feedback is None else np.abs(feedback))
+    for gap in (0.0, 1e-4):
+        apart = {k: np.full(x.shape, gap) for k in states}
+        bounds = bound_of(spec, 2 * U32, states, x, apart, np.full(x.shape, gap), feedback)
+        by_hand = step_bounds(recursion(spec), 2 * U32, apart, sizes, np.full(x.shape, gap), size)
+        for name, bound in bounds.items():
+            assert (bound <= ABOVE_HAND.get(kind, 2.0) * by_hand[name]).all(), (
+                name,
+                (bound / by_hand[name]).max(),
+            )
