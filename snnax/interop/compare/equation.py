@@ -14,7 +14,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,7 +101,7 @@ class _Step:
         names: its states.
     """
 
-    module: nn.Module | None
+    module: Any
     names: tuple[str, ...]
 
     def __call__(self, states: Mapping[str, Any], x: Any, values: Values) -> tuple[dict[str, Any], Any]:
@@ -113,7 +112,7 @@ class _Step:
                 after[name] = total = states[name] + total
             return after, jnp.zeros_like(x)
         # "V" times a spike of 1 is the recurrent current itself, whatever weights it came from
-        given = [states.get(name, jnp.ones_like(x)) for name in _attribute(self.module, "state_names")]
+        given = [states.get(name, jnp.ones_like(x)) for name in self.module.state_names]
         returned: Any = self.module.apply(values, x, *given)
         after = dict(zip(self.names, returned[1:], strict=True))
         return after, returned[0]
@@ -132,7 +131,7 @@ class Equation:
     """
 
     names: tuple[str, ...]
-    module: nn.Module | None = None
+    module: Any = None
     values: Values = field(default_factory=dict)
     threshold: Array | None = None
     levels: tuple[float, ...] | None = None
@@ -154,7 +153,7 @@ class Equation:
         return cls(spec.states, module, {"buffers": values}, values["threshold"], spec.quantizer)
 
     @classmethod
-    def of_module(cls, module: nn.Module, variables: Values, shape: tuple[int, ...]) -> Equation | None:
+    def of_module(cls, module: Any, variables: Values, shape: tuple[int, ...]) -> Equation | None:
         """The equation of a flax neuron of the user's own; ``None`` if its neurons mix, or it does not run alone.
 
         Args:
@@ -173,7 +172,7 @@ class Equation:
             own = {**values["buffers"], **values["params"]}.get(
                 "threshold", getattr(module, "threshold", None)
             )
-            found = cls(tuple(_attribute(module, "state_names")), module, values, np.asarray(own, np.float64))
+            found = cls(tuple(module.state_names), module, values, np.asarray(own, np.float64))
             mixes = found._mixes()
         except (SnnaxError, ValueError, TypeError, AttributeError, IndexError):
             return None
@@ -306,11 +305,8 @@ class Equation:
         resets: tuple[dict[str, Any], ...] = ({"reset_mechanism": "none"}, {"reset_delay": True}, {})
         steps = tuple(dict.fromkeys(self._but(**reset, state_quant=False) for reset in resets))
         given = ({**states, "": x}, {**gaps, "": gap}, {**sizes, "": size})
-        flat = (
-            *({k: _padded(v, shape, wide) for k, v in each.items()} for each in given),
-            self._values(wide, shape),
-        )
-        parts: list[Any] = []
+        inputs = [{k: _padded(v, shape, wide) for k, v in each.items()} for each in given]
+        flat, parts = (*inputs, self._values(wide, shape)), []
         with _double():
             for i in range(0, count, BLOCK):
                 block = jax.tree.map(lambda v, i=i: v[i : i + BLOCK] if v.ndim else v, flat)
@@ -318,16 +314,12 @@ class Equation:
         return jax.tree.map(lambda *each: np.concatenate(each)[:count].reshape(shape), *parts)
 
     def _values(self, dtype: np.dtype, shape: tuple[int, ...], feedback: Array | None = None) -> Values:
-        values = {
-            kind: {
-                k: v.astype(dtype) if v.ndim == 0 else _padded(v, shape, dtype) for k, v in numbers.items()
-            }
-            for kind, numbers in self.values.items()
-        }
+        def number(value: Array) -> Array:
+            return value.astype(dtype) if value.ndim == 0 else _padded(value, shape, dtype)
+
+        values = jax.tree.map(number, self.values)
         if "spk" in getattr(self.module, "state_names", ()):
-            values["buffers"]["V"] = (
-                np.zeros((), dtype) if feedback is None else _padded(feedback, shape, dtype)
-            )
+            values["buffers"]["V"] = number(np.zeros(()) if feedback is None else feedback)
         return values
 
 
@@ -340,10 +332,6 @@ def _stepwise(module: Any) -> Any:
     """A neuron that takes and returns its states."""
     changes = {"init_hidden": False, "output": False, "surrogate_disable": True}
     return module.clone(**{k: v for k, v in changes.items() if hasattr(module, k)}, parent=None)
-
-
-def _attribute(module: nn.Module, name: str) -> Any:
-    return getattr(module, name)
 
 
 @contextmanager
