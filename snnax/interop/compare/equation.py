@@ -176,7 +176,7 @@ class Equation:
             mixes = found._mixes()
         except (SnnaxError, ValueError, TypeError, AttributeError, IndexError):
             return None
-        return None if mixes or own is None or "mem" not in found.names else found
+        return None if mixes or own is None else found
 
     def _mixes(self) -> bool:
         """Whether a change of one neuron moves another."""
@@ -194,6 +194,11 @@ class Equation:
     def known(self) -> bool:
         """Whether the neuron is known."""
         return self.module is not None
+
+    @property
+    def membrane(self) -> str:
+        """The state that is compared with the threshold."""
+        return self.names[-1] if self.names else "mem"
 
     @property
     def delayed(self) -> bool:
@@ -242,7 +247,7 @@ class Equation:
             moved = advance()
             charged = moved if self.delayed else advance(reset_delay=True)
             raw = charged if self.levels is None else advance(reset_delay=True, state_quant=False)
-        return Move({k: moved[k] for k in self.names}, moved["spk"], charged["mem"], raw)
+        return Move({k: moved[k] for k in self.names}, moved["spk"], charged[self.membrane], raw)
 
     def bounds(
         self, u: float, states: States, x: Array, gaps: States, sizes: States, gap: Array, size: Array
@@ -290,7 +295,7 @@ class Equation:
         above = np.abs(self.limit(zero.dtype)) if self.known else 0.0
         for t in range(len(size)):
             # above threshold, where a reset passes on errors as well
-            point = {**sizes, "mem": sizes["mem"] + above}
+            point = {**sizes, self.membrane: sizes[self.membrane] + above}
             carried, rounded, grown = self._errors(point, size[t], gaps, sizes, gap[t], size[t])
             gaps = {name: carried[name] + ROUNDINGS * u * rounded[name] for name in self.names}
             sizes = {name: known[name][t] if name in known else grown[name] for name in self.names}

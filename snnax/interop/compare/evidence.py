@@ -177,7 +177,7 @@ class Evidence:
             found = None if module is None else Equation.of_module(module, variables, trace.spk.shape[2:])
             if found is not None:
                 return found
-        return Equation(tuple(trace.states) or ("mem",))
+        return Equation(tuple(sorted(trace.states, key="mem".__eq__)) or ("mem",))
 
     def node_in_b(self, layer: str) -> str | None:
         """Node of a layer in b's graph."""
@@ -280,8 +280,9 @@ class Judged:
         mems = [float(m[at]) if m is not None and m.shape == mask.shape else None for m in shown]
         threshold = None
         key = next((k for k in ("threshold", "v_threshold") if spec is not None and k in spec.values), None)
-        if spec is not None and key is not None:
-            threshold = float(np.broadcast_to(spec.values[key], mask.shape[2:])[at[2:]])
+        limit = found.equation(name).threshold if spec is None else spec.values.get(key or "")
+        if limit is not None:
+            threshold = float(np.broadcast_to(limit, mask.shape[2:])[at[2:]])
         return Divergence(
             step=at[0],
             sample=at[1],

@@ -101,7 +101,7 @@ class StateMasks:
         """Hold the states of both sides to their bounds."""
         none = np.zeros(a.spk.shape, bool)
         common = [name for name in bounds if name in a.states and name in b.states]
-        charged = _charged(layer, a, b)
+        mem, charged = layer.equation.membrane, _charged(layer, a, b)
         if not charged:
             return cls(none, none.copy(), none.copy(), none.copy(), none.copy())
         bad, rounded = none.copy(), none.copy()
@@ -109,21 +109,21 @@ class StateMasks:
         spiked = (a.spk != 0) != (b.spk != 0)
         for name in common:
             off = np.abs(a.states[name] - b.states[name]) > bounds[name]
-            bad |= off if delayed or name != "mem" else off & ~spiked
+            bad |= off if delayed or name != mem else off & ~spiked
         if len(charged) == 2 and not delayed:
-            bad |= np.abs(charged[0] - charged[1]) > bounds["mem"]
+            bad |= np.abs(charged[0] - charged[1]) > bounds[mem]
         if layer.equation.levels is not None and common:
             rounded = _rounded(layer, (a, b), bounds, bad)
             bad &= ~rounded
-        near, tie = _near(layer, a, b, charged, bounds["mem"])
+        near, tie = _near(layer, a, b, charged, bounds[mem])
         tie &= spiked
         crossing = none
-        if layer.equation.known and "mem" in common:
+        if layer.equation.known and mem in common:
             limits = [layer.equation.limit(float_type(t)) for t in (layer.a, layer.b)]
-            crossing = (a.states["mem"] > limits[0]) != (b.states["mem"] > limits[1])
+            crossing = (a.states[mem] > limits[0]) != (b.states[mem] > limits[1])
             if not delayed:
                 stored = [
-                    np.abs(w.states["mem"] - t) <= bounds["mem"] for w, t in zip((a, b), limits, strict=True)
+                    np.abs(w.states[mem] - t) <= bounds[mem] for w, t in zip((a, b), limits, strict=True)
                 ]
                 near = np.where(crossing & ~spiked, stored[0] & stored[1], near)
         return cls(bad, near, crossing, rounded, tie)
@@ -134,12 +134,12 @@ def _charged(layer: Layer, a: Wide, b: Wide) -> list[Array]:
 
     With a delayed reset that is the recorded membrane; else the step is taken again without its reset.
     """
-    sides = []
+    mem, sides = layer.equation.membrane, []
     for trace, wide in ((layer.a, a), (layer.b, b)):
-        if "mem" not in wide.states:
+        if mem not in wide.states:
             continue
         if layer.equation.delayed or not set(layer.equation.names) <= set(wide.states):
-            sides.append(wide.states["mem"])
+            sides.append(wide.states[mem])
             continue
         dtype = float_type(trace)
         sides.append(_again(layer, trace).charged.astype(dtype).astype(np.float64))
@@ -162,12 +162,12 @@ def _near(layer: Layer, a: Wide, b: Wide, charged: list[Array], bound: Array) ->
         ahead = np.where(a.spk != 0, charged[0] > charged[1], charged[1] > charged[0])
         return ahead & (np.abs(charged[0] - charged[1]) <= bound), np.zeros(a.spk.shape, bool)
     near, tie = np.ones(a.spk.shape, bool), np.zeros(a.spk.shape, bool)
-    sides = [(w, t) for w, t in ((a, layer.a), (b, layer.b)) if "mem" in w.states]
+    sides = [(w, t) for w, t in ((a, layer.a), (b, layer.b)) if layer.equation.membrane in w.states]
     for (wide, trace), mem in zip(sides, charged, strict=True):
         limit = layer.equation.limit(float_type(trace))
         close = np.abs(mem - limit) <= bound
         if layer.equation.levels is not None and set(layer.equation.names) <= set(wide.states):
-            low, high = _levels(layer, _again(layer, trace).raw["mem"], bound)
+            low, high = _levels(layer, _again(layer, trace).raw[layer.equation.membrane], bound)
             close |= (low <= limit) & (limit < high)
         if layer.equation.inhibition and mem.shape[-1] > 1:
             close |= _contested(mem, bound)
@@ -288,7 +288,7 @@ def _judge_neurons(layer: Layer) -> Verdict:
         unexplained=unexplained,
         bad_current=bad_current,
         at_tie=judged & states.tie,
-        mem_bound=bounds["mem"],
+        mem_bound=bounds[layer.equation.membrane],
         current_bound=limit,
     )
 
