@@ -27,7 +27,6 @@ class Alpha(Family):
         self, rule: Referee, before: dict[str, Array], x: Array, feedback: Array | None, due: Array
     ) -> dict[str, Array]:
         """Each mechanism resets all three states, a subtraction the inhibition only by what is left of it."""
-        del feedback
         alpha, beta, mechanism = rule.values["alpha"], rule.values["beta"], rule.spec.reset_mechanism
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = np.log(alpha) / (np.log(beta) - np.log(alpha)) + 1

@@ -145,12 +145,10 @@ class Family:
 
     def _after(self, sizes: Mapping[str, Any], shape: Shape) -> Shape:
         """Shape after a layer that takes samples of ``shape``."""
-        del sizes
         return shape
 
     def state_shape(self, sizes: Mapping[str, Any], shape: Shape, after: Shape) -> Shape:
         """Shape of a state: that of the output, unless the spikes are pooled or projected."""
-        del sizes, shape
         return after
 
     # --- NIR ---------------------------------------------------------------------------------------
@@ -161,7 +159,6 @@ class Family:
         Raises:
             ConversionError: for parameters that do not fit the shape.
         """
-        del name, spec, shape, dt
         return None
 
     def read(self, name: str, node: Any, dt: float, reading: Reading) -> Read:
@@ -205,7 +202,6 @@ class Family:
         self, name: str, spec: NeuronSpec, node: Any, dt: float, found: NeuronSpec, factor: Array | None
     ) -> NeuronSpec:
         """The neuron with the numbers that an edited node makes."""
-        del node, dt
         if factor is not None:
             raise ConversionError(
                 name, f"tau and r were edited so that the input is scaled, {CONTRADICTED}", PLAINLY
@@ -216,7 +212,6 @@ class Family:
 
     def module_values(self, name: str, module: Any, variables: Variables) -> dict[str, Array]:
         """Numbers of a flax neuron that are not simply its arguments or variables of their names."""
-        del name, module, variables
         return {}
 
     def module_sizes(self, module: Any) -> dict[str, Any]:
@@ -225,7 +220,6 @@ class Family:
 
     def module_learns(self, module: Any) -> list[str]:
         """What else a flax neuron trains than :attr:`values`."""
-        del module
         return []
 
     def flax_weights(self, spec: NeuronSpec) -> Variables:
@@ -244,7 +238,6 @@ class Family:
 
     def flax_weight(self, spec: NeuronSpec, name: str, value: Array) -> tuple[Path, Any]:
         """Where flax keeps one of torch's weights, and as what."""
-        del spec
         path = self.weights[name]
         return path, kernel_from_torch(value) if path[-1] == "kernel" else value
 
@@ -277,12 +270,10 @@ class Family:
         Raises:
             ConversionError: for numbers that the equation cannot take.
         """
-        del name, module, array
         return {}
 
     def torch_learns(self, module: Any) -> list[str]:
         """What else a neuron of snnTorch's trains than its parameters with the name of an argument."""
-        del module
         return []
 
     def torch_options(self, name: str, module: Any, options: dict[str, Any]) -> dict[str, Any]:
@@ -291,7 +282,6 @@ class Family:
         Raises:
             ConversionError: for choices that snnTorch does not act on.
         """
-        del name, module
         return options
 
     def torch_arguments(self, name: str, spec: NeuronSpec) -> dict[str, Any]:
@@ -300,7 +290,6 @@ class Family:
         Raises:
             ConversionError: for what snnTorch 1.0.0 cannot hold.
         """
-        del name, spec
         return {}
 
     # --- Norse -------------------------------------------------------------------------------------
@@ -311,7 +300,6 @@ class Family:
         Raises:
             ConversionError: if no cell of Norse's computes it.
         """
-        del spec, dt
         raise ConversionError(name, f"Norse has no cell that computes {self.kind}", EXACT)
 
     # --- the reference simulator ---------------------------------------------------------------------

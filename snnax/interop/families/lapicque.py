@@ -48,7 +48,6 @@ class Lapicque(Family):
         self, name: str, spec: NeuronSpec, node: Any, dt: float, found: NeuronSpec, factor: Array | None
     ) -> NeuronSpec:
         """``R = r``, ``C = tau*time_step/(R*dt)``."""
-        del factor
         resistance, capacity, step = (wide(spec, key) for key in ("R", "C", "time_step"))
         values = {"threshold": found.values["threshold"]}
         if not near(node.r, resistance):
@@ -121,7 +120,6 @@ class Lapicque(Family):
 
     def norse(self, name: str, spec: NeuronSpec, dt: float) -> Parts:
         """None: a reset that comes with the next step takes that step's input with it."""
-        del dt
         check_discharge(name, spec)
         raise refuse_late(name, spec, "Use snnax.LIF(tau=R*C, r=R, dt=time_step), whose reset keeps it.")
 
@@ -129,7 +127,6 @@ class Lapicque(Family):
         self, rule: Referee, before: dict[str, Array], x: Array, feedback: Array | None, due: Array
     ) -> dict[str, Array]:
         """In snnTorch's order of operations."""
-        del feedback
         values = rule.values
         product = values["R"] * values["C"]
         drive = x * values["R"] * (1 / product) * values["time_step"]

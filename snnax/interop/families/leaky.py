@@ -78,7 +78,6 @@ class Leaky(Family):
         self, rule: Referee, before: dict[str, Array], x: Array, feedback: Array | None, due: Array
     ) -> dict[str, Array]:
         """A "zero" reset acts before the membrane decays."""
-        del feedback
         mechanism, mem = rule.spec.reset_mechanism, before["mem"]
         kept = (1 - due) * mem if mechanism == "zero" else mem
         charged = kept * rule.values["beta"] + x

@@ -79,7 +79,6 @@ class Native(Family):
 
     def node(self, name: str, spec: NeuronSpec, shape: Shape | None, dt: float) -> nir.NIRNode:
         """The node, its parameters in the full shape of a sample."""
-        del dt
         given = {}
         for key in self.values:
             value = wide(spec, key)
@@ -135,7 +134,6 @@ class Native(Family):
         self, name: str, spec: NeuronSpec, node: Any, dt: float, read: Callable[[], Read]
     ) -> NeuronSpec:
         """Any number of such a node may be another."""
-        del name, dt, read
         found = {}
         for key in self.values:
             now = np.asarray(getattr(node, key), np.float64)
@@ -204,7 +202,6 @@ def _lif_box(name: str, spec: NeuronSpec) -> Parts:
 
 
 def _li_box(name: str, spec: NeuronSpec) -> Parts:
-    del name
     inverse, r = _membrane(spec)
     gain = {"r": r, "bias": wide(spec, "v_leak")}
     return Parts(spec.kind, {"tau_mem_inv": inverse}, gain, learn=learned(spec))
