@@ -12,6 +12,7 @@ import pytest
 import snnax as snn
 from snnax import interop
 from snnax.errors import ConversionError
+from snnax.interop.layers.entries import Layer, axes_of, entries_of, find
 from snnax.interop.layers.registry import Built, Site, applied, build, builds, evaluates, key_of, sums, writes
 from snnax.interop.nir.extension import Extension
 from snnax.neurons import SpikingNeuron
@@ -59,6 +60,15 @@ CASES = {
 }
 
 
+ENTRIES = (
+    nn.Dense(3),
+    nn.Conv(3, (2,)),
+    nn.BatchNorm(use_running_average=True),
+    snn.BatchNormTT1d(4, 3, use_running_average=True),
+    snn.BatchNormTT2d(4, 3, use_running_average=True),
+    snn.GradedSpikes(4, 1.0),
+    snn.Scale(np.arange(4.0), learn_scale=True),
+)
 DIVIDES = ("AvgPool1d", "AvgPool2d", "norm")
 
 
@@ -114,6 +124,27 @@ def test_every_public_layer_is_in_the_registry_or_says_why_not():
     layers = {c for c in public if not issubclass(c, SpikingNeuron | snn.Sequential | snn.Graph)}
     layers.discard(snn.SpikingCell)
     assert {c.__name__ for c in layers if c not in writes.entries} == set(OWN_WAY)
+
+
+def test_every_layer_that_is_written_tells_the_axes_of_its_samples():
+    assert set(writes.entries) <= set(axes_of.entries)
+    assert {type(module) for module in ENTRIES} == {c for c in writes.entries if c in entries_of.entries}
+
+
+@pytest.mark.parametrize("module", ENTRIES, ids=lambda module: type(module).__name__)
+def test_names_of_a_state_dict_lead_to_the_variables(module):
+    """Each entry that flax keeps takes the value that it gives, and leaves the variables as they are."""
+    image, row = "2d" in type(module).__name__, isinstance(module, nn.Conv)
+    x = jnp.ones((2, 5, 5, 4) if image else (2, 5, 4) if row else (2, 4))
+    variables = module.init(jax.random.key(0), x)
+    variables = jax.tree.map(lambda a: a + jnp.arange(a.size).reshape(a.shape), variables)  # no two alike
+    found = entries_of.of(module)(Layer((), "", module, x.ndim - 1), variables)
+    assert len({entry.key for entry in found}) == len(found) > 0
+    for entry in found:
+        old = find(variables, entry.path)
+        assert old is not None or entry.setting
+        if old is not None:
+            np.testing.assert_array_equal(entry.put(old, entry.value), old)
 
 
 @pytest.mark.parametrize(("table", "key"), [(builds, nir.Affine), (builds, "Reshape"), (writes, nn.Dense)])
