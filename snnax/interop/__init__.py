@@ -14,6 +14,7 @@ from snnax.faces import Face
 if TYPE_CHECKING:
     from snnax.interop.compare import Report as Report
     from snnax.interop.crossvalidation import *
+    from snnax.interop.families.custom import register_neuron as register_neuron
     from snnax.interop.frameworks.norse import from_norse as from_norse
     from snnax.interop.frameworks.norse import to_norse as to_norse
     from snnax.interop.frameworks.snntorch import from_snntorch as from_snntorch
@@ -38,6 +39,7 @@ _FACE = Face(
         "Report": "compare",
         "from_norse": "frameworks.norse",
         "from_snntorch": "frameworks.snntorch",
+        "register_neuron": "families.custom",
         "to_norse": "frameworks.norse",
         "to_snntorch": "frameworks.snntorch",
     },

@@ -18,6 +18,12 @@ T, B, N = 3, 2, 4
 KEY = jax.random.key(0)
 
 
+class OwnNeuron(snn.neurons.CustomNeuron):
+    """A class of the user's own."""
+
+    state_names = ("mem",)
+
+
 class Unprintable:
     """Its ``repr`` is long and on several lines."""
 
@@ -430,6 +436,7 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "interop.save_trace": lambda folder: Call(
         interop.save_trace, {"path": folder / "b.npz", "trace": trace()}
     ),
+    "interop.register_neuron": lambda _: Call(interop.register_neuron, {"kind": OwnNeuron}),
     "interop.to_nir": lambda _: Call(
         interop.to_nir, {"model": net(), "variables": variables(), "sample": x()}
     ),

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import snnax as snn
+from snnax import interop
 from snnax.dynamics.firing import discharge
-from snnax.errors import ArgumentError
+from snnax.errors import ArgumentError, ConversionError
+from snnax.interop.families import registry
 from snnax.neurons import CustomNeuron
 from snnax.neurons.values import Parameter
 
@@ -167,3 +169,89 @@ def test_what_is_not_its_states_is_refused(kind):
 def test_it_learns_its_own_numbers_only(learn):
     with pytest.raises(ArgumentError, match=r"Adaptive\(learn=.*cannot be trained; expected some of"):
         Adaptive(learn=learn)
+
+
+# --- through NIR, in memory and in a file ----------------------------------------------------------------
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """The neuron is registered for this test alone."""
+    table = dict(registry.families())
+    monkeypatch.setattr(registry, "_table", lambda: table)
+    interop.register_neuron(Adaptive)
+    return table
+
+
+def model(kind=Adaptive, **options):
+    neuron = kind(beta=ARRAY, learn="rise", reset_mechanism="zero", init_hidden=True, output=True, **options)
+    net = snn.Sequential([nn.Dense(N), neuron])
+    return net, net.init(jax.random.key(0), X[0])
+
+
+def test_it_comes_back_from_a_file_and_is_cross_validated(registered, tmp_path):
+    net, variables = model(surrogate_disable=True, spike_grad=snn.surrogate.fast_sigmoid(slope=3.0))
+    graph = interop.to_nir(net, variables, X[0])
+    path = tmp_path / "own.nir"
+    with pytest.raises(ConversionError, match=r"no node for Adaptive.*extensions=True"):
+        interop.write_nir(path, graph)
+    interop.write_nir(path, graph, extensions=True)
+    again, restored = interop.from_nir(path)
+    neuron = again.nodes[-1][1]
+    assert type(neuron) is Adaptive and neuron.learn == ("rise",) and neuron.output
+    assert (neuron.spike_grad, neuron.reset_mechanism) == (net.layers[1].spike_grad, "zero")
+    assert sorted(restored["params"]["1"]) == ["rise"] and sorted(restored["buffers"]["1"]) == ["beta"]
+    report = interop.crossvalidate((net, variables), (again, restored), X)
+    assert report.agree and report.unexplained == 0 and "Adaptive" in str(report)
+    by_hand = stepwise(
+        Adaptive(beta=ARRAY, learn="rise", reset_mechanism="zero"),
+        {c: tree["layers_1"] for c, tree in variables.items() if c != "hidden" and "layers_1" in tree},
+        jax.vmap(lambda x: nn.Dense(N).apply({"params": variables["params"]["layers_0"]}, x))(X),
+    )
+    for one, other in zip(snn.unroll(again, restored, X)[0], by_hand, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
+def test_a_class_that_is_not_registered_is_refused_with_the_line_to_write(registered, tmp_path):
+    net, variables = model()
+    path = tmp_path / "own.nir"
+    interop.write_nir(path, interop.to_nir(net, variables, X[0]), extensions=True)
+    del registered["Adaptive"]
+    remedy = r"snnax\.interop\.register_neuron\(Class\)"
+    with pytest.raises(ConversionError, match=rf"'Adaptive' is unknown.*{remedy}"):
+        interop.from_nir(path)
+    with pytest.raises(ConversionError, match=rf"Adaptive cannot be converted.*{remedy}"):
+        interop.to_nir(net, variables, X[0])
+
+
+def test_one_name_is_one_class(registered):
+    assert interop.register_neuron(Adaptive) is Adaptive
+    namesake = type("Adaptive", (Adaptive,), {"__module__": "elsewhere"})
+    with pytest.raises(ArgumentError, match=r"register_neuron\(Adaptive\).*has this name already"):
+        interop.register_neuron(namesake)
+    with pytest.raises(ArgumentError, match=r"register_neuron\(Leaky\).*has this name already"):
+        interop.register_neuron(type("Leaky", (Adaptive,), {}))
+    with pytest.raises(ConversionError, match="Adaptive cannot be converted"):
+        interop.to_nir(*model(namesake), X[0])
+    with pytest.raises(ArgumentError, match="a class of your own"):
+        interop.register_neuron(snn.Leaky)
+
+
+def test_other_frameworks_refuse_it_by_name(registered):
+    pytest.importorskip("snntorch")
+    with pytest.raises(ConversionError, match="snnTorch has no neuron Adaptive"):
+        interop.to_snntorch(*model(), X[0])
+
+
+class Styled(Adaptive):
+    """It has an argument that is no number."""
+
+    style: object = "soft"
+
+
+def test_choices_travel_and_what_no_file_can_hold_is_refused(registered):
+    interop.register_neuron(Styled)
+    again, _ = interop.from_nir(interop.to_nir(*model(Styled, style="hard"), X[0]))
+    assert again.nodes[-1][1].style == "hard"
+    with pytest.raises(ConversionError, match=r"its argument style=.* is no number, text or flag"):
+        interop.to_nir(*model(Styled, style=np.tanh), X[0])

@@ -13,7 +13,7 @@ from snnax.errors import ConversionError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch, per_neuron_first, per_neuron_last
 from snnax.interop.families.arrays import kept, real_type
 from snnax.interop.families.family import variable
-from snnax.interop.families.registry import families
+from snnax.interop.families.registry import families, unknown_neuron
 from snnax.interop.spec import DEFAULT_SURROGATE, OPTIONS, NeuronSpec
 from snnax.neurons.quantize import NearestLevel
 from snnax.neurons.sequence import SequenceNeuron
@@ -34,7 +34,7 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
         if key == "beta" and "tau" in spec.weights:
             continue  # it follows from tau, which is what is kept
         if key in spec.learn:
-            if not family.native:
+            if "learn" not in fields:
                 arguments[f"learn_{key}"] = True
             variables.setdefault("params", {})[key] = jnp.asarray(here, real_type(here))
         elif here.ndim:
@@ -49,7 +49,7 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
     if "learn_recurrent" in fields:
         _add_recurrence(spec, rank, arguments, variables)
     arguments.update({k: v for k, v in spec.sizes.items() if k in fields})
-    if family.native:
+    if "learn" in fields:
         arguments["learn"] = spec.learn
     elif family.sizes:
         arguments.update({f"learn_{k}": True for k in spec.learn if f"learn_{k}" in fields})
@@ -103,10 +103,8 @@ def spec_from_module(name: str, module: neurons.SpikingNeuron, variables: Variab
             with a number for each sample of a batch.
     """
     kind, family = type(module).__name__, families().get(type(module).__name__)
-    if family is None:
-        raise ConversionError(
-            name, f"{kind} cannot be converted", f"Convertible neurons are {sorted(families())}."
-        )
+    if family is None or (isinstance(module, neurons.CustomNeuron) and type(module) is not family.module):
+        raise unknown_neuron(name, f"{kind} cannot be converted", "Convertible neurons")
     values, learn = {}, []
     for key in family.values:
         stored = _stored(variables, key)

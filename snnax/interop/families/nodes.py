@@ -24,7 +24,7 @@ import numpy as np
 from snnax.errors import ConversionError
 from snnax.interop.families.family import Family, Read, Shape
 from snnax.interop.families.reading import has_equal
-from snnax.interop.families.registry import families, find
+from snnax.interop.families.registry import families, find, unknown_neuron
 from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.readings import Reading
@@ -76,9 +76,7 @@ def spec_from_node(name: str, node: nir.NIRNode, dt: float, reading: Reading = _
     """
     known = metadata.read_spec(node, name)
     if known is not None and find(known.kind) is None:
-        raise ConversionError(
-            name, f"neuron class {known.kind!r} is unknown", f"Known are {sorted(families())}."
-        )
+        raise unknown_neuron(name, f"neuron class {known.kind!r} is unknown", "Known")
     if isinstance(node, Extension):
         if known is None:
             raise ConversionError(

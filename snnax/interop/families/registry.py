@@ -9,22 +9,42 @@ from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from snnax.errors import ConversionError
 from snnax.interop import families as package
 
 if TYPE_CHECKING:  # a family is made of specs, and a spec finds its family here
     from snnax.interop.families.family import Family
 
 
-@cache
 def families() -> Mapping[str, Family]:
-    """Every family by the name of its class.
+    """Every family by the name of its class: ours, and those that the user has registered."""
+    return MappingProxyType(_table())
+
+
+@cache
+def _table() -> dict[str, Family]:
+    """Our families, to which :func:`register` adds.
 
     The modules are found rather than listed, so that a new neuron is one new file; and on the first call rather than
     on import, so that specs, of which families are made, can ask for theirs.
     """
     names = sorted(module.name for module in iter_modules(package.__path__))
     modules = [import_module(f"{package.__name__}.{name}") for name in names]
-    return MappingProxyType(by_kind(f for module in modules for f in getattr(module, "FAMILIES", ())))
+    return by_kind(f for module in modules for f in getattr(module, "FAMILIES", ()))
+
+
+def register(family: Family) -> None:
+    """Add the family of a class of the user's own, in place of an earlier one of the same class."""
+    _table()[family.kind] = family
+
+
+def unknown_neuron(name: str, problem: str, known: str) -> ConversionError:
+    """The error for a neuron without family; ``name`` is that of its layer or node."""
+    remedy = (
+        f"{known} are {sorted(families())}. A class of your own joins them with "
+        "snnax.interop.register_neuron(Class), in each program that converts or reads it."
+    )
+    return ConversionError(name, problem, remedy)
 
 
 def by_kind(found: Iterable[Family]) -> dict[str, Family]:

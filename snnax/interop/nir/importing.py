@@ -452,7 +452,9 @@ class Import:
 
     @staticmethod
     def _is_neuron(node: nir.NIRNode) -> bool:
-        return isinstance(node, NEURONS) or (isinstance(node, Extension) and find(node.op) is not None)
+        if isinstance(node, Extension):  # the latter: of a class that nobody has registered here
+            return find(node.op) is not None or "kind" in metadata.read(node)
+        return isinstance(node, NEURONS)
 
     def _neuron(self, name: str, given: str, shape: tuple[int, ...]) -> None:
         node = self.flat.nodes[given]

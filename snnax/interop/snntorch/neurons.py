@@ -148,7 +148,13 @@ def neuron_from_spec(
             name, f"snnTorch has no neuron that computes NIR's {spec.kind} with these parameters and options",
             "A LIF with v_leak = v_reset = 0, read by the defaults, is a Leaky.",
         )  # fmt: skip
-    kind = getattr(snntorch, spec.kind)
+    kind = getattr(snntorch, spec.kind, None)
+    if kind is None:
+        raise ConversionError(
+            name,
+            f"snnTorch has no neuron {spec.kind}",
+            "Use one that it has, as snnax.Leaky or snnax.Synaptic.",
+        )
     accepted = _accepted(kind)
     arguments: dict[str, Any] = {"output": spec.output}
     if not family.sequence:
