@@ -5,7 +5,7 @@ from snnax.neurons.associative import AssociativeLeaky
 from snnax.neurons.base import SpikingNeuron as SpikingNeuron
 from snnax.neurons.cell import SpikingCell
 from snnax.neurons.cuba import CubaLI, CubaLIF
-from snnax.neurons.custom import CustomNeuron
+from snnax.neurons.custom import CustomNeuron as CustomNeuron
 from snnax.neurons.deltaleaky import DeltaLeaky
 from snnax.neurons.lapicque import Lapicque
 from snnax.neurons.leaky import Leaky, RLeaky
@@ -26,7 +26,6 @@ __all__ = [
     "AssociativeLeaky",
     "CubaLI",
     "CubaLIF",
-    "CustomNeuron",
     "DeltaLeaky",
     "I",
     "Lapicque",
