@@ -312,7 +312,7 @@ def test_all_faults_are_said_at_once_with_their_lines():
         1,
     ):
         (said,) = [row for row in message.splitlines() if words in row]
-        assert f"(test_torch_calls.py:{start + line})" in said, (number, said)
+        assert f"(test_calls.py:{start + line})" in said, (number, said)
     assert len(caught.value.others) == 4 and message.startswith("5 things cannot be converted")
 
 
@@ -384,7 +384,7 @@ class ZeroParameter(Two):
 
 
 MESSAGES: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
-    "raises": (Raises, X[0], "AttributeError|missing|test_torch_calls.py:"),
+    "raises": (Raises, X[0], "AttributeError|missing|test_calls.py:"),
     "sum over time": (Sums, X, "a sum over time|torch.stack(spk_rec)"),
     "norm of each step": (NormEachStep, X, "'bn.1'|layer of its own|BatchNormTT1d"),
     "states in one tensor": (StackedStates, (X[0], None), "2 tensors joined into one|tuple"),
