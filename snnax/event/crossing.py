@@ -4,8 +4,8 @@ r"""The first crossing of the threshold in a time without events: whether there 
 it has a maximum inside that is. Deciding by "the root lies inside" would lose spikes through rounding at the border of
 two intervals; a voltage is the same number on both sides.
 
-The voltage of :mod:`snnax.event.flow` has one extremum at most. Where it rises at the start (:math:`I > u`) and falls
-at the end (:math:`I \le u`) that is a maximum, and there :math:`u = I`:
+The voltage of :mod:`snnax.event.closed_form` has one extremum at most. Where it rises at the start (:math:`I > u`) and
+falls at the end (:math:`I \le u`) that is a maximum, and there :math:`u = I`:
 
 .. math:: u_{max} = I_0\,(1 - y)^{1/r}, \qquad t_{max} = -\frac{\tau_s}{r} \ln(1 - y), \qquad
     r = 1 - \frac{\tau_s}{\tau_m}, \quad y = r \left(1 - \frac{u_0}{I_0}\right)
@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from snnax.event.flow import advance, decay
+from snnax.event.closed_form import advance, decay
 from snnax.event.neuron import LIFParameters, Membrane
 
 __all__ = [
@@ -55,7 +55,7 @@ def crosses(
     Args:
         u: voltage above ``v_leak`` at the start, below the threshold.
         current: current at the start.
-        end_u: voltage at the end, as :func:`snnax.event.flow.advance` gives it.
+        end_u: voltage at the end, as :func:`snnax.event.closed_form.advance` gives it.
         end_current: current at the end.
         parameters: of the neuron.
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from snnax.event.trains import Trains
+from snnax.event.spike_trains import Trains
 
 __all__ = ["Arrival", "Flight", "delayed", "landed", "next_arrival", "no_flight", "sent"]
 

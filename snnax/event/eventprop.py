@@ -37,8 +37,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from snnax.event.closed_form import decay, response_slope
 from snnax.event.crossing import rise_at_threshold
-from snnax.event.flow import decay, response_slope
 from snnax.event.neuron import LIFParameters, Membrane
 
 __all__ = ["current_at", "pullback"]

@@ -2,10 +2,10 @@ r"""A layer of spiking neurons: input spike times in, output spike times out, by
 
 Given the times of its inputs, the neurons of a layer without recurrence do not know each other. So there is no queue
 and no search for the neuron that fires next: the inputs of a sample are sorted once, and a single ``lax.scan`` over
-them carries the voltage and the current of all neurons from input to input (:mod:`snnax.event.flow`), asks whether
-any crossed the threshold in between, and notes when (:mod:`snnax.event.crossing`). All that is exponential is computed
-once per sample and input, outside of the scan. States decay from input to input, so that nothing overflows, however
-long the time.
+them carries the voltage and the current of all neurons from input to input (:mod:`snnax.event.closed_form`), asks
+whether any crossed the threshold in between, and notes when (:mod:`snnax.event.crossing`). All that is exponential is
+computed once per sample and input, outside of the scan. States decay from input to input, so that nothing overflows,
+however long the time.
 
 The gradients are those of :mod:`snnax.event.eventprop`; nothing of the scan is kept for them but the spike times.
 """
@@ -21,10 +21,10 @@ import jax.numpy as jnp
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.event import eventprop
+from snnax.event.closed_form import Decay, advance, decay
 from snnax.event.crossing import clock_of, crosses
-from snnax.event.flow import Decay, advance, decay
 from snnax.event.neuron import LIFParameters, Membrane
-from snnax.event.trains import Trains, sort_events
+from snnax.event.spike_trains import Trains, sort_events
 
 __all__ = ["lif_spikes"]
 

@@ -17,7 +17,7 @@ from snnax import checks
 from snnax.event.loop_adjoint import adjoint
 from snnax.event.loop_forward import Plan, Record, Rest, run
 from snnax.event.neuron import LIFParameters
-from snnax.event.trains import Trains
+from snnax.event.spike_trains import Trains
 from snnax.event.wiring import Wiring, checked
 
 __all__ = ["recurrent_spikes"]

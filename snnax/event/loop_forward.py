@@ -1,6 +1,6 @@
 r"""Recurrent networks in continuous time: a loop that jumps from event to event.
 
-Between events every neuron follows its closed form (:mod:`snnax.event.flow`). An event is the earliest of
+Between events every neuron follows its closed form (:mod:`snnax.event.closed_form`). An event is the earliest of
 
 * a *spike*: a neuron reaches its threshold, its membrane is reset, and its row of the recurrent weights is added to
   the currents of all neurons at the same instant;
@@ -32,11 +32,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from snnax.event.closed_form import advance, decay
 from snnax.event.crossing import clock_of, crosses
 from snnax.event.delays import Flight, landed, next_arrival, no_flight, sent
-from snnax.event.flow import advance, decay
 from snnax.event.neuron import LIFParameters
-from snnax.event.trains import sort_events
+from snnax.event.spike_trains import sort_events
 from snnax.event.wiring import Populations, Wiring
 
 __all__ = ["Plan", "Record", "Rest", "State", "run"]

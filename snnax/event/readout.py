@@ -16,11 +16,11 @@ import jax.numpy as jnp
 
 from snnax import checks
 from snnax.errors import ArgumentError
+from snnax.event.closed_form import advance, decay
 from snnax.event.crossing import peak_time
 from snnax.event.feedforward import checked_inputs, sorted_events
-from snnax.event.flow import advance, decay
 from snnax.event.neuron import LIFParameters, LIParameters, Membrane
-from snnax.event.trains import Trains
+from snnax.event.spike_trains import Trains
 
 __all__ = ["li_max_voltage", "li_voltage"]
 

@@ -32,7 +32,7 @@ from snnax.errors import ArgumentError
 from snnax.event.delays import delayed
 from snnax.event.feedforward import lif_spikes
 from snnax.event.neuron import LIFParameters
-from snnax.event.trains import Trains, concatenated
+from snnax.event.spike_trains import Trains, concatenated
 from snnax.event.wiring import Populations, Wiring, checked
 
 __all__ = ["relaxed_spikes"]

@@ -18,7 +18,7 @@ from snnax.event.feedforward import lif_spikes
 from snnax.event.loop import recurrent_spikes
 from snnax.event.network import Network, Projection
 from snnax.event.relaxation import relaxed_spikes
-from snnax.event.trains import Trains, concatenated
+from snnax.event.spike_trains import Trains, concatenated
 from snnax.event.wiring import Populations, Wiring
 
 __all__ = ["Simulation", "simulate"]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.event.neuron import LIFParameters
-from snnax.event.trains import Trains
+from snnax.event.spike_trains import Trains
 
 __all__ = ["Populations", "Wiring", "checked"]
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snnax.event import LIFParameters, LIParameters, flow
-from snnax.event.flow import decay, response_slope
+from snnax.event.closed_form import decay, response_slope
 
 # distinct, reversed, equal, twice, and so nearly equal that a difference of exponentials has no digit left
 PAIRS = [
