@@ -190,8 +190,6 @@ def _reset(mem: jax.Array, flag: jax.Array, rule: Firing) -> jax.Array:
     return mem
 
 
-# --- NIR's current-based neurons: a synaptic current that decays and charges a membrane -----------
-
 SCALINGS = ("ode", "impulse", "decayed_impulse")
 CURRENTS = ("new", "old", "undecayed", "continuous")
 

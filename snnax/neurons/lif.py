@@ -143,9 +143,6 @@ class IF(NIRNeuron):
         return self.leave(x, spk, (after,))
 
 
-# --- NIR's neurons that a current charges directly and that do not fire: LI and I -----------------
-
-
 class LI(Integrator):
     r"""NIR's leaky integrator: a membrane that never fires.
 

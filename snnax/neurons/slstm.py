@@ -177,8 +177,6 @@ def check_cell(cell: SpikingNeuron, *sizes: str) -> None:
         )
 
 
-# --- The convolutional spiking LSTM cell ----------------------------------------------------------
-
 Size = int | Sequence[int]
 
 
