@@ -13,6 +13,7 @@ from snnax import interop
 from snnax.dynamics.firing import discharge
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.families import registry
+from snnax.network.time import _is_linear
 from snnax.neurons import CustomNeuron
 from snnax.neurons.values import Parameter
 
@@ -50,6 +51,18 @@ class Quadratic(CustomNeuron):
         return (discharge(beta * mem + mem * jnp.abs(mem) / 8 + x * jnp.abs(x), flag, rule),)
 
 
+class Scaled(CustomNeuron):
+    """One whose input has a factor, so that the derivative by this needs the input."""
+
+    gain: Parameter = 0.5
+    state_names = ("mem",)
+    parameter_names = ("gain",)
+
+    @staticmethod
+    def charge(state, flag, x, rule, gain):
+        return (discharge(state[0] / 2 + gain * x, flag, rule),)
+
+
 class Doubled(Adaptive):
     """A step of its own, which no rule of its equation's may replace."""
 
@@ -69,6 +82,7 @@ CASES = {
     "none": (Adaptive, {"reset_mechanism": "none"}),
     "at once": (Adaptive, {"reset_delay": False}),
     "inhibition": (Adaptive, {"inhibition": True}),
+    "a learned factor": (Scaled, {"learn": "gain"}),
     "not linear": (Quadratic, {}),
     "not linear, learned": (Quadratic, {"learn": "beta"}),
     "a call of its own": (Doubled, {}),
@@ -128,15 +142,12 @@ def test_which_run_in_the_loop_of_the_built_in_neurons(case):
     assert net.layers[0].takes_steps() == (case not in ("at once", "inhibition", "a call of its own"))
 
 
-@pytest.mark.parametrize(("case", "arrays"), [("fixed", 1), ("not linear", 3)])
-def test_a_linear_one_keeps_one_array_a_step_for_its_gradient(case, arrays):
-    _, net, _, nested = both(case)
-
-    def spikes(x):
-        return snn.unroll(net, nested, x, chunk=T)[0][0]
-
-    _, derivative = jax.vjp(spikes, X)
-    assert sum(leaf.shape == X.shape for leaf in jax.tree.leaves(derivative)) <= arrays
+@pytest.mark.parametrize(("case", "linear"), [("fixed", True), ("learned", True), ("not linear", False)])
+def test_whether_it_is_linear_is_found_out(case, linear):
+    explicit, _, variables, _ = both(case)
+    bound = explicit.bind(variables)
+    _, states = bound.enter(X[0], *[None] * len(explicit.state_names))
+    assert _is_linear(bound.equation(X[0]), states, X[0]) is linear
 
 
 class Short(CustomNeuron):
