@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from snnax import backprop as backprop
     from snnax import datasets as datasets
     from snnax import errors as errors
+    from snnax import event as event
     from snnax import functional as functional
     from snnax import interop as interop
     from snnax import nnx as nnx
@@ -48,7 +49,7 @@ _FACE = Face(
     rooms=("layers", "network", "neurons"),
     named={"size_limit": "limits"},
     modules=(
-        "backprop", "datasets", "errors", "functional", "interop", "nnx", "spikegen", "spikeplot", "surrogate",
+        "backprop", "datasets", "errors", "event", "functional", "interop", "nnx", "spikegen", "spikeplot", "surrogate",
         "training", "utils",
     ),
 )  # fmt: skip

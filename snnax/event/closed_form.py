@@ -15,12 +15,13 @@ Every engine, root and gradient of :mod:`snnax.event` is written in these three 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from snnax.event.neuron import Membrane
+from snnax.event.arguments import shaped_alike
+from snnax.event.neuron import Membrane, membrane
 
 __all__ = ["Decay", "advance", "decay", "flow", "response_slope"]
 
@@ -66,21 +67,23 @@ def advance(u: jax.Array, current: jax.Array, factors: Decay) -> tuple[jax.Array
     return factors.mem * u + factors.response * current, factors.syn * current
 
 
-def flow(
-    voltage: jax.Array, current: jax.Array, time: jax.Array, parameters: Membrane
-) -> tuple[jax.Array, jax.Array]:
+def flow(voltage: Any, current: Any, time: Any, parameters: Membrane) -> tuple[jax.Array, jax.Array]:
     r"""Voltage and current after ``time`` without events (and without a threshold).
 
     .. math:: V(t) = v_{leak} + e^{-t/\tau_m} (V_0 - v_{leak}) + \kappa(t) I_0, \qquad I(t) = e^{-t/\tau_s} I_0
 
     Args:
         voltage: ``V`` at the start, any shape.
-        current: ``I`` at the start, of the same shape.
+        current: ``I`` at the start, of the same shape (or one number, as each of the three may be).
         time: seconds, of the same shape; from 0.
         parameters: :class:`LIFParameters` or :class:`LIParameters`.
 
     Returns:
         ``(voltage, current)`` after ``time``; differentiable in all three.
+
+    Raises:
+        ArgumentError: for what is no array of real numbers, or no parameters.
+        ShapeError: for arrays of different shapes.
 
     Compared with
         jaxsnn multiplies with a matrix exponential at each event, and takes only equal time constants or twice.
@@ -92,5 +95,7 @@ def flow(
         >>> print(f"{voltage:.4f} {current:.4f}")
         0.2387 0.3679
     """
+    membrane(parameters, "flow(parameters=...)")
+    voltage, current, time = shaped_alike("flow", voltage=voltage, current=current, time=time)
     u, current = advance(voltage - parameters.v_leak, current, decay(time, parameters))
     return parameters.v_leak + u, current

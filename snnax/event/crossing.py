@@ -29,10 +29,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from snnax import checks
+from snnax.event.arguments import shaped_alike
 from snnax.event.closed_form import advance, decay
 from snnax.event.neuron import LIFParameters, Membrane
 
@@ -257,10 +260,7 @@ def clock_of(parameters: LIFParameters) -> Clock:
     return SecondsClock(parameters)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
-def first_crossing(
-    voltage: jax.Array, current: jax.Array, time: jax.Array, parameters: LIFParameters
-) -> jax.Array:
+def first_crossing(voltage: Any, current: Any, time: Any, parameters: LIFParameters) -> jax.Array:
     r"""When the voltage first reaches the threshold, within ``time`` without events.
 
     Its derivatives are those of the implicit function :math:`V(t^*) = v_{th}`:
@@ -270,12 +270,16 @@ def first_crossing(
 
     Args:
         voltage: ``V`` at the start, below the threshold; any shape.
-        current: ``I`` at the start, of the same shape.
+        current: ``I`` at the start, of the same shape (or one number, as each of the three may be).
         time: how long to look, in seconds; finite, of the same shape.
         parameters: :class:`LIFParameters`.
 
     Returns:
         Seconds from the start, ``inf`` where the threshold is not reached; without any NaN, in the gradients too.
+
+    Raises:
+        ArgumentError: for what is no array of real numbers, or no :class:`LIFParameters`.
+        ShapeError: for arrays of different shapes.
 
     Example:
         >>> import jax.numpy as jnp
@@ -284,18 +288,27 @@ def first_crossing(
         >>> print(f"{strong:.5f} {weak}")
         0.00324 inf
     """
+    checks.instance(LIFParameters, "LIFParameters()")(parameters, "first_crossing(parameters=...)")
+    states = shaped_alike("first_crossing", voltage=voltage, current=current, time=time)
+    return _first_crossing(*states, parameters)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _first_crossing(
+    voltage: jax.Array, current: jax.Array, time: jax.Array, parameters: LIFParameters
+) -> jax.Array:
     clock = clock_of(parameters)
     u, whole = voltage - parameters.v_leak, clock.span(time)
     hit = crosses(u, current, *clock.advance(u, current, whole), parameters)
     return jnp.where(hit, clock.time(clock.crossing(u, current, whole, hit)), jnp.inf)
 
 
-@first_crossing.defjvp
+@_first_crossing.defjvp
 def _first_crossing_jvp(
     parameters: LIFParameters, primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
 ) -> tuple[jax.Array, jax.Array]:
     (voltage, current, time), (voltage_dot, current_dot, _) = primals, tangents
-    crossing = first_crossing(voltage, current, time, parameters)
+    crossing = _first_crossing(voltage, current, time, parameters)
     hit = crossing < jnp.inf
     factors = decay(jnp.where(hit, crossing, 0), parameters)
     rise = rise_at_threshold(factors.syn * current, parameters)

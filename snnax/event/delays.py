@@ -6,19 +6,21 @@ their times: :func:`delayed`. In the event loop spikes are under way while the n
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from snnax.event.spike_trains import Trains
+from snnax import checks
+from snnax.errors import ShapeError
+from snnax.event.spike_trains import Trains, given_trains
 
 __all__ = ["Arrival", "Flight", "delayed", "landed", "next_arrival", "no_flight", "sent"]
 
 Array = jax.Array
 
 
-def delayed(spikes: Trains, delay: Array | float | None) -> Trains:
+def delayed(spikes: Trains, delay: Any) -> Trains:
     """Spike trains at the other end of axons.
 
     Args:
@@ -29,16 +31,25 @@ def delayed(spikes: Trains, delay: Array | float | None) -> Trains:
     Returns:
         The trains later by ``delay``; differentiable in both.
 
+    Raises:
+        ArgumentError: for what is no trains, or a delay that is no array of real numbers.
+        ShapeError: for a delay of another shape.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from snnax.event import delayed, trains
         >>> delayed(trains(jnp.array([[1.0, 2.0]])), jnp.array([0.5, 0.25])).times[0, :, 0].tolist()
         [1.5, 2.25]
     """
+    spikes = given_trains(spikes, "delayed(spikes=...)")
     if delay is None:
         return spikes
-    later = jnp.maximum(jnp.asarray(delay, spikes.times.dtype), 0)
-    later = jnp.broadcast_to(later, spikes.times.shape[1:2])[None, :, None]
+    later, neurons = checks.array(delay, "delayed(delay=...)"), spikes.times.shape[1:2]
+    if later.shape not in ((), neurons):
+        raise ShapeError(
+            f"delayed(delay of shape {later.shape}): expected one number or {neurons}, one for each neuron."
+        )
+    later = jnp.broadcast_to(jnp.maximum(later.astype(spikes.times.dtype), 0), neurons)[None, :, None]
     # A spike that does not happen has no gradient, whatever a loss makes of its time (0 times inf is NaN).
     return spikes._replace(times=jnp.where(spikes.times < jnp.inf, spikes.times + later, jnp.inf))
 

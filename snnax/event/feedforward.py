@@ -19,12 +19,13 @@ import jax
 import jax.numpy as jnp
 
 from snnax import checks
-from snnax.errors import ArgumentError, ShapeError
+from snnax.errors import ShapeError
 from snnax.event import eventprop
+from snnax.event.arguments import seconds
 from snnax.event.closed_form import Decay, advance, decay
 from snnax.event.crossing import clock_of, crosses
 from snnax.event.neuron import LIFParameters, Membrane
-from snnax.event.spike_trains import Trains, sort_events
+from snnax.event.spike_trains import Trains, given_inputs, sort_events
 
 __all__ = ["lif_spikes"]
 
@@ -75,28 +76,24 @@ def lif_spikes(
         >>> [f"{time:.5f}" for time in spikes.times[0, 0]], spikes.overflow.tolist()
         (['0.00529', 'inf'], [[False]])
     """
-    weights = checked_inputs(inputs, weights, "lif_spikes")
+    inputs, weights = checked_inputs(inputs, weights, "lif_spikes")
     checks.instance(LIFParameters, "LIFParameters()")(parameters, "lif_spikes(parameters=...)")
-    t_max = checks.number(above=0.0, called="seconds: a finite number")(t_max, "lif_spikes(t_max=...)")
+    t_max = seconds(t_max, "lif_spikes(t_max=...)")
     budget = checks.count()(max_spikes, "lif_spikes(max_spikes=...)")
     return Trains(*_spikes(inputs.times, weights, parameters, t_max, budget))
 
 
-def checked_inputs(inputs: Any, weights: Any, name: str) -> jax.Array:
-    """The weights in the type of the input times; an error in the name of the function unless the two fit."""
-    checks.instance(Trains, "spike trains, as snnax.event.trains(times)")(inputs, f"{name}(inputs=...)")
-    matrix = checks.array(weights, f"{name}(weights)")
+def checked_inputs(inputs: Any, weights: Any, name: str) -> tuple[Trains, jax.Array]:
+    """Trains, and weights in the type of their times; an error in the name of the function unless the two fit."""
+    inputs = given_inputs(inputs, f"{name}(inputs=...)")
+    matrix = checks.array(weights, f"{name}(weights=...)")
     neurons = inputs.times.shape[1]
     if matrix.ndim != 2 or matrix.shape[0] != neurons:
         raise ShapeError(
             f"{name}(weights of shape {matrix.shape}): expected [N, M] with N = {neurons} as in inputs, "
             f"as jnp.ones(({neurons}, 10))."
         )
-    if not isinstance(inputs.times, jax.core.Tracer) and bool(jnp.any(~(inputs.times >= 0))):
-        raise ArgumentError(
-            f"{name}(inputs=...): expected times from 0 on, in seconds; shift them: times - times.min()."
-        )
-    return matrix.astype(inputs.times.dtype)
+    return inputs, matrix.astype(inputs.times.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))

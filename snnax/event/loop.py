@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from snnax import checks
+from snnax.event.arguments import seconds
 from snnax.event.loop_adjoint import adjoint
 from snnax.event.loop_forward import Plan, Record, Rest, run
 from snnax.event.neuron import LIFParameters
@@ -75,7 +76,7 @@ def recurrent_spikes(
         >>> print(f"{last(wiring):.4f} {jax.grad(last)(wiring).recurrent[0, 1]:.4f}")
         0.6673 -0.0375
     """
-    wiring, populations = checked("recurrent_spikes", inputs, wiring, parameters)
+    inputs, wiring, populations = checked("recurrent_spikes", inputs, wiring, parameters)
     batch, trains, per_train = inputs.times.shape
     budget = checks.count()(max_spikes, "recurrent_spikes(max_spikes=...)")
     size, axons = wiring.inputs.shape[1], 0 if wiring.delays is None else wiring.delays.size
@@ -83,7 +84,6 @@ def recurrent_spikes(
         max_events = trains * per_train + (size + axons) * budget
     if max_in_flight is None:
         max_in_flight = max(16, 2 * axons)
-    seconds = checks.number(above=0.0, called="seconds: a finite number")
     plan = Plan(
         neurons=populations,
         t_max=seconds(t_max, "recurrent_spikes(t_max=...)"),

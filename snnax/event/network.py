@@ -67,6 +67,13 @@ class Mask:
         return hash(self._key)
 
 
+def _frozen(value: Any, what: str) -> Mask:
+    if isinstance(value, jax.core.Tracer):
+        raise checks.refuse(what, value, "an array that is known when the program is compiled, as of NumPy")
+    with jax.ensure_compile_time_eval():
+        return Mask(np.asarray(checks.array(value, what)) != 0)
+
+
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("weights", "delay"),
@@ -93,9 +100,10 @@ class Projection:
     mask: Any = None
 
     def __post_init__(self) -> None:
-        """Freeze the mask."""
+        """Check the names, and freeze the mask. Weights and delay may be anything that JAX puts into a pytree."""
+        checks.fields(self, source=checks.text, target=checks.text)
         if self.mask is not None and not isinstance(self.mask, Mask):
-            object.__setattr__(self, "mask", Mask(np.asarray(self.mask) != 0))
+            checks.fields(self, mask=_frozen)
 
     def masked(self) -> Array:
         """The weights of the connections that exist, and 0."""
@@ -143,8 +151,7 @@ class Network:
 
     def __post_init__(self) -> None:
         """Make the sequences tuples, and check that the parts fit."""
-        object.__setattr__(self, "populations", tuple(self.populations))
-        object.__setattr__(self, "projections", tuple(self.projections))
+        checks.fields(self, populations=_populations, projections=_projections)
         if not all(isinstance(p, Projection) for p in self.projections):
             return  # JAX builds a pytree with placeholders too
         _check_names(self)
@@ -163,9 +170,11 @@ class Network:
         """Look at weights, masks and delays.
 
         Raises:
+            ArgumentError: for weights or delays that are no arrays of real numbers.
             ShapeError: if those of a projection do not fit its ends.
         """
         for projection in self.projections:
+            checks.instance(Projection, _EXPECTED)(projection, "Network(projections=...)")
             _check_shapes(projection, self.sizes)
 
     def into(self, names: Iterable[str]) -> tuple[Projection, ...]:
@@ -189,13 +198,22 @@ class Network:
         return tuple(tuple(names[n] for n in group) for group in sorted(groups, key=lambda g: (groups[g], g)))
 
 
+def _populations(value: Any, what: str) -> tuple[Population, ...]:
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(p, Population) for p in value):
+        raise checks.refuse(what, value, "populations, as [Population('out', 3, LIFParameters())]")
+    return tuple(value)
+
+
+_EXPECTED = "projections, as [Projection('in', 'out', weights)]"
+
+
+def _projections(value: Any, what: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise checks.refuse(what, value, _EXPECTED)
+    return tuple(value)
+
+
 def _check_names(network: Network) -> None:
-    if not all(isinstance(p, Population) for p in network.populations) or not network.populations:
-        raise checks.refuse(
-            "Network(populations=...)",
-            network.populations,
-            "populations, as [Population('out', 3, LIFParameters())]",
-        )
     names = [population.name for population in network.populations]
     for name in names:
         if names.count(name) > 1:
@@ -216,7 +234,7 @@ def _check_names(network: Network) -> None:
 
 def _check_shapes(projection: Projection, sizes: dict[str, int]) -> None:
     named = f"Projection({projection.source!r}, {projection.target!r}"
-    shape = jnp.shape(projection.weights)
+    shape = checks.array(projection.weights, f"{named}, weights=...)").shape
     source = sizes.get(projection.source, shape[0] if shape else 0)
     expected = (source, sizes[projection.target])
     if shape != expected:
@@ -225,8 +243,10 @@ def _check_shapes(projection: Projection, sizes: dict[str, int]) -> None:
         )
     if projection.mask is not None and projection.mask.values.shape != expected:
         raise ShapeError(f"{named}, mask of shape {projection.mask.values.shape}): expected {expected}.")
-    if projection.delay is not None and jnp.shape(projection.delay) not in ((), (source,)):
+    if projection.delay is None:
+        return
+    delay = checks.array(projection.delay, f"{named}, delay=...)")
+    if delay.shape not in ((), (source,)):
         raise ShapeError(
-            f"{named}, delay of shape {jnp.shape(projection.delay)}): expected one number or {(source,)}, one for "
-            "each source neuron."
+            f"{named}, delay of shape {delay.shape}): expected one number or {(source,)}, one for each source neuron."
         )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from snnax import checks
 from snnax.checks import number
 from snnax.errors import ArgumentError
+from snnax.event.arguments import seconds
 
-__all__ = ["LIFParameters", "LIParameters", "Membrane"]
+__all__ = ["LIFParameters", "LIParameters", "Membrane", "membrane"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +163,9 @@ class LIFParameters:
 Membrane = LIParameters | LIFParameters
 """Whatever has ``tau_mem``, ``tau_syn`` and ``v_leak``."""
 
+membrane = checks.instance((LIParameters, LIFParameters), "LIParameters() or LIFParameters()")
+"""The check of an argument that is one of them."""
+
 
 def _check_membrane(owner: Membrane) -> None:
-    seconds = number(above=0.0, called="seconds: a finite number")
     checks.fields(owner, tau_mem=seconds, tau_syn=seconds, v_leak=number())

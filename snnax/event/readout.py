@@ -16,15 +16,14 @@ import jax.numpy as jnp
 
 from snnax import checks
 from snnax.errors import ArgumentError
+from snnax.event.arguments import seconds
 from snnax.event.closed_form import advance, decay
 from snnax.event.crossing import peak_time
 from snnax.event.feedforward import checked_inputs, sorted_events
-from snnax.event.neuron import LIFParameters, LIParameters, Membrane
+from snnax.event.neuron import Membrane, membrane
 from snnax.event.spike_trains import Trains
 
 __all__ = ["li_max_voltage", "li_voltage"]
-
-_KINDS = checks.instance((LIParameters, LIFParameters), "LIParameters() or LIFParameters()")
 
 
 def li_voltage(inputs: Trains, weights: Any, parameters: Membrane, times: Any) -> jax.Array:
@@ -55,9 +54,9 @@ def li_voltage(inputs: Trains, weights: Any, parameters: Membrane, times: Any) -
         >>> [f"{value:.4f}" for value in v[:, 0, 0]]
         ['0.0000', '0.2387']
     """
-    weights = checked_inputs(inputs, weights, "li_voltage")
-    _KINDS(parameters, "li_voltage(parameters=...)")
-    points = checks.array(times, "li_voltage(times)").astype(inputs.times.dtype)
+    inputs, weights = checked_inputs(inputs, weights, "li_voltage")
+    membrane(parameters, "li_voltage(parameters=...)")
+    points = checks.array(times, "li_voltage(times=...)").astype(inputs.times.dtype)
     if points.ndim != 1:
         raise ArgumentError(
             f"li_voltage(times of shape {points.shape}): expected [T], as jnp.linspace(0, 0.05, 100)."
@@ -98,9 +97,9 @@ def li_max_voltage(inputs: Trains, weights: Any, parameters: Membrane, *, t_max:
         >>> print(f"{li_max_voltage(trains, jnp.ones((1, 1)), LIParameters(), t_max=0.05)[0, 0]:.4f}")
         0.2500
     """
-    weights = checked_inputs(inputs, weights, "li_max_voltage")
-    _KINDS(parameters, "li_max_voltage(parameters=...)")
-    horizon = checks.number(above=0.0, called="seconds: a finite number")(t_max, "li_max_voltage(t_max=...)")
+    inputs, weights = checked_inputs(inputs, weights, "li_max_voltage")
+    membrane(parameters, "li_max_voltage(parameters=...)")
+    horizon = seconds(t_max, "li_max_voltage(t_max=...)")
     flat = inputs.times.reshape(len(inputs.times), -1)
     turn, kink = _argmax(*jax.lax.stop_gradient((inputs.times, weights)), parameters, horizon)
     # A maximum at an input moves with it.

@@ -29,6 +29,7 @@ import jax.numpy as jnp
 
 from snnax import checks
 from snnax.errors import ArgumentError
+from snnax.event.arguments import seconds
 from snnax.event.delays import delayed
 from snnax.event.feedforward import lif_spikes
 from snnax.event.neuron import LIFParameters
@@ -81,7 +82,7 @@ def relaxed_spikes(
         >>> print(f"{last(wiring):.4f} {jax.grad(last)(wiring).delays[0, 0]:.4f}")
         2.2940 1.0000
     """
-    wiring, populations = checked("relaxed_spikes", inputs, wiring, parameters)
+    inputs, wiring, populations = checked("relaxed_spikes", inputs, wiring, parameters)
     if wiring.recurrent is not None:
         raise ArgumentError(
             "relaxed_spikes(wiring=...) got recurrent weights without a delay; expected `delayed` weights only. "
@@ -92,7 +93,7 @@ def relaxed_spikes(
         max_sweeps = wiring.inputs.shape[1] * budget + 1
     plan = _Plan(
         populations=populations,
-        t_max=checks.number(above=0.0, called="seconds: a finite number")(t_max, "relaxed_spikes(t_max=...)"),
+        t_max=seconds(t_max, "relaxed_spikes(t_max=...)"),
         spikes=budget,
         sweeps=checks.count()(max_sweeps, "relaxed_spikes(max_sweeps=...)"),
     )

@@ -13,12 +13,13 @@ import numpy as np
 
 from snnax import checks
 from snnax.errors import GraphError
+from snnax.event.arguments import seconds
 from snnax.event.delays import delayed
 from snnax.event.feedforward import lif_spikes
 from snnax.event.loop import recurrent_spikes
 from snnax.event.network import Network, Projection
 from snnax.event.relaxation import relaxed_spikes
-from snnax.event.spike_trains import Trains, concatenated
+from snnax.event.spike_trains import Trains, concatenated, given_inputs
 from snnax.event.wiring import Populations, Wiring
 
 __all__ = ["Simulation", "simulate"]
@@ -106,10 +107,16 @@ def simulate(
         network, "simulate(network=...)"
     )
     network.check_shapes()
-    _check_inputs(network, inputs)
-    budgets: dict[str, Any] = {"t_max": t_max, "max_spikes": max_spikes}
-    loop_only: dict[str, Any] = {"max_events": max_events, "max_in_flight": max_in_flight}
-    trains, ran = dict(inputs), {}
+    trains, ran = _checked_inputs(network, inputs), {}
+    some = checks.maybe(checks.count())
+    budgets: dict[str, Any] = {
+        "t_max": seconds(t_max, "simulate(t_max=...)"),
+        "max_spikes": checks.count()(max_spikes, "simulate(max_spikes=...)"),
+    }
+    loop_only: dict[str, Any] = {
+        "max_events": some(max_events, "simulate(max_events=...)"),
+        "max_in_flight": some(max_in_flight, "simulate(max_in_flight=...)"),
+    }
     groups = (tuple(network.sizes),) if engine == "loop" else network.components()
     for names in groups:
         chosen = _engine(network, names, engine, budgets)
@@ -253,7 +260,7 @@ def _apart(joint: Trains, names: tuple[str, ...], sizes: dict[str, int]) -> dict
     return parts
 
 
-def _check_inputs(network: Network, inputs: Mapping[str, Trains]) -> None:
+def _checked_inputs(network: Network, inputs: Mapping[str, Trains]) -> dict[str, Trains]:
     expected = "spike trains by name, as {'in': snnax.event.trains(times)}"
     checks.mapping(expected)(inputs, "simulate(inputs=...)")
     if {*inputs} != {*network.inputs}:
@@ -261,5 +268,4 @@ def _check_inputs(network: Network, inputs: Mapping[str, Trains]) -> None:
             f"simulate(inputs named {sorted(inputs)}): expected trains for {sorted(network.inputs)}, the sources that "
             "are no population."
         )
-    for name, trains in inputs.items():
-        checks.instance(Trains, expected)(trains, f"simulate(inputs[{name!r}])")
+    return {name: given_inputs(trains, f"simulate(inputs[{name!r}]=...)") for name, trains in inputs.items()}

@@ -11,10 +11,11 @@ import numpy as np
 
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
+from snnax.event.arguments import floats, seconds
 
 __all__ = [
-    "Trains", "concatenated", "count", "first_spikes", "from_dense", "from_lists", "merged", "sort_events", "to_dense",
-    "trains",
+    "Trains", "concatenated", "count", "first_spikes", "from_dense", "from_lists", "given_inputs", "given_trains",
+    "merged", "sort_events", "to_dense", "trains",
 ]  # fmt: skip
 
 
@@ -32,6 +33,38 @@ class Trains(NamedTuple):
     """``[B, N]``: whether the neuron had more than ``K`` spikes."""
 
 
+def given_trains(value: Any, what: str) -> Trains:
+    """Trains that a user passed, as arrays: what a function of :mod:`snnax.event` does first with them.
+
+    Raises:
+        ArgumentError: for anything else, or if they hold no arrays of real numbers.
+        ShapeError: unless these are ``[B, N, K]`` and ``[B, N]``.
+    """
+    expected = "spike trains, as snnax.event.trains(times)"
+    checks.instance(Trains, expected)(value, what)
+    try:
+        times, overflow = floats(value.times, "times"), checks.array(value.overflow, "overflow")
+    except ArgumentError as error:
+        raise checks.refuse(what, value, f"{expected}: {error}") from error
+    if times.ndim != 3 or overflow.shape != times.shape[:2] or not times.shape[2]:
+        raise ShapeError(
+            f"{what.removesuffix('=...)')} with times of shape {times.shape} and overflow of shape {overflow.shape}): "
+            f"expected times [B, N, K] with K from 1 and overflow [B, N], as snnax.event.trains(times) makes them."
+        )
+    if times is value.times and overflow is value.overflow and overflow.dtype == bool:
+        return value
+    return Trains(times, overflow.astype(bool))
+
+
+def given_inputs(value: Any, what: str) -> Trains:
+    """As :func:`given_trains`, and no time before 0, where the engines begin."""
+    found = given_trains(value, what)
+    # By NumPy: in a program that is being traced JAX would trace the comparison, too.
+    if not isinstance(found.times, jax.core.Tracer) and not np.all(np.asarray(found.times) >= 0):
+        raise ArgumentError(f"{what}: expected times from 0 on, in seconds; shift them: times - times.min().")
+    return found
+
+
 def trains(times: Any) -> Trains:
     """Spike times as :class:`Trains`: sorted, nothing lost.
 
@@ -39,6 +72,7 @@ def trains(times: Any) -> Trains:
         times: ``[B, N]`` (one spike each) or ``[B, N, K]``: seconds, in any order, ``inf`` for no spike.
 
     Raises:
+        ArgumentError: for what is no array of real numbers.
         ShapeError: for another rank.
 
     Example:
@@ -47,14 +81,12 @@ def trains(times: Any) -> Trains:
         >>> trains(jnp.array([[[3e-3, 1e-3], [jnp.inf, 2e-3]]])).times.tolist()
         [[[0.001..., 0.003...], [0.002..., inf]]]
     """
-    array = checks.array(times, "trains(times)")
+    array = floats(times, "trains(times=...)")
     if array.ndim not in (2, 3):
         raise ShapeError(
             f"trains(times of shape {array.shape}): expected [B, N] or [B, N, K], as times[None] of one sample."
         )
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        array = array.astype(float)
-    array = array.reshape(*array.shape[:2], -1)
+    array = array[:, :, None] if array.ndim == 2 else _widened(array, max(1, array.shape[2]))
     return Trains(jnp.sort(array, axis=-1), jnp.zeros(array.shape[:2], bool))
 
 
@@ -66,6 +98,7 @@ def from_lists(samples: Sequence[Sequence[Sequence[float]]], max_spikes: int | N
         max_spikes: the budget ``K``; ``None`` for what the longest list needs. Longer lists overflow.
 
     Raises:
+        ArgumentError: for anything else, or a budget below 1.
         ShapeError: if the samples have different numbers of neurons.
 
     Example:
@@ -73,57 +106,91 @@ def from_lists(samples: Sequence[Sequence[Sequence[float]]], max_spikes: int | N
         >>> count(from_lists([[[1e-3, 4e-3], []], [[2e-3], [3e-3]]])).tolist()
         [[2, 0], [1, 1]]
     """
-    sizes = {len(sample) for sample in samples}
+    ordered = _sorted_lists(samples)
+    sizes = {len(sample) for sample in ordered}
     if len(sizes) != 1:
         raise ShapeError(
             f"from_lists(samples with {sorted(sizes)} neurons): expected the same number in each of at least one "
             "sample, as [[[1e-3], []]] for one sample of two neurons."
         )
-    lengths = np.array([[len(times) for times in sample] for sample in samples], int).reshape(
-        len(samples), -1
+    lengths = np.array([[len(times) for times in sample] for sample in ordered], int).reshape(
+        len(ordered), -1
     )
     budget = max(1, int(lengths.max(initial=0))) if max_spikes is None else _budget(max_spikes, "from_lists")
     padded = np.full((*lengths.shape, budget), np.inf)
-    for b, sample in enumerate(samples):
+    for b, sample in enumerate(ordered):
         for n, times in enumerate(sample):
-            ordered = np.sort(np.asarray(times, float))[:budget]
-            padded[b, n, : len(ordered)] = ordered
-    return Trains(jnp.asarray(padded, float), jnp.asarray(lengths > budget))
+            padded[b, n, : len(times)] = times[:budget]
+    rounded = checks.rounded(padded, jnp.result_type(float), "from_lists(samples)")
+    return Trains(jnp.asarray(rounded), jnp.asarray(lengths > budget))
+
+
+def _sorted_lists(samples: Any) -> list[list[np.ndarray[Any, Any]]]:
+    def parts(value: Any) -> Any:
+        if not isinstance(value, Sequence | np.ndarray | jax.Array) or isinstance(value, str | bytes):
+            raise TypeError
+        return value
+
+    def ordered(value: Any) -> np.ndarray[Any, Any]:
+        times = np.asarray(parts(value))
+        if times.ndim != 1 or (times.size and times.dtype.kind not in "iuf"):
+            raise TypeError
+        return np.sort(times.astype(float))
+
+    try:
+        return [[ordered(times) for times in parts(sample)] for sample in parts(samples)]
+    except (TypeError, ValueError, OverflowError) as error:
+        expected = (
+            "lists of samples, of neurons, of times, as [[[1e-3, 4e-3], []]] for one sample of two neurons"
+        )
+        raise checks.refuse("from_lists(samples=...)", samples, expected) from error
 
 
 def count(spikes: Trains) -> jax.Array:
     """How many spikes each neuron has, ``[B, N]``; at least so many where it overflows."""
+    spikes = given_trains(spikes, "count(spikes=...)")
     return jnp.sum(spikes.times < jnp.inf, axis=-1)
 
 
 def first_spikes(spikes: Trains) -> jax.Array:
     """The time of each neuron's first spike, ``[B, N]``; ``inf`` for a silent one."""
-    return spikes.times[..., 0]
+    return given_trains(spikes, "first_spikes(spikes=...)").times[..., 0]
 
 
 def concatenated(*populations: Trains) -> Trains:
     """Populations side by side as one, ``[B, N1 + N2 + ..., K]`` with the largest of their budgets.
 
     Raises:
-        ArgumentError: if there is none.
+        ArgumentError: if there is none, or one is no trains.
+        ShapeError: for different numbers of samples.
     """
-    if not populations:
-        raise ArgumentError("concatenated() needs populations, as concatenated(a, b).")
-    budget = max(p.times.shape[-1] for p in populations)
-    times = [_widened(p.times, budget) for p in populations]
-    return Trains(jnp.concatenate(times, 1), jnp.concatenate([p.overflow for p in populations], 1))
+    parts = _several("concatenated", "populations", populations, "the same number of samples B", 1)
+    budget = max(part.times.shape[-1] for part in parts)
+    times = [_widened(part.times, budget) for part in parts]
+    return Trains(jnp.concatenate(times, 1), jnp.concatenate([part.overflow for part in parts], 1))
 
 
 def merged(*sources: Trains) -> Trains:
     """All spikes of several trains of the same neurons as one train, ``[B, N, K1 + K2 + ...]``.
 
     Raises:
-        ArgumentError: if there is none.
+        ArgumentError: if there is none, or one is no trains.
+        ShapeError: for different numbers of samples or neurons.
     """
-    if not sources:
-        raise ArgumentError("merged() needs trains, as merged(a, b).")
-    times = jnp.sort(jnp.concatenate([s.times for s in sources], -1), axis=-1)
-    return Trains(times, jnp.any(jnp.stack([s.overflow for s in sources]), 0))
+    parts = _several("merged", "sources", sources, "the same numbers of samples and neurons [B, N]", 2)
+    times = jnp.sort(jnp.concatenate([part.times for part in parts], -1), axis=-1)
+    return Trains(times, jnp.any(jnp.stack([part.overflow for part in parts]), 0))
+
+
+def _several(function: str, argument: str, given: Sequence[Any], expected: str, axes: int) -> list[Trains]:
+    """At least one, and alike in their first axes."""
+    if not given:
+        raise ArgumentError(f"{function}() needs {argument}, as {function}(a, b).")
+    parts = [given_trains(value, f"{function}({argument}[{n}]=...)") for n, value in enumerate(given)]
+    if len({part.times.shape[:axes] for part in parts}) > 1:
+        shapes = [part.times.shape for part in parts]
+        raise ShapeError(f"{function}({argument} of shapes {shapes}): expected {expected} in each.")
+    return parts
 
 
 def sort_events(times: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -135,7 +202,14 @@ def sort_events(times: jax.Array) -> tuple[jax.Array, jax.Array]:
     Returns:
         ``(sorted times, index)``, both ``[B, E]``; ``times[b, index[b, e]]`` is the sorted time. Events at the same
         time keep their order.
+
+    Raises:
+        ArgumentError: for what is no array of real numbers.
+        ShapeError: for another rank.
     """
+    times = floats(times, "sort_events(times=...)")
+    if times.ndim != 2:
+        raise ShapeError(f"sort_events(times of shape {times.shape}): expected [B, E].")
     index = jax.lax.broadcasted_iota(jnp.int32, times.shape, 1)
     if 1 < times.shape[1] <= _NETWORK and jax.default_backend() == "cpu":
         return _bitonic(times, index)
@@ -192,6 +266,10 @@ def from_dense(spikes: Any, dt: float, max_spikes: int) -> Trains:
         dt: length of a step, in seconds.
         max_spikes: the budget ``K``; more spikes of a neuron overflow.
 
+    Raises:
+        ArgumentError: for what is no array of real numbers, no length of time, or a budget below 1.
+        ShapeError: for spikes of another rank.
+
     Returns:
         Times ``k dt``. :func:`to_dense` with the same ``dt`` gives the same steps back.
 
@@ -202,10 +280,10 @@ def from_dense(spikes: Any, dt: float, max_spikes: int) -> Trains:
         >>> bool((to_dense(from_dense(spikes, 1e-3, 2), 1e-3, 8) == spikes).all())
         True
     """
-    dense = checks.array(spikes, "from_dense(spikes)")
+    dense = checks.array(spikes, "from_dense(spikes=...)")
     if dense.ndim != 3:
         raise ShapeError(f"from_dense(spikes of shape {dense.shape}): expected [T, B, N], time first.")
-    budget, dt = _budget(max_spikes, "from_dense"), _step(dt, "from_dense")
+    budget, dt = _budget(max_spikes, "from_dense"), seconds(dt, "from_dense(dt=...)")
     steps = jnp.arange(dense.shape[0], dtype=float) * dt
     times = jnp.where(dense != 0, steps[:, None, None], jnp.inf)
     times = jnp.moveaxis(jnp.sort(times, axis=0)[:budget], 0, -1)
@@ -223,8 +301,8 @@ def to_dense(spikes: Trains, dt: float, num_steps: int) -> jax.Array:
     Returns:
         Counts, in the floating type of the times. Two spikes of a neuron in one step are a 2, not one spike less.
     """
-    dt, steps = _step(dt, "to_dense"), checks.count()(num_steps, "to_dense(num_steps=...)")
-    times = spikes.times
+    dt, steps = seconds(dt, "to_dense(dt=...)"), checks.count()(num_steps, "to_dense(num_steps=...)")
+    times = given_trains(spikes, "to_dense(spikes=...)").times
     inside = jnp.where(times < steps * dt, times, 0)
     step = jnp.floor(inside / dt)
     # The quotient is rounded: the step is the one whose borders, as products, enclose the time.
@@ -241,7 +319,3 @@ def _widened(times: jax.Array, budget: int) -> jax.Array:
 
 def _budget(max_spikes: Any, function: str) -> int:
     return int(checks.count()(max_spikes, f"{function}(max_spikes=...)"))
-
-
-def _step(dt: Any, function: str) -> float:
-    return float(checks.number(above=0.0, called="seconds: a finite number")(dt, f"{function}(dt=...)"))

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from snnax import checks
-from snnax.errors import ArgumentError, ShapeError
+from snnax.errors import ShapeError
 from snnax.event.neuron import LIFParameters
-from snnax.event.spike_trains import Trains
+from snnax.event.spike_trains import Trains, given_inputs
 
 __all__ = ["Populations", "Wiring", "checked"]
 
@@ -54,18 +54,16 @@ def checked(
     inputs: Trains,
     wiring: Wiring,
     parameters: LIFParameters | Sequence[tuple[int, LIFParameters]],
-) -> tuple[Wiring, Populations]:
-    """Weights as arrays of the dtype of the times, and populations as hashable numbers; errors name ``function``."""
-    checks.instance(Trains, "spike trains, as snnax.event.trains(times)")(inputs, f"{function}(inputs=...)")
+) -> tuple[Trains, Wiring, Populations]:
+    """Trains, weights as arrays of their dtype, and populations as hashable numbers; errors name ``function``."""
+    inputs = given_inputs(inputs, f"{function}(inputs=...)")
     checks.instance(Wiring, "snnax.event.Wiring(weights of the inputs, recurrent weights)")(
         wiring, f"{function}(wiring=...)"
     )
-    if not isinstance(inputs.times, jax.core.Tracer) and bool(jnp.any(~(inputs.times >= 0))):
-        raise ArgumentError(
-            f"{function}(inputs=...): expected times from 0 on, in seconds; shift them: times - times.min()."
-        )
     parts = {
-        name: None if part is None else checks.array(part, f"{function}(wiring.{name})")
+        name: None
+        if part is None and name != "inputs"
+        else checks.array(part, f"{function}(wiring.{name}=...)")
         for name, part in zip(Wiring._fields, wiring, strict=True)
     }
     populations = _populations(function, parts["inputs"], parameters)
@@ -73,7 +71,7 @@ def checked(
     cast: dict[str, Any] = {
         name: part if part is None else part.astype(inputs.times.dtype) for name, part in parts.items()
     }
-    return Wiring._make(cast.values()), populations
+    return inputs, Wiring._make(cast.values()), populations
 
 
 def _populations(function: str, inputs: Any, parameters: Any) -> Populations:
@@ -83,7 +81,9 @@ def _populations(function: str, inputs: Any, parameters: Any) -> Populations:
     if isinstance(parameters, LIFParameters):
         return ((int(inputs.shape[-1]), parameters),) if inputs.ndim else ()
     try:
-        populations = tuple((checks.count()(size, function), one) for size, one in parameters)
+        populations = tuple(
+            (checks.count()(size, f"{function}(parameters: size=...)"), one) for size, one in parameters
+        )
     except (TypeError, ValueError) as error:
         raise checks.refuse(f"{function}(parameters=...)", parameters, expected) from error
     if not populations or not all(isinstance(one, LIFParameters) for _, one in populations):

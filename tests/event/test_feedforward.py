@@ -1,6 +1,7 @@
 """Layers of event-driven neurons against dense stepping, and what no engine may do: lose a spike."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -163,6 +164,17 @@ def test_no_input_and_no_neuron():
 
 
 INPUTS = from_lists([[[1e-3], [2e-3]]])
+
+
+def test_inputs_may_be_constants_of_a_program():
+    """Their times are looked at before it runs, not in it."""
+    layer = partial(lif_spikes, parameters=LIFParameters(), t_max=0.1)
+    weights = jnp.full((2, 3), 4.0)
+    found = jax.jit(lambda weights: layer(INPUTS, weights))(weights)
+    np.testing.assert_allclose(found.times, layer(INPUTS, weights).times, rtol=1e-6)
+    negative = trains(jnp.array([[-1.0, 0.0]]))
+    with pytest.raises(ArgumentError, match="from 0 on"):
+        jax.eval_shape(lambda weights: layer(negative, weights), weights)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from event.test_feedforward import CASES, numbers
 from helpers.event_differences import gradient_error, with_pull_back
 
-from snnax.event import LIFParameters, Trains, count, eventprop, lif_spikes
+from snnax.event import LIFParameters, Trains, eventprop, lif_spikes
 
 T_MAX = 8.0
 NETWORKS = int(os.environ.get("SNNAX_NETWORKS", 5))  # 100 of each, where there is time
@@ -65,7 +65,7 @@ def test_simultaneous_inputs_and_neurons_have_the_gradient_of_the_limit():
     both = with_pull_back(lambda parts: spikes_of(parts, p, (6, 3)))
     with jax.enable_x64(True):
         tied, _, exact = both([times, first, second], 1.0)
-        assert count(Trains(tied, jnp.zeros(0))).sum() > 4
+        assert np.isfinite(tied).sum() > 4
         for apart in (1e-10, -1e-10):
             moved_times, moved_first = times.copy(), first.copy()
             moved_times[:, 1] += apart

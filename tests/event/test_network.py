@@ -100,6 +100,28 @@ def into_a(shape=(3, 2), **options):
             ShapeError,
             r"delay of shape \(2,\)\): expected one number or \(3,\)",
         ),
+        (
+            lambda: into_a(delay="late"),
+            ArgumentError,
+            "Projection\\('in', 'a', delay='late'\\); expected an array",
+        ),
+        (lambda: Projection("i", 3, jnp.ones((1, 2))), ArgumentError, r"Projection\(target=3"),
+        (
+            lambda: Projection("i", "a", jnp.ones((1, 2)), mask="all"),
+            ArgumentError,
+            r"Projection\(mask='all'",
+        ),
+        (lambda: Network([A], "in"), ArgumentError, r"Network\(projections='in'\); expected projections"),
+        (
+            lambda: Network([A], ["in"]).check_shapes(),
+            ArgumentError,
+            r"Network\(projections='in'\); expected proj",
+        ),
+        (
+            lambda: jax.jit(lambda mask: into_a(mask=mask))(jnp.ones((3, 2))),
+            ArgumentError,
+            "known when the program",
+        ),
         (lambda: Population("a", 0, LIF), ArgumentError, "Population\\(size=0\\)"),
     ],
 )

@@ -12,6 +12,7 @@ from snnax.errors import ArgumentError, ShapeError
 
 INF = np.inf
 LISTS = [[[3e-3, 1e-3], [], [2e-3]], [[], [5e-3, 4e-3, 6e-3], [1e-3]]]
+ONE = event.trains(jnp.zeros((1, 2)))
 
 
 def test_lists_are_sorted_and_padded():
@@ -33,6 +34,8 @@ def test_one_spike_each_and_any_order():
     assert event.trains([[1, 0]]).times.shape == (1, 2, 1)
     np.testing.assert_allclose(event.trains(np.array([[[INF, 2.0, 1.0]]])).times, [[[1.0, 2.0, INF]]])
     assert event.from_lists([[[]]]).times.shape == (1, 1, 1)
+    assert event.trains(jnp.zeros((0, 5))).times.shape == (0, 5, 1)
+    assert event.trains(jnp.zeros((2, 5, 0))).times.shape == (2, 5, 1)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,29 @@ def test_one_spike_each_and_any_order():
         (lambda: event.from_lists([]), ShapeError, "at least one"),
         (lambda: event.from_lists(LISTS, max_spikes=0), ArgumentError, r"from_lists\(max_spikes=0\)"),
         (lambda: event.concatenated(), ArgumentError, r"as concatenated\(a, b\)"),
+        (lambda: event.from_lists([[["a"]]]), ArgumentError, r"from_lists\(samples=\[\[\['a'\]\]\]"),
         (lambda: event.merged(), ArgumentError, r"as merged\(a, b\)"),
+        (
+            lambda: event.merged(ONE, event.trains(jnp.zeros((1, 3)))),
+            ShapeError,
+            r"same numbers of samples and neurons",
+        ),
+        (
+            lambda: event.concatenated(ONE, event.trains(jnp.zeros((2, 2)))),
+            ShapeError,
+            r"\(1, 2, 1\), \(2, 2, 1\)",
+        ),
+        (
+            lambda: event.count(jnp.zeros((1, 2, 1))),
+            ArgumentError,
+            r"count\(spikes=.*snnax.event.trains\(times\)",
+        ),
+        (
+            lambda: event.count(ONE._replace(times=ONE.times[0])),
+            ShapeError,
+            r"count\(spikes with times of shape",
+        ),
+        (lambda: event.sort_events(jnp.zeros(3)), ShapeError, r"sort_events\(times of shape \(3,\)"),
         (lambda: event.from_dense(jnp.zeros((3, 2)), 1e-3, 1), ShapeError, "time first"),
         (lambda: event.from_dense(jnp.zeros((3, 2, 1)), 0, 1), ArgumentError, r"from_dense\(dt=0\)"),
         (lambda: event.to_dense(event.from_lists(LISTS), 1e-3, 0), ArgumentError, "whole number from 1"),
@@ -53,6 +78,12 @@ def test_one_spike_each_and_any_order():
 def test_errors_say_what_works(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.skipif(jax.config.read("jax_enable_x64"), reason="double precision holds it")
+def test_a_time_that_single_precision_cannot_hold_is_no_missing_spike():
+    with pytest.raises(ArgumentError, match=r"from_lists\(samples\) holds 1e\+300"):
+        event.from_lists([[[1e300]]])
 
 
 def test_populations_side_by_side_and_trains_on_top_of_each_other():

@@ -47,8 +47,8 @@ def gradient_error(both, parts, generator, direction=None):
         if any(((found < np.inf) != fired).any() for found in far):
             return None
         after, now, before = far[0][fired], np.asarray(times)[fired], far[1][fired]
-        bend, slope = np.abs(after - 2 * now + before).max(), np.abs(after - before).max()
-        if bend < 1e-3 * slope:
+        bend, slope = (np.abs(d).max(initial=0) for d in (after - 2 * now + before, after - before))
+        if bend <= 1e-3 * slope:  # both are zero where no neuron fires
             break
     else:
         return None

@@ -12,7 +12,18 @@ import numpy as np
 import optax
 
 import snnax as snn
-from snnax import backprop, datasets, functional, interop, spikegen, spikeplot, surrogate, training, utils
+from snnax import (
+    backprop,
+    datasets,
+    event,
+    functional,
+    interop,
+    spikegen,
+    spikeplot,
+    surrogate,
+    training,
+    utils,
+)
 
 T, B, N = 3, 2, 4
 KEY = jax.random.key(0)
@@ -203,6 +214,35 @@ def norse_net() -> Any:
     import torch
 
     return norse.SequentialState(torch.nn.Linear(N, N), norse.LIFBoxCell()).eval()
+
+
+def trains(neurons: int = N) -> Any:
+    return event.trains(x(B, neurons, 2) / 100)
+
+
+def projection(**given: Any) -> Any:
+    return event.Projection(**{"source": "in", "target": "out", "weights": x(N, 3), **given})
+
+
+def event_network(projections: Any = None, **given: Any) -> Any:
+    populations = [event.Population("out", 3, event.LIFParameters())]
+    return event.Network(
+        **{"populations": populations, "projections": projections or [projection()], **given}
+    )
+
+
+def simulated(made: Any, **given: Any) -> Any:
+    """What a network of events does, without the time that it takes to compile."""
+    return jax.eval_shape(
+        lambda: event.simulate(**{"network": made, "inputs": {"in": trains()}, "t_max": 0.05, **given})
+    )
+
+
+def wired(**given: Any) -> Any:
+    """A recurrent layer of this wiring."""
+    return jax.eval_shape(
+        lambda: event.recurrent_spikes(trains(), event.Wiring(**given), event.LIFParameters(), t_max=0.05)
+    )
 
 
 ON = {"init_hidden": True}
@@ -463,6 +503,77 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
         snn.nnx.Network(net(), x(), variables=variables()).unroll, {"x": x(T, B, N)}
     ),
 }
+LIF = {"parameters": event.LIFParameters(), "t_max": 0.05}
+FUNCTIONS |= {
+    "event.LIFParameters": lambda _: Call(event.LIFParameters, {}),
+    "event.LIParameters": lambda _: Call(event.LIParameters, {}),
+    "event.Network": lambda _: Call(
+        lambda **given: simulated(event.Network(**given)),
+        {"populations": event_network().populations, "projections": [projection()]},
+    ),
+    "event.Population": lambda _: Call(
+        event.Population, {"name": "out", "size": 3, "parameters": event.LIFParameters()}
+    ),
+    "event.Projection": lambda _: Call(
+        lambda **given: simulated(event_network([event.Projection(**given)])),
+        {"source": "in", "target": "out", "weights": x(N, 3), "delay": 1e-3, "mask": np.ones((N, 3))},
+    ),
+    "event.Trains": lambda _: Call(
+        lambda times, overflow: event.count(event.Trains(times, overflow)),
+        {"times": trains().times, "overflow": trains().overflow},
+    ),
+    "event.Wiring": lambda _: Call(
+        wired,
+        {
+            "inputs": x(N, 3),
+            "recurrent": x(3, 3),
+            "delayed": x(2, 3, 3),
+            "delays": x(2, 3),
+        },
+    ),
+    "event.concatenated": lambda _: Call(
+        lambda a, b: event.concatenated(a, b), {"a": trains(), "b": trains(2)}
+    ),
+    "event.count": lambda _: Call(event.count, {"spikes": trains()}),
+    "event.delayed": lambda _: Call(event.delayed, {"spikes": trains(), "delay": x(N)}),
+    "event.first_crossing": lambda _: Call(
+        event.first_crossing,
+        {"voltage": x(3) / 2, "current": x(3), "time": x(3), "parameters": event.LIFParameters()},
+    ),
+    "event.first_spikes": lambda _: Call(event.first_spikes, {"spikes": trains()}),
+    "event.flow": lambda _: Call(
+        event.flow, {"voltage": x(3), "current": x(3), "time": x(3), "parameters": event.LIParameters()}
+    ),
+    "event.from_dense": lambda _: Call(event.from_dense, {"spikes": spikes(), "dt": 1e-3, "max_spikes": 2}),
+    "event.from_lists": lambda _: Call(event.from_lists, {"samples": [[[1e-3], []]], "max_spikes": 1}),
+    "event.li_max_voltage": lambda _: Call(
+        traced(event.li_max_voltage), {"inputs": trains(), "weights": x(N, 3), **LIF}
+    ),
+    "event.li_voltage": lambda _: Call(
+        traced(event.li_voltage),
+        {"inputs": trains(), "weights": x(N, 3), "parameters": event.LIParameters(), "times": x(T)},
+    ),
+    "event.lif_spikes": lambda _: Call(
+        traced(event.lif_spikes), {"inputs": trains(), "weights": x(N, 3), "max_spikes": 2, **LIF}
+    ),
+    "event.merged": lambda _: Call(lambda a, b: event.merged(a, b), {"a": trains(), "b": trains()}),
+    "event.recurrent_spikes": lambda _: Call(
+        traced(event.recurrent_spikes),
+        {"inputs": trains(), "wiring": event.Wiring(x(N, 3), x(3, 3)), "max_spikes": 2, **LIF},
+    ),
+    "event.relaxed_spikes": lambda _: Call(
+        traced(event.relaxed_spikes),
+        {"inputs": trains(), "wiring": event.Wiring(x(N, 3), None, x(1, 3, 3), x(1, 3)), **LIF},
+    ),
+    "event.simulate": lambda _: Call(
+        lambda network, **given: simulated(network, **given),
+        {"network": event_network(), "inputs": {"in": trains()}, "t_max": 0.05, "engine": "loop"}
+        | dict.fromkeys(("max_spikes", "max_events", "max_in_flight"), 20),
+    ),
+    "event.sort_events": lambda _: Call(event.sort_events, {"times": x(B, 5)}),
+    "event.to_dense": lambda _: Call(event.to_dense, {"spikes": trains(), "dt": 1e-3, "num_steps": T}),
+    "event.trains": lambda _: Call(event.trains, {"times": x(B, N)}),
+}
 METHODS: dict[str, Callable[[], Call]] = {}
 
 
@@ -510,6 +621,7 @@ NOT_CALLED = {
     "errors": "errors are raised, not called",
     "size_limit": "a context, tried with its own nonsense in network/test_limits.py",
     "backprop.Trained": "a result",
+    "event.Simulation": "a result",
     "training.History": "a result",
     "interop.Report": "a result",
     "interop.Side": "a protocol, to be implemented",
