@@ -10,6 +10,9 @@ from snnax import event
 PER_KIND = int(os.environ.get("EVENT_NETWORKS", "3"))
 """Networks of each kind; ``EVENT_NETWORKS=100`` is the full check."""
 
+FULL = "EVENT_NETWORKS" in os.environ
+"""Whether kinds run, too, that say nothing which a mixture of the others does not: each is a program to compile."""
+
 SIZE, INPUTS, BATCH, DURATION, BUDGET = 8, 5, 2, 6.0, 12
 
 
