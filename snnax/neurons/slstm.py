@@ -252,13 +252,12 @@ class SConv2dLSTM(SpikingNeuron):
         """Check the sizes and the arguments that all neurons have."""
         kind = type(self).__name__
         check_cell(self, "in_channels", "out_channels")
-        if self.max_pool and self.avg_pool:
-            raise ArgumentError(
-                f"{kind}(max_pool={self.max_pool!r}, avg_pool={self.avg_pool!r}); expected one of them at most."
-            )
         odd = checks.sizes(2, even="the membrane would change its size at each step")
         pool = checks.maybe(checks.sizes(2), False, 0)
+        passed = f"max_pool={checks.shown(self.max_pool)}, avg_pool={checks.shown(self.avg_pool)}"
         checks.fields(self, kernel_size=odd, max_pool=pool, avg_pool=pool)
+        if self.max_pool and self.avg_pool:
+            raise ArgumentError(f"{kind}({passed}); expected one of them at most.")
         super().__post_init__()
 
     @nn.compact
