@@ -25,7 +25,7 @@ class Face:
 
     Example:
         >>> from snnax.faces import Face
-        >>> face = Face("snnax", rooms=["surrogate.smooth"], named={"Reading": "interop.nir.readings"})
+        >>> face = Face("snnax", rooms=["surrogate"], named={"Reading": "interop.nir.readings"})
         >>> face.load("atan").__name__, face.load("Reading").__name__
         ('atan', 'Reading')
     """
