@@ -20,7 +20,7 @@ from snnax import checks
 from snnax.drafts import write_whole
 from snnax.errors import ArgumentError, ConversionError, ShapeError, SnnaxError, TraceFileError
 from snnax.interop import npy
-from snnax.interop.families.registry import kinds
+from snnax.interop.families.registry import find
 from snnax.interop.nir.entries import GRAPH, trace_parts
 from snnax.interop.nir.exporting import to_nir
 from snnax.interop.nir.importing import Import
@@ -316,8 +316,8 @@ def in_units_of(other: Any, side: RecordedSide, x: Array, reading: Reading) -> R
     if len(getattr(other, "layers", ())) != len(run.nodes):
         return side
     units = _paired(other.units, run, other)
-    snntorch = kinds(native=False)
-    foreign = {n for n, node in run.nodes.items() if node.kind not in snntorch}
+    kinds = {n: find(node.kind) for n, node in run.nodes.items()}
+    foreign = {n for n, family in kinds.items() if family is None or family.native}
     units = {name: unit for name, unit in units.items() if name in foreign}
     if not any(np.any(gain != 1) or unit is None or np.any(unit != 1) for gain, unit in units.values()):
         return side

@@ -188,8 +188,8 @@ def test_it_learns_its_own_numbers_only(learn):
 @pytest.fixture
 def registered(monkeypatch):
     """The neuron is registered for this test alone."""
-    table = dict(registry.families())
-    monkeypatch.setattr(registry, "_table", lambda: table)
+    table = {}
+    monkeypatch.setattr(registry, "_registered", lambda: table)
     interop.register_neuron(Adaptive)
     return table
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:  # a family is made of specs, and a spec finds its family here
 
 def families() -> Mapping[str, Family]:
     """Every family by the name of its class: ours, and those that the user has registered."""
-    return MappingProxyType(_table())
+    return MappingProxyType({**_ours(), **_registered()})
 
 
 @cache
-def _table() -> dict[str, Family]:
-    """Our families, to which :func:`register` adds.
+def _ours() -> dict[str, Family]:
+    """The families in the modules beside this one.
 
     The modules are found rather than listed, so that a new neuron is one new file; and on the first call rather than
     on import, so that specs, of which families are made, can ask for theirs.
@@ -33,9 +33,14 @@ def _table() -> dict[str, Family]:
     return by_kind(f for module in modules for f in getattr(module, "FAMILIES", ()))
 
 
+@cache
+def _registered() -> dict[str, Family]:
+    return {}
+
+
 def register(family: Family) -> None:
     """Add the family of a class of the user's own, in place of an earlier one of the same class."""
-    _table()[family.kind] = family
+    _registered()[family.kind] = family
 
 
 def unknown_neuron(name: str, problem: str, known: str) -> ConversionError:
@@ -63,7 +68,7 @@ def by_kind(found: Iterable[Family]) -> dict[str, Family]:
 
 def find(kind: str) -> Family | None:
     """The family of a class by its name; ``None`` for one that cannot be converted."""
-    return families().get(kind)
+    return _registered().get(kind) or _ours().get(kind)
 
 
 def of_module(module: object) -> Family | None:
@@ -74,9 +79,9 @@ def of_module(module: object) -> Family | None:
 
 @cache
 def kinds(**having: bool) -> tuple[str, ...]:
-    """Names of the classes whose families have these attributes, as ``kinds(native=True)``."""
+    """Names of our classes whose families have these attributes, as ``kinds(native=True)``."""
     return tuple(
         kind
-        for kind, family in families().items()
+        for kind, family in _ours().items()
         if all(getattr(family, what) == value for what, value in having.items())
     )

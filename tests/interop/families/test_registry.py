@@ -67,7 +67,7 @@ def test_a_module_beside_the_registry_joins_by_listing_its_own(monkeypatch):
 
     real = registry.import_module
     monkeypatch.setattr(registry, "import_module", lambda n: ToyModule if n.endswith(".delta") else real(n))
-    found = registry.families.__wrapped__()
+    found = registry._ours.__wrapped__()
     assert found["Toy"].states == ("mem",) and "DeltaLeaky" not in found
 
 
@@ -95,3 +95,15 @@ def test_recurrent_neurons_stand_beside_the_ones_they_extend():
 def test_each_node_of_nir_is_read_as_one_neuron_of_snntorchs():
     read = [node for family in families().values() for node in family.reads]
     assert len(read) == len({*read})
+
+
+def test_a_registered_class_joins_the_families_and_not_the_names_of_ours():
+    class Joined(neurons.Leaky):
+        pass
+
+    before = kinds(native=False)
+    registry.register(Family(Joined, ("beta",)))
+    try:
+        assert find("Joined") is families()["Joined"] and kinds(native=False) == before
+    finally:
+        del registry._registered()["Joined"]
