@@ -14,7 +14,7 @@ from snnax.interop.compare.bounds import Bounds, float_type
 from snnax.interop.compare.cells import Cell
 from snnax.interop.compare.equation import Equation, spec_of
 from snnax.interop.compare.report import Divergence, Numbers
-from snnax.interop.compare.stages import Stages, node_of
+from snnax.interop.compare.stages import Stages
 from snnax.interop.compare.verdict import Layer, judge
 from snnax.interop.nir.graph import FlatGraph, flatten
 from snnax.interop.spec import NeuronSpec
@@ -178,10 +178,6 @@ class Evidence:
             if found is not None:
                 return found
         return Equation(tuple(sorted(trace.states, key="mem".__eq__)) or ("mem",))
-
-    def node_in_b(self, layer: str) -> str | None:
-        """Node of a layer in b's graph."""
-        return None if self.graph_b is None else node_of(self.graph_b, self.names.get(layer, layer))
 
 
 def _graph(side: Side, notes: list[str]) -> nir.NIRGraph | None:

@@ -73,8 +73,11 @@ def find(kind: str) -> Family | None:
 
 def of_module(module: object) -> Family | None:
     """The family of a flax neuron; that of its parent, if the class itself has none."""
-    ours = {family.module: family for family in families().values()}
-    return next((ours[cls] for cls in type(module).__mro__ if cls in ours), None)
+    for cls in type(module).__mro__:
+        family = find(cls.__name__)
+        if family is not None and family.module is cls:
+            return family
+    return None
 
 
 @cache
