@@ -242,7 +242,7 @@ class Bounds:
         node = self._a.nodes[name]
         spk = node.spk[:, samples]
         nodes = recurrent_nodes(self._stages, name, spec)
-        if not nodes and (spec is None or not spec.kind.startswith("R")):
+        if not nodes and (spec is None or not spec.family.is_joined):
             return None, 0.0
         try:
             value, magnitude = (recurrent_current(nodes, spk, magnitude=m) for m in (False, True))

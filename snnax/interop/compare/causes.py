@@ -61,17 +61,12 @@ def cell_causes(found: Evidence, name: str, judged: Judged) -> list[Finding]:
         ]
     sides = zip((a, b), (found.a.nodes[name], found.replay.nodes[name]), strict=True)
     wrong = [label for label, trace in sides if Cell(left).strays(trace)]
-    return [Finding(_numerics(label, name, left.kind)) for label in wrong]
+    return [Finding(_numerics(label, name, left)) for label in wrong]
 
 
-def _numerics(label: str, name: str, kind: str) -> Cause:
+def _numerics(label: str, name: str, spec: NeuronSpec) -> Cause:
     text = f"{label}'s {name} does not compute what its own weights say, to rounding."
-    if kind == "AssociativeLeaky":
-        text += (
-            " snnTorch 1.0.0 divides by the product of all decays so far, which is lost in rounding after some "
-            "steps; give it shorter sequences, or larger decays."
-        )
-    return Cause("numerics", text, certain=False)
+    return Cause("numerics", f"{text} {spec.family.torch_rounding}".rstrip(), certain=False)
 
 
 def _differences(left: NeuronSpec, right: NeuronSpec) -> list[tuple[str, str]]:

@@ -12,7 +12,8 @@ where its own membrane is above threshold: then the threshold lies between two m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -41,12 +42,14 @@ class Held:
         astray: it fires where its membrane is not above threshold, or the other way round.
         tie: it fires at the threshold.
         bound: how far its membrane may be off ``[T, b, ...]``.
+        fires: it emits spikes, and not its membrane.
     """
 
     off: Array
     astray: Array
     tie: Array
     bound: Array
+    fires: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,6 @@ class Cell:
     def of(cls, spec: NeuronSpec | None) -> Cell | None:
         """The layer of a spec, ``None`` if its neurons are judged by their own equation."""
         return None if spec is None or spec.family.simulated else cls(spec)
-
-    @property
-    def fires(self) -> bool:
-        """False for NIR's neurons that hand on their membrane."""
-        return not _integrates(self.spec)
 
     def held(self, trace: NodeTrace, u: float | None = None) -> Held:
         """One side's recording against the layer in float64, with parameters that were rounded to ``u``."""
@@ -88,65 +86,27 @@ def _held(spec: NeuronSpec, trace: NodeTrace, u: float | None = None) -> Held:
         apart = ~(np.abs(state.astype(np.float64) - exact[name]) <= allowed)
         off |= apart if apart.shape == shape else per_sample(apart, shape)
         bound = np.maximum(bound, allowed)
-    level, threshold, slack = _level(spec, trace, exact, bound)
+    firing = spec.family.firing(spec, *(_wide(states) for states in (before(trace.states), trace.states)))
+    if firing is None:
+        wrong = (
+            np.abs(trace.spk.astype(np.float64) - exact["spk" if "spk" in exact else spec.states[-1]]) > bound
+        )
+        return Held(off, wrong, np.zeros(shape, bool), bound, fires=False)
+    level, slack = firing.level, 0.0 if firing.exact else bound
+    if firing.unreset is not None:
+        level, coarse = (
+            _again(firing.unreset, trace, dtype)[spec.states[-1]] for dtype in (np.float64, np.float32)
+        )
+        slack = MARGIN * np.abs(level - coarse).max(initial=0.0)
+    threshold = np.asarray(firing.threshold).astype(float_type(trace)).astype(np.float64)
     fired = trace.spk.astype(np.float64) != 0
-    if level is None:
-        wrong = np.abs(trace.spk.astype(np.float64) - exact["spk" if "spk" in exact else "mem"]) > bound
-        return Held(off, wrong, np.zeros(shape, bool), bound)
     tie = (level == threshold) & fired
     astray = ((level > threshold) != fired) & (np.abs(level - threshold) > slack)
     return Held(off, astray, tie, bound)
 
 
-def _level(
-    spec: NeuronSpec, trace: NodeTrace, exact: dict[str, Array], bound: Array
-) -> tuple[Array | None, Array | float, Array | float]:
-    """What was compared with the threshold, the threshold, and how exactly that is known."""
-    dtype = float_type(trace)
-    threshold = np.asarray(spec.values.get("threshold", 1.0)).astype(dtype).astype(np.float64)
-    if spec.family.native:
-        return _native_level(spec, trace)
-    if spec.kind == "AssociativeLeaky":
-        return trace.states["state"].astype(np.float64), 1.0, 0.0
-    mem = trace.states["mem"].astype(np.float64)
-    if spec.kind == "DeltaLeaky":
-        change = np.abs(mem - before({"mem": mem})["mem"])
-        limit = np.asarray(spec.values["delta_threshold"]).astype(dtype).astype(np.float64)
-        return change, limit, bound
-    if spec.kind in ("StateLeaky", "LinearLeaky") and not spec.options.get("output", True):
-        return None, threshold, 0.0
-    if spec.kind != "SConv2dLSTM":
-        return mem, threshold, 0.0
-    if spec.sizes["max_pool"]:
-        return _pooled(mem, trace.spk.shape, np.max), threshold, 0.0
-    return _pooled(mem, trace.spk.shape, np.mean), threshold, bound if spec.sizes["avg_pool"] else 0.0
-
-
-def _native_level(spec: NeuronSpec, trace: NodeTrace) -> tuple[Array | None, Array | float, Array | float]:
-    """Of NIR's own neurons: the membrane before its reset, taken again; they lose it in the step of the spike."""
-    if _integrates(spec):
-        return None, 0.0, 0.0
-    threshold = np.asarray(spec.values["v_threshold"]).astype(float_type(trace)).astype(np.float64)
-    if spec.sizes.get("threshold_test") == "before":
-        return before(trace.states)["mem"].astype(np.float64), threshold, 0.0
-    if spec.sizes.get("reset_delay"):
-        return trace.states["mem"].astype(np.float64), threshold, 0.0
-    free = replace(spec, sizes={**spec.sizes, "reset_mechanism": "none"}, options={})
-    levels = [_again(free, trace, dtype)["mem"] for dtype in (np.float64, np.float32)]
-    return levels[0], threshold, MARGIN * np.abs(levels[0] - levels[1]).max(initial=0.0)
-
-
-def _integrates(spec: NeuronSpec) -> bool:
-    """True for NIR's neurons that do not fire: they hand on their membrane."""
-    return spec.family.native and "v_threshold" not in spec.values
-
-
-def _pooled(mem: Array, shape: tuple[int, ...], reduce: Any) -> Array:
-    """Windows of ``[T, b, C, H, W]`` that leave ``shape``; what is left over at the end is dropped."""
-    height, width = (n // m for n, m in zip(mem.shape[-2:], shape[-2:], strict=True))
-    cut = mem[..., : shape[-2] * height, : shape[-1] * width]
-    windows = cut.reshape(*shape[:3], shape[-2], height, shape[-1], width)
-    return np.asarray(reduce(windows, axis=(4, 6)))
+def _wide(states: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: state.astype(np.float64) for name, state in states.items()}
 
 
 def _again(spec: NeuronSpec, trace: NodeTrace, dtype: Any) -> dict[str, Array]:

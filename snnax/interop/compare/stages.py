@@ -315,13 +315,10 @@ class Stages:
         return values
 
     def _emitted(self, name: str, values: Array) -> Array:
-        """What leaves a layer, from its spikes: an associative memory's form a matrix, which a query may read."""
+        """What leaves a layer, from its recorded spikes."""
         node = self.flat.nodes[name]
-        if not isinstance(node, Extension) or node.op != "AssociativeLeaky":
-            return values
-        if "to_q.weight" in node.arrays:
-            raise ConversionError(name, "its spikes are read by a query", "Its rounding error is estimated.")
-        return values.swapaxes(2, 3).reshape(*values.shape[:2], -1)
+        family = find(node.op) if isinstance(node, Extension) else None
+        return values if family is None else family.emitted(name, node.arrays, values)
 
     def _of_layer(self, layer: str, state: str | None, walk: _Walk) -> Array:
         mine = self.trace.nodes[layer]

@@ -304,9 +304,10 @@ def _judge_cell(layer: Layer, cell: Cell) -> Verdict:
     gap = np.abs(layer.a.input.astype(np.float64) - layer.b.input.astype(np.float64))
     shape = spikes[0].shape
     bad_current = per_sample(~(gap <= layer.bound), shape) & layer.known(len(gap))
-    flip = cell.fires & ((spikes[0] != 0) != (spikes[1] != 0))
+    fires = sides[0].fires and sides[1].fires
+    flip = fires & ((spikes[0] != 0) != (spikes[1] != 0))
     apart = np.abs(spikes[0] - spikes[1]) > 4 * sum(us) * np.abs(spikes[0]) + sides[0].bound
-    height = cell.fires & (spikes[0] != 0) & (spikes[1] != 0) & apart
+    height = fires & (spikes[0] != 0) & (spikes[1] != 0) & apart
     tie = flip & (sides[0].tie | sides[1].tie)
     unexplained = sides[0].off | sides[1].off | sides[0].astray | sides[1].astray | height | bad_current | tie
     mismatch = flip | height

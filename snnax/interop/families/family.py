@@ -50,6 +50,24 @@ class Referee(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Firing:
+    """What a neuron compares with its threshold.
+
+    Attributes:
+        level: that quantity after each step ``[T, b, ...]``.
+        threshold: above which it fires, one number or one for each neuron.
+        exact: the quantity was recorded itself, not computed from recorded ones.
+        unreset: the neuron without its reset, where a reset in the step of the spike hides the membrane that fired:
+            that of this one, on the same states before each step, is the quantity then.
+    """
+
+    level: Array
+    threshold: Any
+    exact: bool = True
+    unreset: NeuronSpec | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Family:
     """One neuron class.
@@ -73,6 +91,7 @@ class Family:
         alike: reset delay and mechanism with which it spikes as NIR's neuron does.
         torch_fixed: numbers that snnTorch's class cannot learn.
         torch_unused: arguments that snnTorch's class takes and does nothing with.
+        torch_rounding: where snnTorch's own arithmetic loses what its weights say.
     """
 
     module: type[Any]
@@ -93,6 +112,7 @@ class Family:
     alike: ClassVar[tuple[tuple[bool, str], ...]] = ()
     torch_fixed: ClassVar[tuple[str, ...]] = ()
     torch_unused: ClassVar[tuple[str, ...]] = ()
+    torch_rounding: ClassVar[str] = ""
 
     @property
     def kind(self) -> str:
@@ -150,6 +170,30 @@ class Family:
     def state_shape(self, sizes: Mapping[str, Any], shape: Shape, after: Shape) -> Shape:
         """Shape of a state: that of the output, unless the spikes are pooled or projected."""
         return after
+
+    # --- recordings: states and spikes [T, b, ...], channels first -----------------------------------
+
+    def firing(
+        self, spec: NeuronSpec, before: Mapping[str, Array], after: Mapping[str, Array]
+    ) -> Firing | None:
+        """What the neuron compares with its threshold; ``None`` for one that emits its membrane instead of spikes.
+
+        Args:
+            spec: the neuron.
+            before: recorded states before each step.
+            after: recorded states after it.
+        """
+        late = spec.reset_delay
+        unreset = None if late else spec.with_options(reset_delay=True)
+        return Firing(after[self.states[-1]], spec.values["threshold"], exact=late, unreset=unreset)
+
+    def emitted(self, name: str, weights: Mapping[str, Array], spk: Array) -> Array:
+        """What the layers behind it receive, from its recorded spikes.
+
+        Raises:
+            ConversionError: if the recording does not tell.
+        """
+        return spk
 
     # --- NIR ---------------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ import numpy as np
 from snnax import neurons
 from snnax.errors import ConversionError
 from snnax.interop.families import state_dict
-from snnax.interop.families.family import Family, Shape
+from snnax.interop.families.family import Array, Family, Firing, Shape
 from snnax.interop.layers.entries import Entry, Layer, affine
+from snnax.interop.spec import NeuronSpec
 
 
 class SLSTM(Family):
@@ -57,6 +58,17 @@ class SConv2dLSTM(SLSTM):
     def state_shape(self, sizes: Mapping[str, Any], shape: Shape, after: Shape) -> Shape:
         """States are not pooled."""
         return (after[0], *shape[1:])
+
+    def firing(self, spec: NeuronSpec, before: Mapping[str, Array], after: Mapping[str, Array]) -> Firing:
+        """The membrane, pooled: a mean is rounded, a maximum is not."""
+        mem, sizes = after["mem"], spec.sizes
+        if sizes["max_pool"] or sizes["avg_pool"]:
+            shape = self._after(sizes, mem.shape[2:])
+            height, width = (n // m for n, m in zip(mem.shape[3:], shape[1:], strict=True))
+            inside = mem[..., : shape[1] * height, : shape[2] * width]
+            windows = inside.reshape(*mem.shape[:3], shape[1], height, shape[2], width)
+            mem = windows.max((4, 6)) if sizes["max_pool"] else windows.mean((4, 6))
+        return Firing(mem, spec.values["threshold"], exact=not sizes["avg_pool"])
 
     def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """The weights of one convolution."""

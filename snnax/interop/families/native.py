@@ -8,7 +8,7 @@ equation says: the node's ``r`` is the module's times ``dt``, unless the reading
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import nir
@@ -18,7 +18,7 @@ from snnax import neurons
 from snnax.errors import ConversionError
 from snnax.interop.conventions import file_dtype, fitting, for_each
 from snnax.interop.families.arrays import has_doubles, near, tidy, wide
-from snnax.interop.families.family import Array, Family, Read, Shape
+from snnax.interop.families.family import Array, Family, Firing, Read, Shape
 from snnax.interop.families.norse_cells import EXACT, Parts, learned
 from snnax.interop.families.reading import TIMES
 from snnax.interop.nir.readings import NEUTRAL, Reading
@@ -74,6 +74,20 @@ class Native(Family):
             exact = known.get("discretization") == "exact"
             known["membrane_current"] = "continuous" if exact else "new"
         return known
+
+    def firing(
+        self, spec: NeuronSpec, before: Mapping[str, Array], after: Mapping[str, Array]
+    ) -> Firing | None:
+        """The membrane before its reset, which is within the step unless the reading says otherwise."""
+        if not self.fires:
+            return None
+        threshold = spec.values["v_threshold"]
+        if spec.sizes.get("threshold_test") == "before":
+            return Firing(before["mem"], threshold)
+        if spec.sizes.get("reset_delay"):
+            return Firing(after["mem"], threshold)
+        unreset = replace(spec, sizes={**spec.sizes, "reset_mechanism": "none"}, options={})
+        return Firing(after["mem"], threshold, exact=False, unreset=unreset)
 
     # --- NIR ---------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from snnax.dynamics.decay import time_constant
 from snnax.errors import ConversionError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch
 from snnax.interop.families import state_dict
-from snnax.interop.families.family import Array, Family, Path, Shape, Variables, variable
+from snnax.interop.families.family import Array, Family, Firing, Path, Shape, Variables, variable
 from snnax.interop.families.state_dict import constant
 from snnax.interop.layers.entries import Entry, Given, Layer, affine, find, number, plain, there
 from snnax.interop.spec import NeuronSpec
@@ -28,6 +28,12 @@ class StateLeaky(Family):
 
     snnTorch multiplies its spikes by the graded factor twice.
     """
+
+    def firing(
+        self, spec: NeuronSpec, before: Mapping[str, Array], after: Mapping[str, Array]
+    ) -> Firing | None:
+        """Nothing, if it is a filter, which emits its membrane."""
+        return super().firing(spec, before, after) if spec.options.get("output", True) else None
 
     def module_values(self, name: str, module: Any, variables: Variables) -> dict[str, Array]:
         """The beta of the time constant that is kept, in double precision."""
@@ -167,6 +173,10 @@ class AssociativeLeaky(Family):
     """An associative memory: keys, values, decays and queries are products of the input."""
 
     torch_unused = ("spike_grad",)
+    torch_rounding = (
+        "snnTorch 1.0.0 divides by the product of all decays so far, which is lost in rounding after some steps; give "
+        "it shorter sequences, or larger decays."
+    )
 
     def _after(self, sizes: Mapping[str, Any], shape: Shape) -> Shape:
         other = "d_value" if sizes["use_q_projection"] else "d_key"
@@ -175,6 +185,16 @@ class AssociativeLeaky(Family):
     def state_shape(self, sizes: Mapping[str, Any], shape: Shape, after: Shape) -> Shape:
         """The memory, whatever a query reads."""
         return (int(sizes["d_value"]) * int(sizes["d_key"]),)
+
+    def firing(self, spec: NeuronSpec, before: Mapping[str, Array], after: Mapping[str, Array]) -> Firing:
+        """Each entry of the memory, with a threshold of 1."""
+        return Firing(after["state"], 1.0)
+
+    def emitted(self, name: str, weights: Mapping[str, Array], spk: Array) -> Array:
+        """The spikes of the memory, a matrix, transposed; or what a query reads of them, which is not known here."""
+        if "to_q.weight" in weights:
+            raise ConversionError(name, "its spikes are read by a query", "Its rounding error is estimated.")
+        return spk.swapaxes(2, 3).reshape(*spk.shape[:2], -1)
 
     def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """Its projections."""

@@ -11,6 +11,8 @@ from snnax.dynamics.firing import discharge
 from snnax.interop.compare import compare
 from snnax.interop.compare.equation import Equation
 from snnax.interop.crossvalidation import FlaxSide
+from snnax.interop.families import registry
+from snnax.interop.families.custom import register_neuron
 from snnax.neurons import CustomNeuron
 
 RNG = np.random.default_rng(0)
@@ -75,6 +77,20 @@ def test_a_wrong_number_is_found(change):
     )
     assert not report.agree and report.first.name == "1"
     assert report.first.first.step < 20
+
+
+@pytest.mark.parametrize("delay", [True, False], ids=["late", "now"])
+def test_a_registered_neuron_is_held_to_what_its_class_computes(delay):
+    """Whatever its state is called, and where a reset in the step of the spike hides the membrane that fired."""
+    kind = register_neuron(type("Registered", (Quadratic,), {"__module__": __name__}))
+    try:
+        narrow = side(kind(init_hidden=True, reset_delay=delay, reset_mechanism="zero"), "narrow")
+        report = compare(Wide(narrow.model, narrow.variables, "wide"), narrow, X)
+        assert report.agree and report.layers[0].spikes > 100, report
+        report = compare(narrow, side(narrow.model.layers[1].clone(k=0.11), "B"), X)
+        assert [cause.kind for cause in report.first.causes] == ["k"], report
+    finally:
+        del registry._registered()["Registered"]
 
 
 def test_what_makes_an_equation():
