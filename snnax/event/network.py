@@ -19,7 +19,7 @@ from snnax import checks
 from snnax.errors import GraphError, ShapeError
 from snnax.event.neuron import LIFParameters
 
-__all__ = ["Mask", "Network", "Population", "Projection"]
+__all__ = ["Mask", "Network", "Population", "Projection", "frozen"]
 
 Array = jax.Array
 
@@ -67,7 +67,8 @@ class Mask:
         return hash(self._key)
 
 
-def _frozen(value: Any, what: str) -> Mask:
+def frozen(value: Any, what: str) -> Mask:
+    """Nonzero where there is a connection, fixed when the program is compiled."""
     if isinstance(value, jax.core.Tracer):
         raise checks.refuse(what, value, "an array that is known when the program is compiled, as of NumPy")
     with jax.ensure_compile_time_eval():
@@ -103,7 +104,7 @@ class Projection:
         """Check the names, and freeze the mask. Weights and delay may be anything that JAX puts into a pytree."""
         checks.fields(self, source=checks.text, target=checks.text)
         if self.mask is not None and not isinstance(self.mask, Mask):
-            checks.fields(self, mask=_frozen)
+            checks.fields(self, mask=frozen)
 
     def masked(self) -> Array:
         """The weights of the connections that exist, and 0."""

@@ -231,6 +231,16 @@ def event_network(projections: Any = None, **given: Any) -> Any:
     )
 
 
+def graph_of_events(connections: Any, **given: Any) -> Any:
+    """A module of populations, and one call of it."""
+    populations = [event.Population("out", 3, event.LIFParameters())]
+    return used(event.Graph, (B, N), populations=populations, connections=connections, t_max=0.05, **given)
+
+
+def called(call: Call) -> Any:
+    return call.function(**call.given)
+
+
 def simulated(made: Any, **given: Any) -> Any:
     """What a network of events does, without the time that it takes to compile."""
     return jax.eval_shape(
@@ -505,6 +515,23 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
 }
 LIF = {"parameters": event.LIFParameters(), "t_max": 0.05}
 FUNCTIONS |= {
+    "event.Connection": lambda _: Call(
+        lambda **given: called(graph_of_events([("in", "out"), event.Connection(**given)])),
+        {"source": "in", "target": "out", "delay": [1e-3] * N, "mask": np.ones((N, 3))},
+    ),
+    "event.Graph": lambda _: graph_of_events([("in", "out"), ("out", "out")], outputs="out", max_events=99),
+    "event.LI": lambda _: used(event.LI, (B, N), features=3, t_max=0.05, times=[0.01, 0.02], delay=1e-3),
+    "event.LIF": lambda _: used(
+        event.LIF, (B, N), features=3, t_max=0.05, recurrent=True, recurrent_delay=1e-3, max_events=99
+    ),
+    "event.Sequential": lambda _: used(event.Sequential, (B, N), layers=[event.LIF(3, 0.05)]),
+    "event.firing_normal": lambda _: Call(
+        lambda key=KEY, **given: event.firing_normal(**given)(key, (N, 3)),
+        {"parameters": event.LIFParameters()},
+    ),
+    "event.silence": lambda _: Call(
+        traced(event.silence), {"inputs": trains(), "weights": x(N, 3), "spikes": trains(3), **LIF}
+    ),
     "event.LIFParameters": lambda _: Call(event.LIFParameters, {}),
     "event.LIParameters": lambda _: Call(event.LIParameters, {}),
     "event.Network": lambda _: Call(
