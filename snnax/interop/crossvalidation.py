@@ -22,7 +22,7 @@ from snnax.interop.families.modules import spec_from_module
 from snnax.interop.frameworks import adapter_of
 from snnax.interop.nir.assembling import node_name
 from snnax.interop.nir.entries import CALL, DT, PRESET
-from snnax.interop.nir.exporting import to_nir
+from snnax.interop.nir.exporting import exported
 from snnax.interop.nir.importing import from_nir
 from snnax.interop.nir.readings import Reading
 from snnax.interop.nir.readings import reading as read_as
@@ -85,7 +85,7 @@ class FlaxSide:
 
     def graph(self) -> nir.NIRGraph:
         """The model's NIR graph."""
-        return to_nir(_nameable(self.model), self.variables, self._sample)
+        return exported(_nameable(self.model), self.variables, self._sample)
 
     def spec(self, name: str) -> NeuronSpec | None:
         """Parameters of one neuron layer of a model that ran, if it is made of containers."""

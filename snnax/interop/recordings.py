@@ -22,7 +22,7 @@ from snnax.errors import ArgumentError, ConversionError, ShapeError, SnnaxError,
 from snnax.interop import npy
 from snnax.interop.families.registry import find
 from snnax.interop.nir.entries import GRAPH, trace_parts
-from snnax.interop.nir.exporting import to_nir
+from snnax.interop.nir.exporting import exported
 from snnax.interop.nir.importing import Import
 from snnax.interop.nir.readings import Reading
 from snnax.interop.numbers import plain
@@ -365,7 +365,7 @@ def _with_graph(side: RecordedSide, given: RecordedSide, reading: Reading) -> Re
     try:
         graph: nir.NIRGraph = given.graph()
         imported = Import(graph, reading=reading)
-        graph = to_nir(imported.model, imported.variables, dt=imported.dt)
+        graph = exported(imported.model, imported.variables, dt=imported.dt)
     except SnnaxError:
         return side
     nodes = {imported.names.get(name, name): node for name, node in side.trace.nodes.items()}

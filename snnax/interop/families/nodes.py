@@ -61,33 +61,33 @@ def node_from_spec(
 def spec_from_node(name: str, node: nir.NIRNode, dt: float, reading: Reading = _DEFAULT) -> Read:
     """The neuron of a NIR node, and the gain on its input where that is not 1.
 
-    With our metadata it is the neuron that was exported. Without, it is what the reading makes of it; where
-    that has an equal among snnTorch's neurons (zero leak and reset potential, Euler's step, an immediate reset)
-    it is that neuron, with its input scaled by ``r*dt/tau``.
+    With our metadata it is the neuron that was exported, with what was edited since where a text says so. Without, it
+    is what the reading makes of it; where that has an equal among snnTorch's neurons (zero leak and reset potential,
+    Euler's step, an immediate reset) it is that neuron, with its input scaled by ``r*dt/tau``.
 
     Args:
         name: of the node, for errors.
         node: the node.
-        dt: time step in seconds.
+        dt: time step in seconds; the metadata's own comes first.
         reading: what NIR leaves open.
 
     Raises:
         ConversionError: for time constants that are not positive, or shorter than an Euler step.
     """
-    known = metadata.read_spec(node, name)
-    if known is not None and find(known.kind) is None:
-        raise unknown_neuron(name, f"neuron class {known.kind!r} is unknown", "Known")
-    if isinstance(node, Extension):
-        if known is None:
+    known, spec = metadata.of(node, name), metadata.read_spec(node, name)
+    dt = known.content.get("dt", dt)
+    if spec is not None and find(spec.kind) is None:
+        raise unknown_neuron(name, f"neuron class {spec.kind!r} is unknown", "Known")
+    if spec is None:
+        if isinstance(node, Extension):
             raise ConversionError(
                 name, f"the extension {node.op!r} lacks its neuron's metadata", "Export it again."
             )
-        return known, None
-    if known is None:
         return _read(name, node, dt, reading)
-    written = float(metadata.read(node, name)["dt"])
-    return known.family.edited(
-        name, known, node, written, lambda: _plain(node).read(name, node, dt, _DEFAULT)
+    if isinstance(node, Extension) or not known.told:
+        return spec, None
+    return spec.family.edited(
+        name, spec, node, float(dt), lambda: _plain(node).read(name, node, dt, _DEFAULT)
     ), None
 
 

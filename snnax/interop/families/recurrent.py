@@ -70,7 +70,7 @@ def join(
         )  # fmt: skip
     spec = replace(spec, kind=spec.family.joined or spec.kind, recurrent=_weights(name, weights))
     values = {k: v for k, v in spec.values.items() if k != "graded_spikes_factor"}
-    learn = spec.learn if metadata.read_spec(neuron, name) else (*spec.learn, "recurrent")
+    learn = spec.learn if metadata.of(neuron, name).spec else (*spec.learn, "recurrent")
     return replace(spec, values=values, learn=learn)
 
 

@@ -97,6 +97,22 @@ def to_nir(
         >>> round(float(graph.nodes["1"].tau[0]), 6), sorted(graph.nodes)
         (0.001, ['0', '1', 'input', 'output'])
     """
+    return metadata.in_text(
+        exported(model, variables, sample, dt, batchnorm=batchnorm, dropout=dropout, profile=profile)
+    )
+
+
+def exported(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    sample: Any = None,
+    dt: float | None = None,
+    *,
+    batchnorm: str = "keep",
+    dropout: str = "drop",
+    profile: str = "snnax",
+) -> nir.NIRGraph:
+    """The graph of :func:`to_nir` as it is in memory: it carries the specs of its neurons."""
     if not isinstance(model, Container):
         raise ArgumentError(
             f"to_nir got a {type(model).__name__}. Write the network as snnax.Sequential or snnax.Graph: a module's "
@@ -347,9 +363,7 @@ class _Exporter:
         elif axes is not None:
             node = self._unpermute(path, node, module, axes)
         if shared is not None:
-            node.metadata.update(
-                metadata.write(node, {**metadata.read(node), "shared_with": shared}).metadata
-            )
+            metadata.write(node, {**metadata.read(node), "shared_with": shared})
         self.nodes[path] = node
         self._connect(feeds, path)
         return out

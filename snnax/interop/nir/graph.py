@@ -20,6 +20,7 @@ from snnax.interop.nir.contents import DEPTH
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.repairs import renamed, sample_shape, takers
 from snnax.interop.numbers import array, plain, real
+from snnax.interop.spec import NeuronSpec
 from snnax.network.topology import Wiring
 
 # --- The parameters of NIR nodes: numbers, finite, and of sizes that fit one another. NIR itself checks nothing
@@ -46,7 +47,7 @@ def check_node(name: str, node: nir.NIRNode) -> None:
             that belongs to another node.
         ShapeError: for parameters of one node that do not fit one another.
     """
-    check_numbers(name, node)
+    _check_numbers(name, parameters(node))
     for what, value in parameters(node):
         if not value.size:
             raise ShapeError(f"node {name!r}: {what} has shape {value.shape}, which holds no number.")
@@ -57,7 +58,9 @@ def check_node(name: str, node: nir.NIRNode) -> None:
         _check_convolution(name, node)
     if isinstance(node, NEURONS):
         _check_neuron(name, node)
-    _check_metadata(name, node)
+    known = metadata.of(node, name)
+    if known.told and known.spec is not None:
+        _check_told(name, node, known.spec)
 
 
 def check_arrays(name: str, node: nir.NIRNode) -> None:
@@ -72,20 +75,13 @@ def check_arrays(name: str, node: nir.NIRNode) -> None:
         raise NIRFileError(f"node {name!r}: {error.problem}. {error.remedy}") from error
 
 
-def check_numbers(name: str, node: nir.NIRNode) -> None:
-    """Refuse a node whose parameters are no finite real numbers, those in our metadata too.
-
-    Raises:
-        NIRFileError: names the node and the parameter.
-    """
-    spec = metadata.read_spec(node, name)
+def _check_numbers(name: str, given: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Refuse parameters of a node that are no finite real numbers."""
     try:
-        for what, value in parameters(node):
+        for what, value in given:
             if value.dtype == bool:
                 raise ConversionError(name, f"{what} holds truth values", "Every parameter is a number.")
             plain(name, what, value)
-        for what, value in spec.values.items() if spec is not None else ():
-            plain(name, f"{what} of its snnax metadata", value)
     except ConversionError as error:
         raise NIRFileError(f"node {name!r}: {error.problem}. {error.remedy}") from error
 
@@ -138,7 +134,7 @@ def parameters(node: nir.NIRNode) -> Iterable[tuple[str, np.ndarray]]:
     for what, value in given.items():
         if what in ("metadata", "input_type", "output_type", "input_shape") or _is_rule(node, what, value):
             continue
-        yield what, array(type(node).__name__, what, value)
+        yield what, value if type(value) is np.ndarray else array(type(node).__name__, what, value)
 
 
 def _is_rule(node: Any, what: str, value: Any) -> bool:
@@ -175,11 +171,11 @@ def _check_neuron(name: str, node: Any) -> None:
         raise ShapeError(f"{name!r} has neurons of shape {full}, but {wrong}; expected one value per neuron.")
 
 
-def _check_metadata(name: str, node: nir.NIRNode) -> None:
-    """Ours says the same kind of neuron as the node is, and has all of its numbers."""
-    spec = metadata.read_spec(node, name)
-    family = None if spec is None else find(spec.kind)
-    if spec is None or family is None or not family.native:
+def _check_told(name: str, node: nir.NIRNode, spec: NeuronSpec) -> None:
+    """Our text says finite numbers, and of one of NIR's own neurons the same kind as the node is, with all of them."""
+    _check_numbers(name, ((f"{what} of its snnax metadata", value) for what, value in spec.values.items()))
+    family = find(spec.kind)
+    if family is None or not family.native:
         return
     if type(node).__name__ != spec.kind or set(family.values) - set(spec.values):
         raise NIRFileError(
@@ -249,6 +245,7 @@ class FlatGraph:
 def flatten(graph: nir.NIRGraph, where: str = "", depth: int = 0) -> FlatGraph:
     """Take nested graphs apart: an edge to a nested graph goes to what its ``Input`` feeds.
 
+    What the text of our metadata says is read here, once: the nodes are then in memory.
     Nothing depends on the order of ``graph.nodes``, which files do not keep; Outputs come in the order of their
     names. A nested graph that hands its input on as it is gets a ``Scale`` of ones in place of its ``Input``.
 
@@ -299,6 +296,8 @@ def flatten(graph: nir.NIRGraph, where: str = "", depth: int = 0) -> FlatGraph:
     for name, shape in inputs.items():
         inputs[name], found = sample_shape(name, shape, takers(name, nodes, behind))
         notes += found
+    if not depth:
+        nodes = {name: metadata.in_memory(node, name) for name, node in nodes.items()}
     return FlatGraph(nodes, edges, inputs, list(claims), metadata.read(graph, "graph"), claims, notes)
 
 
@@ -423,10 +422,10 @@ def keeps_state(node: nir.NIRNode) -> bool:
 
 def fires_ahead(name: str, node: nir.NIRNode) -> bool:
     """True for a spiking neuron, if our metadata does not say that it is tested after its input."""
-    known = metadata.read(node, name)
     if not isinstance(node, SPIKING):
         return False
-    return "kind" not in known or (known.get("sizes") or {}).get("threshold_test") == "before"
+    spec = metadata.of(node, name).spec
+    return spec is None or spec.sizes.get("threshold_test") == "before"
 
 
 def loops(graph: FlatGraph) -> dict[str, str]:

@@ -458,12 +458,11 @@ class Import:
 
     def _neuron(self, name: str, given: str, shape: tuple[int, ...]) -> None:
         node = self.flat.nodes[given]
-        own = metadata.read(node, name).get("dt", self.dt)
         if given in self.loops:
             self.notes += input_claim(self.loops[given], self.flat.nodes[self.loops[given]], shape)
-            spec, factor = join(name, node, self.flat.nodes[self.loops[given]], own, self.reading), None
+            spec, factor = join(name, node, self.flat.nodes[self.loops[given]], self.dt, self.reading), None
         else:
-            spec, factor = spec_from_node(name, node, own, self.reading)
+            spec, factor = spec_from_node(name, node, self.dt, self.reading)
         self._check_shape(name, node, spec, shape)
         if factor is not None:
             self.gains[name] = free(f"{name}.gain", self.taken)

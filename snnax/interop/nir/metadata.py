@@ -1,13 +1,17 @@
-"""What NIR cannot say, carried in a node's ``metadata``: one JSON text and, beside it, exact arrays.
+"""What NIR cannot say, carried in a node's ``metadata``: one entry and, beside it, exact arrays.
 
-Other readers ignore it and get NIR's own semantics. A number in the metadata counts only while it agrees
-with the node's own parameter; whoever edits ``tau`` in a file gets the edited value.
+In memory the entry is a :class:`Known`. Where a graph leaves it is written as one JSON text (:func:`in_text`), which is
+read once, where the graph enters again (:func:`in_memory`). Other readers ignore it and get NIR's own semantics. A
+number in the text counts only while it agrees with the node's own parameter; whoever edits ``tau`` in a file gets the
+edited value.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nir
@@ -96,34 +100,74 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
 """What may stand under each key, and how an error says it."""
 
 
-def write(node: nir.NIRNode, content: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> Any:
-    """Attach ``content`` (JSON) and ``arrays`` to a node; returns the node."""
-    node.metadata[KEY] = json.dumps({"version": VERSION, **content})
-    for name, array in (arrays or {}).items():
-        node.metadata[name] = np.asarray(array)
+@dataclass(frozen=True)
+class Known:
+    """What we know of a node: stands in its metadata while it is in memory, in the place of the text.
+
+    Attributes:
+        content: what NIR cannot say, by name.
+        spec: the neuron, but for weights, which are the node's arrays.
+        told: the text of a file or of a user's graph said so, beside which the node may have been edited since.
+    """
+
+    content: dict[str, Any]
+    spec: NeuronSpec | None = None
+    told: bool = False
+
+
+_NOTHING = Known({})
+
+
+def write(node: nir.NIRNode, content: dict[str, Any]) -> Any:
+    """Say ``content`` of a node; returns the node."""
+    node.metadata[KEY] = Known(content)
     return node
 
 
-def read(node: nir.NIRNode, name: str = "") -> dict[str, Any]:
-    """The JSON content, or an empty dict for nodes of other writers.
+def in_text(graph: nir.NIRGraph) -> nir.NIRGraph:
+    """A graph as it leaves memory, with what we know of it and its nodes as text; itself."""
+    for node in (graph, *graph.nodes.values()):
+        known = node.metadata.get(KEY)
+        if isinstance(known, Known):
+            node.metadata[KEY] = json.dumps({"version": VERSION, **known.content})
+    return graph
+
+
+def in_memory(node: nir.NIRNode, name: str) -> nir.NIRNode:
+    """A node as it enters memory: itself, or a copy with what its text says in the place of the text."""
+    known = of(node, name)
+    if not known.told:
+        return node
+    twin = copy.copy(node)
+    twin.metadata = {**node.metadata, KEY: known}
+    return twin
+
+
+def of(node: nir.NIRNode, name: str = "") -> Known:
+    """What we know of a node; nothing of nodes of other writers.
 
     Raises:
         NIRFileError: if the metadata is ours and damaged, or of a newer version.
     """
-    given = node.metadata
+    given, where = node.metadata, f"node {name!r}"
     if not isinstance(given, dict | None):
-        raise _damaged(f"node {name!r}", f"it is a {type(given).__name__}; expected entries by name")
+        raise _damaged(where, f"it is a {type(given).__name__}; expected entries by name")
     text = (given or {}).get(KEY)
-    if text is None:
-        return {}
-    content = parse(text.decode(errors="replace") if isinstance(text, bytes) else text, f"node {name!r}")
+    if text is None or isinstance(text, Known):
+        return text or _NOTHING
+    content = parse(text.decode(errors="replace") if isinstance(text, bytes) else text, where)
     if "version" not in content:
-        raise _damaged(f"node {name!r}", "it has no version")
+        raise _damaged(where, "it has no version")
     if content["version"] > VERSION:
         raise NIRFileError(
-            f"node {name!r}: its metadata is of version {content['version']}; this snnax reads up to {VERSION}."
+            f"{where}: its metadata is of version {content['version']}; this snnax reads up to {VERSION}."
         )
-    return content
+    return Known(content, _spec_of(content, given, where), told=True)
+
+
+def read(node: nir.NIRNode, name: str = "") -> dict[str, Any]:
+    """The content of :func:`of`."""
+    return of(node, name).content
 
 
 def parse(text: Any, where: str) -> dict[str, Any]:
@@ -164,9 +208,8 @@ def _damaged(where: str, why: str) -> NIRFileError:
 
 
 def write_spec(node: nir.NIRNode, spec: NeuronSpec, dt: float) -> Any:
-    """Attach all of a neuron's spec except weights, which are nodes, or the node's arrays."""
-    scalars = {k: float(v) for k, v in spec.values.items() if np.ndim(v) == 0}
-    arrays = {k: v for k, v in spec.values.items() if np.ndim(v) > 0}
+    """Say all of a neuron's spec but for its weights, which are nodes, or the node's arrays."""
+    arrays = {k: np.asarray(v) for k, v in spec.values.items() if np.ndim(v) > 0}
     content = {
         "kind": spec.kind,
         "dt": dt,
@@ -174,24 +217,31 @@ def write_spec(node: nir.NIRNode, spec: NeuronSpec, dt: float) -> Any:
         "options": spec.options,
         "surrogate": spec.surrogate,
         "quantizer": spec.quantizer,
-        "scalars": scalars,
+        "scalars": {k: float(v) for k, v in spec.values.items() if np.ndim(v) == 0},
         "arrays": sorted(arrays),
     }
     content.update({key: value for key, value in (("sizes", spec.sizes), ("axes", spec.axes)) if value})
-    return write(node, content, arrays)
+    node.metadata.update({KEY: Known(content, _spec_of(content, arrays, "")), **arrays})
+    return node
 
 
 def read_spec(node: nir.NIRNode, name: str = "") -> NeuronSpec | None:
-    """The spec that :func:`write_spec` attached, or ``None``."""
-    content = read(node, name)
+    """The spec that :func:`write_spec` said, with the weights that the node has, or ``None``."""
+    spec = of(node, name).spec
+    if spec is None or not hasattr(node, "arrays"):
+        return spec
+    return replace(spec, weights={k: np.asarray(v) for k, v in node.arrays.items()})
+
+
+def _spec_of(content: dict[str, Any], beside: dict[str, Any], where: str) -> NeuronSpec | None:
+    """The neuron that the content says, with the arrays that stand beside it; ``None`` if it says none."""
     if "kind" not in content:
         return None
-    where = f"node {name!r}"
     if missing := {"dt", "scalars", "arrays", "surrogate", "quantizer", "learn", "options"} - set(content):
         raise _damaged(where, f"it lacks {sorted(missing)}")
     values: dict[str, np.ndarray] = {k: np.asarray(v, np.float64) for k, v in content["scalars"].items()}
     for key in content["arrays"]:
-        array = np.asarray(node.metadata.get(key))
+        array = np.asarray(beside.get(key))
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
             raise _damaged(
                 where, f"'arrays' names {_short(key)}, which does not stand beside it as finite numbers"
@@ -206,6 +256,5 @@ def read_spec(node: nir.NIRNode, name: str = "") -> NeuronSpec | None:
         surrogate=(spike[0], spike[1]) if spike else None,
         quantizer=tuple(levels) if levels else None,
         sizes={k: tuple(v) if isinstance(v, list) else v for k, v in content.get("sizes", {}).items()},
-        weights={k: np.asarray(v) for k, v in getattr(node, "arrays", {}).items()},
         axes=content.get("axes", {}),
     )

@@ -17,7 +17,7 @@ from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.families.norse_cells import Parts
 from snnax.interop.families.precision import is_wide
 from snnax.interop.nir.entries import DT, SAMPLE
-from snnax.interop.nir.exporting import to_nir
+from snnax.interop.nir.exporting import exported
 from snnax.interop.nir.importing import Import
 from snnax.interop.norse.cells import is_cell
 from snnax.interop.norse.parts import cell, parts_of, recurrent, recurrent_cell, resistance
@@ -94,7 +94,7 @@ def to_norse(
         ['Linear', 'LIFBoxCell']
         >>> out, state = net(torch.ones(1, 3))
     """
-    source = Import(to_nir(model, variables, sample, dropout="keep"))
+    source = Import(exported(model, variables, sample, dropout="keep"))
     if surrogate not in ("keep", "super"):
         raise ArgumentError(f"surrogate={surrogate!r}; expected 'keep' or 'super'.")
     if surrogate == "super":

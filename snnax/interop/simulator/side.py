@@ -15,7 +15,7 @@ from snnax.errors import SnnaxError
 from snnax.interop.families.native import Native
 from snnax.interop.families.registry import kinds
 from snnax.interop.nir import metadata
-from snnax.interop.nir.exporting import to_nir
+from snnax.interop.nir.exporting import exported
 from snnax.interop.nir.files import read_nir
 from snnax.interop.nir.importing import Import
 from snnax.interop.nir.readings import Reading
@@ -143,7 +143,7 @@ class ReferenceSide:
         """The graph that is compared, with a node of its own for what scales a neuron's input."""
         if self.imported is None:
             return self.simulation.graph
-        return to_nir(self.imported.model, self.imported.variables, dt=self.simulation.dt)
+        return exported(self.imported.model, self.imported.variables, dt=self.simulation.dt)
 
     def spec(self, name: str) -> NeuronSpec | None:
         """Parameters of one layer, if they are known in the units of the recording."""

@@ -15,7 +15,7 @@ from torch import nn
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.conventions import same_shape
 from snnax.interop.families.precision import is_wide
-from snnax.interop.nir.exporting import to_nir
+from snnax.interop.nir.exporting import exported
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.importing import Import
 from snnax.interop.spec import NeuronSpec
@@ -53,7 +53,7 @@ def to_torch(
         )
     if dtype is torch.float64:
         variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), dict(variables))
-    graph = to_nir(model, variables, sample, dropout="keep")
+    graph = exported(model, variables, sample, dropout="keep")
     made = adapter.network(graph, is_wide(variables)).eval()
     return made if dtype is None else made.to(dtype)
 
