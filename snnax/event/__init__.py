@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from snnax.event.closed_form import flow
 from snnax.event.crossing import first_crossing
 from snnax.event.delays import delayed
+from snnax.event.encoding import biased, from_raster, latency_code, population_code, to_raster
 from snnax.event.feedforward import lif_spikes
 from snnax.event.loop import recurrent_spikes
 from snnax.event.network import Network, Population, Projection
@@ -39,12 +40,20 @@ from snnax.event.wiring import Wiring
 from snnax.faces import Face
 
 if TYPE_CHECKING:
+    from snnax.event.decoding import accuracy_first_spike as accuracy_first_spike
+    from snnax.event.decoding import accuracy_max_voltage as accuracy_max_voltage
+    from snnax.event.decoding import first_spike_class as first_spike_class
+    from snnax.event.decoding import max_voltage_class as max_voltage_class
     from snnax.event.layers import LI as LI
     from snnax.event.layers import LIF as LIF
     from snnax.event.layers import Connection as Connection
     from snnax.event.layers import Graph as Graph
     from snnax.event.layers import Sequential as Sequential
     from snnax.event.layers import firing_normal as firing_normal
+    from snnax.event.losses import max_over_time_loss as max_over_time_loss
+    from snnax.event.losses import mse_time_loss as mse_time_loss
+    from snnax.event.losses import target_time_loss as target_time_loss
+    from snnax.event.losses import ttfs_loss as ttfs_loss
 
 __all__ = [
     "LI",
@@ -60,32 +69,53 @@ __all__ = [
     "Simulation",
     "Trains",
     "Wiring",
+    "accuracy_first_spike",
+    "accuracy_max_voltage",
+    "biased",
     "concatenated",
     "count",
     "delayed",
     "firing_normal",
     "first_crossing",
+    "first_spike_class",
     "first_spikes",
     "flow",
     "from_dense",
     "from_lists",
+    "from_raster",
+    "latency_code",
     "li_max_voltage",
     "li_voltage",
     "lif_spikes",
+    "max_over_time_loss",
+    "max_voltage_class",
     "merged",
+    "mse_time_loss",
+    "population_code",
     "recurrent_spikes",
     "relaxed_spikes",
     "silence",
     "simulate",
     "sort_events",
+    "target_time_loss",
     "to_dense",
+    "to_raster",
     "trains",
+    "ttfs_loss",
 ]
 
 _FACE = Face(
     "snnax.event",
     rooms=(),
     named={
+        "accuracy_first_spike": "decoding",
+        "accuracy_max_voltage": "decoding",
+        "first_spike_class": "decoding",
+        "max_voltage_class": "decoding",
+        "max_over_time_loss": "losses",
+        "mse_time_loss": "losses",
+        "target_time_loss": "losses",
+        "ttfs_loss": "losses",
         "Connection": "layers",
         "Graph": "layers",
         "LI": "layers",

@@ -237,6 +237,19 @@ def graph_of_events(connections: Any, **given: Any) -> Any:
     return used(event.Graph, (B, N), populations=populations, connections=connections, t_max=0.05, **given)
 
 
+def scored_times(kind: Callable[..., Any], targets: np.ndarray, **given: Any) -> Call:
+    """A loss of times or voltages that is built and called."""
+    import inspect
+
+    def run(out: Any, targets: Any, **arguments: Any) -> Any:
+        return kind(**arguments)(out, targets)
+
+    own = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(kind).parameters.values()]
+    first = [p for p in inspect.signature(run).parameters.values() if p.name != "arguments"]
+    run.__signature__ = inspect.Signature([*first, *own])  # type: ignore[attr-defined]
+    return Call(run, {"out": x(B, N), "targets": targets, **given})
+
+
 def called(call: Call) -> Any:
     return call.function(**call.given)
 
@@ -531,6 +544,34 @@ FUNCTIONS |= {
     ),
     "event.silence": lambda _: Call(
         traced(event.silence), {"inputs": trains(), "weights": x(N, 3), "spikes": trains(3), **LIF}
+    ),
+    "event.accuracy_first_spike": lambda _: Call(
+        event.accuracy_first_spike, {"spikes": x(B, N), "targets": labels()}
+    ),
+    "event.accuracy_max_voltage": lambda _: Call(
+        event.accuracy_max_voltage, {"voltages": x(B, N), "targets": labels()}
+    ),
+    "event.biased": lambda _: Call(event.biased, {"spikes": trains(), "time": 1e-3}),
+    "event.first_spike_class": lambda _: Call(event.first_spike_class, {"spikes": x(B, N)}),
+    "event.from_raster": lambda _: Call(event.from_raster, {"spikes": spikes(), "dt": 1e-3, "max_spikes": 2}),
+    "event.latency_code": lambda _: Call(
+        event.latency_code, {"values": x(B, N), "latest": 0.02, "earliest": 0.01, "silent_below": 0.1}
+    ),
+    "event.max_over_time_loss": lambda _: scored_times(event.max_over_time_loss, labels()),
+    "event.max_voltage_class": lambda _: Call(event.max_voltage_class, {"voltages": x(B, N)}),
+    "event.mse_time_loss": lambda _: scored_times(event.mse_time_loss, x(B, N), silent=0.05),
+    "event.population_code": lambda _: Call(
+        event.population_code,
+        {"values": x(B, N), "neurons": 3, "latest": 0.02, "earliest": 0.01, "width": 0.1},
+    ),
+    "event.target_time_loss": lambda _: scored_times(
+        event.target_time_loss, labels(), on_target=0.01, off_target=0.02, silent=0.05
+    ),
+    "event.to_raster": lambda _: Call(
+        event.to_raster, {"spikes": trains(), "dt": 1e-3, "num_steps": T, "shape": (2, N // 2)}
+    ),
+    "event.ttfs_loss": lambda _: scored_times(
+        event.ttfs_loss, labels(), unit=1e-3, silent=0.05, early_unit=0.01
     ),
     "event.LIFParameters": lambda _: Call(event.LIFParameters, {}),
     "event.LIParameters": lambda _: Call(event.LIParameters, {}),
