@@ -303,19 +303,46 @@ class Equation:
                 rows[name].append(gaps[name])
         return {name: np.stack(values) for name, values in rows.items()}
 
+    def slopes(
+        self, states: States, x: Array, feedback: Array | None = None, *, resets: bool
+    ) -> tuple[dict[str, Array], dict[str, dict[str, Array]]]:
+        """States after one step in float64, and their derivatives with respect to each number, and ``""``: the current.
+
+        Args:
+            states: states before the step.
+            x: input current.
+            feedback: recurrent current.
+            resets: with the neuron's reset, or without any.
+        """
+        step = self._but(**({} if resets else {"reset_mechanism": "none"}), state_quant=False)
+        found: tuple[dict[str, Array], dict[str, dict[str, Array]]]
+        found = self._in_blocks(partial(_derivatives, step), ({**states, "": x},), x.shape, feedback)
+        return found
+
     def _errors(
         self, states: States, x: Array, gaps: States, sizes: States, gap: Array, size: Array
     ) -> tuple[dict[str, Array], ...]:
-        shape, count, wide = x.shape, x.size, np.dtype(np.float64)
         resets: tuple[dict[str, Any], ...] = ({"reset_mechanism": "none"}, {"reset_delay": True}, {})
         steps = tuple(dict.fromkeys(self._but(**reset, state_quant=False) for reset in resets))
         given = ({**states, "": x}, {**gaps, "": gap}, {**sizes, "": size})
-        inputs = [{k: _padded(v, shape, wide) for k, v in each.items()} for each in given]
-        flat, parts = (*inputs, self._values(wide, shape)), []
+        found: tuple[dict[str, Array], ...] = self._in_blocks(partial(_propagate, steps), given, x.shape)
+        return found
+
+    def _in_blocks(
+        self,
+        function: Any,
+        inputs: tuple[States, ...],
+        shape: tuple[int, ...],
+        feedback: Array | None = None,
+    ) -> Any:
+        """``function(*inputs, values)`` in float64, a block of neuron-steps at a time."""
+        wide, parts = np.dtype(np.float64), []
+        padded = [{k: _padded(v, shape, wide) for k, v in each.items()} for each in inputs]
+        flat, count = (*padded, self._values(wide, shape, feedback)), int(np.prod(shape))
         with _double():
             for i in range(0, count, BLOCK):
                 block = jax.tree.map(lambda v, i=i: v[i : i + BLOCK] if v.ndim else v, flat)
-                parts.append(jax.tree.map(np.asarray, _propagate(steps, *block)))
+                parts.append(jax.tree.map(np.asarray, function(*block)))
         return jax.tree.map(lambda *each: np.concatenate(each)[:count].reshape(shape), *parts)
 
     def _values(self, dtype: np.dtype, shape: tuple[int, ...], feedback: Array | None = None) -> Values:
@@ -403,6 +430,21 @@ def _propagate(
         share = {k: jnp.where(v > 0, w / v, 0) for k, w in decays[name].items() for v in [decays[name][name]]}
         passed = {k: v + (share[k] * rounded[name] if k != name else 0) for k, v in passed.items()}
     return carried, add(rounded, passed), grown
+
+
+@partial(jax.jit, static_argnums=0)
+def _derivatives(step: _Step, point: Any, values: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """States after a step, and what each number that a neuron was built with, and the current, changes in them."""
+    states = {k: v for k, v in point.items() if k}
+
+    def after(x: Any, numbers: Any) -> dict[str, jax.Array]:
+        return step(states, x, {**values, "buffers": numbers})[0]
+
+    given = (point[""], values["buffers"])
+    still = jax.tree.map(jnp.zeros_like, given)
+    moves = {k: (still[0], {**still[1], k: jnp.ones_like(v)}) for k, v in given[1].items()}
+    moves[""] = (jnp.ones_like(given[0]), still[1])
+    return after(*given), {k: jax.jvp(after, given, tangents)[1] for k, tangents in moves.items()}
 
 
 def _padded(values: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:

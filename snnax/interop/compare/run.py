@@ -11,8 +11,8 @@ from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.compare.bounds import current_bound, unit_roundoff
 from snnax.interop.compare.causes import diagnose
 from snnax.interop.compare.current_causes import CurrentCase, current_causes
+from snnax.interop.compare.differences import Finding, settle
 from snnax.interop.compare.evidence import Evidence, Judged
-from snnax.interop.compare.neuron_causes import Finding, settle
 from snnax.interop.compare.report import (
     Cause,
     Divergence,

@@ -92,6 +92,7 @@ class Family:
         torch_fixed: numbers that snnTorch's class cannot learn.
         torch_unused: arguments that snnTorch's class takes and does nothing with.
         torch_rounding: where snnTorch's own arithmetic loses what its weights say.
+        assumed: of a recording that nothing else is known of, by its states, it is taken to be this neuron.
     """
 
     module: type[Any]
@@ -113,6 +114,7 @@ class Family:
     torch_fixed: ClassVar[tuple[str, ...]] = ()
     torch_unused: ClassVar[tuple[str, ...]] = ()
     torch_rounding: ClassVar[str] = ""
+    assumed: ClassVar[bool] = False
 
     @property
     def kind(self) -> str:
@@ -170,6 +172,12 @@ class Family:
     def state_shape(self, sizes: Mapping[str, Any], shape: Shape, after: Shape) -> Shape:
         """Shape of a state: that of the output, unless the spikes are pooled or projected."""
         return after
+
+    # --- comparisons --------------------------------------------------------------------------------
+
+    def told(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """The numbers in terms of which two neurons are told apart, by name."""
+        return dict(values)
 
     # --- recordings: states and spikes [T, b, ...], channels first -----------------------------------
 

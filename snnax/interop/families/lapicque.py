@@ -36,6 +36,12 @@ class Lapicque(Family):
     simulated = True
     nodes = (nir.LIF,)
 
+    def told(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """The decay and the gain that the circuit and its time step make."""
+        wide = {name: np.asarray(value, np.float64) for name, value in values.items()}
+        R, C, dt = (wide.pop(name) for name in ("R", "C", "time_step"))
+        return {"1 - dt/(RC)": 1 - dt / (R * C), "dt/C": dt / C, **wide}
+
     def node(self, name: str, spec: NeuronSpec, shape: Shape | None, dt: float) -> nir.NIRNode | None:
         """LIF; ``None`` for a circuit whose time constant is none."""
         resistance, capacity, step = (wide(spec, key) for key in ("R", "C", "time_step"))

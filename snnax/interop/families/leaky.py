@@ -35,6 +35,7 @@ class Leaky(Family):
     r""":math:`U' = \beta U + I - R\theta`, for "zero" :math:`\beta (1 - R) U + I`."""
 
     simulated = True
+    assumed = True
     nodes = (nir.LIF, nir.IF)
     reads: ClassVar[tuple[type, ...]] = (nir.LIF, nir.IF)
     joined = "RLeaky"
@@ -90,6 +91,7 @@ class RLeaky(Leaky):
     reads: ClassVar[tuple[type, ...]] = ()
     joined = ""
     is_joined = True
+    assumed = False
     alike: ClassVar[tuple[tuple[bool, str], ...]] = ((False, "zero"),)
 
     def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:

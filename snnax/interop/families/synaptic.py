@@ -26,6 +26,7 @@ class Synaptic(Family):
     r""":math:`I_s' = \alpha I_s + I + F`, :math:`U' = \beta U + I_s'`, discharged."""
 
     simulated = True
+    assumed = True
     nodes = (nir.CubaLIF,)
     reads: ClassVar[tuple[type, ...]] = (nir.CubaLIF,)
     joined = "RSynaptic"
@@ -84,6 +85,7 @@ class RSynaptic(Synaptic):
     reads: ClassVar[tuple[type, ...]] = ()
     joined = ""
     is_joined = True
+    assumed = False
 
     def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
         """Those of Synaptic, and its recurrent weights."""

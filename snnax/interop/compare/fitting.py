@@ -1,0 +1,241 @@
+"""The numbers of a neuron, read back from recorded steps of it by least squares.
+
+Decays and whatever else its states are computed from are found by Gauss-Newton on the derivatives of the neuron's own
+step; the threshold from what a reset takes away and from where spikes begin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+
+from snnax.interop.compare.equation import Equation
+from snnax.interop.compare.steps import Steps
+from snnax.interop.families.registry import families
+from snnax.interop.spec import NeuronSpec
+
+Array = np.ndarray
+
+GAIN = "gain"
+FIRING = ("threshold", "graded_spikes_factor")
+"""Numbers that states show by what a spike does only."""
+
+ROUNDS = 20
+"""Of Gauss-Newton; a step that is linear in its numbers needs one."""
+
+BETTER = 100.0
+"""How many times smaller the squares have to become for a gain to be believed."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A neuron, local to some recorded ones, and a factor on its input current.
+
+    Attributes:
+        spec: the neuron.
+        gain: the factor.
+        free: numbers that were fitted, :data:`GAIN` among them.
+        each: they were fitted for each neuron, instead of one for all.
+    """
+
+    spec: NeuronSpec
+    gain: float = 1.0
+    free: tuple[str, ...] = ()
+    each: bool = False
+
+    def violations(self, steps: Steps) -> int:
+        """How many recorded steps it cannot have made."""
+        return int(steps.scaled(self.gain).violations(self.spec).sum())
+
+    def reduced(self, spec: NeuronSpec, steps: Steps) -> Guess:
+        """The guess with everything as in ``spec`` that the recording does not need to be otherwise."""
+        guess = self
+        for option in ("reset_mechanism", "reset_delay"):
+            own = getattr(spec, option)
+            if getattr(guess.spec, option) != own:
+                guess = guess._or(replace(guess, spec=guess.spec.with_options(**{option: own})), steps)
+        for name in guess.free or tuple(guess.spec.values):
+            if guess.free:  # what is left is fitted again
+                rest = tuple(n for n in guess.free if n != name)
+                base = guess.spec.with_values(**spec.values)
+                guess = guess._or(fitted(base, steps, each=guess.each, free=rest), steps)
+            elif name in spec.values:
+                guess = guess._or(
+                    replace(guess, spec=guess.spec.with_values(**{name: spec.values[name]})), steps
+                )
+        return guess
+
+    def _or(self, other: Guess, steps: Steps) -> Guess:
+        return self if other.violations(steps) else other
+
+
+def structures(spec: NeuronSpec) -> list[NeuronSpec]:
+    """``spec`` with each reset mechanism and delay; itself first, then those with one change."""
+    found = [
+        spec.with_options(reset_mechanism=mechanism, reset_delay=delay)
+        for mechanism in ("subtract", "zero", "none")
+        for delay in (True, False)
+    ]
+    return sorted(
+        found,
+        key=lambda s: (s.reset_mechanism != spec.reset_mechanism) + (s.reset_delay != spec.reset_delay),
+    )
+
+
+def inferred(steps: Steps) -> NeuronSpec | None:
+    """The neuron, local to the recorded ones, that made every recorded step; of a family that may be assumed."""
+    for family in families().values():
+        if not family.assumed or set(family.states) != set(steps.after):
+            continue
+        base = NeuronSpec(family.kind, {name: np.ones(()) for name in family.values})
+        for structure in structures(base):
+            for each in (False, True):
+                guess = fitted(structure, steps, each=each, free=family.values)
+                if not guess.violations(steps):
+                    return guess.spec
+    return None
+
+
+def fitted(spec: NeuronSpec, steps: Steps, *, each: bool, free: tuple[str, ...] | None = None) -> Guess:
+    """The numbers with which a neuron comes closest to the recorded steps.
+
+    Args:
+        spec: its kind, reset mechanism and delay; its numbers stay where the recording does not tell them.
+        steps: what was recorded.
+        each: numbers for each neuron, instead of one for all.
+        free: which numbers; ``None``: all, and the gain.
+    """
+    free = (GAIN, *spec.values) if free is None else free
+    _, groups = np.unique(steps.neurons, return_inverse=True)
+    groups = groups if each else np.zeros_like(groups)
+    names, gain = [name for name in free if name in spec.values and name not in FIRING], 1.0
+    values, squares = _solved(spec, steps, names, groups)
+    if GAIN in free:
+        other, fewer = _solved(spec, steps, [*names, GAIN], groups)
+        found = float(np.median(other[GAIN]))
+        if fewer * BETTER < squares and abs(found - 1) > 1e-5 and found != 0:
+            gain = found
+            values, _ = _solved(spec, steps.scaled(gain), names, groups)
+    guess = Guess(spec.with_values(**values), gain, free, each)
+    firing = {k: v for k, v in _firing(guess, steps, groups).items() if k in free}
+    return replace(guess, spec=guess.spec.with_values(**firing))
+
+
+def _solved(
+    spec: NeuronSpec, steps: Steps, names: list[str], groups: Array
+) -> tuple[dict[str, Array], float]:
+    """Numbers at each neuron ``[P]``, by least squares over the neurons of each group, and the squares left over.
+
+    Steps without a spike tell them, whatever the reset; of neurons that have none, all steps do.
+    """
+    start = {n: np.asarray(1.0 if n == GAIN else spec.values[n], np.float64) for n in names}
+    scale = {n: np.where(v == 0, 1.0, np.abs(v)) + np.zeros(groups.shape) for n, v in start.items()}
+    found = {n: v + np.zeros(groups.shape) for n, v in start.items()}
+    rows, squares = _telling(spec, steps, groups), np.inf
+    for _ in range(ROUNDS):
+        slopes, rest = _linear(spec, steps, found, rows)
+        squares = float((rest * rest).sum())
+        if not names or not np.isfinite(squares):
+            break
+        slopes = slopes * np.stack([scale[n] for n in names])[:, None, None]
+        products = np.einsum("istp,jstp->pij", slopes, slopes), np.einsum("istp,stp->pi", slopes, rest)
+        matrix, side = (np.zeros((groups.max() + 1, *p.shape[1:])) for p in products)
+        np.add.at(matrix, groups, products[0])
+        np.add.at(side, groups, products[1])
+        change = (np.linalg.pinv(matrix, rcond=1e-12, hermitian=True) @ side[..., None])[..., 0]
+        if not np.isfinite(change).all():
+            break
+        found = {n: found[n] + scale[n] * change[groups, i] for i, n in enumerate(names)}
+        if np.abs(change).max() < 1e-13:
+            break
+    return found, squares
+
+
+def _telling(spec: NeuronSpec, steps: Steps, groups: Array) -> Array:
+    """Steps ``[T, P]`` from which the numbers are taken; at rest no step tells a decay."""
+    if spec.reset_mechanism == "none":
+        return np.ones(steps.spk.shape, bool)
+    some = np.zeros(groups.max() + 1, bool)
+    moving = np.any([state != 0 for state in steps.before.values()], 0)
+    np.logical_or.at(some, groups, (steps.free & moving).any(0))
+    return np.where(some[groups], steps.free, True)
+
+
+def _linear(spec: NeuronSpec, steps: Steps, found: dict[str, Array], rows: Array) -> tuple[Array, Array]:
+    """Derivatives ``[numbers, states, T, P]`` at some numbers, and what is missing to the recorded states."""
+    gain = found.get(GAIN, 1.0)
+    equation = Equation.of(spec.with_values(**{n: v for n, v in found.items() if n != GAIN}))
+    reset = rows & ~steps.free
+    after, slopes = equation.slopes(steps.before, steps.current * gain, steps.feedback, resets=False)
+    if spec.reset_mechanism != "none" and reset.any():
+        whole = equation.slopes(steps.before, steps.current * gain, steps.feedback, resets=True)
+        after, slopes = jax.tree.map(lambda w, f: np.where(reset, w, f), whole, (after, slopes))
+    slopes = {**slopes, GAIN: {k: v * steps.current for k, v in slopes[""].items()}}
+    rest = np.stack([(steps.after[s].astype(np.float64) - after[s]) * rows for s in after])
+    if not found:
+        return np.zeros((0, *rest.shape)), rest
+    return np.stack([np.stack([slopes[n][s] * rows for s in after]) for n in found]), rest
+
+
+def _firing(guess: Guess, steps: Steps, groups: Array) -> dict[str, Array]:
+    """Threshold, from what a reset takes away and from where spikes begin; and the height of a spike."""
+    spec, found = guess.spec, {}
+    fired = steps.spk != 0
+    heights = steps.spk[fired]
+    if heights.size and "graded_spikes_factor" in spec.values:
+        found["graded_spikes_factor"] = np.asarray(np.median(heights))
+    threshold = np.broadcast_to(np.asarray(spec.values["threshold"], np.float64), groups.shape)
+    amount = np.full(groups.shape, np.nan)
+    if spec.reset_mechanism == "subtract":
+        amount = _amount(guess, steps, groups)
+    charged = steps.after[spec.states[-1]].astype(np.float64)
+    if not spec.reset_delay:
+        trial = spec.with_values(threshold=np.where(np.isfinite(amount), amount, threshold))
+        charged = steps.scaled(guess.gain).move(trial).charged.astype(np.float64)
+    low, high = np.full(groups.max() + 1, -np.inf), np.full(groups.max() + 1, np.inf)
+    np.maximum.at(low, groups, np.where(fired, -np.inf, charged).max(0))
+    np.minimum.at(high, groups, np.where(fired, charged, np.inf).min(0))
+    between = np.array([simplest(*ends) for ends in zip(low, high, strict=True)])[groups]
+    slack = 1e-5 * np.maximum(np.abs(threshold), 1e-30)
+
+    def fits(value: Array) -> Array:
+        return (value >= low[groups] - slack) & (value <= high[groups] + slack)
+
+    found["threshold"] = np.where(fits(amount), amount, np.where(fits(threshold), threshold, between))
+    return found
+
+
+def _amount(guess: Guess, steps: Steps, groups: Array) -> Array:
+    """What a reset takes off the membrane: median over the steps with one reset, at each neuron ``[P]``."""
+    spec, mem = guess.spec.with_options(reset_mechanism="none", reset_delay=True), guess.spec.states[-1]
+    gap = steps.scaled(guess.gain).move(spec).states[mem].astype(np.float64) - steps.after[mem]
+    rows = (steps.late != 0) if guess.spec.reset_delay else (steps.spk != 0) & (steps.late == 0)
+    medians = np.full(groups.max() + 1, np.nan)
+    for group in np.unique(groups):
+        values = gap[rows & (groups == group)]
+        medians[group] = np.median(values) if values.size else np.nan
+    return medians[groups]
+
+
+def simplest(low: float, high: float) -> float:
+    """The number with the fewest digits in ``[low, high)``.
+
+    Example:
+        >>> simplest(1.2374, 1.2612)
+        1.25
+        >>> simplest(0.97, 1.04)
+        1.0
+    """
+    if not np.isfinite(low) and not np.isfinite(high):
+        return np.nan
+    if not np.isfinite(low) or not np.isfinite(high) or low >= high:
+        return float(low if np.isfinite(low) else high)
+    for digits in range(9):
+        for unit in (1.0, 0.5, 0.25):
+            grid = unit * 10.0**-digits
+            value = np.ceil(low / grid) * grid
+            if low <= value < high:
+                return float(round(value, digits + 2))
+    return float((low + high) / 2)
