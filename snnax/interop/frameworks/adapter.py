@@ -88,11 +88,13 @@ class Adapter(ABC):
     Attributes:
         label: what reports and errors call it.
         gradients: the gradients of its networks can be compared with those of their ports.
+        replaces_states: a neuron that is given a state of another shape than its new one starts from zeros instead.
     """
 
     label: str
     words = Words()
     gradients = True
+    replaces_states = False
 
     # --- Its modules
 
@@ -168,6 +170,19 @@ class Adapter(ABC):
             return fired.spk
 
         vars(module)["forward"] = tapped
+
+    def known(self, name: str, module: Any) -> NeuronSpec | None:
+        """The spec of a neuron whose call is one operation; None for one that is looked into, as for any module."""
+        try:
+            self.check(name, module)
+            return self.spec_of(name, module, False)
+        except ConversionError:
+            return None
+
+    def parameters(self, module: Any) -> tuple[str, ...]:
+        """Names, with dots, of the tensors that a call of a neuron reads beside its input and states."""
+        passing, named = self.passing(module), [*module.named_parameters(), *module.named_buffers()]
+        return tuple(name for name, _ in named if name.rpartition(".")[2] not in passing)
 
     def tap_sequence(self, module: Any, record: Observer) -> None:
         """Let a neuron that takes all time steps at once write its one call into ``record``."""

@@ -312,6 +312,11 @@ class Norse(Adapter):
         """Its own steps only."""
         check_step(name, module)
 
+    def parameters(self, module: Any) -> tuple[str, ...]:
+        """Those of its class, in the tuple ``p``, and the weights of a cell that has any."""
+        fields = [f"p.{field}" for field in module.p._fields if isinstance(getattr(module.p, field), Tensor)]
+        return (*fields, *super().parameters(module))
+
     def tap(self, name: str, module: Any, handler: Handler) -> None:
         """A cell's step, without the loop over time that may be around it."""
 

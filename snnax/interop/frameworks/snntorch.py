@@ -221,6 +221,7 @@ class SnnTorch(Adapter):
     """snnTorch 1.0.0: neurons that keep their states in buffers, or take and return them."""
 
     label = "snnTorch"
+    replaces_states = True
     words = Words(
         network="Pass the network that holds the snntorch.Leaky (or other) layers.",
         feedback="Use snn.RLeaky or snn.RSynaptic for feedback, and sum over time outside the network.",

@@ -32,6 +32,16 @@ from snnax.interop.spec import NeuronSpec
 NEURON = "neuron"
 """The operation of a neuron: ``(input, {state: source}, {parameter: source}) -> (spikes, *states)``."""
 
+FACTORIES = frozenset({"zeros", "ones", "full", "empty", "arange", "scalar_tensor", "eye"})
+"""Operations that make something of nothing."""
+
+RANDOM = frozenset({
+    "rand", "randn", "rand_like", "randn_like", "bernoulli", "uniform", "normal_functional", "normal", "randint",
+    "randint_like", "randperm", "random", "native_dropout", "multinomial", "poisson", "exponential", "cauchy",
+    "geometric", "log_normal",
+})  # fmt: skip
+"""Operations that draw random numbers: each draws others."""
+
 # --- Sources --------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import torch
 
@@ -18,3 +19,9 @@ def array(tensor: Any) -> np.ndarray:
     found = numbers.array(type(tensor).__name__, "", torch.as_tensor(tensor))
     narrow = torch.as_tensor(tensor).is_floating_point() and found.dtype.itemsize < 4
     return np.array(found, np.float32 if narrow else found.dtype)
+
+
+def dtype_of(dtype: torch.dtype) -> np.dtype[Any]:
+    """NumPy's data type of torch's; those that NumPy has not, as bfloat16, are those of ``ml_dtypes``."""
+    name = str(dtype).removeprefix("torch.")
+    return np.dtype(getattr(ml_dtypes, name, name))

@@ -1,0 +1,289 @@
+"""Every operation of a running torch network, as torch's dispatcher sees it after autograd.
+
+The network computes real values; each operation is written down as it happens, in core ATen: what has a decomposition
+there is taken apart. Views and writes in place become data flow (:mod:`~snnax.interop.torch.values`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._decomp import core_aten_decompositions
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from snnax.errors import ConversionError
+from snnax.interop.program.nodes import SOURCES, Call, Node, Note, Ref, Result, Source, mapped
+from snnax.interop.torch.arrays import dtype_of
+from snnax.interop.torch.frames import place
+from snnax.interop.torch.inplace import HEADERS, drawing, functional
+from snnax.interop.torch.values import STRIDES, Form, Values, View
+
+aten = torch.ops.aten
+
+_WHOLE = frozenset({
+    aten.stack, aten.select_scatter, aten.slice_scatter, aten.rand, aten.randn, aten.rand_like, aten.randn_like,
+    aten.silu, aten.addmm, aten.unbind, aten.zeros, aten.ones, aten.zeros_like, aten.ones_like, aten.split,
+    aten.hardtanh, aten.lerp, aten.softplus, aten.diagonal, aten.diagonal_scatter,
+    aten.detach,  # its decomposition is an alias, which lets the gradient through
+})  # fmt: skip
+"""Operations that have a decomposition and are kept, since what runs them knows them."""
+
+_READS = (aten._local_scalar_dense, aten.equal)
+_MEMORY = frozenset({"layout", "device", "pin_memory", "memory_format", "non_blocking", "generator"})
+_IN_PLACE = "Write it as a new tensor: y = f(x)."
+
+
+class Longer(Exception):
+    """A trace has more operations than it may."""
+
+
+class Dispatcher(TorchDispatchMode):
+    """Writes down what runs under it, in this thread.
+
+    Args:
+        label: what to call the network.
+        leaf: says what a tensor is that no operation made, see :class:`~snnax.interop.torch.values.Values`.
+        forced: for lines of the user's code, from which of the reads there on Python is to find another value than the
+            tensor has.
+        limit: of operations; more raise :class:`Longer`.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        leaf: Callable[[Tensor], tuple[Source, str]],
+        forced: Mapping[str, int] | None = None,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.label = label
+        self.nodes: list[Node] = []
+        self.notes: list[Note] = []
+        self.reads: Counter[str] = Counter()
+        self.values = Values(self.emit, leaf, self.refusal)
+        self.paused = False
+        self._forced = forced or {}
+        self._limit = limit
+        self._modules: list[tuple[str, Call | None]] = [("", None)]
+        self._calls = 0
+        self._function: tuple[FrameType, Call] | None = None
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """What is for ``torch.compile`` alone is not loaded, which takes seconds."""
+        return False
+
+    @property
+    def where(self) -> str:
+        """Path of the module whose ``forward`` runs."""
+        return self._modules[-1][0]
+
+    def refusal(self, problem: str, remedy: str) -> ConversionError:
+        """The error for what cannot be a program, at the line that runs."""
+        return ConversionError(self.where or self.label, problem, remedy, place().line)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Let torch run without being seen."""
+        before, self.paused = self.paused, True
+        try:
+            yield
+        finally:
+            self.paused = before
+
+    @contextmanager
+    def inside(self, path: str, kind: str) -> Iterator[None]:
+        """The ``forward`` of a module runs; ``kind`` is its class if it is a library's layer."""
+        layer = self._modules[-1][1]
+        if layer is None and kind:
+            layer = self._call(kind, path)
+        self._modules.append((path, layer))
+        try:
+            yield
+        finally:
+            self._modules.pop()
+
+    def _call(self, kind: str, path: str) -> Call:
+        self._calls += 1
+        return Call(kind, path, self._calls - 1)
+
+    # --- Writing down
+
+    def emit(
+        self,
+        op: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        results: Sequence[Form],
+        path: str | None = None,
+    ) -> int:
+        """Append an operation of torch, or one of ours by its name; its number."""
+        if self._limit is not None and len(self.nodes) >= self._limit:
+            raise Longer
+        found = place()
+        if found.function is None:
+            self._function = None
+        elif self._function is None or self._function[0] is not found.function[1]:
+            cls, frame = found.function
+            self._function = (frame, self._call(f"{cls.__module__}.{cls.__qualname__}", self.where))
+        kept = {key: value for key, value in kwargs.items() if key not in _MEMORY}
+        node = Node(
+            op if isinstance(op, str) else _name(op),
+            mapped(args, _literal),
+            mapped(kept, _literal),
+            tuple(Result(form.shape, dtype_of(form.dtype)) for form in results),
+            self.where if path is None else path,
+            self._modules[-1][1],
+            self._function and self._function[1],
+            found.line,
+            torch.is_grad_enabled(),
+        )
+        self.nodes.append(node)
+        return len(self.nodes) - 1
+
+    def read(self, tensor: Tensor) -> Source:
+        """The value of a tensor; refused for those that are no arrays."""
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            raise self.refusal(f"it uses a {tensor.layout} tensor", "Use dense tensors: x.to_dense().")
+        return self.values.read(tensor)
+
+    # --- What torch does
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.paused:
+            return func(*args, **kwargs)
+        packet = func._overloadpacket
+        if packet in _READS:
+            return self._read_by_python(func, args, kwargs)
+        if packet in (aten.lift_fresh, aten.lift):
+            return args[0]
+        if func._schema.is_mutable:
+            return self._in_place(func, args, kwargs)
+        if packet not in _WHOLE:
+            parts = self._taken_apart(func, args, kwargs)
+            if parts is not NotImplemented:
+                return parts
+        return self._recorded(func, args, kwargs)
+
+    def _taken_apart(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        decomposition = _decompositions().get(func)
+        with self:
+            if decomposition is not None:
+                return decomposition(*args, **kwargs)
+            if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+                return func.decompose(*args, **kwargs)
+        return NotImplemented
+
+    def _recorded(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operation that writes nothing."""
+        packet = func._overloadpacket
+        out = func(*args, **kwargs)
+        outs = list(out) if isinstance(out, list | tuple) else [out]
+        if not all(isinstance(tensor, Tensor) for tensor in outs):
+            return out
+        forms = tuple(map(Form.of, outs))
+        node = self.emit(func, *self._sources(args, kwargs), forms)
+        returns = func._schema.returns
+        if packet is aten.as_strided:
+            raise self.refusal("it uses the strides of a tensor", STRIDES)
+        for position, tensor in enumerate(outs):
+            value = Ref(node, position)
+            if returns[0].alias_info is not None and _share(tensor, args[0]):
+                which = position if len(outs) > 1 else None
+                view = View(func, tuple(args[1:]), kwargs, which, Form.of(args[0]), forms)
+                self.values.bind_view(tensor, args[0], value, view)
+            elif not any(tensor is given for given in pytree.tree_leaves((args, kwargs))):
+                self.values.bind(tensor, value)
+        return out
+
+    def _sources(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        """Arguments with sources in place of tensors."""
+        given = mapped((tuple(args), kwargs), lambda x: self.read(x) if isinstance(x, Tensor) else x)
+        return given[0], given[1]
+
+    def _read_by_python(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A value goes to Python, which may do with it what it likes."""
+        value = func(*args, **kwargs)
+        self.emit(func, self._sources(args, {})[0], {}, ())
+        line = self.nodes[-1].line
+        self.reads[line] += 1
+        if self.reads[line] > self._forced.get(line, self.reads[line]):
+            return not value if isinstance(value, bool) else type(value)(value * 1.7 + 1)
+        return value
+
+    def _in_place(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An operation that writes into its first argument."""
+        target, name = args[0], func._schema.name.partition("::")[2]
+        if name in ("set_", "resize_", "requires_grad_"):
+            return func(*args, **kwargs)
+        if func._overloadname == "out" or "out" in kwargs or not isinstance(target, Tensor):
+            raise self.refusal(f"{func} writes into an argument", _IN_PLACE)
+        if name in HEADERS:
+            return self._turned(func, args, kwargs)
+        if (draw := drawing(func)) is not None:
+            given = self._sources(args, kwargs)
+            func(*args, **kwargs)
+            value: Source = Ref(self.emit(draw, *given, [Form.of(target)]))
+        else:
+            with self:
+                new = functional(func, args, kwargs)
+            if new is None:
+                raise self.refusal(f"{func} writes into an argument", _IN_PLACE)
+            value = self.read(new)
+            target.copy_(new)
+        if self.values.write(target, value):
+            text = "it writes into a tensor past autograd, through .data or detach()"
+            self.notes.append(Note("data", text, place().line))
+        return target
+
+    def _turned(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """A view that is written into the tensor's own header."""
+        target: Tensor = args[0]
+        before, source = Form.of(target), self.read(target)
+        packet = getattr(aten, func._schema.name.partition("::")[2].removesuffix("_"))
+        op = getattr(packet, func._overloadname)
+        func(*args, **kwargs)
+        forms = (Form.of(target),)
+        node = self.emit(op, (source, *args[1:]), kwargs, forms)
+        view = View(op, tuple(args[1:]), kwargs, None, before, forms)
+        self.values.bind_view(target, target, Ref(node), view)
+        return target
+
+
+@cache
+def _decompositions() -> dict[Any, Any]:
+    """From the overloads that core ATen does not have to functions of those that it has."""
+    table = core_aten_decompositions()
+    return {op: function for op, function in table.items() if op._overloadpacket not in _WHOLE}
+
+
+def _name(op: Any) -> str:
+    """An overload by its name in the schema, without the namespace of ATen."""
+    space, _, name = op._schema.name.partition("::")
+    name = name if space == "aten" else f"{space}::{name}"
+    return f"{name}.{op._overloadname}" if op._overloadname not in ("", "default") else name
+
+
+def _literal(value: Any) -> Any:
+    """What torch takes as an argument, without torch."""
+    if isinstance(value, torch.dtype):
+        return dtype_of(value)
+    if isinstance(value, float):
+        return float(value)  # Scalar is a kind of float, and holds a tensor
+    if value is None or isinstance(value, (bool, int, complex, str, *SOURCES)):
+        return value
+    return str(value)
+
+
+def _share(tensor: Tensor, other: Any) -> bool:
+    """True for two tensors over one memory."""
+    return isinstance(other, Tensor) and tensor.untyped_storage()._cdata == other.untyped_storage()._cdata

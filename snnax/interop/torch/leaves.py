@@ -1,0 +1,82 @@
+"""What no operation of a traced call made: arguments, parameters, states that are kept, constants."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from snnax.interop.program.nodes import Input, Leaf, Result
+from snnax.interop.torch.arrays import dtype_of
+from snnax.interop.torch.held import own_tensors
+from snnax.interop.torch.values import Form
+
+_Kind = Literal["parameter", "buffer", "constant"]
+
+
+class Leaves:
+    """The inputs of a program, in the order in which a call uses them.
+
+    Args:
+        net: the copy that runs, whose tensors are known by their names.
+        trained: the names of the parameters that are trained.
+    """
+
+    def __init__(self, net: nn.Module, trained: frozenset[str]) -> None:
+        self.inputs: list[Input] = []
+        self._trained = trained
+        self._named: dict[int, tuple[Tensor, _Kind, str]] = {}
+        self._states: dict[str, Leaf] = {}
+        for path, module in net.named_modules():
+            for name, tensor in own_tensors(module):
+                kind: _Kind = (
+                    "parameter"
+                    if name in module._parameters
+                    else "buffer"
+                    if name in module._buffers
+                    else "constant"
+                )
+                self._named.setdefault(id(tensor), (tensor, kind, f"{path}.{name}".lstrip(".")))
+
+    def argument(self, tensor: Tensor, name: str) -> Leaf:
+        """An argument of the call."""
+        return self._add(Input("argument", name, _result(tensor)))
+
+    def state(self, name: str, form: Form) -> Leaf:
+        """The state that a neuron keeps from the call before."""
+        if name not in self._states:
+            result = Result(form.shape, dtype_of(form.dtype))
+            self._states[name] = self._add(Input("state", name, result))
+        return self._states[name]
+
+    def other(self, tensor: Tensor) -> tuple[Leaf, str]:
+        """A tensor that a module holds, and its name; or that Python made, with its value."""
+        found = self._named.get(id(tensor))
+        if found is None:
+            return self._add(Input("constant", "", _result(tensor), value_of(tensor))), ""
+        _, kind, name = found
+        value = value_of(tensor) if kind == "constant" else None
+        return self._add(Input(kind, name, _result(tensor), value, name in self._trained)), name
+
+    @property
+    def kept(self) -> dict[str, Leaf]:
+        """The states that were found as the call before had left them, by name."""
+        return self._states
+
+    def _add(self, entry: Input) -> Leaf:
+        self.inputs.append(entry)
+        return Leaf(len(self.inputs) - 1)
+
+
+def _result(tensor: Tensor) -> Result:
+    return Result(tuple(tensor.shape), dtype_of(tensor.dtype))
+
+
+def value_of(tensor: Tensor) -> Any:
+    """A copy for NumPy, in the same data type."""
+    plain = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    try:
+        return plain.numpy()
+    except TypeError:  # what NumPy has not, as bfloat16: the same bytes under the name that ml_dtypes has
+        return plain.view(torch.uint8).numpy().view(dtype_of(plain.dtype)).reshape(tuple(plain.shape))

@@ -1,0 +1,280 @@
+"""A torch network as a program: traced on a sample, checked on others, its loops over time found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from snnax.errors import ConversionError, SnnaxError
+from snnax.interop.frameworks import adapter_of
+from snnax.interop.program.aligning import align, depends, unlike
+from snnax.interop.program.cleaning import clean
+from snnax.interop.program.folding import fold
+from snnax.interop.program.nodes import Leaf, Note, Program, mapped
+from snnax.interop.torch.dispatch import Dispatcher, Longer
+from snnax.interop.torch.leaves import Leaves, value_of
+from snnax.interop.torch.prepare import check_mode, copy_net, unwrap
+from snnax.interop.torch.records import line_of
+from snnax.interop.torch.repeats import check_hooks, untouched
+from snnax.interop.torch.samples import Sample
+from snnax.interop.torch.scalars import Scalar, Scalars
+from snnax.interop.torch.watching import Watching, freeze, known_neurons, restart
+
+if TYPE_CHECKING:
+    from snnax.interop.frameworks.adapter import Adapter
+
+_ONE_AT_A_TIME = RLock()
+_ONCE = "Let every call of forward do the same: reset states at its start, and keep schedules and counters outside."
+
+
+def trace_program(
+    net: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    adapter: Adapter | None = None,
+) -> Program:
+    """What ``net(*args, **kwargs)`` computes, as data flow.
+
+    The call is traced on copies of the network: once on the sample; again right after it, since it must not depend on
+    what an earlier call left; once for each line where Python reads a value, with another value there, since what runs
+    must not depend on it; and on a sample of other values with one more in the batch, to see what follows its size.
+    Gradients are on, as in training. One network is traced at a time: torch's random generator, which is put back, and
+    what a framework keeps of all its neurons are those of the process. Kept alive are the copies and the constants;
+    activations go as soon as the network lets go of them.
+
+    Args:
+        net: a torch module, in evaluation mode. It stays as it is.
+        args: its arguments by position, torch, NumPy or JAX arrays, in any lists, tuples and dicts.
+        kwargs: its arguments by name.
+        adapter: the framework of its neurons; found from its modules by default.
+
+    Returns:
+        The program. Numbers among the arguments are as they were given: the program is for these.
+
+    Raises:
+        ConversionError: what runs depends on the data, on earlier calls, or is no data flow; names the line.
+        TrainingModeError: a layer is in training mode.
+
+    Example:
+        >>> import torch, snntorch as snn
+        >>> from snnax.interop.torch.programs import trace_program
+        >>> net = torch.nn.Sequential(torch.nn.Linear(3, 2), snn.Leaky(beta=0.9, init_hidden=True))
+        >>> program = trace_program(net, (torch.ones(4, 3),))
+        >>> [node.op for node in program.items], program.batch
+        (['permute', 'addmm', 'neuron'], [(Leaf(index=0), 0)])
+    """
+    net = unwrap(net)
+    check_mode(net)
+    check_hooks(net)
+    tracing = _Tracing(net, adapter or adapter_of(net))
+    sample = Sample.of(net, args, kwargs or {})
+    with _ONE_AT_A_TIME, untouched(net):
+        program = tracing.checked(sample)
+    return fold(replace(program, inputs=_with_values(program, net)))
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """One trace.
+
+    Attributes:
+        program: cleaned.
+        calls: of neurons, in order: path and shape of a step's input.
+        length: how many operations it had before it was cleaned.
+        reads: lines where Python read values, and how many.
+    """
+
+    program: Program
+    calls: list[tuple[str, tuple[int, ...]]]
+    length: int
+    reads: Mapping[str, int]
+
+
+class _Tracing:
+    """Traces one network, again and again.
+
+    Args:
+        net: the user's.
+        adapter: its framework.
+    """
+
+    def __init__(self, net: nn.Module, adapter: Adapter) -> None:
+        self._net = net
+        self._adapter = adapter
+        self._label = type(net).__name__
+        self._neurons = known_neurons(net, adapter)
+        self._trained = frozenset(name for name, p in net.named_parameters() if p.requires_grad)
+
+    def checked(self, sample: Sample) -> Program:
+        """The program of a call, without loops yet, that other calls agree with."""
+        copy = self._copy()
+        first = self._trace(copy, sample)
+        restart({name: copy.net.get_submodule(name) for name in self._neurons}, self._adapter, copy.net)
+        again = self._trace(copy, sample)
+        problem = unlike(first.program, again.program, self._label)
+        if problem is not None:
+            raise ConversionError(self._label, f"in a second call, {problem.problem}", _ONCE, problem.line)
+        guards = self._guards(first, sample)
+        program = self._aligned(first, sample)
+        return replace(program, notes=[*program.notes, *guards])
+
+    # --- Traces
+
+    def _copy(self) -> Watching:
+        twin = copy_net(self._net)
+        freeze(twin)
+        restart(self._adapter.neurons(twin), self._adapter, twin)
+        return Watching(twin, self._adapter, frozenset(self._neurons))
+
+    def _trace(
+        self,
+        copy: Watching,
+        sample: Sample,
+        forced: Mapping[str, int] | None = None,
+        limit: int | None = None,
+    ) -> _Traced:
+        """One call of a copy; what ``forward`` itself raises is reported with its line."""
+        leaves = Leaves(copy.net, self._trained)
+        dispatcher = Dispatcher(self._label, leaves.other, forced, limit)
+        tensors = [tensor.clone() for tensor in sample.tensors]
+        marks: list[Any] = []
+        for tensor, name in zip(tensors, sample.names, strict=True):
+            marks.append(leaves.argument(tensor, name))
+            dispatcher.values.bind(tensor, marks[-1])
+        copy.begin(dispatcher, leaves)
+        before = {id(b) for b in copy.net.buffers()}
+        args, kwargs = sample.having(tensors)
+        with self._running(copy.net, dispatcher):
+            result = copy.net(*args, **kwargs)
+            outputs = mapped(result, lambda entry: self._output(dispatcher, entry))
+            updates = {**self._written(copy, dispatcher, before), **copy.ends()}
+        trace = Program(
+            leaves.inputs, [], outputs, sample.having(marks), updates, [], 1, self._neurons, dispatcher.notes
+        )
+        return _Traced(clean(trace, dispatcher.nodes), copy.calls, len(dispatcher.nodes), dispatcher.reads)
+
+    @contextmanager
+    def _running(self, twin: nn.Module, dispatcher: Dispatcher) -> Iterator[None]:
+        neurons = self._adapter.neurons(twin)
+        try:
+            with (
+                torch.enable_grad(),
+                torch.random.fork_rng(devices=[]),
+                self._adapter.alone(neurons),
+                dispatcher,
+                Scalars(dispatcher),
+            ):
+                yield
+        except (SnnaxError, Longer):
+            raise
+        except Exception as error:
+            problem = f"its forward raised {type(error).__name__}: {error}"
+            remedy = "Pass a sample for which net(sample) runs."
+            raise ConversionError(self._label, problem, remedy, line_of(error)) from error
+
+    def _output(self, dispatcher: Dispatcher, entry: Any) -> Any:
+        """What ``forward`` returns, or a part of it."""
+        if isinstance(entry, Scalar):
+            entry = entry.tensor
+        if isinstance(entry, Tensor):
+            return dispatcher.read(entry)
+        if entry is None or isinstance(entry, bool | int | float | str):
+            return entry
+        raise ConversionError(
+            self._label, f"its forward returns a {type(entry).__name__}", self._adapter.words.results
+        )
+
+    def _written(self, copy: Watching, dispatcher: Dispatcher, before: set[int]) -> dict[str, Any]:
+        """Parameters and buffers that the call changed, by name; states of neurons are apart."""
+        found = {name: memory.value for name, memory in dispatcher.values.written.items()}
+        passing: set[str] = set()
+        for path, module in copy.net.named_modules():
+            own = self._adapter.passing(module) if self._adapter.is_neuron(module) else frozenset()
+            passing.update(f"{path}.{name}".lstrip(".") for name in own)
+        for name, buffer in copy.net.named_buffers():
+            if id(buffer) not in before and name not in passing:
+                found[name] = dispatcher.read(buffer)
+        return {name: value for name, value in found.items() if name not in passing}
+
+    # --- Checks
+
+    def _guards(self, first: _Traced, sample: Sample) -> list[Note]:
+        """Refuse that Python reads values and does something else for others, but to raise an error."""
+        notes = []
+        for line, count in first.reads.items():
+            # an error may be the end of a loop that is left too early: then only the last value is another one
+            for start in dict.fromkeys((0, count - 1)):
+                raised = self._forced(first, sample, line, start)
+                if not raised:
+                    break
+            if raised:
+                notes.append(Note("guard", f"another value there raises: {raised}", line))
+        return notes
+
+    def _forced(self, first: _Traced, sample: Sample, line: str, start: int) -> str:
+        """The error that is raised if Python reads other values at a line; none if they do not matter."""
+        try:
+            forced = self._trace(self._copy(), sample, {line: start}, 2 * first.length + 1000)
+            problem = unlike(first.program, forced.program, self._label)
+        except Longer:
+            problem = depends(self._label, "it runs on and on", line)
+        except SnnaxError as error:
+            return str(error)
+        if problem is not None:
+            text = f"Python reads a value of a tensor, and for another value {problem.problem}"
+            raise depends(self._label, text, line)
+        return ""
+
+    def _aligned(self, first: _Traced, sample: Sample) -> Program:
+        """The program with what follows the batch, from a second sample with one more in it."""
+        tensors = sample.tensors
+        seen = first.calls[0][1][0] if first.calls and first.calls[0][1] else None
+        errors = []
+        for axes in sample.batches(seen):
+            batch = [(Leaf(i), axis) for i, axis in enumerate(axes) if axis is not None]
+            sizes = {tensors[leaf.index].shape[axis] for leaf, axis in batch}
+            size = min(sizes)
+            try:
+                second = self._trace(self._copy(), sample.varied(axes))
+            except SnnaxError:
+                continue  # an axis that is none of the batch
+            if len(sizes) > 1 or not _grew(first.calls, second.calls, size):
+                continue
+            pair = (replace(first.program, size=size), replace(second.program, size=size + 1))
+            try:
+                return replace(align(*pair, self._label), batch=batch)
+            except ConversionError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        second = self._trace(self._copy(), sample.varied())
+        found = align(first.program, replace(second.program, size=first.program.size), self._label)
+        fixed = Note("batch", f"it runs for samples of {[tuple(t.shape) for t in tensors]} only", "")
+        return replace(found, notes=[*found.notes, fixed])
+
+
+def _grew(
+    calls: list[tuple[str, tuple[int, ...]]], more: list[tuple[str, tuple[int, ...]]], size: int
+) -> bool:
+    """True if the first axis of each neuron's input grew by one in ``size``, and no other."""
+    return [path for path, _ in calls] == [path for path, _ in more] and all(
+        a[1:] == b[1:] and a[:1] != b[:1] and b[0] * size == a[0] * (size + 1)
+        for (_, a), (_, b) in zip(calls, more, strict=True)
+    )
+
+
+def _with_values(program: Program, net: nn.Module) -> list[Any]:
+    """The program's inputs with the values of the user's parameters and buffers."""
+    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    return [
+        replace(entry, value=value_of(tensors[entry.name]))
+        if entry.kind in ("parameter", "buffer") and entry.name in tensors
+        else entry
+        for entry in program.inputs
+    ]

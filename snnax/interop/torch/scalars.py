@@ -1,0 +1,107 @@
+"""What ``.item()`` gives, followed: a number of Python that remembers the tensor it was read from."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from snnax.interop.program.nodes import flat, mapped
+from snnax.interop.torch.dispatch import Dispatcher
+
+
+class Scalar(float):
+    """A float, and the tensor without axes, in float64, that it is the value of."""
+
+    tensor: Tensor
+
+    def __new__(cls, value: float, tensor: Tensor) -> Scalar:
+        """Both."""
+        made = super().__new__(cls, value)
+        made.tensor = tensor
+        return made
+
+    def _with(self, other: Any, compute: Callable[[Any, Any], Any], turned: bool = False) -> Any:
+        if not isinstance(other, int | float):
+            return NotImplemented
+        mine, theirs = (float(self), self.tensor), (float(other), getattr(other, "tensor", other))
+        first, second = (theirs, mine) if turned else (mine, theirs)
+        with torch.no_grad():  # a number of Python has no gradient
+            return Scalar(compute(first[0], second[0]), compute(first[1], second[1]))
+
+    def __add__(self, other: Any) -> Any:
+        """Python's sum."""
+        return self._with(other, operator.add)
+
+    def __radd__(self, other: Any) -> Any:
+        """Python's sum."""
+        return self._with(other, operator.add, turned=True)
+
+    def __sub__(self, other: Any) -> Any:
+        """Python's difference."""
+        return self._with(other, operator.sub)
+
+    def __rsub__(self, other: Any) -> Any:
+        """Python's difference."""
+        return self._with(other, operator.sub, turned=True)
+
+    def __mul__(self, other: Any) -> Any:
+        """Python's product."""
+        return self._with(other, operator.mul)
+
+    def __rmul__(self, other: Any) -> Any:
+        """Python's product."""
+        return self._with(other, operator.mul, turned=True)
+
+    def __truediv__(self, other: Any) -> Any:
+        """Python's quotient."""
+        return self._with(other, operator.truediv)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        """Python's quotient."""
+        return self._with(other, operator.truediv, turned=True)
+
+    def __neg__(self) -> Any:
+        """The negative number."""
+        return self._with(-1, operator.mul)
+
+
+class Scalars(TorchFunctionMode):
+    """Makes ``.item()`` of a floating tensor a :class:`Scalar`, and such a number a tensor where torch takes it."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self._dispatcher.paused:
+            return func(*args, **kwargs)
+        if func is Tensor.item and args[0].is_floating_point():
+            with torch.no_grad():
+                return Scalar(func(*args), args[0].reshape(()).to(torch.float64))
+        given = [*flat((args, kwargs))]
+        if not any(isinstance(entry, Scalar) for entry in given):
+            return func(*args, **kwargs)
+        tensors = [entry for entry in given if isinstance(entry, Tensor)]
+        with torch.no_grad():
+            known = mapped(
+                (tuple(args), kwargs),
+                lambda entry: _tensor(entry, tensors) if isinstance(entry, Scalar) else entry,
+            )
+        try:
+            return func(*known[0], **known[1])
+        except TypeError:  # it takes numbers only; a second sample shows whether this one depends on the data
+            return func(*args, **kwargs)
+
+
+def _tensor(number: Scalar, beside: list[Tensor]) -> Tensor:
+    """The tensor of a number, of a type that changes the result's as little as the number itself does."""
+    if any(t.is_floating_point() and t.ndim for t in beside):
+        return number.tensor
+    floating = [t.dtype for t in beside if t.is_floating_point()]
+    return number.tensor.to(floating[0] if floating else torch.get_default_dtype())

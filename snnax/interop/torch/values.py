@@ -1,0 +1,217 @@
+"""The value that each tensor of a running network holds: views and writes in place made functional.
+
+Memory has versions. A write in place is a new version of the whole memory; a view is a chain of operations that leads
+from the memory to it, and what it reads is that chain applied to the newest version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from snnax.errors import ConversionError
+from snnax.interop.program.nodes import Ref, Source
+
+aten = torch.ops.aten
+
+STRIDES = "Write with indices: y[:, 0] = x, or compute a new tensor."
+
+Emit = Callable[..., int]
+"""``emit(op, args, kwargs, results)``: append an operation; its number."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a tensor lies in its memory."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    strides: tuple[int, ...] = ()
+    offset: int = 0
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Form:
+        """That of ``tensor``."""
+        return cls(tuple(tensor.shape), tensor.dtype, tuple(tensor.stride()), int(tensor.storage_offset()))
+
+
+@dataclass(frozen=True)
+class View:
+    """One operation that makes a view: ``op(x, *args, **kwargs)``, of several outputs the one at ``out``."""
+
+    op: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: int | None
+    before: Form
+    results: tuple[Form, ...]
+
+    @property
+    def after(self) -> Form:
+        """The form of the view."""
+        return self.results[self.out or 0]
+
+
+class Memory:
+    """The memory that tensors share: what it holds now, and how often it was written.
+
+    ``shared`` memory belongs to several parameters, of which each is taken for one of its own.
+    """
+
+    def __init__(self, tensor: Tensor, value: Source) -> None:
+        self.key = tensor.untyped_storage()._cdata
+        self._address = StorageWeakRef(tensor.untyped_storage())  # is not used again, though the memory goes
+        self.form = Form.of(tensor)
+        self.value = value
+        self.version = 0
+        self.name = ""
+        self.shared = False
+
+
+@dataclass
+class Held:
+    """What a tensor is: a chain of views of a memory, and its value in one version of that."""
+
+    memory: Memory
+    chain: tuple[View, ...]
+    version: int
+    value: Source | None
+
+
+class Values:
+    """All tensors of one call.
+
+    No tensor is kept alive: memory is what the network itself needs.
+
+    Args:
+        emit: appends an operation.
+        leaf: says what a tensor is that no operation made: its source, and its name if a module holds it.
+        refusal: the error for what is no data flow, at the line that runs.
+    """
+
+    def __init__(
+        self,
+        emit: Emit,
+        leaf: Callable[[Tensor], tuple[Source, str]],
+        refusal: Callable[[str, str], ConversionError],
+    ) -> None:
+        self._emit = emit
+        self._leaf = leaf
+        self._refusal = refusal
+        self._held: Any = WeakTensorKeyDictionary()
+        self._memories: dict[int, Memory] = {}
+        self.written: dict[str, Memory] = {}
+
+    def bind(self, tensor: Tensor, value: Source) -> Held:
+        """Say that an operation made ``tensor``, with a memory of its own."""
+        memory = self._memory(tensor)
+        if memory is None:
+            memory = Memory(tensor, value)
+            self._memories[memory.key] = memory
+        held = Held(memory, (), memory.version, value)
+        self._held[tensor] = held
+        return held
+
+    def bind_view(self, tensor: Tensor, source: Tensor, value: Source, view: View) -> None:
+        """Say that ``tensor`` is a view of ``source``."""
+        origin = self.find(source)
+        self._held[tensor] = Held(origin.memory, (*origin.chain, view), origin.memory.version, value)
+
+    def find(self, tensor: Tensor) -> Held:
+        """What ``tensor`` is; a tensor that nobody has seen becomes a leaf."""
+        held = self._lookup(tensor)
+        if held is not None:
+            return held
+        memory = self._memory(tensor)
+        if memory is None:
+            value, name = self._leaf(tensor)
+            held = self.bind(tensor, value)
+            held.memory.name = name
+            return held
+        if Form.of(tensor) != memory.form:
+            value, name = self._leaf(tensor)
+            if name and not memory.version:  # two parameters over one memory, which nobody may write then
+                apart = Memory(tensor, value)
+                apart.shared = memory.shared = True
+                self._held[tensor] = held = Held(apart, (), 0, value)
+                return held
+            raise self._refusal("it sees memory of torch in another form than torch gave it", STRIDES)
+        self._held[tensor] = held = Held(memory, (), -1, None)  # another name of known memory
+        return held
+
+    def read(self, tensor: Tensor) -> Source:
+        """The value of ``tensor`` now."""
+        held = self.find(tensor)
+        memory = held.memory
+        if held.value is None or held.version != memory.version:
+            held.value = self._steps(memory, held.chain)[-1]
+            held.version = memory.version
+        return held.value
+
+    def write(self, tensor: Tensor, value: Source) -> bool:
+        """Say that ``tensor`` was overwritten; True if that went past autograd, through ``.data`` or ``detach``."""
+        held = self.find(tensor)
+        memory, chain = held.memory, held.chain
+        if memory.shared:
+            raise self._refusal("it writes into a parameter that shares its memory with another", STRIDES)
+        befores = self._steps(memory, chain)
+        new = value
+        for view, before in zip(reversed(chain), reversed(befores[:-1]), strict=True):
+            new = self._put(view, before, new)
+        memory.value = new
+        memory.version += 1
+        held.value, held.version = value, memory.version
+        if memory.name:
+            self.written[memory.name] = memory
+        return any(view.op is aten.detach.default for view in chain)
+
+    def _lookup(self, tensor: Tensor) -> Held | None:
+        held: Held | None = self._held.get(tensor)
+        if held is None or held.memory.key != tensor.untyped_storage()._cdata:
+            return None  # Tensor.set_ gives a tensor another memory
+        return held
+
+    def _memory(self, tensor: Tensor) -> Memory | None:
+        return self._memories.get(tensor.untyped_storage()._cdata)
+
+    def _steps(self, memory: Memory, chain: tuple[View, ...]) -> list[Source]:
+        """The newest value of a memory, and those of the views that lead from it."""
+        values = [memory.value]
+        for view in chain:
+            node = self._emit(view.op, (values[-1], *view.args), view.kwargs, view.results)
+            values.append(Ref(node, view.out or 0))
+        return values
+
+    def _put(self, view: View, before: Source, new: Source) -> Source:
+        """``before`` with ``new`` in the place that ``view`` shows."""
+        packet, args, form = view.op._overloadpacket, view.args, (view.before,)
+        if packet in (aten.alias, aten.detach):
+            return new
+        if packet in (aten.view, aten._unsafe_view, aten.unsqueeze, aten.squeeze):
+            return Ref(self._emit(aten.view.default, (new, list(view.before.shape)), {}, form))
+        if packet is aten.permute:
+            order = [0] * len(view.before.shape)
+            for position, axis in enumerate(args[0]):
+                order[axis] = position
+            return Ref(self._emit(aten.permute.default, (new, order), {}, form))
+        if packet is aten.select:
+            op, where = aten.select_scatter.default, args
+        elif packet is aten.unbind:
+            op, where = aten.select_scatter.default, (args[0] if args else 0, view.out)
+        elif packet is aten.slice:
+            op, where = aten.slice_scatter.default, args
+        elif packet is aten.diagonal:
+            op, where = aten.diagonal_scatter.default, args
+        elif packet in (aten.split, aten.split_with_sizes):
+            out, sizes = view.out or 0, args[0]
+            start, size = (out * sizes, sizes) if isinstance(sizes, int) else (sum(sizes[:out]), sizes[out])
+            op, where = aten.slice_scatter.default, (args[1] if len(args) > 1 else 0, start, start + size)
+        else:
+            raise self._refusal(f"it writes through {view.op}", STRIDES)
+        return Ref(self._emit(op, (before, new, *where), {}, form))

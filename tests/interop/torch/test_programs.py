@@ -1,0 +1,325 @@
+"""Programs compute what their networks do: on other values, another batch, bit for bit; or tracing says why not."""
+
+import copy
+import threading
+import weakref
+
+import pytest
+import snntorch as snn
+import torch
+from helpers.program_in_torch import run
+from helpers.traced_nets import (
+    NETS,
+    Changed,
+    FrameLoop,
+    Hidden,
+    Moving,
+    Noise,
+    OneStep,
+    OwnFeedback,
+    TwoLoops,
+)
+from torch import nn
+
+from snnax.errors import ConversionError, TrainingModeError
+from snnax.interop.program.nodes import NEURON, Affine, Leaf, NoState, flat
+from snnax.interop.torch.programs import trace_program
+
+BATCH, OTHER = 3, 5
+LOOPS = {TwoLoops: 2, OneStep: 0, Hidden: 0}
+
+
+def traced(kind):
+    torch.manual_seed(0)
+    net = kind().eval()
+    return net, trace_program(net, (NETS[kind](BATCH),))
+
+
+def assert_same(got, want):
+    for a, b in zip(flat(got), flat(want), strict=True):
+        if isinstance(b, torch.Tensor):
+            assert a.dtype == b.dtype and torch.equal(a, b)
+        else:
+            assert (float(a) if isinstance(b, float) else a) == b
+
+
+@pytest.mark.parametrize("kind", NETS, ids=lambda kind: kind.__name__)
+def test_a_program_is_its_network(kind):
+    net, program = traced(kind)
+    x = NETS[kind](OTHER)
+    torch.manual_seed(1)
+    got, _ = run(program, net, (x,))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        assert_same(got, net(x))
+
+
+@pytest.mark.parametrize("kind", NETS, ids=lambda kind: kind.__name__)
+def test_every_step_is_in_a_loop(kind):
+    _, program = traced(kind)
+    notes = {note.kind for note in program.notes}
+    assert "unrolled" not in notes and program.batch and program.size == BATCH
+    loops = [loop for loop in program.loops if any(n.op == NEURON or n.function for n in loop.body)]
+    assert len(loops) == LOOPS.get(kind, 1)
+    outside = [n for n in program.items if getattr(n, "op", None) == NEURON]
+    assert bool(outside) == (kind in (OneStep, Hidden, Moving))  # the first sum of Moving has another shape
+
+
+def step(program):
+    (loop,) = program.loops
+    return loop
+
+
+def test_a_neuron_is_one_operation_with_its_parameters():
+    net, program = traced(FrameLoop)
+    first, second = (node for node in step(program).body if node.op == NEURON)
+    assert (first.path, second.path) == ("lif1", "lif2") and list(program.neurons) == ["lif1", "lif2"]
+    assert list(second.args[1]) == ["syn", "mem"] and len(second.results) == 3
+    beta = program.inputs[second.args[2]["beta"].index]
+    assert (beta.kind, beta.name, beta.trained) == ("buffer", "lif2.beta", False)
+    assert beta.value == net.lif2.beta.numpy()
+    weight = next(entry for entry in program.inputs if entry.name == "fc1.weight")
+    assert weight.kind == "parameter" and weight.trained
+    assert torch.equal(torch.from_numpy(weight.value), net.fc1.weight.detach())
+    assert all(handed.init == NoState() for handed in step(program).carries)
+
+
+def test_operations_know_where_they_come_from():
+    _, program = traced(FrameLoop)
+    node = next(n for n in step(program).body if n.op == "addmm")
+    assert node.path == "fc2" and node.layer.path == "fc2" and node.layer.kind.endswith("linear.Linear")
+    assert node.line.startswith("traced_nets.py:") and node.gradient and node.function is None
+
+
+def test_what_follows_the_batch_says_how():
+    _, program = traced(OwnFeedback)
+    assert program.batch == [(Leaf(0), 1)]
+    assert program.inputs[0].result.shape == (6, Affine(1, 0), 6)
+    assert {handed.result.shape for handed in step(program).carries} == {(Affine(1, 0), 8)}
+
+
+def test_spikes_of_two_steps_before_are_a_delay_line():
+    _, program = traced(OwnFeedback)
+    assert sum(type(handed.new).__name__ == "Carry" for handed in step(program).carries) == 1
+
+
+def test_states_that_are_kept_are_inputs_and_updates():
+    net, program = traced(Hidden)
+    (state,) = (entry for entry in program.inputs if entry.kind == "state")
+    assert state.name == "layers.1.mem" and [*program.updates] == ["layers.1.mem"]
+    x = torch.rand(OTHER, 6)
+    first, updates = run(program, net, (x,))
+    second, _ = run(program, net, (x,), states=updates)
+    with torch.no_grad():
+        assert_same((first, second), (net(x), net(x)))
+
+
+def test_what_was_changed_past_autograd_is_noted():
+    net, program = traced(Changed)
+    (note,) = program.notes
+    assert note.kind == "data" and note.line.startswith("traced_nets.py:")
+    assert [*program.updates] == ["lif.threshold"]
+    assert net.lif.threshold == torch.tensor(1.2)  # a copy was traced
+    silent = {node.op for node in program.nodes() if not node.gradient}
+    assert silent == {"abs", "mean"}
+
+
+def test_random_numbers_are_drawn_in_each_step():
+    _, program = traced(Noise)
+    assert [node.op for node in step(program).body].count("rand_like") == 1
+
+
+# --- What is refused, and what is noted -----------------------------------------------------------
+
+
+class Small(nn.Module):
+    """``step`` on what a neuron gives."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.fc, self.lif, self.between = nn.Linear(6, 8), snn.Leaky(beta=0.9), between
+        self.seen = None
+
+    def forward(self, x):
+        mem, out = self.lif.init_leaky(), []
+        for t in range(x.shape[0]):
+            spk, mem = self.lif(self.fc(x[t]) * 3, mem)
+            spk = self.between(self, spk)
+            if spk is None:
+                break
+            out.append(spk)
+        return torch.stack(out)
+
+
+def stops(net, spk):
+    return None if spk.sum() > 1000 else spk
+
+
+def scales(net, spk):
+    return spk / (1.0 + int(spk.sum().item()))
+
+
+def through_numpy(net, spk):
+    return spk * float(spk.detach().numpy().sum() + 1)
+
+
+def raises(net, spk):
+    if torch.isnan(spk).any():
+        raise ValueError("NaN")
+    return spk
+
+
+def remembers(net, spk):
+    before, net.seen = net.seen, spk
+    return spk if before is None else spk + before
+
+
+def prints(net, spk):
+    text = f"{spk.mean().item():.3f}"
+    return spk if text else None
+
+
+REFUSED = [
+    (stops, "another value"),
+    (scales, "test_programs.py"),
+    (through_numpy, "another"),
+    (remembers, "second call"),
+]
+
+
+@pytest.mark.parametrize(("between", "words"), REFUSED, ids=[f.__name__ for f, _ in REFUSED])
+def test_what_depends_on_the_data_is_refused(between, words):
+    with pytest.raises(ConversionError, match=words) as caught:
+        trace_program(Small(between).eval(), (torch.rand(4, BATCH, 6),))
+    assert caught.value.remedy
+
+
+def test_the_line_is_named():
+    with pytest.raises(ConversionError) as caught:
+        trace_program(Small(stops).eval(), (torch.rand(4, BATCH, 6),))
+    assert caught.value.line == f"test_programs.py:{stops.__code__.co_firstlineno + 1}"
+
+
+def test_a_check_that_raises_is_a_guard():
+    program = trace_program(Small(raises).eval(), (torch.rand(4, BATCH, 6),))
+    (note,) = program.notes
+    assert note.kind == "guard" and "NaN" in note.text
+
+
+def test_what_is_only_printed_is_nothing():
+    program = trace_program(Small(prints).eval(), (torch.rand(4, BATCH, 6),))
+    assert not program.notes and [n.op for n in step(program).body] == ["addmm", "mul.Tensor", NEURON]
+
+
+def test_a_fixed_batch_is_noted():
+    class Fixed(Hidden):
+        def forward(self, x):
+            return self.layers(x.view(BATCH, 6))
+
+    program = trace_program(Fixed().eval(), (torch.rand(BATCH, 6),))
+    assert [note.kind for note in program.notes] == ["batch"] and not program.batch
+
+
+def test_training_mode_is_refused():
+    net = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), snn.Leaky(beta=0.9, init_hidden=True))
+    with pytest.raises(TrainingModeError):
+        trace_program(net, (torch.rand(BATCH, 6),))
+
+
+def test_what_forward_raises_is_reported_with_its_line():
+    with pytest.raises(ConversionError, match=r"raised RuntimeError.*traced_nets\.py"):
+        trace_program(FrameLoop().eval(), (torch.rand(BATCH, 7),))
+
+
+def test_gradients_of_own_functions_are_marked():
+    class Sign(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.sign()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient
+
+    program = trace_program(Small(lambda net, spk: Sign.apply(spk)).eval(), (torch.rand(4, BATCH, 6),))
+    node = next(n for n in step(program).body if n.op == "sign")
+    assert node.function.kind.endswith("Sign") and all(
+        n.function is None for n in step(program).body if n is not node
+    )
+
+
+# --- What tracing leaves behind -------------------------------------------------------------------
+
+
+def held(net):
+    return [(name, {k: id(v) for k, v in vars(m).items()}) for name, m in net.named_modules()]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_network_stays_as_it_is(broken):
+    net = FrameLoop().eval()
+    before, values, grown = held(net), copy.deepcopy(net.state_dict()), list(snn.SpikingNeuron.instances)
+    generator = torch.get_rng_state()
+    if broken:
+        with pytest.raises(ConversionError):
+            trace_program(net, (torch.rand(BATCH, 7),))
+    else:
+        trace_program(net, (torch.ones(BATCH, 6),))
+    assert held(net) == before and snn.SpikingNeuron.instances == grown
+    assert all(torch.equal(a, b) for a, b in zip(values.values(), net.state_dict().values(), strict=True))
+    assert all(p.requires_grad for p in net.parameters())
+    if not broken:
+        assert torch.equal(generator, torch.get_rng_state())
+
+
+def test_activations_are_not_kept_alive():
+    gone = []
+
+    def between(net, spk):
+        large = spk * 2
+        reference = weakref.ref(large)
+        out = large + 1
+        del large
+        gone.append(reference() is None)
+        return out
+
+    trace_program(Small(between).eval(), (torch.rand(4, BATCH, 6),))
+    assert gone and all(gone)
+
+
+def test_threads_trace_side_by_side():
+    found = {}
+
+    def work(kind):
+        found[kind] = traced(kind)
+
+    threads = [threading.Thread(target=work, args=(kind,)) for kind in (OwnFeedback, TwoLoops)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for kind, (net, program) in found.items():
+        x = NETS[kind](OTHER)
+        with torch.no_grad():
+            assert_same(run(program, net, (x,))[0], net(x))
+
+
+def test_arguments_may_lie_in_dicts_and_lists():
+    class Many(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lif = snn.Leaky(beta=0.9)
+
+        def forward(self, data, mems, gain=1.0):
+            spk, mem = self.lif(data["x"] * gain, mems[0])
+            return {"spk": spk, "mems": [mem, mems[1]]}
+
+    net = Many().eval()
+    x, mem = torch.rand(BATCH, 6).numpy(), torch.rand(BATCH, 6)
+    program = trace_program(net, ({"x": x}, [mem, mem * 2]), {"gain": 2.0})
+    names = [entry.name for entry in program.inputs if entry.kind == "argument"]
+    assert names == ["data['x']", "mems[0]", "mems[1]"]
+    assert program.batch == [(Leaf(0), 0), (Leaf(1), 0), (Leaf(2), 0)]
+    given = ({"x": torch.rand(OTHER, 6)}, [torch.rand(OTHER, 6), torch.rand(OTHER, 6)])
+    with torch.no_grad():
+        assert_same(run(program, net, given)[0], net(*given, gain=2.0))
