@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -52,7 +53,7 @@ _RESET_AT_ONCE = (
 
 def library_class(module: Any) -> type | None:
     """The class of snnTorch that ``module`` is, or is derived from."""
-    return next((cls for cls in type(module).__mro__ if package_of(cls) == "snntorch"), None)
+    return next((cls for cls in type(module).__mro__ if cls.__module__.startswith("snntorch.")), None)
 
 
 def neuron_kind(module: Any) -> str:
@@ -61,9 +62,10 @@ def neuron_kind(module: Any) -> str:
     return type(module).__name__ if cls is None else cls.__name__
 
 
-def _states(module: Any) -> tuple[str, ...]:
+@cache
+def _states(kind: str) -> tuple[str, ...]:
     """The states of a neuron that runs step by step, in the order of ``forward``."""
-    family = find(neuron_kind(module))
+    family = find(kind)
     return family.fed_back if family is not None and family.stepwise else ()
 
 
@@ -238,10 +240,7 @@ class SnnTorch(Adapter):
 
     def is_neuron(self, module: Any) -> bool:
         """Neurons are of its class ``SpikingNeuron``, and ``LeakyParallel``."""
-        return any(
-            cls.__name__ in ("SpikingNeuron", "LeakyParallel") and package_of(cls) == "snntorch"
-            for cls in type(module).__mro__
-        )
+        return isinstance(module, snntorch.SpikingNeuron | snntorch.LeakyParallel)
 
     def is_sequence(self, module: Any) -> bool:
         """The parallel neurons."""
@@ -253,7 +252,7 @@ class SnnTorch(Adapter):
 
     def states(self, module: Any) -> tuple[str, ...]:
         """In the order of ``forward``, the spikes that are fed back included."""
-        return _states(module) if self.is_neuron(module) else ()
+        return _states(neuron_kind(module)) if self.is_neuron(module) else ()
 
     def kind(self, module: Any) -> str:
         """Of a class derived from a neuron, the neuron's."""

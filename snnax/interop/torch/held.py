@@ -40,11 +40,12 @@ def held(
         passing: names that belong to a call and not to the module, as the states of a neuron.
     """
     now = _seen(module, children or {}, values or {}, passing)
-    if before is not None and not difference(before, now, passing):
-        return before
-    for part in now.modules():
-        for home in (part._parameters, part._buffers, vars(part)):
-            home.update({k: _cloned(v) for k, v in home.items() if k not in OWN})
+    with torch._C.DisableTorchFunction():  # whoever sees the network's operations need not see these
+        if before is not None and not difference(before, now, passing):
+            return before
+        for part in now.modules():
+            for home in (part._parameters, part._buffers, vars(part)):
+                home.update({k: _cloned(v) for k, v in home.items() if k not in OWN})
     return now
 
 
@@ -96,12 +97,10 @@ def plain_class(module: nn.Module) -> type:
     return cls.__mro__[1] if is_parametrized(module) else cls
 
 
-def own_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def own_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
     """Parameters, buffers and plain tensor attributes of a module itself, by name."""
-    for home in (module._parameters, module._buffers, vars(module)):
-        for name, value in home.items():
-            if isinstance(value, Tensor):
-                yield name, value
+    homes = (module._parameters, module._buffers, vars(module))
+    return [(name, value) for home in homes for name, value in home.items() if isinstance(value, Tensor)]
 
 
 def difference(first: Any, other: Any, passing: frozenset[str] = frozenset()) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -118,7 +118,8 @@ def _tensors(things: list[Any]) -> Iterator[Tensor]:
 def isolated(adapter: Adapter, neurons: dict[str, nn.Module], dtype: torch.dtype) -> Iterator[None]:
     """Run a copy of a network: no gradients, all in ``dtype``, global state put back afterwards."""
     before = torch.get_default_dtype()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), adapter.alone(neurons), _Precision(dtype):
+    cast = nullcontext() if dtype == torch.float32 else _Precision(dtype)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), adapter.alone(neurons), cast:
         torch.set_default_dtype(dtype)
         try:
             yield
@@ -136,8 +137,6 @@ class _Precision(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if self._dtype == torch.float32:
-            return func(*args, **(kwargs or {}))
         if getattr(func, "__name__", "") == "float":
             return args[0].to(self._dtype)
         args = tuple(self._dtype if a is torch.float32 else a for a in args)
