@@ -19,6 +19,8 @@ class History:
         accuracy: the same.
         eval_loss: on the evaluation data after the epoch.
         eval_accuracy: the same.
+        overflow: share of the epoch's samples in which a network in continuous time had more spikes than its budget.
+        eval_overflow: the same, on the evaluation data.
         samples_per_second: of training, without compilation.
         seconds: of the whole epoch, with compilation and evaluation.
         compile_seconds: of all compilations together, in this run.
@@ -35,6 +37,8 @@ class History:
     accuracy: list[float] = field(default_factory=list)
     eval_loss: list[float] = field(default_factory=list)
     eval_accuracy: list[float] = field(default_factory=list)
+    overflow: list[float] = field(default_factory=list)
+    eval_overflow: list[float] = field(default_factory=list)
     samples_per_second: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     compile_seconds: float = 0.0

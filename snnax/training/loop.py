@@ -89,7 +89,7 @@ def fit(
         state: where to start; not changed.
         data: batches ``(x, y)``, as :func:`batches` makes them: an iterable that can be read anew in each epoch
             (a list, a torch ``DataLoader``), or a function from the number of the epoch to one. ``x`` is
-            ``[T, B, ...]``, or ``[B, ...]`` with ``num_steps``.
+            ``[T, B, ...]``, or ``[B, ...]`` with ``num_steps`` and for networks in continuous time.
         epochs: counted from the very first; ``state.epoch`` says how many are done.
         loss: as in :func:`make_train_step`, as are the next ones.
         accuracy: of the spikes.

@@ -60,10 +60,10 @@ class Objective:
                     "network's outputs the loss gets."
                 )
 
-    def __call__(self, outputs: Any, targets: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss, and ``{"loss": ..., "accuracy": ...}``."""
+    def __call__(self, outputs: Any, targets: Any, more: Any = 0.0) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The loss, to which ``more`` is added, and ``{"loss": ..., "accuracy": ...}``."""
         spikes = outputs[0] if isinstance(outputs, tuple) else outputs
-        loss = jnp.asarray(self.loss(self._readout(outputs), targets))
+        loss = jnp.asarray(self.loss(self._readout(outputs), targets)) + more
         if self.regularization is not None:
             loss = loss + self.regularization(spikes)
         if loss.ndim:

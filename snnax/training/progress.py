@@ -17,19 +17,22 @@ _SHOWN = {
     "accuracy": "accuracy {:.2%}",
     "eval_loss": "eval loss {:.4g}",
     "eval_accuracy": "eval accuracy {:.2%}",
+    "overflow": "overflow {:.2%}",
+    "eval_overflow": "eval overflow {:.2%}",
     "samples_per_second": "{:,.0f} samples/s",
 }
 
 
 def describe(values: Values) -> str:
-    """Metrics as text, in one order, those that are there.
+    """Metrics as text, in one order, those that are there; of an overflow only one that is more than 0.
 
     Example:
         >>> from snnax.training.progress import describe
         >>> describe({"accuracy": 0.5, "loss": 0.25})
         'loss 0.25, accuracy 50.00%'
     """
-    return ", ".join(text.format(values[name]) for name, text in _SHOWN.items() if name in values)
+    shown = {name for name, value in values.items() if value or not name.endswith("overflow")}
+    return ", ".join(text.format(values[name]) for name, text in _SHOWN.items() if name in shown)
 
 
 class Reporter:

@@ -11,6 +11,7 @@ import jax
 
 from snnax import checks
 from snnax.errors import ArgumentError, TrainingError
+from snnax.training.calling import batch_axis
 from snnax.training.checkpoints import Checkpoints
 from snnax.training.history import History, mean
 from snnax.training.progress import Reporter
@@ -70,7 +71,7 @@ class Run:
             raise ArgumentError(f"data has no batches in epoch {number + 1}; expected at least one (x, y).")
         self.pending = self._fetched()
         trained = time.perf_counter() - began - (self.history.compile_seconds - before)
-        measured = [name for name in ("loss", "accuracy") if name in self.pending[0]]
+        measured = [name for name in ("loss", "accuracy", "overflow") if name in self.pending[0]]
         values: dict[str, float] = {name: mean(self.pending, name) for name in measured}
         values["samples_per_second"] = samples / trained
         if eval_data is not None:
@@ -133,7 +134,7 @@ class Run:
                 f"a batch of the data is a {type(item).__name__}; expected a pair (x, y) of arrays."
             )
         x, y = (checks.array(value, f"a batch's {name}") for name, value in zip("xy", item, strict=True))
-        axis = 1 if step is not None and step.num_steps is None else 0
+        axis = 0 if step is None else batch_axis(self.state.net, step.num_steps)
         return x, y, x.shape[axis] if x.ndim > axis else 1
 
     def _compile(self, what: str, step: Any, x: jax.Array, y: jax.Array) -> None:

@@ -13,15 +13,16 @@ from jax.sharding import Mesh
 
 from snnax import checks
 from snnax.network.compiled import Compiled
+from snnax.training.calling import added, batch_axis, call_on, overflow
 from snnax.training.objective import READ, Accuracy, Loss, Objective, Regularization
-from snnax.training.sharding import check_mesh, cut, replicated, unroll_on
+from snnax.training.sharding import check_mesh, cut, replicated
 from snnax.training.state import TrainState
 from snnax.utils import evaluating, training
 
 __all__ = ["EvalStep", "Metrics", "TrainStep", "make_eval_step", "make_train_step"]
 
 Metrics = dict[str, jax.Array]
-"""Scalars by name: ``loss``, ``accuracy``, ``grad_norm``."""
+"""Scalars by name: ``loss``, ``accuracy``, ``grad_norm``, ``overflow``."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ def make_train_step(
 
     .. math:: \theta \leftarrow \theta + \mathrm{tx}\big(\nabla_\theta\, \ell(\mathrm{unroll}(x; \theta), y)\big)
 
-    The network runs in training mode over all time steps; the gradient goes back through all of them.
+    The network runs in training mode over all time steps; the gradient goes back through all of them. A network in
+    continuous time (:mod:`snnax.event`) is called once: ``x`` is ``[B, ...]``, what it sows into ``"losses"`` is added
+    to the loss, and the metrics have ``overflow``, the share of samples in which its budget of spikes did not suffice.
 
     Args:
         loss: ``loss(outputs, y)``, a scalar, as ``snnax.functional.ce_rate_loss()``.
@@ -189,7 +192,7 @@ def _placed(step: TrainStep | EvalStep, state: TrainState, x: Any, y: Any) -> tu
         return state, x, y
     hidden = None if state.hidden is None else jax.tree.map(lambda h: cut(mesh, h, 0), state.hidden)
     alike = replicated(mesh, state.replace(hidden=None)).replace(hidden=hidden)
-    return alike, cut(mesh, x, 1 if step.num_steps is None else 0), cut(mesh, y, 0)
+    return alike, cut(mesh, x, batch_axis(state.net, step.num_steps)), cut(mesh, y, 0)
 
 
 def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[TrainState, Metrics]:
@@ -201,9 +204,9 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
     def forward(params: Any) -> tuple[jax.Array, tuple[Metrics, dict[str, Any]]]:
         given = {**state.variables, "params": params}
         how: dict[str, Any] = {"num_steps": step.num_steps, "chunk": step.chunk}
-        outputs, updates = unroll_on(step.mesh, net, given, x, rngs=keys, mutable=mutable, **how)
-        value, metrics = step.objective(outputs, y)
-        return value, (metrics, updates)
+        outputs, updates = call_on(step.mesh, net, given, x, rngs=keys, mutable=mutable, **how)
+        value, metrics = step.objective(outputs, y, added(updates))
+        return value, (metrics | overflow(updates), updates)
 
     grads, (metrics, updates) = jax.grad(forward, has_aux=True)(state.params)
     after = state.apply_gradients(
@@ -219,8 +222,8 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
 def _eval_step(step: EvalStep, state: TrainState, x: Any, y: Any) -> Metrics:
     given = {name: value for name, value in state.variables.items() if name != "hidden"}
     how: dict[str, Any] = {"num_steps": step.num_steps, "chunk": step.chunk}
-    outputs, _ = unroll_on(step.mesh, evaluating(state.net), given, x, rngs={}, mutable=(), **how)
-    return step.objective(outputs, y)[1]
+    outputs, updates = call_on(step.mesh, evaluating(state.net), given, x, rngs={}, mutable=(), **how)
+    return step.objective(outputs, y, added(updates))[1] | overflow(updates)
 
 
 def _like(after: TrainState, before: TrainState) -> TrainState:
