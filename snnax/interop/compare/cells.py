@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnax.interop.compare.bounds import float_type, unit_roundoff
-from snnax.interop.compare.equation import before
+from snnax.interop.compare.equation import Equation, before
 from snnax.interop.conventions import traces_first, traces_last
 from snnax.interop.families.modules import module_from_spec
 from snnax.interop.spec import NeuronSpec
@@ -61,7 +61,7 @@ class Cell:
     @classmethod
     def of(cls, spec: NeuronSpec | None) -> Cell | None:
         """The layer of a spec, ``None`` if its neurons are judged by their own equation."""
-        return None if spec is None or spec.family.simulated else cls(spec)
+        return None if spec is None or Equation.applies(spec) else cls(spec)
 
     def held(self, trace: NodeTrace, u: float | None = None) -> Held:
         """One side's recording against the layer in float64, with parameters that were rounded to ``u``."""

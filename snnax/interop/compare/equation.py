@@ -140,9 +140,12 @@ class Equation:
     def of(cls, spec: NeuronSpec) -> Equation:
         """The equation of a spec."""
         values = {name: np.asarray(v) for name, v in spec.values.items() if name in spec.family.values}
+        template = {name: np.asarray(_TEMPLATE.get(name, _ELSE)) for name in values}
+        if spec.family.own:  # which may not take every number
+            template = {name: value.ravel()[0] for name, value in values.items()}
         bare = replace(
             spec,
-            values={name: np.asarray(_TEMPLATE.get(name, _ELSE)) for name in values},
+            values=template,
             learn=(),
             options={**spec.options, "surrogate_disable": True},
             surrogate=None,
@@ -151,6 +154,16 @@ class Equation:
         )
         module = _stepwise(module_from_spec("", bare, 1)[0])
         return cls(spec.states, module, {"buffers": values}, values["threshold"], spec.quantizer)
+
+    @classmethod
+    def applies(cls, spec: NeuronSpec) -> bool:
+        """Whether a layer has one: its neurons do not mix, and have no weights but recurrent ones."""
+        if not spec.family.own:
+            return spec.family.simulated
+        try:
+            return not cls.of(spec)._mixes()
+        except (SnnaxError, ValueError, TypeError):
+            return False
 
     @classmethod
     def of_module(cls, module: Any, variables: Values, shape: tuple[int, ...]) -> Equation | None:

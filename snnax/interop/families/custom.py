@@ -69,6 +69,8 @@ def register_neuron(kind: type[CustomNeuron]) -> type[CustomNeuron]:
 class OwnFamily(Family):
     """A class of the user's own; its step is its own, so that no other framework or simulator has it."""
 
+    own = True
+
     def module_values(self, name: str, module: Any, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """No other than those that it names; arguments that no file can hold are refused."""
         del variables

@@ -84,6 +84,7 @@ class Family:
         rank: axes of a sample of a layer that has an entry.
         native: one of NIR's own neurons.
         simulated: a neuron of snnTorch's of which the reference simulator has the step.
+        own: a class of the user's own.
         nodes: NIR's classes that the neuron may be written as; none: an extension node.
         reads: NIR's classes that are read as this neuron where they compute the same.
         joined: name of the neuron that has the recurrent weights of this one inside.
@@ -106,6 +107,7 @@ class Family:
     rank: ClassVar[int] = 1
     native: ClassVar[bool] = False
     simulated: ClassVar[bool] = False
+    own: ClassVar[bool] = False
     nodes: ClassVar[tuple[type, ...]] = ()
     reads: ClassVar[tuple[type, ...]] = ()
     joined: ClassVar[str] = ""

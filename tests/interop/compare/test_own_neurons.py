@@ -79,18 +79,64 @@ def test_a_wrong_number_is_found(change):
     assert report.first.first.step < 20
 
 
+@pytest.fixture
+def registered():
+    yield register_neuron(type("Registered", (Quadratic,), {"__module__": __name__}))
+    del registry._registered()["Registered"]
+
+
 @pytest.mark.parametrize("delay", [True, False], ids=["late", "now"])
-def test_a_registered_neuron_is_held_to_what_its_class_computes(delay):
+def test_a_registered_neuron_is_judged_by_its_own_equation(registered, delay):
     """Whatever its state is called, and where a reset in the step of the spike hides the membrane that fired."""
-    kind = register_neuron(type("Registered", (Quadratic,), {"__module__": __name__}))
+    narrow = side(registered(init_hidden=True, reset_mechanism="zero", reset_delay=delay), "narrow")
+    report = compare(Wide(narrow.model, narrow.variables, "wide"), narrow, X)
+    assert report.agree and report.layers[0].spikes > 100, report
+
+
+class Lying(FlaxSide):
+    """Its graph and spec are those of another model."""
+
+    claims: FlaxSide
+
+    def graph(self):
+        return self.claims.graph()
+
+    def spec(self, name):
+        return self.claims.spec(name)
+
+
+@pytest.mark.parametrize("lies", [False, True], ids=["graph", "lying-graph"])
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        ({"k": 0.05}, "k", "B has k 0.05 where A has 0.1."),
+        ({"leak": 0.41}, "leak", "B has leak 0.41 where A has 0.4."),
+        ({"threshold": 1.25}, "threshold", "B has threshold 1.25 where A has 1."),
+        ({"reset_delay": False}, "reset delay", "B resets in the step of the spike"),
+    ],
+    ids=["k", "leak", "threshold", "reset"],
+)
+def test_the_cause_is_found_in_a_registered_neuron(registered, change, kind, words, lies):
+    a, b = (
+        side(registered(init_hidden=True, reset_mechanism="zero", **c), n)
+        for c, n in (({}, "A"), (change, "B"))
+    )
+    if lies:
+        b = Lying(b.model, b.variables, "B")
+        b.claims = a
+    cause = compare(a, b, X[:30]).first.cause
+    assert (cause.kind, cause.certain) == (kind, True) and words in cause.text, cause
+
+
+def test_a_registered_neuron_that_mixes_is_held_to_what_its_class_computes():
+    kind = register_neuron(type("RegisteredMixing", (Mixing,), {"__module__": __name__}))
     try:
-        narrow = side(kind(init_hidden=True, reset_delay=delay, reset_mechanism="zero"), "narrow")
-        report = compare(Wide(narrow.model, narrow.variables, "wide"), narrow, X)
-        assert report.agree and report.layers[0].spikes > 100, report
-        report = compare(narrow, side(narrow.model.layers[1].clone(k=0.11), "B"), X)
-        assert [cause.kind for cause in report.first.causes] == ["k"], report
+        a = side(kind(init_hidden=True), "A")
+        assert compare(a, side(kind(init_hidden=True), "B"), X).agree
+        cause = compare(a, side(kind(init_hidden=True, k=0.3), "B"), X).first.cause
+        assert cause.kind == "k" and not cause.certain
     finally:
-        del registry._registered()["Registered"]
+        del registry._registered()["RegisteredMixing"]
 
 
 def test_what_makes_an_equation():
