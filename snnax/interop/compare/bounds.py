@@ -190,7 +190,7 @@ class Bounds:
         bound = current_bound(magnitude, total.terms, us, tiny * (1 + total.terms), total.repeats)
         independent = total.source == "weights" and self._stages is not None and not self._stages.reads_states
         rms = rms_bound(magnitude, total.terms, us, total.repeats) if independent else None
-        return Bound(bound + self._state_gap(name, samples), rms, feedback, extra, total.source)
+        return Bound(bound + self._state_gap(name, samples, size.shape), rms, feedback, extra, total.source)
 
     def _sum(self, name: str, samples: slice, size: Array) -> _Sum:
         """Magnitude and number of the terms of a layer's currents, from the best source there is."""
@@ -200,13 +200,10 @@ class Bounds:
             if magnitude.shape == size.shape:
                 return _Sum(magnitude, float(np.max(terms)), self._repeats(name), "weights")
         if self._stages is not None:
-            try:
-                magnitude = self._stages.current(name, samples, mode="magnitude", dtype=np.float32)
+            known = self._stages.known(name, size.shape, samples, mode="magnitude", dtype=np.float32)
+            if known is not None:
                 terms = self._stages.terms(name)
-            except (ConversionError, ValueError, IndexError):
-                magnitude, terms = np.zeros(0), 0
-            if magnitude.shape == size.shape:
-                return _Sum(magnitude.astype(np.float64), terms, self._repeats(name), "weights")
+                return _Sum(known.astype(np.float64), terms, self._repeats(name), "weights")
         terms = self._terms_before(name)
         largest = size.max(initial=0.0, where=np.isfinite(size))
         return _Sum(np.full_like(size, largest * np.sqrt(terms)), terms, 1.0, "estimate")
@@ -220,14 +217,12 @@ class Bounds:
             self._known_repeats[name] = known
         return self._known_repeats[name]
 
-    def _state_gap(self, name: str, samples: slice) -> Array | float:
+    def _state_gap(self, name: str, samples: slice, shape: tuple[int, ...]) -> Array | float:
         """What differences of states, judged at their own layer, make of a current computed from them."""
         if self._stages is None or not self._stages.reads_states:
             return 0.0
-        try:
-            return self._stages.current(name, samples, mode="gap")
-        except (ConversionError, ValueError, IndexError):
-            return 0.0
+        gap = self._stages.known(name, shape, samples, mode="gap")
+        return 0.0 if gap is None else gap
 
     def _terms_before(self, name: str) -> float:
         """Size of the layer that ran before, as an upper end of the fan-in."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from snnax.errors import ArgumentError, ConversionError, ShapeError
+from snnax.errors import ArgumentError, ShapeError
 from snnax.interop.compare.bounds import current_bound, unit_roundoff
 from snnax.interop.compare.causes import diagnose
 from snnax.interop.compare.current_causes import CurrentCase, current_causes
@@ -153,16 +153,14 @@ def _readout(found: Evidence, i: int) -> LayerReport:
     types = [t.outputs[i].dtype for t in (found.a, found.replay)]
     us = [unit_roundoff(t if t.kind == "f" or t.kind == "V" else np.dtype(np.float32)) for t in types]
     magnitude, terms, source = np.abs(left), float(READOUT_TERMS), "estimate"
-    gap: Array | float = 0.0
-    try:
-        if found.stages is None:
-            raise ConversionError(name, "there is no graph", "Its rounding error is estimated.")
+    gap: Array | None = None
+    if found.stages is not None:
+        gap = found.stages.known(name, left.shape, mode="gap")
+    if found.stages is None or gap is None:
+        magnitude, gap = np.full_like(left, np.abs(left).max(initial=0.0) * np.sqrt(terms)), np.zeros(())
+    else:
         computed = found.stages.current(name, mode="magnitude")
-        if computed.shape == left.shape:
-            magnitude, terms, source = np.maximum(computed, magnitude), found.stages.terms(name), "weights"
-            gap = found.stages.current(name, mode="gap")
-    except (ConversionError, ValueError, IndexError):
-        magnitude = np.full_like(left, np.abs(left).max(initial=0.0) * np.sqrt(terms))
+        magnitude, terms, source = np.maximum(computed, magnitude), found.stages.terms(name), "weights"
     bound = current_bound(magnitude, terms, (us[0], us[1])) + gap
     bad = ~(np.abs(left - right) <= bound)
     first = None

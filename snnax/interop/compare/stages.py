@@ -241,6 +241,23 @@ class Stages:
         goal = self.goal(layer)
         return self._value(goal, _Walk(goal, samples, mode, dtype, edit or Edit()))
 
+    def known(
+        self,
+        layer: str,
+        shape: tuple[int, ...],
+        samples: Any = slice(None),
+        edit: Edit | None = None,
+        *,
+        mode: Mode = "value",
+        dtype: Any = np.float64,
+    ) -> Array | None:
+        """:meth:`current`; ``None`` where it cannot be computed, or has another shape."""
+        try:
+            found = self.current(layer, samples, edit, mode=mode, dtype=dtype)
+        except (ConversionError, ValueError, IndexError, KeyError):
+            return None
+        return found if found.shape == shape else None
+
     def _collect(self, node: str, found: list[str], seen: set[str]) -> None:
         for before in self.before(node):
             if before not in self.order and before not in seen and self._before.get(before):

@@ -18,7 +18,7 @@ from snnax.neurons import SpikingNeuron
 
 ROOT = Path(snnax.__file__).parent
 NAMED = ("interop/families/", "interop/frameworks/", "interop/snntorch/", "interop/norse/")
-"""Rooms that may name neuron classes; neurons/ and the package's face list what they define."""
+"""Rooms that may name neuron classes; neurons/, event/ and the package's face list what they define."""
 
 
 def naming() -> set[str]:
@@ -26,7 +26,7 @@ def naming() -> set[str]:
     found = set()
     for file in ROOT.rglob("*.py"):
         path = file.relative_to(ROOT).as_posix()
-        if path == "__init__.py" or path.startswith(("neurons/", *NAMED)):
+        if path == "__init__.py" or path.startswith(("neurons/", "event/", *NAMED)):
             continue
         constants = [n.value for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Constant)]
         if {c for c in constants if isinstance(c, str)} & {*families()}:
