@@ -101,9 +101,19 @@ elementwise("logaddexp2")(jnp.logaddexp2)
 elementwise("bitwise_and.Tensor", "bitwise_and.Scalar", "bitwise_and.Scalar_Tensor")(jnp.bitwise_and)
 elementwise("bitwise_or.Tensor", "bitwise_or.Scalar", "bitwise_or.Scalar_Tensor")(jnp.bitwise_or)
 elementwise("bitwise_xor.Tensor", "bitwise_xor.Scalar", "bitwise_xor.Scalar_Tensor")(jnp.bitwise_xor)
-elementwise("bitwise_left_shift.Tensor", "bitwise_left_shift.Tensor_Scalar")(jnp.left_shift)
-elementwise("bitwise_right_shift.Tensor", "bitwise_right_shift.Tensor_Scalar")(jnp.right_shift)
+for name, function in {"left": jnp.left_shift, "right": jnp.right_shift}.items():
+    bitwise, written = f"bitwise_{name}_shift", f"__{name[0]}shift__"
+    elementwise(f"{bitwise}.Tensor", f"{bitwise}.Tensor_Scalar", f"{written}.Tensor", f"{written}.Scalar")(
+        function
+    )
 elementwise("gcd")(jnp.gcd)
+elementwise("lcm")(jnp.lcm)
+
+
+@elementwise("ldexp.Tensor")
+def ldexp(x: jax.Array, other: jax.Array) -> jax.Array:
+    """``x 2^other``."""
+    return x * jnp.exp2(other)
 
 
 @elementwise("copysign.Tensor", "copysign.Scalar")

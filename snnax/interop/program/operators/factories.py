@@ -15,7 +15,15 @@ Size = Sequence[int]
 
 
 # Of what "empty" holds torch says nothing; zeros are the same in every run.
-@computes("zeros", "new_zeros", "empty.memory_format", "new_empty", "empty_strided", "new_empty_strided")
+@computes(
+    "zeros",
+    "new_zeros",
+    "empty.memory_format",
+    "new_empty",
+    "empty_strided",
+    "new_empty_strided",
+    "empty_permuted",
+)
 def zeros(call: Call, *given: Any, **ignored: Any) -> jax.Array:
     """Zeros in a shape: of ``new_zeros(x, size)`` the second argument, of ``empty_strided(size, stride)`` the first."""
     del ignored

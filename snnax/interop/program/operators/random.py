@@ -69,6 +69,48 @@ def exponential(call: Call, x: jax.Array, lambd: float = 1.0) -> jax.Array:
     return jax.random.exponential(call.key, x.shape, call.dtype) / jnp.asarray(lambd, call.dtype)
 
 
+@draws("log_normal")
+def log_normal(call: Call, x: jax.Array, mean: float = 1.0, std: float = 2.0) -> jax.Array:
+    """Exponentials of normal numbers, in the shape of ``x``."""
+    return jnp.exp(normal_functional(call, x, mean, std))
+
+
+@draws("cauchy")
+def cauchy(call: Call, x: jax.Array, median: float = 0.0, sigma: float = 1.0) -> jax.Array:
+    """Cauchy, in the shape of ``x``."""
+    return median + sigma * jax.random.cauchy(call.key, x.shape, call.dtype)
+
+
+@draws("geometric")
+def geometric(call: Call, x: jax.Array, p: float) -> jax.Array:
+    """How many tries the first success takes, in the shape of ``x``."""
+    return jax.random.geometric(call.key, p, x.shape).astype(call.dtype)
+
+
+@draws("random", "random.from", "random.to")
+def whole_numbers(call: Call, x: jax.Array, *bounds: int | None) -> jax.Array:
+    """Whole numbers below one, or between two, in the shape of ``x``; without bounds all that the type tells apart."""
+    low, high = (0, *bounds)[-2:] if bounds else (0, _distinct(call.dtype))
+    return _whole(call, x.shape, low or 0, _distinct(call.dtype) if high is None else high)
+
+
+def _distinct(dtype: Any) -> int:
+    """The end of the whole numbers that torch draws for a type; no more than JAX's 32 bits hold."""
+    digits = jnp.finfo(dtype).nmant + 1 if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo(dtype).bits - 1
+    return 2 ** min(int(digits), 31) - int(digits >= 31)
+
+
+@draws("rrelu_with_noise_functional")
+def rrelu(
+    call: Call, x: jax.Array, noise: jax.Array, lower: Any = 0.125, upper: Any = 1 / 3, training: bool = False
+) -> tuple[jax.Array, jax.Array]:
+    """``x`` above zero, else times a random slope, in training; else times the middle one."""
+    if not training:
+        return jnp.where(x > 0, x, x * jnp.asarray((lower + upper) / 2, x.dtype)), noise
+    slope = jnp.where(x > 0, jnp.ones_like(x), _uniform(call, x.shape, lower, upper))
+    return x * slope, slope
+
+
 @draws("bernoulli", "bernoulli.p", "bernoulli.Tensor")
 def bernoulli(call: Call, x: jax.Array, p: Any = None) -> jax.Array:
     """1 with a probability, else 0: that of each number of ``x``, or ``p`` in its shape."""

@@ -121,6 +121,14 @@ def _limits(dtype: Any) -> tuple[Any, Any]:
     return info.min, info.max
 
 
+@computes("put")
+def put(call: Call, x: jax.Array, index: jax.Array, source: jax.Array, accumulate: bool = False) -> jax.Array:
+    """With numbers at places in reading order replaced, or added to."""
+    del call
+    at, values = x.reshape(-1).at[index.reshape(-1)], source.reshape(-1)
+    return (at.add(values) if accumulate else at.set(values)).reshape(x.shape)
+
+
 @computes("masked_scatter")
 def masked_scatter(call: Call, x: jax.Array, mask: jax.Array, source: jax.Array) -> jax.Array:
     """With the numbers that a mask chooses replaced by those of ``source``, in reading order."""

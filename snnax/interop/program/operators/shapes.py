@@ -53,11 +53,18 @@ def t(call: Call, x: jax.Array) -> jax.Array:
     return x.T
 
 
-@computes("alias", "clone", "contiguous", "lift_fresh_copy", "_to_copy", "positive")
+@computes("alias", "clone", "contiguous", "lift", "lift_fresh", "lift_fresh_copy", "_to_copy", "positive")
 def same(call: Call, x: jax.Array, **ignored: Any) -> jax.Array:
     """The same numbers, in the result's type: a copy and another name for one are the same here."""
     del ignored
     return x.astype(call.dtype)
+
+
+@computes("copy")
+def copy(call: Call, x: jax.Array, src: jax.Array, non_blocking: bool = False) -> jax.Array:
+    """The numbers of ``src`` in the shape and type of ``x``."""
+    del non_blocking
+    return jnp.broadcast_to(src.astype(call.dtype), x.shape)
 
 
 @computes("detach")

@@ -109,7 +109,15 @@ CASES = [
         for side in ("left", "right")
         for overload, args in (("Tensor", (N, whole(3, low=0))), ("Tensor_Scalar", (N, 2)))
     ),
+    *(
+        case(op, *args)
+        for op in ("__lshift__", "__rshift__")
+        for op, args in ((f"{op}.Tensor", (N, N * 0 + 1)), (f"{op}.Scalar", (N, 2)))
+    ),
     case("gcd", N, M),
+    case("lcm", N, M),
+    case("ldexp.Tensor", X, whole(3)),
+    case("ldexp.Tensor", X, ROW),
 ]
 
 

@@ -4,14 +4,15 @@ from helpers.aten import WIDTHS, Table, case, positive, real, ties, whole
 
 X, HALVES, INSIDE, N = real(2, 3), ties(3, 4), positive(2, 3), whole(2, 3)
 EDGES = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.0, -0.0, np.inf, -np.inf, np.nan])
-ANY = "neg exp exp2 expm1 square sin cos tan atan sinh cosh tanh asinh erf erfc sigmoid sinc deg2rad rad2deg i0".split()
-UNIT = "log log1p log2 log10 sqrt rsqrt reciprocal asin acos atanh erfinv lgamma digamma logit".split()
+ANY = "neg exp exp2 expm1 square sin cos tan atan sinh cosh tanh asinh erf erfc sigmoid sinc deg2rad rad2deg".split()
+UNIT = "log log1p log2 log10 sqrt rsqrt reciprocal asin acos atanh erfinv lgamma digamma logit special_ndtri".split()
 STEPS = "abs sign sgn floor ceil round trunc frac neg square".split()
-LOOSE = {"lgamma": 10, "digamma": 50, "erfinv": 10, "tan": 5, "i0": 5}
+LOOSE = {"lgamma": 10, "digamma": 50, "erfinv": 10, "tan": 5, "special_ndtri": 10}
 
 CASES = [
     *(case(op, X, looser=LOOSE.get(op, 1)) for op in ANY),
     *(case(op, np.asarray(X[0, 0])) for op in ("exp", "sigmoid")),
+    *(case(op, X, looser=5) for op in ("i0", "special_i1", "special_i0e", "special_i1e")),
     *(case(op, INSIDE, looser=LOOSE.get(op, 1)) for op in UNIT),
     *(
         case(op, N)

@@ -43,6 +43,7 @@ EMPTY = [
     case("empty_strided", [2, 3], [3, 1]),
     case("new_empty_strided", X, [2, 3], [3, 1]),
     case("empty_like", N),
+    case("empty_permuted", [2, 3], [1, 0]),
 ]
 
 

@@ -6,6 +6,7 @@ import torch
 from helpers.aten import overload
 
 from snnax.errors import ArgumentError
+from snnax.interop.program import nodes
 from snnax.interop.program.operators import evaluate, is_random
 from snnax.interop.program.operators.registry import draws
 
@@ -26,6 +27,13 @@ CALLS = [
     ("normal.Tensor_Tensor", (RATES, HALF), 2.5, 0.3),
     ("normal.float_float", (1.0, 2.0, [200, 50]), 1, 2),
     ("exponential", (MANY, 2.0), 0.5, 0.5),
+    ("geometric", (MANY, 0.4), 2.5, 0.6**0.5 / 0.4),
+    ("log_normal", (MANY, 0.5, 0.25), np.exp(0.53125), np.exp(0.53125) * (np.exp(0.0625) - 1) ** 0.5),
+    ("random", (MANY,), 2**23, 2**24 * 12**-0.5),
+    ("random", (WHOLE.astype(np.int16),), 2**14, 2**15 * 12**-0.5),
+    ("random.from", (WHOLE, 2, 11), 6, (80 / 12) ** 0.5),
+    ("random.to", (MANY, 9), 4, (80 / 12) ** 0.5),
+    ("rrelu_with_noise_functional", (HALF - 0.6, MANY, 0.2, 0.8, True), -0.15, 0.3 * 0.6 * 12**-0.5),
     ("bernoulli", (HALF,), 0.3, 0.21**0.5),
     ("bernoulli.p", (MANY, 0.3), 0.3, 0.21**0.5),
     ("bernoulli.Tensor", (MANY, HALF), 0.3, 0.21**0.5),
@@ -67,8 +75,22 @@ def test_the_distribution_is_torchs(name, args, mean, spread):
 
 
 def test_every_operator_that_draws_has_a_case():
-    assert set(draws.entries) == {name for name, *_ in CALLS}
+    assert set(draws.entries) == {*(name for name, *_ in CALLS), "cauchy"}
     assert all(map(is_random, draws.entries)) and not is_random("add.Tensor")
+
+
+def test_what_the_tracer_takes_for_random_is_drawn_here():
+    assert {name.partition(".")[0] for name in draws.entries} >= nodes.RANDOM
+
+
+def test_half_of_the_cauchy_numbers_are_within_sigma():
+    (made,), _ = drawn("cauchy", (MANY, 2.0, 3.0))
+    assert abs((np.abs(np.asarray(made) - 2) < 3).mean() - 0.5) < 0.03
+
+
+def test_rrelu_has_the_middle_slope_but_in_training():
+    (made, _), (theirs, _) = drawn("rrelu_with_noise_functional", (HALF - 0.6, MANY, 0.2, 0.8, False))
+    np.testing.assert_allclose(made, theirs, rtol=1e-6)
 
 
 @pytest.mark.parametrize("train", [False, None])

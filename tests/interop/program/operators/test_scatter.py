@@ -44,6 +44,8 @@ CASES = [
         for how in ("sum", "prod", "mean", "amax", "amin")
         for own in (True, False)
     ),
+    case("put", FLAT, np.array([[0, 7], [19, 3]]), real(2, 2)),
+    case("put", FLAT, np.array([0, 7, 0]), real(3), True),
     case("masked_scatter", FLAT, flags(4, 5), real(20)),
     case("masked_scatter", FLAT, flags(5), real(4, 5)),
 ]

@@ -19,8 +19,22 @@ CASES = [
     case("transpose.int", X, 0, -1),
     case("transpose.int", ZERO_D, 0, -1),
     *(case("t", a) for a in (N, real(3))),
-    *(case(op, X) for op in ("alias", "clone", "contiguous", "lift_fresh_copy", "positive", "detach")),
+    *(
+        case(op, X)
+        for op in (
+            "alias",
+            "clone",
+            "contiguous",
+            "lift",
+            "lift_fresh",
+            "lift_fresh_copy",
+            "positive",
+            "detach",
+        )
+    ),
     *(case("_to_copy", a, dtype=d) for a in (X, N, flags(3)) for d in (np.float32, np.int64, np.bool_)),
+    case("copy", X, real(3, 1), slopes=False),
+    case("copy", N, real(3), slopes=False),
     *(case("unsqueeze", X, d) for d in (0, 1, -1, 3)),
     *(case("unsqueeze", ZERO_D, d) for d in (0, -1)),
     *(case("squeeze", a) for a in (THIN, ZERO_D)),
