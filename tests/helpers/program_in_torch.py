@@ -127,7 +127,7 @@ def neuron(module, x, states, parameters):
         module.p = module.p._replace(**{k.removeprefix("p."): v for k, v in parameters.items()})
         fields = {"mem": "v", "syn": "i"}
         state = type(module.state_fallback(x))(**{fields.get(k, k): v for k, v in states.items()})
-        out, after = module(x, state)
+        out, after = module.activation(x, state, module.p, module.dt)
         return [out, *(getattr(after, fields.get(k, k)) for k in states)]
     for name, value in {**parameters, **states}.items():
         *path, last = name.split(".")
@@ -137,7 +137,18 @@ def neuron(module, x, states, parameters):
             home._parameters[last] = torch.nn.Parameter(value, requires_grad=False)
         else:
             home._buffers[last] = value
-    out = module(x)
+    out = module(*delta(module, x, states))
     if not states:
         return list(out) if isinstance(out, tuple) else [out]
     return [out[0] if isinstance(out, tuple) else out, *(getattr(module, name) for name in states)]
+
+
+def delta(module, x, states):
+    """What DeltaLeaky is called with, which has no state as None, and takes a pair."""
+    if type(module).__name__ != "DeltaLeaky":
+        return (x,)
+    mem = None if isinstance(states["mem"], NoState) else states["mem"]
+    for name in states:
+        vars(module).pop(name, None)
+    module._buffers["mem"] = mem
+    return (x,) if module.init_hidden else (x, (mem, None))

@@ -356,6 +356,66 @@ class Attention(nn.Module):
         return torch.stack(out, 1)
 
 
+class Truncated(nn.Module):
+    """States detached in every step, a record that grows, a first frame that is like no other."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif1 = nn.Linear(6, 8), snn.Leaky(beta=0.9)
+        self.lif2 = snn.Leaky(beta=0.8)
+
+    def forward(self, x):
+        mem1, mem2, record, out = self.lif1.init_leaky(), self.lif2.init_leaky(), None, []
+        for t in range(x.shape[0]):
+            spk, mem1 = self.lif1(self.fc(x[t]) * 2, mem1.detach())
+            record = spk[None] if record is None else torch.cat((record, spk[None]))
+            spk, mem2 = self.lif2(spk if t else spk * 0.5, mem2)
+            out.append(mem2)
+        return record, torch.stack(out, dim=1)
+
+
+class Gated(nn.Module):
+    """An LSTM over time before spikes."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.lif = nn.LSTM(6, 8, batch_first=True), snn.Leaky(beta=0.9)
+
+    def forward(self, x):
+        h, _ = self.lstm(x)
+        mem, out = self.lif.init_leaky(), []
+        for t in range(x.shape[1]):
+            spk, mem = self.lif(h[:, t] * 8, mem)
+            out.append(spk)
+        return torch.stack(out, 1)
+
+
+class Delta(nn.Module):
+    """A neuron whose states are a pair that is None at first."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(6, 8), snn.DeltaLeaky(delta_threshold=0.3, beta=0.9)
+
+    def forward(self, x):
+        mem, out = self.lif.reset_mem(), []
+        for t in range(x.shape[0]):
+            spk, mem = self.lif(self.fc(x[t]) * 2, mem)
+            out.append(spk)
+        return torch.stack(out)
+
+
+class AllAtOnce(nn.Module):
+    """A neuron that takes all steps at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.lif, self.head = snn.LeakyParallel(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.lif(x * 4)).mean(0)
+
+
 def _first(steps, features=6):
     return lambda batch: torch.rand(steps, batch, features)
 
@@ -373,5 +433,5 @@ NETS = {
     RunningTotal: _first(5), Statistics: _first(5), OwnFeedback: _first(6), WrittenOut: _second(5),
     TwoLoops: _first(5), NormPerStep: _first(5), OneStep: _frame, Subclass: _first(5), Recurrent: _first(5),
     Moving: _second(11), Noise: _frame, Hidden: _frame, Changed: _first(5), Merged: _second(5),
-    Attention: _second(5),
+    Attention: _second(5), Truncated: _first(6), Gated: _second(5), Delta: _first(6), AllAtOnce: _first(6),
 }  # fmt: skip

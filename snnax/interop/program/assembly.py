@@ -12,6 +12,7 @@ from typing import Any
 
 from snnax.interop.program.cleaning import result_of
 from snnax.interop.program.nodes import (
+    Affine,
     Carry,
     Handed,
     Input,
@@ -24,6 +25,7 @@ from snnax.interop.program.nodes import (
     Ref,
     Result,
     Sequence,
+    Whole,
     mapped,
 )
 from snnax.interop.program.over_time import stretch, windows
@@ -94,30 +96,78 @@ class Assembly:
         """A ``stack`` or ``cat`` of what a loop gives in its steps, which has them stacked already."""
         if node.op not in ("stack", "cat") or not isinstance(node.args[0], list):
             return None
-        entries = node.args[0]
-        places = [self._place(entry) for entry in entries]
-        first = places[0]
-        if first is None or len(entries) < 2:
+        runs = self._runs(node.args[0])
+        if all(len(run) < 2 for run in runs):
             return None
-        draft, step, position, out = first
-        wanted = [(draft, step + t, position, out) for t in range(len(entries))]
-        if places != wanted or position in draft.same or position in draft.apart:
-            return None
-        every = self._every(draft, Local(position, out))
-        result, shape = node.results[0], draft.body[position].results[out].shape
-        if len(entries) < draft.steps:
-            part = Result((len(entries), *shape), result.dtype)
-            every = self._made("slice.Tensor", (every, 0, step, step + len(entries)), part, node)
+        result = node.results[0]
         axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
         axis = axis + len(result.shape) if axis < 0 else axis
-        if axis:
-            order = [*range(1, axis + 1), 0, *range(axis + 1, len(shape) + 1)]
-            whole = (len(entries), *shape)
-            turned = Result(tuple(whole[i] for i in order), result.dtype)
-            every = self._made("permute", (every, order), turned, node)
         if node.op == "cat":
-            every = self._made("view", (every, list(result.shape)), result, node)
-        return every
+            parts = [self._run_along(run, axis, node) for run in runs]
+            return parts[0] if len(parts) == 1 else self._made("cat", (parts, axis), result, node)
+        every = self._stack(node.args[0], runs, node)
+        if not axis:
+            return every
+        order = [*range(1, axis + 1), 0, *range(axis + 1, len(result.shape))]
+        return self._made("permute", (every, order), result, node)
+
+    def _stack(self, entries: Many[Any], runs: list[list[Any]], like: Node) -> Any:
+        """Entries along a new first axis, runs of steps as the loops have them."""
+        form = result_of(entries[0], self._nodes, self.inputs)
+        parts = [self._run(run, like) for run in runs]
+        if len(parts) == 1:
+            return parts[0]
+        return self._made("cat", (parts, 0), Result((len(entries), *form.shape), form.dtype), like)
+
+    def _runs(self, entries: Many[Any]) -> list[list[Any]]:
+        """Entries in stretches: the steps of a loop, one after the other; or others, each alone."""
+        found: list[list[Any]] = []
+        before = None
+        for entry in entries:
+            place = self._running(entry)
+            follows = before is not None and place == (before[0], before[1] + 1, *before[2:])
+            if follows:
+                found[-1].append(entry)
+            else:
+                found.append([entry])
+            before = place
+        return found
+
+    def _running(self, entry: Any) -> tuple[Draft, int, int, int] | None:
+        """Where an entry is made in the steps of a loop that is there already."""
+        place = self._place(entry)
+        if place is None or place[2] in place[0].same or place[2] in place[0].apart:
+            return None
+        return place if place[0].start in self._loops else None
+
+    def _run(self, run: list[Any], like: Node) -> Any:
+        """A stretch along a new first axis."""
+        place = self._running(run[0])
+        form = result_of(run[0], self._nodes, self.inputs)
+        if place is None or len(run) < 2:
+            return self._made(
+                "unsqueeze", (self.source(run[0]), 0), Result((1, *form.shape), form.dtype), like
+            )
+        draft, step, position, out = place
+        every = self._every(draft, Local(position, out))
+        if len(run) == draft.steps:
+            return every
+        part = Result((len(run), *form.shape), form.dtype)
+        return self._made("slice.Tensor", (every, 0, step, step + len(run)), part, like)
+
+    def _run_along(self, run: list[Any], axis: int, like: Node) -> Any:
+        """A stretch along an axis that its entries have."""
+        if len(run) < 2:
+            return self.source(run[0])
+        form = result_of(run[0], self._nodes, self.inputs)
+        every, whole = self._run(run, like), (len(run), *form.shape)
+        if axis:
+            order = [*range(1, axis + 1), 0, *range(axis + 1, len(whole))]
+            turned = Result(tuple(whole[i] for i in order), form.dtype)
+            every = self._made("permute", (every, order), turned, like)
+        shape = [*form.shape]
+        shape[axis] = _times(shape[axis], len(run))
+        return self._made("view", (every, shape), Result(tuple(shape), form.dtype), like)
 
     def _place(self, entry: Any) -> tuple[Draft, int, int, int] | None:
         for draft in self._drafts:
@@ -198,11 +248,14 @@ class Assembly:
         return self._stacked[entries]
 
     def _one_array(self, draft: Draft, entries: tuple[Any, ...]) -> Any:
-        for known in (self._parts(draft, entries), self._steps_of_another(entries), self._unbound(entries)):
+        for known in (self._parts(draft, entries), self._unbound(entries)):
             if known is not None:
                 return known
         result = result_of(entries[0], self._nodes, self.inputs)
         like = self._nodes[entries[0].node] if isinstance(entries[0], Ref) else draft.body[0]
+        runs = self._runs(entries)
+        if any(len(run) > 1 for run in runs):
+            return self._stack(entries, runs, like)
         sources = [self.source(entry) for entry in entries]
         return self._made("stack", (sources,), Result((len(entries), *result.shape), result.dtype), like)
 
@@ -226,22 +279,6 @@ class Assembly:
             source = self._made(op, (source, *args), result, node)
         return source if made is not None else None
 
-    def _steps_of_another(self, entries: tuple[Any, ...]) -> Any:
-        """What an earlier loop of as many steps gave in each."""
-        first = self._place(entries[0])
-        if (
-            first is None
-            or first[2] in first[0].same
-            or first[2] in first[0].apart
-            or first[0].steps != len(entries)
-        ):
-            return None
-        draft, _, position, out = first
-        if draft.start not in self._loops:
-            return None
-        wanted = [draft.at(position, t, out) for t in range(draft.steps)]
-        return self._every(draft, Local(position, out)) if [*entries] == wanted else None
-
     def _unbound(self, entries: tuple[Any, ...]) -> Any:
         """The outputs of an ``unbind``, which ``for x_t in x`` goes through."""
         first = entries[0]
@@ -258,3 +295,7 @@ class Assembly:
             return source
         order = [axis, *(i for i in range(len(shape)) if i != axis)]
         return self._made("permute", (source, order), Result(shape, node.results[0].dtype), node)
+
+
+def _times(size: Whole, count: int) -> Whole:
+    return Affine(size.slope * count, size.offset * count) if isinstance(size, Affine) else size * count

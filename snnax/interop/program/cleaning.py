@@ -25,6 +25,9 @@ from snnax.interop.program.nodes import (
 
 _COPIES = frozenset({"alias", "clone", "contiguous", "lift_fresh"})
 _FILLS = {"zeros_like": "zeros", "new_zeros": "zeros", "ones_like": "ones", "new_ones": "ones"}
+_AHEAD = FACTORIES | {"detach", "expand", "permute", "repeat", "unsqueeze", "view", "_to_copy"}
+"""What the first step may have done to make a state, where later steps have one."""
+
 _VIEWS = frozenset({"expand", "view", "_unsafe_view", "_to_copy", "squeeze", "unsqueeze", "slice"})
 
 
@@ -143,6 +146,40 @@ def _last_steps(items: Sequence[Node | Loop], live: set[int]) -> set[int]:
     }
 
 
+def joined(program: Program) -> Program:
+    """A program without loops, with records that grow, ``cat((record, x))`` in every step, joined once at the end.
+
+    Steps have one shape then, as those of a loop have.
+    """
+    nodes = [item for item in program.items if isinstance(item, Node)]
+    grown = {Ref(i): n for i, n in enumerate(nodes) if n.op == "cat"}
+    inner = {e for n in grown.values() for e in n.args[0] if e in grown and _same_axis(n, grown[e])}
+    items: list[Node | Loop] = []
+    for index, node in enumerate(nodes):
+        if node.op == "cat" and Ref(index) not in inner:
+            items.append(replace(node, args=(_parts(node, grown, inner), *node.args[1:])))
+        else:
+            items.append(node)
+    return needed(replace(program, items=items))
+
+
+def _parts(node: Node, grown: dict[Ref, Node], inner: set[Ref]) -> list[Any]:
+    """What a record is made of that grew step by step."""
+    found: list[Any] = []
+    todo = [*reversed(node.args[0])]
+    while todo:
+        entry = todo.pop()
+        if entry in inner and _same_axis(node, grown[entry]):
+            todo += reversed(grown[entry].args[0])
+        else:
+            found.append(entry)
+    return found
+
+
+def _same_axis(node: Node, other: Node) -> bool:
+    return (node.args[1:], node.kwargs) == (other.args[1:], other.kwargs)
+
+
 def weights_first(program: Program) -> Program:
     """A program without loops, with what is computed from parameters alone, in each step anew, once and in front.
 
@@ -159,7 +196,7 @@ def weights_first(program: Program) -> Program:
         keys.append(key)
         merged.append(index if key is None else first.setdefault(key, index))
     often = Counter(key for key in keys if key is not None)
-    front = [i for k, i in first.items() if often[k] > 1 or nodes[i].base in FACTORIES]
+    front = [i for k, i in first.items() if often[k] > 1 or nodes[i].base in _AHEAD]
     front = sorted(_behind(front, nodes, merged))
     ahead = {merged[i] for i in front}
     order = [*front, *(i for i in range(len(nodes)) if merged[i] not in ahead)]
@@ -183,7 +220,7 @@ def _weight_key(node: Node, entries: tuple[Any, ...], keys: list[Any], inputs: S
     for entry in entries:
         if isinstance(entry, Ref) and (keys[entry.node] is None or keys[entry.node][0] in FACTORIES):
             return None
-        if isinstance(entry, Leaf) and inputs[entry.index].kind not in ("parameter", "buffer"):
+        if isinstance(entry, Leaf) and not _is_held(inputs[entry.index]):
             return None
     form = repr(mapped((node.args, node.kwargs), lambda _: 0))
     kinds = tuple(type(entry) for entry in entries)
@@ -199,6 +236,11 @@ def _weight_key(node: Node, entries: tuple[Any, ...], keys: list[Any], inputs: S
         node.gradient,
         node.function and node.function.kind,
     )
+
+
+def _is_held(entry: Input) -> bool:
+    """True for what a module holds: what Python made is perhaps the first step's."""
+    return entry.kind in ("parameter", "buffer") or (entry.kind == "constant" and bool(entry.name))
 
 
 def _behind(front: list[int], nodes: list[Node], merged: list[int]) -> set[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from types import FrameType
 from typing import Any
@@ -20,10 +21,22 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnax.errors import ConversionError
-from snnax.interop.program.nodes import SOURCES, Call, Node, Note, Ref, Result, Source, mapped
+from snnax.interop.program.nodes import (
+    RANDOM,
+    SOURCES,
+    Call,
+    Input,
+    Leaf,
+    Node,
+    Note,
+    Ref,
+    Result,
+    Source,
+    mapped,
+)
 from snnax.interop.torch.arrays import dtype_of
 from snnax.interop.torch.frames import place
-from snnax.interop.torch.inplace import HEADERS, drawing, functional
+from snnax.interop.torch.inplace import HEADERS, drawing, functional, overload
 from snnax.interop.torch.values import STRIDES, Form, Values, View
 
 aten = torch.ops.aten
@@ -36,6 +49,11 @@ _WHOLE = frozenset({
 })  # fmt: skip
 """Operations that have a decomposition and are kept, since what runs them knows them."""
 
+_TURNS = (aten.t, aten.transpose)
+"""They are what most layers begin with, and their decomposition takes its time."""
+
+_PLAIN = (bool, int, complex, str, *SOURCES)
+_COPIES, _ZEROS = ("detach", "clone", "alias"), ("zeros", "zeros_like", "new_zeros")
 _READS = (aten._local_scalar_dense, aten.equal)
 _MEMORY = frozenset({"layout", "device", "pin_memory", "memory_format", "non_blocking", "generator"})
 _IN_PLACE = "Write it as a new tensor: y = f(x)."
@@ -125,7 +143,10 @@ class Dispatcher(TorchDispatchMode):
         results: Sequence[Form],
         path: str | None = None,
     ) -> int:
-        """Append an operation of torch, or one of ours by its name; its number."""
+        """Append an operation of torch, or one of ours by its name; its number.
+
+        Tensors among the arguments stand for what they hold now.
+        """
         if self._limit is not None and len(self.nodes) >= self._limit:
             raise Longer
         found = place()
@@ -134,11 +155,10 @@ class Dispatcher(TorchDispatchMode):
         elif self._function is None or self._function[0] is not found.function[1]:
             cls, frame = found.function
             self._function = (frame, self._call(f"{cls.__module__}.{cls.__qualname__}", self.where))
-        kept = {key: value for key, value in kwargs.items() if key not in _MEMORY}
         node = Node(
             op if isinstance(op, str) else _name(op),
-            mapped(args, _literal),
-            mapped(kept, _literal),
+            mapped(args, self._literal),
+            {key: mapped(value, self._literal) for key, value in kwargs.items() if key not in _MEMORY},
             tuple(Result(form.shape, dtype_of(form.dtype)) for form in results),
             self.where if path is None else path,
             self._modules[-1][1],
@@ -149,11 +169,42 @@ class Dispatcher(TorchDispatchMode):
         self.nodes.append(node)
         return len(self.nodes) - 1
 
+    def _literal(self, value: Any) -> Any:
+        """What torch takes as an argument, without torch."""
+        if isinstance(value, Tensor):
+            return self.read(value)
+        if isinstance(value, torch.dtype):
+            return dtype_of(value)
+        if isinstance(value, float):
+            return float(value)  # Scalar is a kind of float, and holds a tensor
+        return value if value is None or isinstance(value, _PLAIN) else str(value)
+
     def read(self, tensor: Tensor) -> Source:
         """The value of a tensor; refused for those that are no arrays."""
         if tensor.layout != torch.strided or tensor.is_quantized:
             raise self.refusal(f"it uses a {tensor.layout} tensor", "Use dense tensors: x.to_dense().")
         return self.values.read(tensor)
+
+    def widened(self, source: Source, form: Form) -> Source | None:
+        """A state of no size, which stands for zeros, as zeros of the form that they have then.
+
+        Several steps begin with ``mem.detach()``, the first one too. None if ``source`` is no such copy of zeros.
+        """
+        chain, entry = [], source
+        while isinstance(entry, Ref):
+            node = self.nodes[entry.node]
+            if node.base not in (*_COPIES, *_ZEROS) or node.results[0].shape not in ((0,), form.shape):
+                return None
+            chain.append(entry.node)
+            entry = node.args[0] if node.base in _COPIES else None
+        if entry is not None or len(chain) < 2:
+            return None
+        result = Result(form.shape, dtype_of(form.dtype))
+        for index in chain:
+            node = self.nodes[index]
+            args = ([*form.shape],) if node.base == "zeros" else node.args
+            self.nodes[index] = replace(node, args=args, results=(result,))
+        return source
 
     # --- What torch does
 
@@ -162,6 +213,8 @@ class Dispatcher(TorchDispatchMode):
         if self.paused:
             return func(*args, **kwargs)
         packet = func._overloadpacket
+        if packet in _TURNS:
+            return self._recorded(aten.permute.default, (args[0], _turned(packet.__name__, args, kwargs)), {})
         if packet in _READS:
             return self._read_by_python(func, args, kwargs)
         if packet in (aten.lift_fresh, aten.lift):
@@ -191,7 +244,7 @@ class Dispatcher(TorchDispatchMode):
         if not all(isinstance(tensor, Tensor) for tensor in outs):
             return out
         forms = tuple(map(Form.of, outs))
-        node = self.emit(func, *self._sources(args, kwargs), forms)
+        node = self.emit(func, args, kwargs, forms)
         returns = func._schema.returns
         if packet is aten.as_strided:
             raise self.refusal("it uses the strides of a tensor", STRIDES)
@@ -205,15 +258,10 @@ class Dispatcher(TorchDispatchMode):
                 self.values.bind(tensor, value)
         return out
 
-    def _sources(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        """Arguments with sources in place of tensors."""
-        given = mapped((tuple(args), kwargs), lambda x: self.read(x) if isinstance(x, Tensor) else x)
-        return given[0], given[1]
-
     def _read_by_python(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A value goes to Python, which may do with it what it likes."""
         value = func(*args, **kwargs)
-        self.emit(func, self._sources(args, {})[0], {}, ())
+        self.emit(func, args, {}, ())
         line = self.nodes[-1].line
         self.reads[line] += 1
         if self.reads[line] > self._forced.get(line, self.reads[line]):
@@ -230,9 +278,8 @@ class Dispatcher(TorchDispatchMode):
         if name in HEADERS:
             return self._turned(func, args, kwargs)
         if (draw := drawing(func)) is not None:
-            given = self._sources(args, kwargs)
+            value: Source = Ref(self.emit(draw, args, kwargs, [Form.of(target)]))
             func(*args, **kwargs)
-            value: Source = Ref(self.emit(draw, *given, [Form.of(target)]))
         else:
             with self:
                 new = functional(func, args, kwargs)
@@ -249,12 +296,15 @@ class Dispatcher(TorchDispatchMode):
         """A view that is written into the tensor's own header."""
         target: Tensor = args[0]
         before, source = Form.of(target), self.read(target)
-        packet = getattr(aten, func._schema.name.partition("::")[2].removesuffix("_"))
-        op = getattr(packet, func._overloadname)
+        name = func._schema.name.partition("::")[2].removesuffix("_")
+        if name in ("t", "transpose"):
+            op, how, more = aten.permute.default, (_turned(name, args, kwargs),), {}
+        else:
+            op, how, more = overload(getattr(aten, name), func._overloadname), tuple(args[1:]), kwargs
         func(*args, **kwargs)
         forms = (Form.of(target),)
-        node = self.emit(op, (source, *args[1:]), kwargs, forms)
-        view = View(op, tuple(args[1:]), kwargs, None, before, forms)
+        node = self.emit(op, (source, *how), more, forms)
+        view = View(op, how, more, None, before, forms)
         self.values.bind_view(target, target, Ref(node), view)
         return target
 
@@ -266,6 +316,26 @@ def _decompositions() -> dict[Any, Any]:
     return {op: function for op, function in table.items() if op._overloadpacket not in _WHOLE}
 
 
+def steering_lines(nodes: Sequence[Node], inputs: Sequence[Input]) -> list[str]:
+    """Lines where Python read values that depend on arguments, states or chance; weights are what they are."""
+    moving: list[bool] = []
+    for node in nodes:
+        moving.append(
+            node.base in RANDOM
+            or any(
+                moving[entry.node]
+                if isinstance(entry, Ref)
+                else inputs[entry.index].kind in ("argument", "state")
+                for entry in node.inputs
+                if isinstance(entry, Ref | Leaf)
+            )
+        )
+    reads = {packet.__name__ for packet in _READS}
+    return list(
+        dict.fromkeys(n.line for n, moves in zip(nodes, moving, strict=True) if moves and n.base in reads)
+    )
+
+
 def _name(op: Any) -> str:
     """An overload by its name in the schema, without the namespace of ATen."""
     space, _, name = op._schema.name.partition("::")
@@ -273,15 +343,14 @@ def _name(op: Any) -> str:
     return f"{name}.{op._overloadname}" if op._overloadname not in ("", "default") else name
 
 
-def _literal(value: Any) -> Any:
-    """What torch takes as an argument, without torch."""
-    if isinstance(value, torch.dtype):
-        return dtype_of(value)
-    if isinstance(value, float):
-        return float(value)  # Scalar is a kind of float, and holds a tensor
-    if value is None or isinstance(value, (bool, int, complex, str, *SOURCES)):
-        return value
-    return str(value)
+def _turned(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
+    """The order of axes after ``t`` or ``transpose``."""
+    order = list(range(args[0].ndim))
+    pair = (args[1:] or (kwargs["dim0"], kwargs["dim1"])) if name == "transpose" else (0, -1)
+    if order:
+        first, second = (axis % len(order) for axis in pair)
+        order[first], order[second] = order[second], order[first]
+    return order
 
 
 def _share(tensor: Tensor, other: Any) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from snnax.interop.program.nodes import Input, Leaf, Result
+from snnax.interop.program.nodes import Input, Leaf, Result, Source
 from snnax.interop.torch.arrays import dtype_of
-from snnax.interop.torch.held import own_tensors
+from snnax.interop.torch.held import OWN
 from snnax.interop.torch.values import Form
 
 _Kind = Literal["parameter", "buffer", "constant"]
@@ -29,15 +31,14 @@ class Leaves:
         self._named: dict[int, tuple[Tensor, _Kind, str]] = {}
         self._states: dict[str, Leaf] = {}
         for path, module in net.named_modules():
-            for name, tensor in own_tensors(module):
-                kind: _Kind = (
-                    "parameter"
-                    if name in module._parameters
-                    else "buffer"
-                    if name in module._buffers
-                    else "constant"
-                )
-                self._named.setdefault(id(tensor), (tensor, kind, f"{path}.{name}".lstrip(".")))
+            homes: tuple[tuple[_Kind, Any], ...] = (
+                ("parameter", module._parameters),
+                ("buffer", module._buffers),
+                ("constant", {key: value for key, value in vars(module).items() if key not in OWN}),
+            )
+            for kind, home in homes:
+                for name, tensor in _tensors(home, path):
+                    self._named.setdefault(id(tensor), (tensor, kind, name))
 
     def argument(self, tensor: Tensor, name: str) -> Leaf:
         """An argument of the call."""
@@ -49,6 +50,16 @@ class Leaves:
             result = Result(form.shape, dtype_of(form.dtype))
             self._states[name] = self._add(Input("state", name, result))
         return self._states[name]
+
+    def widened(self, source: Source, form: Form) -> Leaf | None:
+        """An argument of no size that a neuron took for its state, which has this form; None for anything else."""
+        if not isinstance(source, Leaf):
+            return None
+        entry, result = self.inputs[source.index], Result(form.shape, dtype_of(form.dtype))
+        if entry.kind != "argument" or entry.result.shape not in ((0,), form.shape):
+            return None
+        self.inputs[source.index] = replace(entry, result=result)
+        return source
 
     def other(self, tensor: Tensor) -> tuple[Leaf, str]:
         """A tensor that a module holds, and its name; or that Python made, with its value."""
@@ -67,6 +78,17 @@ class Leaves:
     def _add(self, entry: Input) -> Leaf:
         self.inputs.append(entry)
         return Leaf(len(self.inputs) - 1)
+
+
+def _tensors(home: Any, path: str) -> Iterator[tuple[str, Tensor]]:
+    """The tensors that a module holds, in tuples, lists and dicts too, and their names with dots."""
+    if isinstance(home, Tensor):
+        yield path, home
+    elif isinstance(home, dict | list | tuple):
+        keys: Any = home if isinstance(home, dict) else getattr(home, "_fields", range(len(home)))
+        values = home.values() if isinstance(home, dict) else home
+        for key, value in zip(keys, values, strict=True):
+            yield from _tensors(value, f"{path}.{key}".lstrip("."))
 
 
 def _result(tensor: Tensor) -> Result:

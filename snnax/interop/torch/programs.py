@@ -17,7 +17,7 @@ from snnax.interop.program.aligning import align, depends, unlike
 from snnax.interop.program.cleaning import clean
 from snnax.interop.program.folding import fold
 from snnax.interop.program.nodes import Leaf, Note, Program, mapped
-from snnax.interop.torch.dispatch import Dispatcher, Longer
+from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
 from snnax.interop.torch.leaves import Leaves, value_of
 from snnax.interop.torch.prepare import check_mode, copy_net, unwrap
 from snnax.interop.torch.records import line_of
@@ -50,7 +50,8 @@ def trace_program(
 
     Args:
         net: a torch module, in evaluation mode. It stays as it is.
-        args: its arguments by position, torch, NumPy or JAX arrays, in any lists, tuples and dicts.
+        args: its arguments by position, torch, NumPy or JAX arrays, in any lists, tuples and dicts; an array of no size
+            stands for a neuron's state.
         kwargs: its arguments by name.
         adapter: the framework of its neurons; found from its modules by default.
 
@@ -87,7 +88,7 @@ class _Traced:
         program: cleaned.
         calls: of neurons, in order: path and shape of a step's input.
         length: how many operations it had before it was cleaned.
-        reads: lines where Python read values, and how many.
+        reads: lines where Python read values that depend on the sample, and how many.
     """
 
     program: Program
@@ -157,13 +158,15 @@ class _Tracing:
         trace = Program(
             leaves.inputs, [], outputs, sample.having(marks), updates, [], 1, self._neurons, dispatcher.notes
         )
-        return _Traced(clean(trace, dispatcher.nodes), copy.calls, len(dispatcher.nodes), dispatcher.reads)
+        reads = {line: dispatcher.reads[line] for line in steering_lines(dispatcher.nodes, leaves.inputs)}
+        return _Traced(clean(trace, dispatcher.nodes), copy.calls, len(dispatcher.nodes), reads)
 
     @contextmanager
     def _running(self, twin: nn.Module, dispatcher: Dispatcher) -> Iterator[None]:
         neurons = self._adapter.neurons(twin)
         try:
             with (
+                _layers_in_steps(twin),
                 torch.enable_grad(),
                 torch.random.fork_rng(devices=[]),
                 self._adapter.alone(neurons),
@@ -257,6 +260,20 @@ class _Tracing:
         found = align(first.program, replace(second.program, size=first.program.size), self._label)
         fixed = Note("batch", f"it runs for samples of {[tuple(t.shape) for t in tensors]} only", "")
         return replace(found, notes=[*found.notes, fixed])
+
+
+@contextmanager
+def _layers_in_steps(net: nn.Module) -> Iterator[None]:
+    """Let torch compute an LSTM step by step: else all of it is one operation, which is known nowhere else."""
+    enabled = torch._C._get_mkldnn_enabled()
+    changed = enabled and any(isinstance(module, nn.RNNBase) for module in net.modules())
+    try:
+        if changed:
+            torch._C._set_mkldnn_enabled(False)
+        yield
+    finally:
+        if changed:
+            torch._C._set_mkldnn_enabled(True)
 
 
 def _grew(

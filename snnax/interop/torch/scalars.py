@@ -76,15 +76,17 @@ class Scalars(TorchFunctionMode):
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
         self._dispatcher = dispatcher
+        self._made = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if self._dispatcher.paused:
             return func(*args, **kwargs)
         if func is Tensor.item and args[0].is_floating_point():
+            self._made = True
             with torch.no_grad():
                 return Scalar(func(*args), args[0].reshape(()).to(torch.float64))
-        given = [*flat((args, kwargs))]
+        given = [*flat((args, kwargs))] if self._made else []
         if not any(isinstance(entry, Scalar) for entry in given):
             return func(*args, **kwargs)
         tensors = [entry for entry in given if isinstance(entry, Tensor)]

@@ -103,7 +103,7 @@ class Watching:
         given = {
             state: (dispatcher.read(tensor), tensor.shape)
             for state, tensor in before.items()
-            if tensor is not None and tensor.numel() and state not in first
+            if tensor is not None and state not in first
         }
         with dispatcher.pause():
             fired = run()
@@ -112,6 +112,9 @@ class Watching:
             value, shape = given.get(state, (NoState(), after.shape))
             if state in first:
                 value = self._leaves.state(f"{name}.{state}".lstrip("."), Form.of(after))
+            elif not shape.numel() and after.numel():
+                form = Form.of(after)
+                value = self._leaves.widened(value, form) or dispatcher.widened(value, form) or NoState()
             elif shape != after.shape and self.adapter.replaces_states:
                 value = NoState()
             states[state] = value

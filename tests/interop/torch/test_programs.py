@@ -10,13 +10,16 @@ import torch
 from helpers.program_in_torch import run
 from helpers.traced_nets import (
     NETS,
+    AllAtOnce,
     Changed,
+    Delta,
     FrameLoop,
     Hidden,
     Moving,
     Noise,
     OneStep,
     OwnFeedback,
+    Truncated,
     TwoLoops,
 )
 from torch import nn
@@ -26,7 +29,9 @@ from snnax.interop.program.nodes import NEURON, Affine, Leaf, NoState, flat
 from snnax.interop.torch.programs import trace_program
 
 BATCH, OTHER = 3, 5
-LOOPS = {TwoLoops: 2, OneStep: 0, Hidden: 0}
+LOOPS = {TwoLoops: 2, OneStep: 0, Hidden: 0, AllAtOnce: 0}
+PEELED = (Moving, Truncated, Delta)
+"""Their first step is another one: a sum of another shape, another factor, a pair of states that is one."""
 
 
 def traced(kind):
@@ -62,7 +67,7 @@ def test_every_step_is_in_a_loop(kind):
     loops = [loop for loop in program.loops if any(n.op == NEURON or n.function for n in loop.body)]
     assert len(loops) == LOOPS.get(kind, 1)
     outside = [n for n in program.items if getattr(n, "op", None) == NEURON]
-    assert bool(outside) == (kind in (OneStep, Hidden, Moving))  # the first sum of Moving has another shape
+    assert bool(outside) == (kind in PEELED or not LOOPS.get(kind, 1))
 
 
 def step(program):
@@ -323,3 +328,55 @@ def test_arguments_may_lie_in_dicts_and_lists():
     given = ({"x": torch.rand(OTHER, 6)}, [torch.rand(OTHER, 6), torch.rand(OTHER, 6)])
     with torch.no_grad():
         assert_same(run(program, net, given)[0], net(*given, gain=2.0))
+
+
+def test_an_argument_of_no_size_is_a_state():
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif = nn.Linear(6, 8), snn.Leaky(beta=0.9)
+
+        def forward(self, x, mem):
+            return self.lif(self.fc(x), mem)
+
+    net = Step().eval()
+    program = trace_program(net, (torch.rand(BATCH, 6), torch.zeros(0)))
+    state = program.arguments[0][1]
+    assert program.inputs[state.index].result.shape == (Affine(1, 0), 8)
+    x, mem = torch.rand(OTHER, 6), torch.rand(OTHER, 8)
+    with torch.no_grad():
+        assert_same(run(program, net, (x, mem))[0], net(x, mem))
+
+
+def test_values_of_weights_may_be_read():
+    """What Python does with weights is the same for every sample."""
+
+    def between(net, spk):
+        return spk * net.fc.weight.abs().max().item() if net.fc.bias.sum() < 100 else None
+
+    program = trace_program(Small(between).eval(), (torch.rand(4, BATCH, 6),))
+    assert not program.notes and step(program).steps == 4
+
+
+def test_cells_of_norse_are_operations_too():
+    norse = pytest.importorskip("norse.torch")
+
+    class Cells(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif, self.readout = nn.Linear(6, 8), norse.LIFCell(), norse.LICell()
+
+        def forward(self, x):
+            first, second, out = None, None, []
+            for t in range(x.shape[0]):
+                z, first = self.lif(self.fc(x[t]) * 8, first)
+                v, second = self.readout(z, second)
+                out.append(v)
+            return torch.stack(out)
+
+    net = Cells().eval()
+    program = trace_program(net, (torch.rand(6, BATCH, 6),))
+    assert step(program).steps == 6 and list(program.neurons) == ["lif", "readout"]
+    x = torch.rand(6, OTHER, 6)
+    with torch.no_grad():
+        assert_same(run(program, net, (x,))[0], net(x))
