@@ -16,8 +16,6 @@ others     extension   layers with weights, sizes or a rule of firing of their o
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import nir
 import numpy as np
 
@@ -51,11 +49,10 @@ def node_from_spec(
     for key, value in {**spec.values, **spec.weights}.items():
         if not np.isfinite(value).all():
             raise ConversionError(name, f"{key} is not finite", "Train again or set it to a number.")
-    bare = replace(spec, recurrent={})
     node = spec.family.node(name, spec, shape, dt)
     if node is None:
         node = Extension(spec.kind, dict(spec.weights), shape_in=shape, shape_out=shape_out or shape)
-    return metadata.write_spec(node, bare, dt)
+    return metadata.write_spec(node, spec, dt)
 
 
 def spec_from_node(name: str, node: nir.NIRNode, dt: float, reading: Reading = _DEFAULT) -> Read:

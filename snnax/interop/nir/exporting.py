@@ -118,14 +118,9 @@ def exported(
             f"to_nir got a {type(model).__name__}. Write the network as snnax.Sequential or snnax.Graph: a module's "
             "own __call__ cannot be read as a graph."
         )
-    if profile not in ("snnax", "portable"):
-        raise ArgumentError(f"profile={profile!r}; expected 'snnax' or 'portable'.")
-    dt = _own_step(model) if dt is None else dt
-    if isinstance(dt, bool) or not (isinstance(dt, int | float | np.number) and 0 < float(dt) < np.inf):
-        raise ArgumentError(f"dt={dt!r}; expected a number of seconds greater than 0.")
     check_buffers(model, variables)
     variables = _plain_variables(variables)
-    exporter = _Exporter(float(dt), is_wide(variables))
+    exporter = _Exporter(float(_own_step(model) if dt is None else dt), is_wide(variables))
     frame = _frame(model, sample)
     try:
         ends = exporter.network(model, dict(variables), frame)

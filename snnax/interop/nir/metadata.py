@@ -149,10 +149,10 @@ def of(node: nir.NIRNode, name: str = "") -> Known:
     Raises:
         NIRFileError: if the metadata is ours and damaged, or of a newer version.
     """
-    given, where = node.metadata, f"node {name!r}"
-    if not isinstance(given, dict | None):
+    given, where = {} if node.metadata is None else node.metadata, f"node {name!r}"
+    if not isinstance(given, dict):
         raise _damaged(where, f"it is a {type(given).__name__}; expected entries by name")
-    text = (given or {}).get(KEY)
+    text = given.get(KEY)
     if text is None or isinstance(text, Known):
         return text or _NOTHING
     content = parse(text.decode(errors="replace") if isinstance(text, bytes) else text, where)

@@ -13,7 +13,7 @@ from norse.torch.module.sequential import SequentialState
 from torch import nn
 
 from snnax import checks
-from snnax.errors import ArgumentError, ConversionError
+from snnax.errors import ConversionError
 from snnax.interop.families.norse_cells import Parts
 from snnax.interop.families.precision import is_wide
 from snnax.interop.nir.entries import DT, SAMPLE
@@ -95,8 +95,6 @@ def to_norse(
         >>> out, state = net(torch.ones(1, 3))
     """
     source = Import(exported(model, variables, sample, dropout="keep"))
-    if surrogate not in ("keep", "super"):
-        raise ArgumentError(f"surrogate={surrogate!r}; expected 'keep' or 'super'.")
     if surrogate == "super":
         source.specs = {name: replace(spec, surrogate=None) for name, spec in source.specs.items()}
     return network_of(source, dtype or (torch.float64 if is_wide(variables) else torch.float32), dt).eval()
