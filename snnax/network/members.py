@@ -106,6 +106,14 @@ def takes_sequences(module: Any) -> bool:
     return getattr(module, "sequence", False) is True and not getattr(module, "init_hidden", False)
 
 
+def runs_whole(module: Any) -> bool:
+    """Whether one call of a module is all of time: what a class says by ``runs_whole = True``.
+
+    So do networks in continuous time. Their input is ``[B, ...]``.
+    """
+    return getattr(module, "runs_whole", False) is True
+
+
 def check_stepwise(modules: Iterable[nn.Module]) -> None:
     """Refuse, in the time loop, what takes all time steps at once.
 
@@ -113,8 +121,13 @@ def check_stepwise(modules: Iterable[nn.Module]) -> None:
         ArgumentError: names both remedies.
     """
     for module in modules:
+        kind = type(module).__name__
+        if runs_whole(module):
+            raise ArgumentError(
+                f"{kind} has no time steps: one call of it is all of time, but unroll calls it once for each. Leave "
+                "unroll out: net.apply(variables, x)."
+            )
         if takes_sequences(module):
-            kind = type(module).__name__
             raise ArgumentError(
                 f"{kind}(init_hidden=False) takes all time steps in one call, but unroll calls it once for each. "
                 f"Build it as {kind}(..., init_hidden=True), or leave unroll out and apply the network to the "

@@ -12,20 +12,13 @@ from jax.sharding import Mesh
 
 from snnax.errors import ArgumentError
 from snnax.modules import explained
+from snnax.network.members import runs_whole
 from snnax.training.sharding import unroll_on
 
-__all__ = ["LOSSES", "OVERFLOW", "added", "batch_axis", "call_on", "overflow", "runs_whole"]
+__all__ = ["LOSSES", "OVERFLOW", "added", "batch_axis", "call_on", "overflow"]
 
 LOSSES, OVERFLOW = "losses", "overflow"
 """Collections that a network which runs whole may fill: terms of the loss; and where it had to leave something out."""
-
-
-def runs_whole(net: nn.Module) -> bool:
-    """Whether one call of the network is all of time: what a class says by ``runs_whole = True``.
-
-    So do networks in continuous time (:mod:`snnax.event`). Their input is ``[B, ...]``.
-    """
-    return getattr(net, "runs_whole", False) is True
 
 
 def batch_axis(net: nn.Module, num_steps: int | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -201,7 +201,7 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
     keys = {name: jax.random.fold_in(now, number) for number, name in enumerate(step.rngs)}
     mutable = ("batch_stats",) if state.batch_stats else ()
 
-    def forward(params: Any) -> tuple[jax.Array, tuple[Metrics, dict[str, Any]]]:
+    def forward(params: Any) -> tuple[jax.Array, tuple[Metrics, Mapping[str, Any]]]:
         given = {**state.variables, "params": params}
         how: dict[str, Any] = {"num_steps": step.num_steps, "chunk": step.chunk}
         outputs, updates = call_on(step.mesh, net, given, x, rngs=keys, mutable=mutable, **how)

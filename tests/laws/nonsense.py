@@ -535,7 +535,14 @@ FUNCTIONS |= {
     "event.Graph": lambda _: graph_of_events([("in", "out"), ("out", "out")], outputs="out", max_events=99),
     "event.LI": lambda _: used(event.LI, (B, N), features=3, t_max=0.05, times=[0.01, 0.02], delay=1e-3),
     "event.LIF": lambda _: used(
-        event.LIF, (B, N), features=3, t_max=0.05, recurrent=True, recurrent_delay=1e-3, max_events=99
+        event.LIF,
+        (B, N),
+        features=3,
+        t_max=0.05,
+        recurrent=True,
+        recurrent_delay=1e-3,
+        max_events=99,
+        max_in_flight=9,
     ),
     "event.Sequential": lambda _: used(event.Sequential, (B, N), layers=[event.LIF(3, 0.05)]),
     "event.firing_normal": lambda _: Call(

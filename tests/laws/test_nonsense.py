@@ -100,6 +100,8 @@ STEPS = {
     "Delay": (lambda: snn.Delay(2), (2, 3), ()),
     "BatchNormTT1d": (lambda: snn.BatchNormTT1d(3, 4, use_running_average=True), (2, 3), ()),
     "Sequential": (lambda: snn.Sequential([nn.Dense(4), snn.Leaky(0.5, init_hidden=True)]), (2, 3), ()),
+    "event.LIF": (lambda: snn.event.LIF(3, 0.05), (2, 3), ()),
+    "event.Sequential": (lambda: snn.event.Sequential([snn.event.LI(3, 0.05)]), (2, 3), ()),
     "Graph": (
         lambda: snn.Graph({"conv": nn.Conv(2, (3, 3))}, [("input", "conv"), ("conv", "output")]),
         (2, 5, 5, 1),

@@ -87,6 +87,7 @@ class Graph(EventModule):
         silent_over: ``"batch"`` or ``"sample"``, as there.
         engine: as of :func:`~snnax.event.simulate`.
         max_events: budget of each event loop, as there.
+        max_in_flight: budget of spikes under way in it, as there.
 
     Parameters: the weights of a connection under ``<source>_to_<target>``, delays that are learned under
     ``<source>_to_<target>_delay``; of several between the same two the second has ``_2`` at the end.
@@ -127,6 +128,7 @@ class Graph(EventModule):
     silent_over: str = "batch"
     engine: str = "auto"
     max_events: int | None = None
+    max_in_flight: int | None = None
 
     def __post_init__(self) -> None:
         """Check the fields, and that the parts fit."""
@@ -141,6 +143,7 @@ class Graph(EventModule):
             silent_over=checks.one_of(*OVER),
             engine=checks.one_of(*ENGINES),
             max_events=checks.maybe(checks.count()),
+            max_in_flight=checks.maybe(checks.count()),
         )
         network = self._network(
             lambda connection, _: Projection(connection.source, connection.target, jnp.zeros(()))

@@ -57,6 +57,7 @@ class LIF(EventModule):
         silent_over: ``"batch"`` or ``"sample"``, as there.
         engine: as of :func:`~snnax.event.simulate`.
         max_events: budget of the event loop of a recurrent layer, as there.
+        max_in_flight: budget of spikes under way in it, as there.
 
     Parameters: ``weights``, and where they are asked for ``recurrent``, ``delay`` and ``recurrent_delay``.
 
@@ -98,6 +99,7 @@ class LIF(EventModule):
     silent_over: str = "batch"
     engine: str = "auto"
     max_events: int | None = None
+    max_in_flight: int | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -115,6 +117,7 @@ class LIF(EventModule):
             silent_over=checks.one_of(*OVER),
             engine=checks.one_of(*ENGINES),
             max_events=checks.maybe(checks.count()),
+            max_in_flight=checks.maybe(checks.count()),
         )
         if not self.recurrent and (self.recurrent_delay is not None or self.recurrent_init is not None):
             raise ArgumentError(

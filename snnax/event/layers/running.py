@@ -15,13 +15,15 @@ from snnax.event.spike_trains import Trains, concatenated
 
 __all__ = ["run"]
 
+_OPTIONS = ("t_max", "max_spikes", "engine", "max_events", "max_in_flight")
+
 
 def run(module: Any, network: Network, inputs: dict[str, Trains]) -> dict[str, Trains]:
     """The spikes of a network's populations, with what a module reports of them.
 
     Args:
-        module: an :class:`EventModule` with the fields ``t_max``, ``max_spikes``, ``engine``, ``max_events``,
-            ``silence`` and ``silent_over``.
+        module: an :class:`EventModule` with the fields ``silence`` and ``silent_over``, and the arguments of
+            ``simulate``.
         network: to simulate.
         inputs: by name.
 
@@ -29,8 +31,8 @@ def run(module: Any, network: Network, inputs: dict[str, Trains]) -> dict[str, T
         By name of the population, with ``overflow`` in all neurons of a sample in which an input or another population
         overflowed.
     """
-    options = {"max_spikes": module.max_spikes, "engine": module.engine, "max_events": module.max_events}
-    found = simulate(network, inputs, t_max=module.t_max, **options).trains
+    options = {name: getattr(module, name) for name in _OPTIONS}
+    found = simulate(network, inputs, **options).trains
     own = jnp.concatenate([found[name].overflow for name in network.sizes], 1)
     module._report("overflow", "spikes", own)
     if module.silence:

@@ -8,7 +8,9 @@ from typing import Any
 import flax.linen as nn
 
 from snnax import checks
+from snnax.errors import ArgumentError
 from snnax.event.layers.base import EventModule, spike_trains
+from snnax.event.spike_trains import Trains
 
 __all__ = ["Sequential"]
 
@@ -28,7 +30,7 @@ class Sequential(EventModule):
     ``apply(..., capture_intermediates=True, mutable=["intermediates"])``.
 
     Raises:
-        ArgumentError: for what are no linen modules, or no spike trains.
+        ArgumentError: for what are no linen modules, or no spike trains; also between two layers.
 
     Compared with
         :class:`snnax.Sequential` runs in time steps, in :func:`snnax.unroll`; this is called once.
@@ -57,7 +59,13 @@ class Sequential(EventModule):
     def __call__(self, inputs: Any) -> Any:
         """What the last layer makes of the spikes."""
         signal: Any = spike_trains(inputs, f"{self._label()}(inputs=...)")
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
+            if not isinstance(signal, Trains):
+                before, after = (type(self.layers[n]).__name__ for n in (number - 1, number))
+                raise ArgumentError(
+                    f"{self._label()}: {before} at {number - 1} returns no spike trains, which {after} after it needs. "
+                    "What reads spikes out, as LI, is the last layer."
+                )
             signal = layer(signal)
         return signal
 

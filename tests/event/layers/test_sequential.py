@@ -10,6 +10,7 @@ import pytest
 from helpers.event_differences import gradient_error, with_pull_back
 from helpers.event_networks import lif
 
+import snnax as snn
 from snnax import event
 from snnax.errors import ArgumentError
 
@@ -93,6 +94,17 @@ def test_spikes_of_all_layers_can_be_captured():
     options = {"capture_intermediates": True, "mutable": ["intermediates"]}
     _, found = jax.eval_shape(lambda: net.apply(net.init(KEY, times()), times(), **options))
     assert found["intermediates"]["layers_0"]["__call__"][0].times.shape == (3, 5, 1)
+
+
+def test_a_readout_is_the_last_layer():
+    net = layers(event.LI(2, T_MAX), event.LIF(2, T_MAX))
+    with pytest.raises(ArgumentError, match="LI at 1 returns no spike trains, which LIF after it needs"):
+        jax.eval_shape(lambda: net.init(KEY, times()))
+
+
+def test_it_has_no_time_steps():
+    with pytest.raises(ArgumentError, match=r"has no time steps.*net\.apply\(variables, x\)"):
+        snn.unroll(layers(), {}, jnp.zeros((5, 2, 4)))
 
 
 @pytest.mark.parametrize("given", [[], "LIF", [len], nn.Dense(3)])
