@@ -1,4 +1,4 @@
-"""Data that needs no network: real scans that ship with another package.
+"""Data that needs no network: real scans that ship with another package, and points that are computed.
 
 Example:
     >>> from snnax import datasets
@@ -8,5 +8,6 @@ Example:
 """
 
 from snnax.datasets.digits import digits
+from snnax.datasets.points import yin_yang
 
-__all__ = ["digits"]
+__all__ = ["digits", "yin_yang"]

@@ -454,6 +454,7 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "utils.training": lambda _: Call(utils.training, {"net": net()}),
     "utils.valid_split": lambda _: Call(utils.valid_split, {"ds_train": x(10, 2)}),
     "datasets.digits": lambda _: Call(datasets.digits, {"split": "test"}, packages=("sklearn",)),
+    "datasets.yin_yang": lambda _: Call(datasets.yin_yang, {"samples": 3}),
     "interop.NodeTrace": lambda folder: Call(
         lambda **given: interop.save_trace(
             folder / "n.npz", interop.Trace({"lif": interop.NodeTrace(**given)}, (spikes(),))

@@ -1,0 +1,128 @@
+"""Networks of one hidden layer that classify: by the first spike, or in time steps by the voltage."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from snnax import surrogate
+from snnax.event.decoding import first_spike_class, max_voltage_class
+from snnax.event.encoding import to_raster
+from snnax.event.layers import LIF, Sequential, firing_normal
+from snnax.event.losses import max_over_time_loss, target_time_loss
+from snnax.event.neuron import LIFParameters
+from snnax.event.spike_trains import trains
+from snnax.event.tasks.learning import Learner, Outcome
+from snnax.network import Sequential as DenseSequential
+from snnax.network import unroll
+from snnax.neurons import CubaLI, CubaLIF
+
+__all__ = ["EARLY", "LATE", "ONCE", "dense", "event_driven", "first_spike_loss", "init_of", "two_layers"]
+
+ONCE = LIFParameters(refractory=math.inf)
+"""Neurons that fire once at most."""
+
+AGAIN = LIFParameters()
+"""Neurons that fire as often as they are driven to."""
+
+EARLY, LATE = 4.5e-3, 5.5e-3
+"""When the output of the right class is to fire, and when the others are, in seconds."""
+
+# Of the weights before learning. Hidden neurons: each is to fire about once, at different times. The outputs add up so
+# many spikes that only the first few count: a large mean makes them fire when these have come, before the inputs end.
+_HIDDEN = {"gain": 1.9, "spread": 0.45}
+_OUTPUT = {"gain": 15.0, "spread": 2.2}
+
+# In time steps a neuron that fires several times says more: strong inputs.
+_DENSE = {"gain": 5.0, "spread": 1.5}
+
+
+def first_spike_loss(t_max: float) -> target_time_loss:
+    """The right class is to fire a fifth of ``tau_syn`` before the others; a silent neuron fires at the end."""
+    return target_time_loss(on_target=EARLY, off_target=LATE, silent=t_max, unit=ONCE.tau_mem)
+
+
+def two_layers(
+    hidden: int, classes: int, t_max: float, *, max_spikes: int = 1, recurrent: bool = False
+) -> Sequential:
+    """A hidden layer, and outputs of which the first spike counts.
+
+    Args:
+        hidden: number of hidden neurons.
+        classes: number of outputs.
+        t_max: when the simulation ends, in seconds.
+        max_spikes: of a hidden neuron. 1: it fires once at most.
+        recurrent: whether the hidden neurons project to each other.
+    """
+    neurons = ONCE if max_spikes == 1 else AGAIN
+    return Sequential(
+        [
+            LIF(
+                hidden,
+                t_max,
+                neurons,
+                max_spikes=max_spikes,
+                recurrent=recurrent,
+                weight_init=firing_normal(neurons, **_HIDDEN),
+            ),
+            LIF(classes, t_max, ONCE, weight_init=firing_normal(ONCE, **_OUTPUT)),
+        ]
+    )
+
+
+def event_driven(net: Sequential, loss: Any) -> Learner:
+    """A network of event-driven layers whose outputs' first spikes have a loss."""
+
+    def outcome(params: Any, times: Any, labels: Any) -> Outcome:
+        spikes = net.apply({"params": params}, times)
+        return Outcome(loss(spikes, labels), first_spike_class(spikes), jnp.any(spikes.overflow, 1))
+
+    return Learner(init_of(net), outcome)
+
+
+def init_of(net: Any) -> Any:
+    """A function that draws the weights of an event-driven network."""
+    return lambda key, times: net.init(key, times)["params"]
+
+
+def dense(hidden: int, classes: int, t_max: float, dt: float) -> Learner:
+    """The same neurons in time steps, learned with a surrogate gradient: the largest voltage of integrators counts.
+
+    Args:
+        hidden: number of hidden neurons.
+        classes: number of integrators.
+        t_max: when the simulation ends, in seconds.
+        dt: length of a step, in seconds.
+    """
+    steps = round(t_max / dt)
+    options: dict[str, Any] = {
+        "tau_syn": ONCE.tau_syn,
+        "tau_mem": ONCE.tau_mem,
+        "dt": dt,
+        "discretization": "exact",
+        "w_in_scaling": "impulse",
+        "init_hidden": True,
+    }
+    net = DenseSequential(
+        [
+            nn.Dense(hidden, use_bias=False, kernel_init=firing_normal(ONCE, **_DENSE)),
+            CubaLIF(**options, spike_grad=surrogate.fast_sigmoid(slope=25.0)),
+            nn.Dense(classes, use_bias=False, kernel_init=firing_normal(ONCE, gain=0.0)),
+            CubaLI(**options),
+        ]
+    )
+
+    def init(key: Any, times: Any) -> Any:
+        return net.init(key, jnp.zeros(times.shape))["params"]
+
+    def outcome(params: Any, times: Any, labels: Any) -> Outcome:
+        raster = to_raster(trains(times), dt, steps)
+        voltages, _ = unroll(net, {"params": params}, raster)
+        found = voltages[0] if isinstance(voltages, tuple) else voltages
+        missing = jnp.zeros(labels.shape, bool)
+        return Outcome(max_over_time_loss()(found, labels), max_voltage_class(found), missing)
+
+    return Learner(init, outcome)
