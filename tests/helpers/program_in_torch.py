@@ -25,7 +25,17 @@ aten = torch.ops.aten
 
 def run(program, net, args, kwargs=None, states=None):
     """Outputs and updates of the program on the tensors of ``args`` and ``kwargs``; ``net`` has the neurons."""
-    return Run(program, net, states or {}).called((args, kwargs or {}))
+    with torch.no_grad():
+        return Run(program, net, states or {}).called((args, kwargs or {}))
+
+
+def gradients(program, net, args, loss):
+    """Gradients of ``loss`` of the outputs for the parameters, by name."""
+    called = Run(program, net, {})
+    outputs, _ = called.called((args, {}))
+    trained = {e.name: t for e, t in zip(program.inputs, called.leaves, strict=True) if e.trained}
+    found = torch.autograd.grad(loss(outputs), list(trained.values()), allow_unused=True)
+    return dict(zip(trained, found, strict=True))
 
 
 class Run:
@@ -46,15 +56,14 @@ class Run:
             self.leaves[leaf.index] = tensor
         for leaf, axis in program.batch:
             self.batch = self.leaves[leaf.index].shape[axis]
-        with torch.no_grad():
-            for item in program.items:
-                self.values.append(self.loop(item) if isinstance(item, Loop) else self.node(item, self.outer))
+        for item in program.items:
+            self.values.append(self.loop(item) if isinstance(item, Loop) else self.node(item, self.outer))
         return mapped((program.outputs, program.updates), self.outer)
 
     def initial(self, entry):
         if entry.kind == "state":
             return self.states.get(entry.name, NoState())
-        return None if entry.value is None else torch.from_numpy(entry.value.copy())
+        return None if entry.value is None else torch.tensor(entry.value).requires_grad_(entry.trained)
 
     def outer(self, entry):
         if isinstance(entry, Leaf):
@@ -65,10 +74,11 @@ class Run:
 
     def node(self, node, get):
         args, kwargs = at(mapped((node.args, node.kwargs), get), self.batch)
-        if node.op == NEURON:
-            found = neuron(self.modules[node.path], *args)
-        else:
-            found = operation(node.op, args, {k: kind(v) for k, v in kwargs.items()})
+        with torch.set_grad_enabled(torch.is_grad_enabled() and node.gradient):
+            if node.op == NEURON:
+                found = neuron(self.modules[node.path], *args)
+            else:
+                found = operation(node.op, args, {k: kind(v) for k, v in kwargs.items()})
         for tensor, result in zip(found, node.results, strict=True):
             assert tuple(tensor.shape) == result.at(self.batch).shape, (node, tensor.shape)
             assert kind(result.dtype) == tensor.dtype, (node, tensor.dtype)
@@ -132,11 +142,9 @@ def neuron(module, x, states, parameters):
     for name, value in {**parameters, **states}.items():
         *path, last = name.split(".")
         home = module.get_submodule(".".join(path))
-        value = torch.zeros(0) if isinstance(value, NoState) else value
-        if last in home._parameters:
-            home._parameters[last] = torch.nn.Parameter(value, requires_grad=False)
-        else:
-            home._buffers[last] = value
+        home._parameters.pop(last, None)
+        home._buffers.pop(last, None)
+        vars(home)[last] = torch.zeros(0) if isinstance(value, NoState) else value
     out = module(*delta(module, x, states))
     if not states:
         return list(out) if isinstance(out, tuple) else [out]
@@ -148,7 +156,5 @@ def delta(module, x, states):
     if type(module).__name__ != "DeltaLeaky":
         return (x,)
     mem = None if isinstance(states["mem"], NoState) else states["mem"]
-    for name in states:
-        vars(module).pop(name, None)
-    module._buffers["mem"] = mem
+    vars(module)["mem"] = mem
     return (x,) if module.init_hidden else (x, (mem, None))

@@ -14,6 +14,7 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.program.nodes import (
+    NEURON,
     RANDOM,
     SOURCES,
     Affine,
@@ -185,7 +186,8 @@ def _numbered(program: Program, known: dict[Any, int]) -> tuple[Any, ...]:
             inputs = tuple(named(entry) for entry in node.inputs)
             form = repr(mapped((node.args, node.kwargs), lambda _: 0))
             draw = next(draws) if node.base in RANDOM else None
-            key = (node.op, node.path, inputs, form, node.results, node.gradient, draw)
+            path = node.path if node.op == NEURON else ""
+            key = (node.op, path, inputs, form, node.results, node.gradient, draw)
             values.append(known.setdefault(key, len(known)))
     ends = (program.outputs, program.updates)
     return repr(mapped(ends, lambda _: 0)), tuple(named(entry) for entry in flat(ends))

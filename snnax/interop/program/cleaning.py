@@ -160,7 +160,8 @@ def joined(program: Program) -> Program:
             items.append(replace(node, args=(_parts(node, grown, inner), *node.args[1:])))
         else:
             items.append(node)
-    return needed(replace(program, items=items))
+    rest = {index for index in range(len(items)) if Ref(index) not in inner}
+    return needed(replace(program, items=items), also=lambda *_: rest)
 
 
 def _parts(node: Node, grown: dict[Ref, Node], inner: set[Ref]) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -83,11 +84,11 @@ class _Folding:
 
     def _longest(self, first: int, last: int) -> Draft | None:
         anchors = self._anchors[(self._anchors >= first) & (self._anchors < last)] - first
-        for token in self._tokens if len(anchors) else ():
-            for repeat in repeats(token[first:last], anchors)[:_TRIED]:
-                found = self._folded(replace(repeat, start=repeat.start + first))
-                if found is not None:
-                    return found
+        both = [repeats(token[first:last], anchors)[:_TRIED] for token in self._tokens if len(anchors)]
+        for repeat in sorted(chain(*both), key=lambda r: -r.covered):  # of equal ones, the strict come first
+            found = self._folded(replace(repeat, start=repeat.start + first))
+            if found is not None:
+                return found
         every = np.arange(last - first)
         for repeat in repeats(self._tokens[0][first:last], every, _PLAIN_STEPS)[:_TRIED]:
             found = self._folded(replace(repeat, start=repeat.start + first))

@@ -190,7 +190,8 @@ class Dispatcher(TorchDispatchMode):
 
         Several steps begin with ``mem.detach()``, the first one too. None if ``source`` is no such copy of zeros.
         """
-        chain, entry = [], source
+        chain: list[int] = []
+        entry: Any = source
         while isinstance(entry, Ref):
             node = self.nodes[entry.node]
             if node.base not in (*_COPIES, *_ZEROS) or node.results[0].shape not in ((0,), form.shape):
@@ -242,6 +243,8 @@ class Dispatcher(TorchDispatchMode):
         out = func(*args, **kwargs)
         outs = list(out) if isinstance(out, list | tuple) else [out]
         if not all(isinstance(tensor, Tensor) for tensor in outs):
+            if any(isinstance(tensor, Tensor) for tensor in outs):
+                raise self.refusal(f"{func} returns something beside tensors", _IN_PLACE)
             return out
         forms = tuple(map(Form.of, outs))
         node = self.emit(func, args, kwargs, forms)

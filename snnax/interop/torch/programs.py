@@ -228,7 +228,7 @@ class _Tracing:
         except Longer:
             problem = depends(self._label, "it runs on and on", line)
         except SnnaxError as error:
-            return str(error)
+            return getattr(error, "problem", str(error))
         if problem is not None:
             text = f"Python reads a value of a tensor, and for another value {problem.problem}"
             raise depends(self._label, text, line)

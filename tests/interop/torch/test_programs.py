@@ -7,20 +7,29 @@ import weakref
 import pytest
 import snntorch as snn
 import torch
-from helpers.program_in_torch import run
+from helpers.program_in_torch import gradients, run
 from helpers.traced_nets import (
     NETS,
     AllAtOnce,
+    Attention,
+    BatchFirst,
     Changed,
     Delta,
+    EncoderBefore,
     FrameLoop,
+    Gated,
     Hidden,
+    LastAxis,
+    Merged,
     Moving,
     Noise,
+    NormPerStep,
     OneStep,
     OwnFeedback,
+    RunningTotal,
     Truncated,
     TwoLoops,
+    WrittenOut,
 )
 from torch import nn
 
@@ -68,6 +77,28 @@ def test_every_step_is_in_a_loop(kind):
     assert len(loops) == LOOPS.get(kind, 1)
     outside = [n for n in program.items if getattr(n, "op", None) == NEURON]
     assert bool(outside) == (kind in PEELED or not LOOPS.get(kind, 1))
+
+
+SMOOTH = [FrameLoop, BatchFirst, LastAxis, EncoderBefore, RunningTotal, OwnFeedback, WrittenOut, TwoLoops, NormPerStep,
+          OneStep, Moving, Merged, Attention, Truncated, Gated]  # fmt: skip
+"""Networks whose gradients are those of their operations and of the neurons."""
+
+
+@pytest.mark.parametrize("kind", SMOOTH, ids=lambda kind: kind.__name__)
+def test_gradients_flow_as_in_the_network(kind):
+    net, program = traced(kind)
+    x = NETS[kind](OTHER)
+
+    def loss(outputs):
+        tensors = [t for t in flat(outputs) if isinstance(t, torch.Tensor)]
+        return sum((t * torch.linspace(0.5, 2.0, t.numel()).view_as(t)).sum() for t in tensors)
+
+    got = gradients(program, net, (x,), loss)
+    loss(net(x)).backward()
+    want = {name: p.grad for name, p in net.named_parameters()}
+    assert got and any(g is not None and g.abs().max() > 0 for g in got.values())
+    for name, gradient in got.items():
+        torch.testing.assert_close(gradient, want[name], rtol=1e-4, atol=1e-4)
 
 
 def step(program):
