@@ -53,21 +53,22 @@ class Guess:
         """The guess with everything as in ``spec`` that the recording does not need to be otherwise."""
         guess = self
         for option in ("reset_mechanism", "reset_delay"):
-            own = getattr(spec, option)
-            if getattr(guess.spec, option) != own:
-                guess = guess._or(replace(guess, spec=guess.spec.with_options(**{option: own})), steps)
-        for name in guess.free or tuple(guess.spec.values):
-            if guess.free:  # what is left is fitted again
-                rest = tuple(n for n in guess.free if n != name)
-                base = guess.spec.with_values(**spec.values)
-                guess = guess._or(fitted(base, steps, each=guess.each, free=rest), steps)
-            elif name in spec.values:
-                guess = guess._or(
-                    replace(guess, spec=guess.spec.with_values(**{name: spec.values[name]})), steps
-                )
+            if getattr(guess.spec, option) != getattr(spec, option):
+                same = guess.spec.with_options(**{option: getattr(spec, option)})
+                guess = guess._or(replace(guess, spec=same), steps)
+        for name in self.free or tuple(n for n in self.spec.values if n in spec.values):
+            guess = guess._or(guess._restored(name, spec, steps), steps)
         return guess
 
+    def _restored(self, name: str, spec: NeuronSpec, steps: Steps) -> Guess:
+        """One number as in ``spec``; if it was fitted, the others that were are fitted again."""
+        if not self.free:
+            return replace(self, spec=self.spec.with_values(**{name: spec.values[name]}))
+        free = tuple(n for n in self.free if n != name)
+        return fitted(self.spec.with_values(**spec.values), steps, each=self.each, free=free)
+
     def _or(self, other: Guess, steps: Steps) -> Guess:
+        """``other``, if it made every step as well."""
         return self if other.violations(steps) else other
 
 
