@@ -83,6 +83,34 @@ def median(call: Call, x: jax.Array) -> jax.Array:
     return value + jnp.where(jnp.isnan(value), jnp.zeros_like(value), shared)
 
 
+@computes("mode")
+def mode(call: Call, x: jax.Array, dim: int = -1, keepdim: bool = False) -> Pair:
+    """The commonest number along an axis, of several the smallest, and where it is last."""
+    del call
+    if not x.ndim:
+        return x, jnp.zeros((), int)
+    last = jnp.moveaxis(x, dim, -1)
+    alike = last[..., :, None] == last[..., None, :]
+    counts = alike.sum(-1)
+    common = counts == counts.max(-1, keepdims=True)
+    highest = jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).max
+    smallest = jnp.where(common, last, jnp.asarray(highest, x.dtype)).min(-1, keepdims=True)
+    places = lax.broadcasted_iota(int, last.shape, x.ndim - 1)
+    found = jnp.where(last == smallest, places, -1).max(-1, keepdims=True)
+    return chosen(x, jnp.moveaxis(found, -1, dim), dim, keepdim)
+
+
+@computes("histc")
+def histc(call: Call, x: jax.Array, bins: int = 100, min: Any = 0, max: Any = 0) -> jax.Array:
+    """How many numbers lie in each of equal bins between two bounds; between the extremes where these are equal."""
+    x = lax.stop_gradient(x.reshape(-1))
+    low, high = (x.min(), x.max()) if min == max else (jnp.asarray(v, x.dtype) for v in (min, max))
+    place = ((x - low) / (high - low) * bins).astype(int)
+    place = jnp.where(x == high, bins - 1, place)
+    inside = (x >= low) & (x <= high)
+    return jnp.zeros(bins, call.dtype).at[place].add(inside.astype(call.dtype))
+
+
 @computes("searchsorted.Tensor", "searchsorted.Scalar")
 def searchsorted(
     call: Call,

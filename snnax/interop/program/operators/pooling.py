@@ -124,7 +124,7 @@ def _values(rank: int) -> Function:
 
 
 for rank in (1, 2, 3):
-    computes(f"max_pool{rank}d_with_indices" if rank > 1 else "max_pool1d_with_indices")(_maximum(rank))
+    computes(f"max_pool{rank}d_with_indices")(_maximum(rank))
     computes(f"max_pool{rank}d")(_values(rank))
 
 

@@ -62,7 +62,7 @@ def evaluate(
 
     Args:
         op: name and overload in torch's schema, as ``"add.Tensor"``; the default overload has no second part.
-        args: as torch's dispatcher passed them, tensors replaced by arrays.
+        args: as torch's dispatcher passed them, tensors replaced by arrays of JAX or NumPy.
         kwargs: the same by name, without device, layout, memory format and generator.
         results: shape and dtype of each result in torch; only the dtypes are used, batches may differ.
         key: for an operator that draws random numbers.
@@ -90,12 +90,18 @@ def evaluate(
             f"the operator {op!r} draws random numbers and got no key. Pass key=jax.random.key(0), say."
         )
     dtypes = tuple(jax.dtypes.canonicalize_dtype(result.dtype) for result in results)
+    args, kwargs = jax.tree.map(_of_jax, (tuple(args), dict(kwargs)))
     made = function(Call(op, dtypes, key), *args, **kwargs)
     values = made if isinstance(made, tuple) else (made,)
     return tuple(
         None if value is None else jnp.asarray(value, dtype)
         for value, dtype in zip(values, dtypes, strict=True)
     )
+
+
+def _of_jax(value: Any) -> Any:
+    """NumPy's arrays as JAX's, which alone have ``at``."""
+    return jnp.asarray(value) if isinstance(value, np.ndarray | np.generic) else value
 
 
 def known() -> tuple[str, ...]:

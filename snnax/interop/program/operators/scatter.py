@@ -79,7 +79,7 @@ def scatter(
     at, values = _at(x, dim, index), _part(src, index, x.dtype)
     if reduce is None:
         return at.set(values)
-    return at.add(values) if reduce == "add" else at.multiply(values)
+    return at.add(values) if reduce == "add" else _multiplied(x, dim, index, values)
 
 
 @computes("scatter_add")
@@ -100,17 +100,28 @@ def scatter_reduce(
     include_self: bool = True,
 ) -> jax.Array:
     """With numbers summed, multiplied, averaged or compared at positions of one axis."""
-    at, values = _at(x, dim, index), _part(src, index, x.dtype)
+    values = _part(src, index, x.dtype)
     reached = _at(jnp.zeros(x.shape, bool), dim, index).set(True)
-    lowest, highest = _limits(x.dtype)
-    start = {"sum": 0, "mean": 0, "prod": 1, "amax": lowest, "amin": highest}[reduce]
     if not include_self:
-        at = _at(jnp.where(reached, jnp.asarray(start, x.dtype), x), dim, index)
+        lowest, highest = _limits(x.dtype)
+        start = {"sum": 0, "mean": 0, "prod": 1, "amax": lowest, "amin": highest}[reduce]
+        x = jnp.where(reached, jnp.asarray(start, x.dtype), x)
+    at = _at(x, dim, index)
+    if reduce == "prod":
+        return _multiplied(x, dim, index, values)
     if reduce == "mean":
         counts = _at(jnp.full(x.shape, int(include_self)), dim, index).add(1)
         return at.add(values) / jnp.where(reached, counts, 1).astype(x.dtype)
-    method = {"sum": at.add, "prod": at.multiply, "amax": at.max, "amin": at.min}[reduce]
-    return method(values)
+    return {"sum": at.add, "amax": at.max, "amin": at.min}[reduce](values)
+
+
+def _multiplied(x: jax.Array, dim: int, index: jax.Array, values: jax.Array) -> jax.Array:
+    """With numbers multiplied at positions of one axis; JAX has no derivative where it does so by itself."""
+    values = jnp.broadcast_to(values, index.shape)
+    place, factor = (jnp.moveaxis(a, dim, -1)[..., None, :] for a in (index, values))
+    hit = place == jnp.arange(x.shape[dim]).reshape((1,) * (index.ndim - 1) + (-1, 1))
+    factors = jnp.moveaxis(jnp.where(hit, factor, jnp.ones_like(factor)).prod(-1), -1, dim)
+    return x.at[tuple(slice(length) for length in factors.shape)].multiply(factors, unique_indices=True)
 
 
 def _limits(dtype: Any) -> tuple[Any, Any]:

@@ -89,6 +89,17 @@ def test_what_has_no_exact_form_is_refused(op, args, kwargs, says):
         operators.evaluate(op, args, kwargs, [F32] * (2 if "attention" in op else 1))
 
 
+def test_arrays_may_be_numpys():
+    x = np.arange(6.0, dtype=np.float32).reshape(3, 2)
+    (read,) = operators.evaluate("index.Tensor", (x, [np.array([2, 0])]), {}, [F32])
+    np.testing.assert_array_equal(read, x[[2, 0]])
+
+
+def test_a_position_beyond_the_end_gives_no_number():
+    (read,) = operators.evaluate("embedding", (jnp.ones((3, 1)), jnp.array([2, 3])), {}, [F32])
+    np.testing.assert_array_equal(read, [[1], [np.nan]])
+
+
 def test_positions_may_change_in_a_loop():
     """What an executor makes of a number that follows the time step."""
     x = jnp.arange(6.0).reshape(3, 2)
