@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.leaks import checking_leaks
 from laws.table import COUNTERS, NETWORKS, NOT_APPLICABLE, NOT_SMOOTH, TABLE
 
 import snnax as snn
@@ -174,7 +175,7 @@ def test_gradients_are_finite(name):
 @every
 def test_no_tracer_leaks(name):
     module, variables, x = example(name)
-    with jax.checking_leaks():
+    with checking_leaks():
         jax.jit(functools.partial(call, module)).trace(variables, x)
 
 

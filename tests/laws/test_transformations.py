@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers.leaks import checking_leaks
 from helpers.nets import NETS, eighths
 from jax import export
 from jax.sharding import AbstractMesh, AxisType
@@ -98,12 +99,25 @@ def test_types_are_never_promoted(name):
         jax.eval_shape(learning(net, record=True), variables, x)
 
 
-# One of each way to run. JAX then remembers nothing that it traced, so that each takes seconds.
+# One of each way to run. JAX then remembers nothing that it traced.
 @pytest.mark.parametrize("name", ["Synaptic, hidden", "RLeaky, images", "LIF, hidden", "images", "compact"])
 def test_no_tracer_leaks(name):
     net, variables, x = abstract(name)
-    with jax.checking_leaks():
+    with checking_leaks():
         jax.jit(learning(net)).trace(variables, x)
+
+
+def test_leaks_are_seen():
+    """Also one in an inner function, held by what was there before."""
+    kept = []
+
+    @jax.jit
+    def inner(x):
+        kept.append(x * 2)
+        return x
+
+    with checking_leaks(), pytest.raises(Exception, match="Leaked trace"):
+        jax.jit(lambda x: inner(x) + 1).trace(1.0)
 
 
 @every
@@ -244,7 +258,7 @@ def test_a_training_step_runs_without_jit_and_shows_no_leaks():
     expected = step(state, x, y)
     with jax.disable_jit():
         same(step(state, x, y)[0].params, expected[0].params)
-    with jax.checking_leaks(), jax.numpy_dtype_promotion("strict"):
+    with checking_leaks(), jax.numpy_dtype_promotion("strict"):
         same(step(state, x, y)[1], expected[1])
 
 
