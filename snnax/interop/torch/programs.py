@@ -64,11 +64,14 @@ def trace_program(
 
     Example:
         >>> import torch, snntorch as snn
+        >>> from snnax.interop.program.text import text
         >>> from snnax.interop.torch.programs import trace_program
         >>> net = torch.nn.Sequential(torch.nn.Linear(3, 2), snn.Leaky(beta=0.9, init_hidden=True))
         >>> program = trace_program(net, (torch.ones(4, 3),))
         >>> [node.op for node in program.items], program.batch
         (['permute', 'addmm', 'neuron'], [(Leaf(index=0), 0)])
+        >>> text(program).splitlines()[-1]
+        '1.mem becomes %2.1'
     """
     net = unwrap(net)
     check_mode(net)

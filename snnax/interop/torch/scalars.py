@@ -15,7 +15,10 @@ from snnax.interop.torch.dispatch import Dispatcher
 
 
 class Scalar(float):
-    """A float, and the tensor without axes, in float64, that it is the value of."""
+    """A float, and the tensor without axes, in float64, that it is the value of.
+
+    Python's own ``sum`` adds these one by one, where since 3.12 it makes up for the rounding of plain floats.
+    """
 
     tensor: Tensor
 

@@ -14,7 +14,7 @@ def scalar(value):
 
 SUMS = [
     lambda a, b: a + b, lambda a, b: b + a, lambda a, b: a - 3, lambda a, b: 3 - a, lambda a, b: a * b,
-    lambda a, b: 2 * a, lambda a, b: a / b, lambda a, b: 1 / a, lambda a, b: -a, lambda a, b: sum([a, b, 0.5]),
+    lambda a, b: 2 * a, lambda a, b: a / b, lambda a, b: 1 / a, lambda a, b: -a, lambda a, b: a + b + 0.5,
 ]  # fmt: skip
 
 
