@@ -185,44 +185,39 @@ def in_jax(
     return made, slopes
 
 
-class Table:
-    """Calls whose two sides are compared; ours in one compiled program, for one by one they would compile for minutes.
+def agree(calls: Sequence[Case], width: Any) -> None:
+    """Both sides of all calls agree: shapes, types, values, derivatives; says of all that do not.
 
-    Args:
-        calls: the calls.
+    Ours are one compiled program, and one test: one by one they would compile for minutes, and each of pytest's workers
+    would do so.
     """
+    with jax.enable_x64(width == np.float64):
+        found = [
+            _tried(_agree, call, width, *sides)
+            for call, sides in zip(calls, _sides(calls, width), strict=True)
+        ]
+    wrong = [
+        f"{call}: {type(error).__name__} {error}" for call, error in zip(calls, found, strict=True) if error
+    ]
+    assert not wrong, "\n\n".join(wrong)
 
-    def __init__(self, calls: Sequence[Case]) -> None:
-        self.calls = calls
-        self._sides: dict[Any, list[Any]] = {}
 
-    def __call__(self, call: Case, width: Any) -> None:
-        """Both sides of a call agree: shapes, types, values, derivatives."""
-        if width not in self._sides:
-            with jax.enable_x64(width == np.float64):
-                self._sides[width] = self._computed(width)
-        found = self._sides[width][self.calls.index(call)]
-        if isinstance(found, Exception):
-            raise found
-        _agree(call, width, *found)
+def _sides(calls: Sequence[Case], width: Any) -> list[tuple[Any, Any]]:
+    """Both sides of each call, or what either raised."""
+    theirs = [_tried(in_torch, call, width) for call in calls]
+    failed: list[Exception | None] = []
 
-    def _computed(self, width: Any) -> list[Any]:
-        """Both sides of each call, or what either raised."""
-        theirs = [_tried(in_torch, call, width) for call in self.calls]
+    def ours(arrays: list[list[jax.Array]]) -> list[Any]:
+        made = [
+            other if isinstance(other, Exception) else _tried(in_jax, *given, other)
+            for *given, other in zip(calls, arrays, theirs, strict=True)
+        ]
+        failed.extend(m if isinstance(m, Exception) else None for m in made)
+        return [None if isinstance(m, Exception) else m for m in made]
 
-        def ours(arrays: list[list[jax.Array]]) -> tuple[list[Any], list[Any]]:
-            made = [
-                other if isinstance(other, Exception) else _tried(in_jax, *given, other)
-                for *given, other in zip(self.calls, arrays, theirs, strict=True)
-            ]
-            failed.extend(m if isinstance(m, Exception) else None for m in made)
-            return [None if isinstance(m, Exception) else m for m in made]
-
-        failed: list[Exception | None] = []
-        fast = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-        given = [_arrays(call, width) for call in self.calls]
-        made = jax.jit(ours, compiler_options=fast)(given)
-        return [error or pair for error, pair in zip(failed, zip(made, theirs, strict=True), strict=True)]
+    fast = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    made = jax.jit(ours, compiler_options=fast)([_arrays(call, width) for call in calls])
+    return [(error or mine, other) for error, mine, other in zip(failed, made, theirs, strict=True)]
 
 
 def _tried(function: Any, *args: Any) -> Any:
@@ -233,6 +228,8 @@ def _tried(function: Any, *args: Any) -> Any:
 
 
 def _agree(call: Case, width: Any, made: Any, theirs: Result) -> None:
+    if isinstance(made, Exception):
+        raise made
     values, slopes = jax.tree.map(np.asarray, made)
     for mine, other in zip(values, theirs.values, strict=True):
         if mine is None:

@@ -1,5 +1,5 @@
 import pytest
-from helpers.aten import WIDTHS, Table, case, real
+from helpers.aten import WIDTHS, agree, case, real
 
 ROW, IMAGE, BLOCK = real(2, 4, 9), real(2, 4, 7, 8), real(1, 2, 4, 5, 4)
 PLAIN = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)
@@ -29,10 +29,6 @@ CASES = [
 ]
 
 
-agree = Table(CASES)
-
-
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("call", CASES, ids=str)
-def test_operators_are_torchs(call, width):
-    agree(call, width)
+def test_operators_are_torchs(width):
+    agree(CASES, width)

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 import torch
-from helpers.aten import WIDTHS, Table, case, overload, real, whole
+from helpers.aten import WIDTHS, agree, case, overload, real, whole
 
 from snnax.interop.program.operators import evaluate
 
@@ -47,13 +47,9 @@ EMPTY = [
 ]
 
 
-agree = Table(CASES)
-
-
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("call", CASES, ids=str)
-def test_operators_are_torchs(call, width):
-    agree(call, width)
+def test_operators_are_torchs(width):
+    agree(CASES, width)
 
 
 @pytest.mark.parametrize("call", EMPTY, ids=str)

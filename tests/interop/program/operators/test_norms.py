@@ -1,5 +1,5 @@
 import pytest
-from helpers.aten import WIDTHS, Table, case, positive, real
+from helpers.aten import WIDTHS, agree, case, positive, real
 
 X, IMAGE = real(5, 3), real(2, 4, 3, 3)
 THREE = (real(3), real(3, seed=1), real(3, seed=2), positive(3))
@@ -28,10 +28,6 @@ CASES = [
 ]
 
 
-agree = Table(CASES)
-
-
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("call", CASES, ids=str)
-def test_operators_are_torchs(call, width):
-    agree(call, width)
+def test_operators_are_torchs(width):
+    agree(CASES, width)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from helpers.aten import WIDTHS, Table, case, real, ties, whole
+from helpers.aten import WIDTHS, agree, case, real, ties, whole
 
 IMAGE, ROW, BLOCK = real(2, 3, 7, 8), real(2, 3, 9), real(1, 2, 4, 5, 4)
 EQUAL, EQUALS = ties(2, 3, 7, 8), ties(2, 3, 9)
@@ -65,10 +65,6 @@ CASES = [
 ]
 
 
-agree = Table(CASES)
-
-
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("call", CASES, ids=str)
-def test_operators_are_torchs(call, width):
-    agree(call, width)
+def test_operators_are_torchs(width):
+    agree(CASES, width)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from helpers.aten import WIDTHS, Table, case, real
+from helpers.aten import WIDTHS, agree, case, real
 
 X = real(3, 4)
 SCALE, ORIGIN = np.float32([0.25, 0.5, 0.1]), np.int32([0, 1, -2])
@@ -18,10 +18,6 @@ CASES = [
 ]
 
 
-agree = Table(CASES)
-
-
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("call", CASES, ids=str)
-def test_operators_are_torchs(call, width):
-    agree(call, width)
+def test_operators_are_torchs(width):
+    agree(CASES, width)

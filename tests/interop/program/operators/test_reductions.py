@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from helpers.aten import WIDTHS, Table, case, flags, positive, real, ties, whole
+from helpers.aten import WIDTHS, agree, case, flags, positive, real, ties, whole
 
 X, N, B, TIED, ZERO_D = real(2, 3, 4), whole(2, 3), flags(2, 3), ties(3, 4), np.asarray(real())
 CONSTANT = np.ones((2, 3))
@@ -57,10 +57,6 @@ CASES = [
 ]
 
 
-agree = Table(CASES)
-
-
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("call", CASES, ids=str)
-def test_operators_are_torchs(call, width):
-    agree(call, width)
+def test_operators_are_torchs(width):
+    agree(CASES, width)

@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 import pytest
-from helpers.aten import WIDTHS, Table, case, real
+from helpers.aten import WIDTHS, agree, case, real
 
 from snnax.errors import ConversionError
 from snnax.interop.program.operators import evaluate
@@ -20,13 +20,9 @@ CASES = [
 ]
 
 
-agree = Table(CASES)
-
-
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("call", CASES, ids=str)
-def test_operators_are_torchs(call, width):
-    agree(call, width)
+def test_operators_are_torchs(width):
+    agree(CASES, width)
 
 
 def test_cubic_sampling_is_refused():
