@@ -9,6 +9,7 @@ from helpers.event_networks import lif
 
 from snnax import event
 from snnax.errors import ArgumentError, GraphError, ShapeError
+from snnax.event.layers import running
 
 T_MAX = 6.0
 KEY = jax.random.key(0)
@@ -21,6 +22,11 @@ CONNECTIONS = [
     event.Connection("x", "out", jax.nn.initializers.normal(0.5)),
     ("x", "out"),
 ]
+
+SHAPES = {
+    "x_to_a": (3, 4), "a_to_a": (4, 4), "a_to_out": (4, 2), "a_to_out_delay": (4,), "x_to_out": (3, 2),
+    "x_to_out_2": (3, 2),
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -40,38 +46,45 @@ def graph(**given):
 
 def test_the_weights_are_named_after_their_connections():
     shapes = jax.eval_shape(lambda: graph().init(KEY, times()))["params"]
-    assert {name: value.shape for name, value in shapes.items()} == {
-        "x_to_a": (3, 4), "a_to_a": (4, 4), "a_to_out": (4, 2), "a_to_out_delay": (4,), "x_to_out": (3, 2),
-        "x_to_out_2": (3, 2),
-    }  # fmt: skip
+    assert {name: value.shape for name, value in shapes.items()} == SHAPES
 
 
-def test_it_is_simulate_with_its_weights():
-    mask = np.eye(3, 4)
-    net = graph(connections=[event.Connection("x", "a", mask=mask), *CONNECTIONS[2:]])
-    params = net.init(KEY, times())["params"]
-    network = event.Network(
-        POPULATIONS,
-        [
-            event.Projection("x", "a", params["x_to_a"], mask=mask),
-            event.Projection("a", "out", params["a_to_out"], delay=params["a_to_out_delay"]),
-            event.Projection("x", "out", params["x_to_out"] + params["x_to_out_2"]),
-        ],
-    )
-    options = {"t_max": T_MAX, "max_spikes": 8}
-    found, want = jax.jit(
-        lambda: (
-            net.apply({"params": params}, times()),
-            event.simulate(network, {"x": event.trains(times())}, **options),
-        )
-    )()
-    for name in ("a", "out"):
-        np.testing.assert_allclose(np.asarray(found[name].times), np.asarray(want[name].times), rtol=1e-12)
-    assert np.isfinite(found["out"].times).sum() > 4
+class Seen(Exception):
+    """What the engine was to run."""
+
+
+def test_its_weights_delays_and_masks_go_to_simulate(monkeypatch):
+    def see(network, inputs, **options):
+        raise Seen(network, inputs, options)
+
+    monkeypatch.setattr(running, "simulate", see)
+    drawn = {"a_to_out_delay": np.full(4, 0.2)} | {
+        name: np.random.default_rng(number).normal(size=shape)
+        for number, (name, shape) in enumerate(SHAPES.items())
+        if name != "a_to_out_delay"
+    }
+    with pytest.raises(Seen) as seen:
+        graph(engine="loop", max_events=50, max_in_flight=7).apply({"params": drawn}, times())
+    network, inputs, options = seen.value.args
+    assert options == {
+        "t_max": T_MAX,
+        "max_spikes": 8,
+        "engine": "loop",
+        "max_events": 50,
+        "max_in_flight": 7,
+    }
+    assert network.populations == tuple(POPULATIONS) and (inputs["x"].times[:, :, 0] == times()).all()
+    found = [(p.source, p.target, p.delay, p.mask is not None) for p in network.projections]
+    assert found[:2] == [("x", "a", None, False), ("a", "a", 0.3, True)]
+    assert [p[:2] for p in found[2:]] == [("a", "out"), ("x", "out"), ("x", "out")]
+    assert (network.projections[2].delay == 0.2).all()
+    names = [name for name in SHAPES if name != "a_to_out_delay"]
+    for name, projection in zip(names, network.projections, strict=True):
+        assert (projection.weights == drawn[name]).all()
 
 
 def test_gradients_of_weights_and_delays_are_those_of_central_differences():
-    net = graph(outputs="out")
+    net = graph(outputs="out", connections=[CONNECTIONS[0], *CONNECTIONS[2:4]], max_spikes=4)
     both, found = with_pull_back(lambda params: net.apply({"params": params}, times())), []
     for seed in range(4):
         params = net.init(jax.random.key(seed), times())["params"]

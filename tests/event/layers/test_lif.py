@@ -9,6 +9,7 @@ from helpers.event_networks import lif
 
 from snnax import event
 from snnax.errors import ArgumentError, ShapeError
+from snnax.event.layers import running
 
 T_MAX = 6.0
 KEY = jax.random.key(0)
@@ -88,7 +89,9 @@ def test_overflow_is_told_and_passed_on():
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_the_term_for_silent_neurons_is_put_among_the_losses(recurrent):
+def test_the_term_for_silent_neurons_is_put_among_the_losses(recurrent, monkeypatch):
+    silent = event.trains(jnp.full((2, 3), np.inf))
+    monkeypatch.setattr(running, "simulate", lambda *_, **__: event.Simulation({"neurons": silent}, ()))
     module = layer(silence=2.0, weight_init=jax.nn.initializers.constant(0.1), recurrent=recurrent)
     variables = module.init(KEY, times())
     assert [*variables] == ["params"]
@@ -97,7 +100,6 @@ def test_the_term_for_silent_neurons_is_put_among_the_losses(recurrent):
         return module.apply({"params": params}, times(), mutable=["losses"])[1]["losses"]["silence"]
 
     def wanted(params):
-        silent = event.trains(jnp.full((2, 3), np.inf))
         return 2 * event.silence(event.trains(times()), params["weights"], silent, lif(), t_max=T_MAX)
 
     value, gradient = jax.jit(jax.value_and_grad(term))(variables["params"])
