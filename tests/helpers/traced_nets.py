@@ -153,7 +153,8 @@ class WrittenOut(nn.Module):
         mem, out, mems = self.lif.init_leaky(), torch.zeros(len(x), steps, 8), torch.empty(steps, len(x), 8)
         for t in range(steps):
             out[:, t], mem = self.lif(self.fc(x[:, t]), mem)
-            mems[t] = mem * (t + 1)
+            mems[t : t + 1] = mem * (t + 1)
+            out[:, t : t + 1, 0] *= 0.5
         return out, mems
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from snnax.interop.program.nodes import (
-    FACTORIES,
-    NEURON,
-    RANDOM,
     Handed,
     Input,
     Leaf,
@@ -25,9 +21,6 @@ from snnax.interop.program.nodes import (
 
 _COPIES = frozenset({"alias", "clone", "contiguous", "lift_fresh"})
 _FILLS = {"zeros_like": "zeros", "new_zeros": "zeros", "ones_like": "ones", "new_ones": "ones"}
-_AHEAD = FACTORIES | {"detach", "expand", "permute", "repeat", "unsqueeze", "view", "_to_copy"}
-"""What the first step may have done to make a state, where later steps have one."""
-
 _VIEWS = frozenset({"expand", "view", "_unsafe_view", "_to_copy", "squeeze", "unsqueeze", "slice"})
 
 
@@ -117,7 +110,7 @@ def needed(
     return replace(
         program,
         inputs=[program.inputs[leaf.index] for leaf in leaves],
-        items=[_renamed(items[i], renamed) for i in order],
+        items=[renamed_item(items[i], renamed) for i in order],
         arguments=arguments,
         outputs=outputs,
         updates=updates,
@@ -146,116 +139,6 @@ def _last_steps(items: Sequence[Node | Loop], live: set[int]) -> set[int]:
     }
 
 
-def joined(program: Program) -> Program:
-    """A program without loops, with records that grow, ``cat((record, x))`` in every step, joined once at the end.
-
-    Steps have one shape then, as those of a loop have.
-    """
-    nodes = [item for item in program.items if isinstance(item, Node)]
-    grown = {Ref(i): n for i, n in enumerate(nodes) if n.op == "cat"}
-    inner = {e for n in grown.values() for e in n.args[0] if e in grown and _same_axis(n, grown[e])}
-    items: list[Node | Loop] = []
-    for index, node in enumerate(nodes):
-        if node.op == "cat" and Ref(index) not in inner:
-            items.append(replace(node, args=(_parts(node, grown, inner), *node.args[1:])))
-        else:
-            items.append(node)
-    rest = {index for index in range(len(items)) if Ref(index) not in inner}
-    return needed(replace(program, items=items), also=lambda *_: rest)
-
-
-def _parts(node: Node, grown: dict[Ref, Node], inner: set[Ref]) -> list[Any]:
-    """What a record is made of that grew step by step."""
-    found: list[Any] = []
-    todo = [*reversed(node.args[0])]
-    while todo:
-        entry = todo.pop()
-        if entry in inner and _same_axis(node, grown[entry]):
-            todo += reversed(grown[entry].args[0])
-        else:
-            found.append(entry)
-    return found
-
-
-def _same_axis(node: Node, other: Node) -> bool:
-    return (node.args[1:], node.kwargs) == (other.args[1:], other.kwargs)
-
-
-def weights_first(program: Program) -> Program:
-    """A program without loops, with what is computed from parameters alone, in each step anew, once and in front.
-
-    Zeros and other constants of a shape go there too: the first step often has some where later ones have a state.
-    What is computed from those stays, since it is the first step of something.
-    """
-    nodes = [item for item in program.items if isinstance(item, Node)]
-    keys: list[Any] = []
-    merged: list[Any] = []  # for each operation, the first of its kind
-    first: dict[Any, int] = {}
-    for index, node in enumerate(nodes):
-        entries = tuple(Ref(merged[e.node], e.out) if isinstance(e, Ref) else e for e in node.inputs)
-        key = _weight_key(node, entries, keys, program.inputs)
-        keys.append(key)
-        merged.append(index if key is None else first.setdefault(key, index))
-    often = Counter(key for key in keys if key is not None)
-    front = [i for k, i in first.items() if often[k] > 1 or nodes[i].base in _AHEAD]
-    front = sorted(_behind(front, nodes, merged))
-    ahead = {merged[i] for i in front}
-    order = [*front, *(i for i in range(len(nodes)) if merged[i] not in ahead)]
-    places = {old: new for new, old in enumerate(order)}
-
-    def renamed(entry: Any) -> Any:
-        if not isinstance(entry, Ref):
-            return entry
-        source = merged[entry.node] if merged[entry.node] in ahead else entry.node
-        return Ref(places[source], entry.out)
-
-    outputs, updates = mapped((program.outputs, program.updates), renamed)
-    items = [_renamed(nodes[i], renamed) for i in order]
-    return replace(program, items=items, outputs=outputs, updates=updates)
-
-
-def _weight_key(node: Node, entries: tuple[Any, ...], keys: list[Any], inputs: Sequence[Input]) -> Any:
-    """What says that two operations on parameters are one; None for others."""
-    if node.op == NEURON or node.base in RANDOM:
-        return None
-    for entry in entries:
-        if isinstance(entry, Ref) and (keys[entry.node] is None or keys[entry.node][0] in FACTORIES):
-            return None
-        if isinstance(entry, Leaf) and not _is_held(inputs[entry.index]):
-            return None
-    form = repr(mapped((node.args, node.kwargs), lambda _: 0))
-    kinds = tuple(type(entry) for entry in entries)
-    if not any(isinstance(entry, Ref | Leaf) for entry in entries) and node.base not in FACTORIES:
-        return None
-    return (
-        node.base,
-        node.op,
-        entries,
-        kinds,
-        form,
-        node.results,
-        node.gradient,
-        node.function and node.function.kind,
-    )
-
-
-def _is_held(entry: Input) -> bool:
-    """True for what a module holds: what Python made is perhaps the first step's."""
-    return entry.kind in ("parameter", "buffer") or (entry.kind == "constant" and bool(entry.name))
-
-
-def _behind(front: list[int], nodes: list[Node], merged: list[int]) -> set[int]:
-    """Operations and what they are computed from."""
-    found: set[int] = {*front}
-    todo = [*front]
-    while todo:
-        for entry in nodes[todo.pop()].inputs:
-            if isinstance(entry, Ref) and merged[entry.node] not in found:
-                found.add(merged[entry.node])
-                todo.append(merged[entry.node])
-    return found
-
-
 def _held(item: Node | Loop) -> Any:
     """Everything that an item takes from outside, and from inside."""
     if isinstance(item, Node):
@@ -264,12 +147,13 @@ def _held(item: Node | Loop) -> Any:
     return ([_held(node) for node in item.body], carried, item.sequences)
 
 
-def _renamed(item: Node | Loop, renamed: Callable[[Any], Any]) -> Node | Loop:
+def renamed_item(item: Node | Loop, renamed: Callable[[Any], Any]) -> Node | Loop:
+    """An item with other sources in place of its own."""
     if isinstance(item, Node):
         return replace(item, args=mapped(item.args, renamed), kwargs=mapped(item.kwargs, renamed))
     return Loop(
         item.steps,
-        [cast(Node, _renamed(node, renamed)) for node in item.body],
+        [cast(Node, renamed_item(node, renamed)) for node in item.body],
         [Handed(renamed(h.init), renamed(h.new), h.result) for h in item.carries],
         mapped(item.sequences, renamed),
         item.kept,

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from snnax.interop.program.assembly import Assembly
-from snnax.interop.program.cleaning import joined, needed, weights_first
+from snnax.interop.program.cleaning import needed
 from snnax.interop.program.nodes import NEURON, Node, Note, Program
+from snnax.interop.program.regular import regular
 from snnax.interop.program.repeats import Repeat, is_anchor, repeats, tokens
 from snnax.interop.program.steps import Draft, Unlike, draft
 
@@ -36,7 +37,7 @@ def fold(trace: Program) -> Program:
     Returns:
         The same computation. A ``"unrolled"`` note names neurons whose steps could not be folded.
     """
-    trace = weights_first(joined(trace))
+    trace = regular(trace)
     nodes: list[Node] = [item for item in trace.items if isinstance(item, Node)]
     folding = _Folding(nodes, trace)
     folding.split(0, len(nodes), 0)

@@ -47,8 +47,8 @@ ELEMENTWISE = frozenset({
 """Operations that give the same for a number, or for fewer axes, as for what these are broadcast to."""
 
 _TRACED_NUMBERS: dict[str, frozenset[int]] = {
-    "select.int": frozenset({2}), "select_scatter": frozenset({3}), "slice.Tensor": frozenset({2, 3}),
-    "slice_scatter": frozenset({3, 4}), "full": frozenset({1}), "full_like": frozenset({1}),
+    "select.int": frozenset({2}), "select_scatter": frozenset({3}), "full": frozenset({1}),
+    "full_like": frozenset({1}),
 }  # fmt: skip
 """Positions of numbers that may be arrays without axes: those that change in a loop are."""
 
@@ -276,17 +276,14 @@ def _takes_arrays(node: Node) -> bool:
     if any(isinstance(entry, PerStep) for entry in flat(node.kwargs)):
         return False
     timed = {i for i, arg in enumerate(node.args) if any(isinstance(e, PerStep) for e in flat(arg))}
-    if not timed <= allowed or any(not isinstance(node.args[i], PerStep) for i in timed):
-        return False
-    return node.base not in ("slice", "slice_scatter") or width(node) is not None
+    return timed <= allowed and all(isinstance(node.args[i], PerStep) for i in timed)
 
 
 def width(node: Node) -> int | None:
-    """How long the part is that a ``slice`` or ``slice_scatter`` moves over an axis; None if that changes."""
-    first = 2 if node.base == "slice" else 3
-    if len(node.args) != first + 2:
+    """How long the part is that a ``slice`` moves over an axis; None if that changes."""
+    if len(node.args) != 4:
         return None
-    starts, ends = node.args[first:]
+    starts, ends = node.args[2:]
     if not isinstance(starts, PerStep) or not isinstance(ends, PerStep):
         return None
     found = {b - a for a, b in zip(starts.values, ends.values, strict=True)}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from helpers.programs import argument, form, node, parameter, program
 
-from snnax.interop.program.cleaning import clean, needed, weights_first
+from snnax.interop.program.cleaning import clean, needed
 from snnax.interop.program.nodes import Call, Kept, Leaf, Local, Loop, Ref, Sequence
 
 X = Leaf(0)
@@ -90,32 +90,3 @@ def test_what_loops_hold_is_numbered_anew():
     assert [item.op for item in found.items[:2]] == ["neg", "abs"]
     assert found.items[2].sequences == [Ref(1)] and found.items[2].body[0].args == (Sequence(0), Ref(0))
     assert found.outputs == Ref(2)
-
-
-def test_what_each_step_computes_from_weights_is_computed_once():
-    inputs = [argument(2, 3), parameter(2, 3)]
-    weight = node("exp", Leaf(1))
-    steps = [
-        node("mul.Tensor", X, X),
-        weight,
-        node("mul.Tensor", Ref(0), Ref(1)),
-        weight,
-        node("mul.Tensor", Ref(2), Ref(3)),
-    ]
-    found = weights_first(program(steps, inputs=inputs))
-    assert ops(found) == ["exp", "mul.Tensor", "mul.Tensor", "mul.Tensor"]
-    assert [n.args for n in found.items[1:]] == [(X, X), (Ref(1), Ref(0)), (Ref(2), Ref(0))]
-    assert found.outputs == Ref(3)
-
-
-def test_what_the_first_step_computes_from_zeros_stays_in_it():
-    inputs = [argument(2, 3), parameter(2, 3)]
-    decayed = node("mul.Tensor", Leaf(1), Ref(1))
-    steps = [node("neg", X), node("zeros", [2, 3]), decayed, decayed, node("add.Tensor", Ref(2), Ref(3))]
-    assert ops(weights_first(program(steps, inputs=inputs))) == [
-        "zeros",
-        "neg",
-        "mul.Tensor",
-        "mul.Tensor",
-        "add.Tensor",
-    ]
