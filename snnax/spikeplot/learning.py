@@ -52,7 +52,13 @@ def learned(points: Any, labels: Any, classes: Any, validation: Any, fig: Figure
 
 def _plane(ax: Axes, places: Any, right: Any, taken: Any) -> None:
     for kind in np.unique(taken).astype(int):
-        ax.scatter(*places[taken == kind].T, s=5, color=_COLOURS[kind % len(_COLOURS)], label=f"class {kind}")
+        ax.scatter(
+            places[taken == kind, 0],
+            places[taken == kind, 1],
+            s=5,
+            color=_COLOURS[kind % len(_COLOURS)],
+            label=f"class {kind}",
+        )
     wrong = places[taken != right]
     ax.scatter(
         *wrong.T, s=14, lw=0.8, marker="x", color=canvas.INK, label=f"{len(wrong)} of {len(places)} wrong"

@@ -77,7 +77,7 @@ def draw(saved: Path, picture: Path) -> None:
 
     arrays = load(saved, *_DRAWN)
     with canvas.aside():
-        write_picture(picture, learned(**{name: arrays[name] for name in _DRAWN}))
+        write_picture(picture, learned(*(arrays[name] for name in _DRAWN)))
 
 
 def weights(params: Any, prefix: str = "params") -> dict[str, np.ndarray]:

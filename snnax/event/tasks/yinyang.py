@@ -64,7 +64,7 @@ METHODS = {
     "ttfs": Settings(),
     "eventprop": Settings(max_spikes=6, epochs=150),
     "recurrent": Settings(max_spikes=4, recurrent=True, epochs=50, clip=1.0),
-    "surrogate": Settings(epochs=100, clip=1.0),
+    "surrogate": Settings(epochs=200, learning_rate=5e-3, clip=1.0),
 }
 """By name: each neuron fires once at most; several times; several times and with recurrence; in time steps."""
 
