@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Sequence as Many
 from dataclasses import replace
 from typing import Any, cast
 
 from snnax.interop.program.nodes import (
+    Carry,
     Handed,
     Input,
     Leaf,
+    Local,
     Loop,
     Node,
     Program,
     Ref,
     Result,
+    Sequence,
     flat,
     mapped,
 )
@@ -65,7 +69,7 @@ def _plain(node: Node) -> Node:
     return replace(node, op=_FILLS[node.op], args=([*result.shape],), kwargs={"dtype": result.dtype})
 
 
-def _passes_on(node: Node, nodes: Sequence[Node], inputs: Sequence[Input]) -> bool:
+def _passes_on(node: Node, nodes: Many[Node], inputs: Many[Input]) -> bool:
     """True for an operation whose result is its input."""
     if not node.args or not isinstance(node.args[0], Ref | Leaf):
         return False
@@ -74,7 +78,7 @@ def _passes_on(node: Node, nodes: Sequence[Node], inputs: Sequence[Input]) -> bo
     )
 
 
-def result_of(source: Any, nodes: Sequence[Node], inputs: Sequence[Input]) -> Result:
+def result_of(source: Any, nodes: Many[Node], inputs: Many[Input]) -> Result:
     """Shape and data type of a value of a program without loops."""
     if isinstance(source, Leaf):
         return inputs[source.index].result
@@ -82,7 +86,7 @@ def result_of(source: Any, nodes: Sequence[Node], inputs: Sequence[Input]) -> Re
 
 
 def needed(
-    program: Program, also: Callable[[Sequence[Node | Loop], set[int]], set[int]] | None = None
+    program: Program, also: Callable[[Many[Node | Loop], set[int]], set[int]] | None = None
 ) -> Program:
     """Without items that no output or update needs; items and leaves are numbered anew, all arguments stay.
 
@@ -117,7 +121,41 @@ def needed(
     )
 
 
-def _reached(items: Sequence[Node | Loop], ends: set[int]) -> set[int]:
+def trimmed(loop: Loop) -> Loop:
+    """A loop without what none of its kept values needs: operations, carries and sequences."""
+    nodes: set[int] = set()
+    carries: set[int] = set()
+    sequences: set[int] = set()
+    todo = [kept.value for kept in loop.kept]
+    while todo:
+        entry = todo.pop()
+        if isinstance(entry, Local) and entry.node not in nodes:
+            nodes.add(entry.node)
+            todo += loop.body[entry.node].inputs
+        elif isinstance(entry, Carry) and entry.index not in carries:
+            carries.add(entry.index)
+            todo.append(loop.carries[entry.index].new)
+        elif isinstance(entry, Sequence):
+            sequences.add(entry.index)
+    places = [{old: new for new, old in enumerate(sorted(used))} for used in (nodes, carries, sequences)]
+
+    def renamed(entry: Any) -> Any:
+        if isinstance(entry, Local):
+            return Local(places[0][entry.node], entry.out)
+        if isinstance(entry, Carry):
+            return Carry(places[1][entry.index])
+        return Sequence(places[2][entry.index]) if isinstance(entry, Sequence) else entry
+
+    return Loop(
+        loop.steps,
+        [cast(Node, renamed_item(loop.body[i], renamed)) for i in places[0]],
+        [replace(loop.carries[i], new=renamed(loop.carries[i].new)) for i in places[1]],
+        [loop.sequences[i] for i in places[2]],
+        [replace(kept, value=renamed(kept.value)) for kept in loop.kept],
+    )
+
+
+def _reached(items: Many[Node | Loop], ends: set[int]) -> set[int]:
     """``ends``, and everything that they are computed from."""
     found: set[int] = set()
     todo = [*ends]
@@ -129,7 +167,7 @@ def _reached(items: Sequence[Node | Loop], ends: set[int]) -> set[int]:
     return found
 
 
-def _last_steps(items: Sequence[Node | Loop], live: set[int]) -> set[int]:
+def _last_steps(items: Many[Node | Loop], live: set[int]) -> set[int]:
     """Operations that nothing needs, of lines that other steps need: without them the last step is another one."""
     places = {(n.op, n.path, n.line) for i in live if isinstance(n := items[i], Node) and n.line}
     return {

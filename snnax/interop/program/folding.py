@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from snnax.interop.program.assembly import Assembly
-from snnax.interop.program.cleaning import needed
-from snnax.interop.program.nodes import NEURON, Node, Note, Program
+from snnax.interop.program.cleaning import needed, trimmed
+from snnax.interop.program.nodes import NEURON, Loop, Node, Note, Program
 from snnax.interop.program.regular import regular
 from snnax.interop.program.repeats import Repeat, is_anchor, repeats, tokens
 from snnax.interop.program.steps import Draft, Unlike, draft
@@ -45,7 +45,8 @@ def fold(trace: Program) -> Program:
     for first, last in _gaps(folding.drafts, len(nodes)):
         assembly.add(first, last)
     outputs, updates = assembly.ends(trace.outputs), assembly.ends(trace.updates)
-    found = needed(replace(trace, items=assembly.items, outputs=outputs, updates=updates))
+    items = [trimmed(item) if isinstance(item, Loop) else item for item in assembly.items]
+    found = needed(replace(trace, items=items, outputs=outputs, updates=updates))
     return replace(found, notes=[*trace.notes, *_unrolled(found.items)])
 
 

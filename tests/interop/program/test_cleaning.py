@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from helpers.programs import argument, form, node, parameter, program
 
-from snnax.interop.program.cleaning import clean, needed
-from snnax.interop.program.nodes import Call, Kept, Leaf, Local, Loop, Ref, Sequence
+from snnax.interop.program.cleaning import clean, needed, trimmed
+from snnax.interop.program.nodes import Call, Carry, Handed, Kept, Leaf, Local, Loop, Ref, Sequence
 
 X = Leaf(0)
 
@@ -76,6 +76,18 @@ def test_zeros_like_something_know_nothing_of_it():
     found = cleaned(node("zeros_like", X), node("add.Tensor", Ref(0), X))
     assert found.items[0].op == "zeros" and found.items[0].args == ([2, 3],)
     assert found.items[0].kwargs == {"dtype": form().dtype}
+
+
+def test_a_loop_holds_what_it_gives_and_nothing_else():
+    body = [
+        node("neg", Sequence(0)), node("exp", Sequence(1)), node("add.Tensor", Carry(1), Local(1)),
+        node("add.Tensor", Carry(0), Local(2)),
+    ]  # fmt: skip
+    carries = [Handed(0, Local(3), form(2, 3)), Handed(X, Local(2), form(2, 3))]
+    found = trimmed(Loop(4, body, carries, [Ref(0), Ref(1)], [Kept(Local(2), True, form(4, 2, 3))]))
+    assert [n.op for n in found.body] == ["exp", "add.Tensor"] and found.sequences == [Ref(1)]
+    assert found.body[1].args == (Carry(0), Local(0)) and found.body[0].args == (Sequence(0),)
+    assert [(h.init, h.new) for h in found.carries] == [(X, Local(1))] and found.kept[0].value == Local(1)
 
 
 def test_what_loops_hold_is_numbered_anew():
