@@ -61,7 +61,13 @@ def _plane(ax: Axes, places: Any, right: Any, taken: Any) -> None:
         )
     wrong = places[taken != right]
     ax.scatter(
-        *wrong.T, s=14, lw=0.8, marker="x", color=canvas.INK, label=f"{len(wrong)} of {len(places)} wrong"
+        wrong[:, 0],
+        wrong[:, 1],
+        s=14,
+        lw=0.8,
+        marker="x",
+        color=canvas.INK,
+        label=f"{len(wrong)} of {len(places)} wrong",
     )
     ax.set(aspect="equal", xlabel="x", ylabel="y")
     ax.legend(loc="upper left", bbox_to_anchor=(0.98, 1), fontsize=7, frameon=False)

@@ -76,8 +76,9 @@ def draw(saved: Path, picture: Path) -> None:
     from snnax.spikeplot.learning import learned
 
     arrays = load(saved, *_DRAWN)
+    points, labels, classes, validation = (arrays[name] for name in _DRAWN)
     with canvas.aside():
-        write_picture(picture, learned(*(arrays[name] for name in _DRAWN)))
+        write_picture(picture, learned(points, labels, classes, validation))
 
 
 def weights(params: Any, prefix: str = "params") -> dict[str, np.ndarray]:
