@@ -20,6 +20,7 @@ from snnax.network.kinds import instances
 from snnax.network.loop import Run, chunk_size, is_open, run, whole_steps
 from snnax.network.members import check_stepwise
 from snnax.network.settings import Tree
+from snnax.network.whole import WholeNetwork, arguments_of, run_whole
 
 
 def keeps_bfloat16(residuals: Any) -> bool:
@@ -209,8 +210,14 @@ def unroll(
     """
     NET(net, "unroll(net=...)")
     VARIABLES(variables, "unroll(variables=...)")
-    x = checks.array(x, "unroll(x=...)")
     names, wanted = collections(mutable), recorded_names(record)
+    if isinstance(net, WholeNetwork):
+        y, updates, recorded = run_whole(
+            net, unfreeze(dict(variables)), arguments_of(x), keys_of(rngs), names, bool(record), forced_spikes(force),
+            num_steps,
+        )  # fmt: skip
+        return (y, updates, _select(recorded, wanted)) if record else (y, updates)
+    x = checks.array(x, "unroll(x=...)")
     check_stepwise(instances(net))
     constant = num_steps is not None
     steps = count_steps(x, num_steps)

@@ -1,0 +1,262 @@
+"""A program as a linen module: torch's weights under torch's names, and the call of ``forward``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from snnax.errors import ArgumentError, ShapeError
+from snnax.interop.program.nodes import Affine, Input, Leaf, Program
+from snnax.interop.program.repeating import is_step, repeated
+from snnax.interop.program.running import run
+from snnax.network.whole import WholeNetwork
+
+Variables = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A program as a field of a module: two are equal if they are the same object."""
+
+    program: Program
+    _longer: dict[int, Held] = field(default_factory=dict, repr=False)
+
+    def repeated(self, steps: int) -> Held:
+        """So many calls of it; the same object each time, since a compiled run is found by it."""
+        if steps not in self._longer:
+            self._longer[steps] = Held(repeated(self.program, steps))
+        return self._longer[steps]
+
+    def __repr__(self) -> str:
+        """Without its operations, which are many."""
+        return f"<program of {sum(1 for _ in self.program.nodes())} operations>"
+
+
+class PortedProgram(WholeNetwork):
+    r"""A torch network that does more than one step: what its ``forward`` does before, in and after its loop over time.
+
+    .. math:: y = \mathrm{after}(\mathrm{step}(\mathrm{before}(x)_t, s_t)_{t = 1 \ldots T})
+
+    It is called as ``forward`` is, and returns what that returns, arrays in torch's layout in its tuples, lists and
+    dicts. Its loops over time are compiled as scans; layers in them run for all steps at once where they can.
+    :func:`~snnax.unroll` of it is one call.
+
+    The variables have the names and the layout of torch's ``state_dict``: ``params["fc"]["weight"]`` is ``[out, in]``;
+    ``params`` what is trained, ``buffers`` what is not.
+
+    Attributes:
+        held: the program, as :func:`~snnax.interop.from_snntorch` traced it.
+
+    Raises:
+        ArgumentError: in a call, for other arguments than ``forward``'s, and for a network that draws random numbers
+            without ``rngs={"draws": key}``.
+        ShapeError: in a call, for an input that does not fit the one that was traced, but for the size of its batch.
+
+    Compared with :class:`~snnax.Graph`: a program can be run, trained and compared, not written as NIR.
+    """
+
+    held: Held
+
+    @property
+    def program(self) -> Program:
+        """The operations."""
+        return self.held.program
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The lengths of its loops over time."""
+        return tuple(dict.fromkeys(loop.steps for loop in self.program.loops))
+
+    @nn.compact
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What ``forward`` returns for these arguments."""
+        leaves = self._leaves(args, kwargs)
+        forced = self._forced()
+        recording = not self.is_initializing() and self.is_mutable_collection("record")
+        key = self.make_rng("draws") if self.has_rng("draws") else None
+        ran = run(self.program, leaves, key=key, record=recording, forced=forced)
+        for name, known in ran.recorded.items() if recording else ():
+            value = {"input": known.input, **known.states, "spk": known.spk}
+            self.sow(
+                "record", name.replace(".", "/"), value, reduce_fn=lambda _, new: new, init_fn=lambda: None
+            )
+        self._store(ran.updates)
+        return ran.outputs
+
+    @nn.nowrap
+    def over_time(self, steps: int) -> WholeNetwork:
+        """The network that runs ``steps`` calls of this one, if a call is one step."""
+        return self.clone(held=self.held.repeated(steps)) if is_step(self.program) else self
+
+    @nn.nowrap
+    def _store(self, updates: Mapping[str, Any]) -> None:
+        """Keep what the call changed for the next one, in the collections that are mutable."""
+        trees: dict[str, Variables] = {}
+        kinds = {known.name: known for known in self.program.inputs}
+        for name, value in updates.items():
+            known = kinds.get(name)
+            collection = "hidden" if known is None or known.kind == "state" else collection_of(known)
+            if self.is_mutable_collection(collection) and not self.is_initializing():
+                _put(trees.setdefault(collection, {}), name, value)
+        for collection, tree in trees.items():
+            before = dict(self.variables.get(collection, {}))
+            for name, value in tree.items():
+                self.put_variable(collection, name, _merged(before.get(name, {}), value))
+
+    @nn.nowrap
+    def _leaves(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
+        """An array for each input of the program."""
+        given = dict(self._given(args, kwargs))
+        homes = {
+            "params": _tree(self.program, trained=True),
+            "buffers": _tree(self.program, trained=False),
+        }
+        trees = {
+            collection: {name: self._variable(collection, name, value) for name, value in tree.items()}
+            for collection, tree in homes.items()
+        }
+        leaves: list[Any] = []
+        for index, known in enumerate(self.program.inputs):
+            if known.kind == "argument":
+                leaves.append(given[index])
+            elif known.kind == "state":
+                leaves.append(_maybe(self.variables.get("hidden", {}), known.name))
+            elif known.kind == "constant" and not known.name:
+                leaves.append(jnp.asarray(known.value))  # type: ignore[arg-type]  constants have one
+            else:
+                leaves.append(_found(trees[collection_of(known)], known.name))
+        return leaves
+
+    @nn.nowrap
+    def _variable(self, collection: str, name: str, value: Any) -> Any:
+        if collection == "params":
+            return self.param(name, lambda _: jax.tree.map(jnp.asarray, value))
+        if not self.has_variable(collection, name) and not self.is_initializing():
+            raise ArgumentError(
+                f"the fixed arrays of {name!r} are not among the variables, which hold them in the collection "
+                "'buffers'. Pass all that from_snntorch or training returned: {**variables, 'params': params}."
+            )
+        return self.variable(collection, name, lambda: jax.tree.map(jnp.asarray, value)).value
+
+    @nn.nowrap
+    def _forced(self) -> dict[str, jax.Array]:
+        forced = self.variables.get("forced", {})
+        return {name.replace("/", "."): jnp.asarray(value["spk"]) for name, value in forced.items()}
+
+    @nn.nowrap
+    def _given(self, args: Any, kwargs: Any) -> Iterator[tuple[int, jax.Array]]:
+        """The argument leaves and the arrays given for them."""
+        batches: dict[int, str] = {}
+        for leaf, value, where in _paired(self.program.arguments, (args, dict(kwargs)), ""):
+            known = self.program.inputs[leaf.index]
+            array = jnp.asarray(value)
+            _check_shape(known, array.shape, where, [a for found, a in self.program.batch if found == leaf])
+            for found, axis in self.program.batch:
+                if found == leaf:
+                    batches[array.shape[axis]] = known.name
+            yield leaf.index, array
+        if len(batches) > 1:
+            raise ShapeError(f"the arguments have batches of other sizes: {batches}.")
+
+
+def _paired(known: Any, given: Any, where: str) -> Iterator[tuple[Leaf, Any, str]]:
+    """The leaves among the arguments that were traced, and what is given in their places.
+
+    Raises:
+        ArgumentError: for arguments of another form, and for others than those traced where they are no arrays.
+    """
+    if isinstance(known, Leaf):
+        yield known, given, where
+    elif isinstance(known, dict) and isinstance(given, Mapping) and set(known) == set(given):
+        for key in known:
+            yield from _paired(known[key], given[key], f"{where}[{key!r}]")
+    elif isinstance(known, list | tuple) and isinstance(given, list | tuple) and len(known) == len(given):
+        for place, (a, b) in enumerate(zip(known, given, strict=True)):
+            yield from _paired(a, b, f"{where}[{place}]")
+    elif isinstance(known, dict | list | tuple) or not _same(known, given):
+        raise ArgumentError(
+            f"the network was traced with {_shown(known)} at {where or 'its arguments'}, and is called with "
+            f"{_shown(given)}. Call it with arguments of the sample's form, or port it again with these."
+        )
+
+
+def _same(known: Any, given: Any) -> bool:
+    return type(known) is type(given) and bool(known == given)
+
+
+def _shown(value: Any) -> str:
+    return "an array" if isinstance(value, Leaf) or hasattr(value, "shape") else repr(value)
+
+
+def _check_shape(known: Input, shape: tuple[int, ...], where: str, batch_axes: list[int]) -> None:
+    """Refuse an array that differs from the traced one by more than the size of its batch."""
+    traced = tuple(size.at(1) if isinstance(size, Affine) else size for size in known.result.shape)
+    fits = len(traced) == len(shape) and all(
+        axis in batch_axes or a == b for axis, (a, b) in enumerate(zip(traced, shape, strict=True))
+    )
+    if not fits:
+        wanted = ", ".join("B" if axis in batch_axes else str(n) for axis, n in enumerate(traced))
+        raise ShapeError(
+            f"{known.name} has shape {shape}; the network was traced with [{wanted}]. Pass that, or port the network "
+            "again with a sample of this shape."
+        )
+
+
+def _tree(program: Program, *, trained: bool) -> Variables:
+    """The arrays that modules hold, nested by torch's names."""
+    tree: Variables = {}
+    for known in program.inputs:
+        if (
+            known.kind not in ("parameter", "buffer", "constant")
+            or not known.name
+            or known.trained != trained
+        ):
+            continue
+        _put(tree, known.name, known.value)
+    return tree
+
+
+def collection_of(known: Input) -> str:
+    return "params" if known.trained else "buffers"
+
+
+def _put(tree: Variables, name: str, value: Any) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        tree = tree.setdefault(part, {})
+    tree[last] = value
+
+
+def _merged(old: Any, new: Any) -> Any:
+    """A tree with the entries of another put in."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return new
+    return {**old, **{key: _merged(old.get(key, {}), value) for key, value in new.items()}}
+
+
+def _maybe(tree: Any, name: str) -> Any:
+    """The array of that name, or ``None``."""
+    for part in name.split("."):
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    return tree
+
+
+def _found(tree: Variables, name: str) -> Any:
+    value: Any = tree
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def variables_of(program: Program) -> Variables:
+    """The variables of a program's module, as it was traced."""
+    trees = {"params": _tree(program, trained=True), "buffers": _tree(program, trained=False)}
+    return {c: jax.tree.map(jnp.asarray, tree) for c, tree in trees.items() if tree}
+
+
+__all__ = ["Held", "PortedProgram", "collection_of", "is_held", "variables_of"]

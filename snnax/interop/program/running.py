@@ -1,0 +1,193 @@
+"""The run of a program in JAX: a pure function of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from snnax.errors import ArgumentError, ConversionError
+from snnax.interop.program import operators
+from snnax.interop.program.looping import LoopRun
+from snnax.interop.program.neurons import Fired, ProgramNeuron
+from snnax.interop.program.nodes import NEURON, Leaf, Loop, Node, NoState, Program, Ref, Result, at, mapped
+
+Array = jax.Array
+Get = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a neuron did.
+
+    Attributes:
+        input: what entered it, ``[T, B, ...]``.
+        spk: the spikes that it would have emitted by itself.
+        states: its states after each step.
+    """
+
+    input: Array
+    spk: Array
+    states: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run gives.
+
+    Attributes:
+        outputs: what the network returns, in its lists, tuples and dicts.
+        updates: by name, what the states, buffers and parameters that it changes are after the call.
+        recorded: what each neuron did, by its path; of a second use in the same step ``"path#2"``.
+    """
+
+    outputs: Any
+    updates: dict[str, Any]
+    recorded: dict[str, Recorded]
+
+
+def run(
+    program: Program,
+    leaves: Sequence[Any],
+    *,
+    key: Array | None = None,
+    record: bool = False,
+    forced: Mapping[str, Array] | None = None,
+) -> Ran:
+    """Run a program.
+
+    Args:
+        program: the program.
+        leaves: an array for each of its inputs; ``None`` for the state of a neuron that has none.
+        key: for what draws random numbers.
+        record: keep what the neurons do.
+        forced: spikes ``[T, B, ...]`` that neurons emit instead of their own, by their names in :class:`Ran`.
+
+    Raises:
+        ArgumentError: it draws random numbers, and there is no key.
+        ConversionError: an operation is not known in JAX.
+    """
+    runner = Runner(program, leaves, key, record, forced or {})
+    for place, item in enumerate(program.items):
+        runner.item(place, item)
+    return Ran(mapped(program.outputs, runner.get), mapped(program.updates, runner.get), runner.recorded)
+
+
+def batch_size(program: Program, leaves: Sequence[Any]) -> int:
+    """The size of the batch of these inputs."""
+    for leaf, axis in program.batch:
+        return int(np.shape(leaves[leaf.index])[axis])
+    return program.size
+
+
+class Runner:
+    """One run.
+
+    Attributes:
+        batch: size of the batch.
+        neurons: by path.
+        forced, recording: see :func:`run`.
+        recorded: what neurons did so far.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        leaves: Sequence[Any],
+        key: Array | None,
+        record: bool,
+        forced: Mapping[str, Array],
+    ) -> None:
+        self.batch = batch_size(program, leaves)
+        self.neurons = {path: ProgramNeuron(path, spec) for path, spec in program.neurons.items()}
+        self.recording, self.forced = record, forced
+        self.recorded: dict[str, Recorded] = {}
+        self._leaves, self._key = leaves, key
+        self._values: dict[Ref, Any] = {}
+        self._wide = any(value is not None and value.dtype == jnp.float64 for value in leaves)
+
+    def get(self, source: Any) -> Any:
+        """The value of a source outside of loops; literals stand for themselves."""
+        if isinstance(source, Leaf):
+            return self._leaves[source.index]
+        if isinstance(source, Ref):
+            return self._values[source]
+        return None if isinstance(source, NoState) else at(source, self.batch)
+
+    def item(self, place: int, item: Node | Loop) -> None:
+        """Run an item and keep its outputs."""
+        if isinstance(item, Loop):
+            outputs = LoopRun(self, item, place).run()
+        elif item.op == NEURON:
+            outputs = self._neuron(item)
+        else:
+            outputs = self.operate(item, self.get, (place,))
+        self._values.update({Ref(place, out): value for out, value in enumerate(outputs)})
+
+    def _neuron(self, node: Node) -> tuple[Any, ...]:
+        """A neuron outside of loops: its calls there are steps of time, one after the other."""
+        known = self.recorded.get(node.path)
+        step = 0 if known is None else len(known.spk)
+        forced = self.forced.get(node.path)
+        fired, x = self.fire(node, self.get, None if forced is None else forced[step])
+        if self.recording or forced is not None:
+            self.record(node.path, *jax.tree.map(lambda value: value[None], (x, fired)))
+        return (fired.spk, *fired.states)
+
+    def result(self, result: Result) -> jax.ShapeDtypeStruct:
+        """Shape and type of an array in this run: in double precision if its inputs are."""
+        known = result.at(self.batch)
+        dtype = np.dtype(np.float64) if self._wide and known.dtype == np.float32 else known.dtype
+        return jax.ShapeDtypeStruct(tuple(map(int, known.shape)), dtype)  # type: ignore[call-overload]
+
+    def operate(self, node: Node, get: Get, places: Sequence[Any]) -> tuple[Any, ...]:
+        """An operation that is no neuron; ``places`` tell its random numbers from those of others."""
+        args, kwargs = mapped(node.args, get), mapped(node.kwargs, get)
+        if self._wide and kwargs.get("dtype") == np.float32:
+            kwargs["dtype"] = np.dtype(np.float64)
+        results = [self.result(result) for result in node.results]
+        try:
+            outputs = operators.evaluate(node.op, args, kwargs, results, self._drawn(node, places))
+        except ConversionError as error:
+            raise ConversionError(error.node, error.problem, error.remedy, node.line) from error
+        return outputs if node.gradient else jax.tree.map(lax.stop_gradient, outputs)
+
+    def _drawn(self, node: Node, places: Sequence[Any]) -> Array | None:
+        """The key of an operation that draws random numbers."""
+        if not operators.is_random(node.op):
+            return None
+        if self._key is None:
+            raise ArgumentError(
+                f"the network draws random numbers ({node.op} at {node.line}) and got no key. Pass "
+                "rngs={'draws': jax.random.key(0)}."
+            )
+        key = self._key
+        for place in places:
+            key = jax.random.fold_in(key, place)
+        return key
+
+    def fire(self, node: Node, get: Get, forced: Array | None) -> tuple[Fired, Array]:
+        """One step of a neuron, and what entered it."""
+        x, states, parameters = neuron_arguments(node, get)
+        return self.neurons[node.path].step(x, states, parameters, forced), x
+
+    def record(self, name: str, x: Array, fired: Fired) -> None:
+        """Keep what a neuron did over some steps, behind what it did in earlier ones."""
+        states = self.neurons[name.partition("#")[0]].spec.family.fed_back
+        new = Recorded(x, fired.own, dict(zip(states, fired.states, strict=True)))
+        old = self.recorded.get(name)
+        if old is not None:
+            joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), vars(old), vars(new))
+            new = Recorded(**joined)
+        self.recorded[name] = new
+
+
+def neuron_arguments(node: Node, get: Get) -> tuple[Array, dict[str, Array | None], dict[str, Array]]:
+    """Input, states and parameters of a neuron."""
+    x, states, parameters = mapped(node.args, get)
+    return x, states, {name: value for name, value in parameters.items() if value is not None}

@@ -1,0 +1,214 @@
+"""A ported program as one side of a cross-validation, and the comparison of two runs of one program.
+
+The neurons of a program may run in loops of different length. Those of one length are compared together, as the layers
+of one network are; what the network returns is compared with the longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snnax.errors import ArgumentError, ConversionError
+from snnax.interop.compare import Report, compare
+from snnax.interop.program.module import PortedProgram
+from snnax.interop.program.nodes import NEURON, Leaf, Program, flat
+from snnax.interop.spec import NeuronSpec
+from snnax.interop.trace import NodeTrace, Trace
+from snnax.network.unroll import unroll
+
+
+class CallSide(Protocol):
+    """A network that is called once, with arguments of its own."""
+
+    label: str
+
+    def call(self, arguments: Any, forced: Mapping[str, np.ndarray]) -> Trace:
+        """Run; neurons in ``forced`` emit the spikes given there. Outputs are ``[1, B, ...]`` or ``[T, B, ...]``."""
+        ...
+
+    def gradients(self, arguments: Any) -> dict[str, np.ndarray]:
+        """Gradients of the sum of all that it returns, by torch's names of the parameters."""
+        ...
+
+
+class ProgramSide:
+    """``(model, variables)`` of a program.
+
+    Args:
+        model: the module.
+        variables: its variables.
+        label: name in reports.
+    """
+
+    def __init__(self, model: PortedProgram, variables: Mapping[str, Any], label: str = "snnax") -> None:
+        self.label = label
+        self.model = model
+        self.variables = nn.unbox(dict(variables))
+
+    def call(self, arguments: Any, forced: Mapping[str, np.ndarray]) -> Trace:
+        """Run it in the precision of its input."""
+        with jax.enable_x64(_is_double(arguments)):
+            force = {name.replace(".", "/"): jnp.asarray(spikes) for name, spikes in forced.items()}
+            given = _cast(self.variables, arguments)
+            outputs, _, recorded = unroll(self.model, given, _tuple(arguments), record=True, force=force)
+            nodes = {name.replace("/", "."): self._trace(name, values) for name, values in recorded.items()}
+            return Trace(nodes, outputs_of(outputs))
+
+    def _trace(self, name: str, values: Mapping[str, Any]) -> NodeTrace:
+        arrays = {key: np.asarray(value) for key, value in values.items()}
+        name = name.replace("/", ".")
+        kind = self.model.program.neurons[name.partition("#")[0]].kind
+        states = {key: value for key, value in arrays.items() if key not in ("input", "spk")}
+        return NodeTrace(name, kind, arrays["input"], arrays["spk"], states)
+
+    def gradients(self, arguments: Any) -> dict[str, np.ndarray]:
+        """By torch's names."""
+        with jax.enable_x64(_is_double(arguments)):
+            given = _cast(self.variables, arguments)
+
+            def loss(params: Any) -> jax.Array:
+                outputs, _ = unroll(self.model, {**given, "params": params}, _tuple(arguments))
+                floats = [
+                    y for y in jax.tree.leaves(outputs) if jnp.issubdtype(jnp.asarray(y).dtype, jnp.floating)
+                ]
+                return sum((jnp.sum(y) for y in floats), start=jnp.zeros(()))
+
+            found = jax.grad(loss)(given.get("params", {}))
+            return dict(_named(jax.tree.map(np.asarray, found)))
+
+
+def _named(tree: Mapping[str, Any], prefix: str = "") -> Any:
+    """``{"fc": {"weight"}}`` as ``fc.weight``."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _named(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _tuple(arguments: Any) -> tuple[Any, ...]:
+    return arguments if isinstance(arguments, tuple) else (arguments,)
+
+
+def _is_double(arguments: Any) -> bool:
+    return any(np.asarray(leaf).dtype == np.float64 for leaf in jax.tree.leaves(arguments))
+
+
+def _cast(variables: Any, arguments: Any) -> Any:
+    """Floating arrays in double precision if the input is."""
+    dtype = np.float64 if _is_double(arguments) else np.float32
+
+    def cast(value: Any) -> Any:
+        return jnp.asarray(value, dtype) if jnp.issubdtype(jnp.asarray(value).dtype, jnp.floating) else value
+
+    return jax.tree.map(cast, variables)
+
+
+def outputs_of(returned: Any) -> tuple[np.ndarray, ...]:
+    """What a network returns as arrays with at least the axes of time and batch."""
+    found = []
+    for leaf in jax.tree.leaves(returned):
+        array = np.asarray(leaf)
+        if array.dtype.kind in "biuf":
+            array = array if array.dtype.kind == "f" else array.astype(np.float32)
+            found.append(array.reshape((1,) * max(0, 2 - array.ndim) + array.shape))
+    return tuple(found)
+
+
+# --- Comparing ------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Part:
+    """The neurons of one length of one side, as :func:`compare` takes a side."""
+
+    side: CallSide
+    program: Program
+    arguments: Any
+    whole: Trace
+    names: frozenset[str]
+    others: Mapping[str, np.ndarray]
+    outputs: bool
+
+    @property
+    def label(self) -> str:
+        return self.side.label
+
+    def run(self, x: np.ndarray) -> Trace:
+        return self._cut(self.whole)
+
+    def replay(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
+        return self._cut(self.side.call(self.arguments, {**self.others, **forced}))
+
+    def graph(self) -> NoReturn:
+        raise ConversionError(
+            self.label, "a program has no NIR form", "The rounding errors of its currents are estimated"
+        )
+
+    def spec(self, name: str) -> NeuronSpec | None:
+        return spec_of(self.program, name)
+
+    def gradients(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        return self.side.gradients(self.arguments)
+
+    def _cut(self, trace: Trace) -> Trace:
+        nodes = {name: node for name, node in trace.nodes.items() if name in self.names}
+        return Trace(nodes, trace.outputs if self.outputs else ())
+
+
+def spec_of(program: Program, name: str) -> NeuronSpec | None:
+    """A neuron as numbers and words; ``None`` if what it computes with is computed in the program."""
+    path = name.partition("#")[0]
+    node = next((n for n in program.nodes() if n.op == NEURON and n.path == path), None)
+    if node is None or not all(_is_own(program, source, path) for source in flat(node.args[2])):
+        return None
+    return program.neurons[path]
+
+
+def _is_own(program: Program, source: Any, path: str) -> bool:
+    """Whether a number of a neuron is the one that it holds."""
+    if isinstance(source, Leaf):
+        return program.inputs[source.index].name.startswith(f"{path}.")
+    return source is None
+
+
+def compare_calls(
+    a: CallSide, b: CallSide, program: Program, arguments: Any, *, gradients: bool = False
+) -> Report:
+    """Compare two sides that run the same program on the same arguments; see :func:`~snnax.interop.crossvalidate`.
+
+    Raises:
+        ArgumentError: none of its neurons is a known one, so that there is nothing to compare layer by layer.
+    """
+    first, second = a.call(arguments, {}), b.call(arguments, {})
+    lengths = {name: len(node.spk) for name, node in first.nodes.items()}
+    if not lengths:
+        raise ArgumentError("the network has no neuron of a known kind, so there are no spikes to compare.")
+    spikes = {name: node.spk for name, node in first.nodes.items()}
+    reports = []
+    longest = max(lengths.values())
+    for steps in sorted(set(lengths.values()), reverse=True):
+        names = frozenset(name for name, length in lengths.items() if length == steps)
+        others = {name: value for name, value in spikes.items() if name not in names}
+        sides = [
+            _Part(side, program, arguments, trace, names, others, steps == longest)
+            for side, trace in ((a, first), (b, second))
+        ]
+        some = next(first.nodes[name] for name in names)
+        x = np.zeros(some.spk.shape[:2], some.input.dtype)
+        reports.append(compare(*sides, x, gradients=gradients and steps == longest))
+    layers = {layer.name: layer for report in reports for layer in report.layers}
+    order = [*lengths, *(name for name in layers if name not in lengths)]
+    return replace(
+        reports[0],
+        layers=tuple(layers[name] for name in order),
+        notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
+        pictures=tuple(picture for report in reports for picture in report.pictures),
+    )

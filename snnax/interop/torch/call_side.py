@@ -1,0 +1,145 @@
+"""A torch network, called once as the user calls it, as one side of a cross-validation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from snnax.interop.program.nodes import NEURON, Loop, Program, mapped
+from snnax.interop.program.side import outputs_of
+from snnax.interop.torch.observers import Observer
+from snnax.interop.torch.prepare import check_mode, copy_net, isolated, unwrap
+from snnax.interop.trace import Trace
+
+if TYPE_CHECKING:
+    from snnax.interop.frameworks.adapter import Adapter
+
+
+class CalledTorch:
+    """A torch network whose ``forward`` is the program that was traced of it.
+
+    Args:
+        net: the user's network; each run works on a copy of it, from the reset state.
+        program: its program.
+        adapter: its framework.
+    """
+
+    def __init__(self, net: nn.Module, program: Program, adapter: Adapter) -> None:
+        self.label = adapter.label
+        self._net, self._program, self._adapter = unwrap(net), program, adapter
+
+    def call(self, arguments: Any, forced: Mapping[str, np.ndarray]) -> Trace:
+        """Run it in the precision of its input, and record the neurons that the program has."""
+        check_mode(self._net)
+        given, dtype = _tensors(arguments)
+        twin, neurons = self._copy(dtype)
+        uses = {path: self._uses(path, forced, dtype) for path in self._program.neurons if path in neurons}
+        for path, records in uses.items():
+            self._tap(path, neurons[path], records)
+        with isolated(self._adapter, neurons, dtype):
+            returned = self._adapter.call(twin, given)
+        found = [record for records in uses.values() for record in records if record.spikes]
+        for record in found:
+            record.num_steps = len(record.spikes)
+        order = {name: place for place, name in enumerate(_names(self._program))}
+        found.sort(key=lambda record: order[record.name])
+        nodes = {record.name: record.trace() for record in found}
+        return Trace(nodes, outputs_of(mapped(_listed(returned), _array)))
+
+    def gradients(self, arguments: Any) -> dict[str, np.ndarray]:
+        """Of the sum of all that it returns, by the names of the parameters; zeros where nothing depends on one."""
+        given, dtype = _tensors(arguments)
+        twin, neurons = self._copy(dtype)
+        with isolated(self._adapter, neurons, dtype), torch.enable_grad():
+            total = torch.zeros((), dtype=dtype)
+            for value in _leaves(self._adapter.call(twin, given)):
+                if isinstance(value, Tensor) and value.is_floating_point():
+                    total = total + value.sum()
+            if total.requires_grad:
+                total.backward()
+        known = {source.name for source in self._program.inputs if source.trained}
+        named = {n: p for n, p in twin.named_parameters() if p.requires_grad and n in known}
+        return {n: np.zeros(tuple(p.shape)) if p.grad is None else p.grad.numpy() for n, p in named.items()}
+
+    def _copy(self, dtype: torch.dtype) -> tuple[nn.Module, dict[str, nn.Module]]:
+        twin = copy_net(self._net).to(dtype=dtype)
+        neurons = self._adapter.neurons(twin)
+        for neuron in neurons.values():
+            self._adapter.reset(neuron, dtype, traced=False)
+        return twin, neurons
+
+    def _uses(self, path: str, forced: Mapping[str, np.ndarray], dtype: torch.dtype) -> list[Observer]:
+        """A record for each use of a neuron in one step, named as the program's run names them."""
+        records = []
+        for name in _names(self._program):
+            if name.partition("#")[0] == path:
+                record = Observer(name)
+                record.kind = self._program.neurons[path].kind
+                if name in forced:
+                    record.forced = torch.from_numpy(np.array(forced[name])).to(dtype)
+                    record.num_steps = len(forced[name])
+                records.append(record)
+        return records
+
+    def _tap(self, path: str, module: nn.Module, records: list[Observer]) -> None:
+        calls = 0
+
+        def handler(x: Tensor, before: Any, run: Callable[[], Any]) -> Any:
+            nonlocal calls
+            step, use = divmod(calls, len(records))
+            calls += 1
+            return records[use].observe(step, x, before, run)
+
+        self._adapter.tap(path, module, handler)
+
+
+def _names(program: Program) -> list[str]:
+    """Names of the neurons in recordings, in the order in which a step runs them."""
+    names: list[str] = []
+    for item in program.items:
+        seen: Counter[str] = Counter()
+        for node in item.body if isinstance(item, Loop) else [item]:
+            if node.op == NEURON:
+                seen[node.path] += 1
+                names.append(node.path if seen[node.path] == 1 else f"{node.path}#{seen[node.path]}")
+    return list(dict.fromkeys(names))
+
+
+def _tensors(arguments: Any) -> tuple[tuple[Any, ...], torch.dtype]:
+    """The arguments with tensors in place of arrays, and their precision."""
+    found: list[torch.dtype] = []
+
+    def tensor(value: Any) -> Any:
+        if not isinstance(value, Tensor) and not hasattr(value, "__array__"):
+            return value
+        made = value.detach().clone() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+        if made.is_floating_point():
+            found.append(made.dtype)
+        return made
+
+    given = mapped(arguments if isinstance(arguments, tuple) else (arguments,), tensor)
+    return given, torch.float64 if torch.float64 in found else torch.float32
+
+
+def _listed(tree: Any) -> Any:
+    """What ``forward`` returned, keys of dicts in the order in which JAX takes them."""
+    if isinstance(tree, dict):
+        return [_listed(tree[key]) for key in sorted(tree)]
+    return [_listed(part) for part in tree] if isinstance(tree, list | tuple) else tree
+
+
+def _array(value: Any) -> Any:
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, dict | list | tuple):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from _leaves(part)
+    else:
+        yield tree

@@ -1,0 +1,103 @@
+"""Networks that run all their steps in one call, which :func:`~snnax.unroll` therefore calls once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from snnax import checks
+from snnax.errors import ArgumentError
+from snnax.modules import Module
+
+Tree = dict[str, Any]
+
+
+class WholeNetwork(Module):
+    """A network whose call takes all that its steps take and returns what they return together.
+
+    It sows what its neurons do into the collection ``record``, ``{"input", "spk", states}`` of all steps by the path of
+    the neuron, and reads the spikes that they are to emit instead of their own from ``forced``.
+    """
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The lengths of its loops over time."""
+        raise NotImplementedError
+
+    def over_time(self, steps: int) -> WholeNetwork:
+        """The network that runs so many steps, where the lengths of its loops are not its own."""
+        raise NotImplementedError
+
+
+def run_whole(
+    net: WholeNetwork,
+    variables: Tree,
+    x: Any,
+    rngs: Mapping[str, jax.Array],
+    mutable: Sequence[str],
+    record: bool,
+    force: Mapping[str, jax.Array],
+    num_steps: int | None,
+) -> tuple[Any, Tree, Tree]:
+    """What :func:`~snnax.unroll` does with such a network.
+
+    Args:
+        net: the network.
+        variables: its variables.
+        x: what it takes; a tuple stands for several arguments.
+        rngs: keys by name.
+        mutable: further collections to update.
+        record: also what its neurons do.
+        force: spikes of neurons by path.
+        num_steps: the length of its loop, if the user says it.
+
+    Returns:
+        Outputs, updates, and what was recorded by the neuron's path.
+
+    Raises:
+        ArgumentError: for another ``num_steps`` than its own.
+    """
+    longer = net.over_time(len(jax.tree.leaves(x)[0]) if num_steps is None else num_steps)
+    if longer is not net and num_steps is not None:
+        x = jax.tree.map(lambda frame: jnp.broadcast_to(frame, (num_steps, *frame.shape)), x)
+    net = longer
+    if num_steps is not None and {num_steps} != set(net.steps):
+        raise ArgumentError(
+            f"num_steps={num_steps}, but the network loops over {' and '.join(map(str, net.steps)) or 'no'} steps "
+            "itself. Leave num_steps out, or port the network again with another length of its loop."
+        )
+    forced = {name: {"spk": spikes} for name, spikes in force.items()}
+    arguments = x if isinstance(x, tuple) else (x,)
+    outputs, updates = _called(net, tuple(mutable), record, variables, arguments, dict(rngs), forced)
+    recorded = updates.pop("record", {})
+    return outputs, updates, recorded
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _called(
+    net: nn.Module,
+    mutable: tuple[str, ...],
+    record: bool,
+    variables: Tree,
+    arguments: Any,
+    rngs: Tree,
+    forced: Tree,
+) -> tuple[Any, Tree]:
+    given = {**variables, "forced": forced} if forced else variables
+    names = ["hidden", *mutable, *(["record"] if record else [])]
+    outputs, updates = net.apply(given, *arguments, rngs=rngs, mutable=names)
+    return outputs, dict(updates)
+
+
+def arguments_of(x: Any) -> Any:
+    """``x`` of :func:`~snnax.unroll` as arrays, alone or in lists, tuples and dicts."""
+    if isinstance(x, dict):
+        return {key: arguments_of(part) for key, part in x.items()}
+    if isinstance(x, tuple | list):
+        return type(x)(map(arguments_of, x))
+    return checks.array(x, "unroll(x=...)")
