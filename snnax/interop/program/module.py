@@ -211,17 +211,18 @@ def _tree(program: Program, *, trained: bool) -> Variables:
     """The arrays that modules hold, nested by torch's names."""
     tree: Variables = {}
     for known in program.inputs:
-        if (
-            known.kind not in ("parameter", "buffer", "constant")
-            or not known.name
-            or known.trained != trained
-        ):
-            continue
-        _put(tree, known.name, known.value)
+        if is_held(known) and known.trained == trained:
+            _put(tree, known.name, known.value)
     return tree
 
 
+def is_held(known: Input) -> bool:
+    """Whether an input is an array that a module of the network holds, and so one of the variables."""
+    return known.kind in ("parameter", "buffer", "constant") and bool(known.name)
+
+
 def collection_of(known: Input) -> str:
+    """Where such an array is."""
     return "params" if known.trained else "buffers"
 
 
