@@ -27,6 +27,9 @@ from snnax.interop.nir.importing import from_nir
 from snnax.interop.nir.readings import Reading
 from snnax.interop.nir.readings import reading as read_as
 from snnax.interop.numbers import plain
+from snnax.interop.program.module import PortedProgram
+from snnax.interop.program.nodes import Program
+from snnax.interop.program.side import ProgramSide, compare_calls
 from snnax.interop.recordings import RecordedSide, in_units_of
 from snnax.interop.simulator import ReferenceSide
 from snnax.interop.spec import NeuronSpec
@@ -263,7 +266,8 @@ def crossvalidate(
             :class:`RecordedSide`.
         b: the other side, of any of these kinds but a recording.
         x: input ``[T, B, ...]``, float32 or float64, which decides the precision of both runs; with
-            ``num_steps`` one frame ``[B, ...]``.
+            ``num_steps`` one frame ``[B, ...]``. For a program what its ``forward`` takes, in a tuple if it is more than
+            one thing.
         num_steps: T, for one frame that is shown at every step.
         channels_first: images in ``x`` are ``C, H, W``; flax models written for channels-last get them so.
         dt: time step for NIR graphs that do not say theirs.
@@ -293,6 +297,8 @@ def crossvalidate(
         >>> interop.crossvalidate(net, (model, variables), x).agree
         True
     """
+    if any(_is_program(side) for side in (a, b)):
+        return _compare_programs(a, b, x, gradients)
     x = _input(x, num_steps)
     how = read_as(reading, dt=dt)
     notes: list[str] = []
@@ -307,6 +313,41 @@ def crossvalidate(
         first = in_units_of(second, first, x, how)
     report = compare(first, second, x, gradients=gradients)
     return replace(report, notes=(*notes, *report.notes))
+
+
+def _is_program(side: Any) -> bool:
+    return isinstance(side, tuple) and len(side) == 2 and isinstance(side[0], PortedProgram)
+
+
+def _compare_programs(a: Any, b: Any, x: Any, gradients: bool) -> Report:
+    """Two sides of which one at least is a program: both run it on the arguments ``x`` of its ``forward``."""
+    program = next(side[0].program for side in (a, b) if _is_program(side))
+    sides: list[Any] = []
+    for given, which in ((a, "a"), (b, "b")):
+        if _is_program(given):
+            sides.append(ProgramSide(*given))
+        elif _is_torch(given):
+            sides.append(_called_torch(given, program))
+        else:
+            raise ArgumentError(
+                f"side {which} is a {type(given).__name__}, and the other a program: expected the torch network that it "
+                "was ported from, or (model, variables) of the same port."
+            )
+    if sides[0].label == sides[1].label:
+        sides[0].label, sides[1].label = f"{sides[0].label} a", f"{sides[1].label} b"
+    return compare_calls(*sides, program, x, gradients=gradients)
+
+
+def _called_torch(net: Any, program: Program) -> Any:
+    from snnax.interop.torch.call_side import CalledTorch
+
+    return CalledTorch(net, program, adapter_of(net))
+
+
+def _is_torch(given: Any) -> bool:
+    return hasattr(given, "modules") and any(
+        base.__module__.startswith("torch.") for base in type(given).__mro__
+    )
 
 
 def _graph_side(
@@ -353,9 +394,7 @@ def _side(given: Any, x: np.ndarray, which: str, channels_first: bool, sample: A
         return FlaxSide(*given, channels_first=channels_first)
     if isinstance(given, Trace | str | PathLike):
         return RecordedSide(given)
-    if hasattr(given, "modules") and any(
-        base.__module__.startswith("torch.") for base in type(given).__mro__
-    ):
+    if _is_torch(given):
         return _torch_side(given, x, sample)
     if all(hasattr(given, name) for name in ("run", "replay", "graph", "label")):
         return given

@@ -89,12 +89,14 @@ class Adapter(ABC):
         label: what reports and errors call it.
         gradients: the gradients of its networks can be compared with those of their ports.
         replaces_states: a neuron that is given a state of another shape than its new one starts from zeros instead.
+        programs: its neurons compute on arrays as the neurons of their specs do, so that its networks can be programs.
     """
 
     label: str
     words = Words()
     gradients = True
     replaces_states = False
+    programs = False
 
     # --- Its modules
 

@@ -21,6 +21,7 @@ from snnax.interop.frameworks import package_of
 from snnax.interop.frameworks.adapter import Adapter, Fired, Handler, Words
 from snnax.interop.layers.registry import Site, Variables
 from snnax.interop.nir.entries import CALL, SAMPLE
+from snnax.interop.program.module import PortedProgram
 from snnax.interop.snntorch.neurons import check_cell, has_states, neuron_from_spec, spec_from_torch
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch import graph_reader, writing
@@ -224,6 +225,7 @@ class SnnTorch(Adapter):
 
     label = "snnTorch"
     replaces_states = True
+    programs = True
     words = Words(
         network="Pass the network that holds the snntorch.Leaky (or other) layers.",
         feedback="Use snn.RLeaky or snn.RSynaptic for feedback, and sum over time outside the network.",
@@ -416,13 +418,18 @@ ADAPTER = SnnTorch()
 )
 def from_snntorch(
     net: nn.Module, sample: Any, *, dt: float = conventions.DT, batchnorm: Literal["keep", "fold"] = "keep"
-) -> tuple[Graph, Variables]:
+) -> tuple[Graph | PortedProgram, Variables]:
     """Turn a snnTorch network into a flax model of one time step, with its weights.
 
     Runs ``net`` once on ``sample`` and reads what it did: modules in any nesting, explicit or hidden states,
     time loops inside ``forward``, functional pooling and flattening, residual sums. A loop over time is taken
     out: :func:`snnax.unroll` is the loop of the model that comes back. Weights are those that the call computed with,
     after hooks and parametrizations; a second call, on other data, must find the same.
+
+    A network that does more than that, as an encoder before its loop, feedback of its own, any operation of torch, sums
+    over time or a head behind it, becomes a :class:`~snnax.interop.program.module.PortedProgram`, which is called as
+    ``forward`` is and returns what that returns. It runs in ``unroll``, trains, and is cross-validated; NIR has no form
+    of it.
 
     Args:
         net: a torch module with snnTorch 1.0.0 neurons, in evaluation mode; it stays as it is.
@@ -435,7 +442,8 @@ def from_snntorch(
 
     Returns:
         ``(model, variables)``: a :class:`snnax.Graph` with the names of ``net``'s modules, which takes and
-        returns the arrays that one step of ``net`` takes and returns; and its variables without ``hidden``.
+        returns the arrays that one step of ``net`` takes and returns, or a program; and its variables without
+        ``hidden``.
 
     Raises:
         ConversionError: for modules and operations that cannot be ported exactly; names all of them, where they are

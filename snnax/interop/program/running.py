@@ -143,7 +143,7 @@ class Runner:
         """Shape and type of an array in this run: in double precision if its inputs are."""
         known = result.at(self.batch)
         dtype = np.dtype(np.float64) if self._wide and known.dtype == np.float32 else known.dtype
-        return jax.ShapeDtypeStruct(tuple(map(int, known.shape)), dtype)  # type: ignore[call-overload]
+        return jax.ShapeDtypeStruct(known.shape, jax.dtypes.canonicalize_dtype(dtype))
 
     def operate(self, node: Node, get: Get, places: Sequence[Any]) -> tuple[Any, ...]:
         """An operation that is no neuron; ``places`` tell its random numbers from those of others."""

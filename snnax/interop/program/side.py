@@ -122,6 +122,8 @@ def outputs_of(returned: Any) -> tuple[np.ndarray, ...]:
     return tuple(found)
 
 
+NO_GRAPH = "a program has no NIR form"
+
 # --- Comparing ------------------------------------------------------------------------------------
 
 
@@ -148,9 +150,7 @@ class _Part:
         return self._cut(self.side.call(self.arguments, {**self.others, **forced}))
 
     def graph(self) -> NoReturn:
-        raise ConversionError(
-            self.label, "a program has no NIR form", "The rounding errors of its currents are estimated"
-        )
+        raise ConversionError(self.label, NO_GRAPH, "The rounding errors of its currents are estimated")
 
     def spec(self, name: str) -> NeuronSpec | None:
         return spec_of(self.program, name)
@@ -209,6 +209,6 @@ def compare_calls(
     return replace(
         reports[0],
         layers=tuple(layers[name] for name in order),
-        notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
+        notes=tuple(dict.fromkeys(n for report in reports for n in report.notes if NO_GRAPH not in n)),
         pictures=tuple(picture for report in reports for picture in report.pictures),
     )

@@ -9,7 +9,7 @@ import nir
 import numpy as np
 from torch import nn
 
-from snnax.errors import ArgumentError, ConversionError
+from snnax.errors import ArgumentError, ConversionError, TrainingModeError
 from snnax.interop.families.nodes import node_from_spec
 from snnax.interop.families.recurrent import split
 from snnax.interop.layers.registry import Site, Variables
@@ -17,9 +17,11 @@ from snnax.interop.nir import metadata
 from snnax.interop.nir.bypass import fold_norms
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.importing import from_nir
+from snnax.interop.program.module import PortedProgram
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.layers import node_from_layer
 from snnax.interop.torch.prepare import unwrap
+from snnax.interop.torch.program_reader import ported_program
 from snnax.interop.torch.step_graph import Source, StepGraph, StepNode
 from snnax.interop.torch.tracing import trace
 from snnax.network.containers import Graph
@@ -31,12 +33,18 @@ if TYPE_CHECKING:
 
 def from_torch(
     net: nn.Module, sample: Any, adapter: Adapter, *, dt: float | None = None, batchnorm: str = "keep"
-) -> tuple[Graph, Variables]:
-    """Turn a torch network into a flax model of one time step, with its weights; ``adapter`` knows its neurons.
+) -> tuple[Graph | PortedProgram, Variables]:
+    """Turn a torch network into a flax model with its weights; ``adapter`` knows its neurons.
 
     ``from_snntorch`` and ``from_norse`` are this function with their adapters; see the former for the rest.
     """
-    return from_nir(graph_of(net, sample, adapter, dt=dt, batchnorm=batchnorm))
+    try:
+        graph = graph_of(net, sample, adapter, dt=dt, batchnorm=batchnorm)
+    except TrainingModeError:
+        raise
+    except ConversionError as refusal:
+        return ported_program(net, sample, adapter, refusal, folded=batchnorm == "fold")
+    return from_nir(graph)
 
 
 def graph_of(

@@ -1,0 +1,98 @@
+"""A torch network that is no graph of layers in one loop: traced as a program, and made a flax module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from snnax.errors import ConversionError
+from snnax.interop.layers.registry import Variables
+from snnax.interop.program import operators
+from snnax.interop.program.module import Held, PortedProgram, variables_of
+from snnax.interop.program.nodes import NEURON, Input, Program, Result, mapped
+from snnax.interop.torch.arrays import dtype_of
+from snnax.interop.torch.calls import tensor_of
+from snnax.interop.torch.leaves import value_of
+from snnax.interop.torch.prepare import check_finite, unwrap
+from snnax.interop.torch.programs import trace_program
+
+if TYPE_CHECKING:
+    from snnax.interop.frameworks.adapter import Adapter
+
+
+def ported_program(
+    net: nn.Module, sample: Any, adapter: Adapter, refusal: ConversionError, *, folded: bool
+) -> tuple[PortedProgram, Variables]:
+    """The module of a network that the graph reader refuses, and its variables.
+
+    Args:
+        net: the network.
+        sample: what one call takes.
+        adapter: its framework.
+        refusal: why it is no graph of layers.
+        folded: batch normalisation was to be folded into weights, which only a graph has.
+
+    Raises:
+        ConversionError: the refusal, for what no program changes; or why it is no program.
+    """
+    if folded or not adapter.programs:
+        raise refusal
+    net = unwrap(net)
+    adapter.check_network(net)
+    check_finite(net, adapter)
+    program = trace_program(net, arguments_of(net, sample), adapter=adapter)
+    check_operators(program)
+    program.inputs += _unread(net, program, adapter)
+    return PortedProgram(Held(program)), variables_of(program)
+
+
+def arguments_of(net: nn.Module, sample: Any) -> tuple[Any, ...]:
+    """A sample as positional arguments, floating arrays in the precision of the network."""
+    parameters = (p.dtype for p in net.parameters() if p.is_floating_point())
+    dtype = next(parameters, torch.float32)
+
+    def tensor(entry: Any) -> Any:
+        if not isinstance(entry, torch.Tensor) and not hasattr(entry, "__array__"):
+            return entry
+        made = tensor_of(entry)
+        return made.to(dtype) if made.is_floating_point() else made
+
+    given = tuple(sample) if isinstance(sample, tuple | list) else (sample,)
+    return tuple(mapped(entry, tensor) for entry in given)
+
+
+def check_operators(program: Program) -> None:
+    """Refuse operations that JAX has no equal of, all of them at once.
+
+    Raises:
+        ConversionError: names each with its line.
+    """
+    known = set(operators.known())
+    missing: dict[str, ConversionError] = {}
+    for node in program.nodes():
+        if node.op != NEURON and node.op not in known and node.op not in missing:
+            problem = f"torch's operation {node.op} is not known"
+            remedy = "Write it with operations that are: the page on porting lists them."
+            missing[node.op] = ConversionError(node.path or "the network", problem, remedy, node.line)
+    if missing:
+        raise ConversionError.joined(list(missing.values()))
+
+
+def _unread(net: nn.Module, program: Program, adapter: Adapter) -> list[Input]:
+    """What the network has in its ``state_dict`` and the call did not read: it goes back with the rest."""
+    known = {entry.name for entry in program.inputs}
+    states = {
+        f"{path}.{state}".lstrip(".")
+        for path, module in adapter.neurons(net).items()
+        for state in adapter.passing(module)
+    }
+    trained = {name for name, p in net.named_parameters() if p.requires_grad}
+    found = []
+    for name, tensor in net.state_dict().items():
+        if name not in known and name not in states and isinstance(tensor, torch.Tensor):
+            result = Result(tuple(tensor.shape), dtype_of(tensor.dtype))
+            kind = "parameter" if name in trained else "buffer"
+            found.append(Input(kind, name, result, value_of(tensor), name in trained))
+    return found
