@@ -266,8 +266,8 @@ def crossvalidate(
             :class:`RecordedSide`.
         b: the other side, of any of these kinds but a recording.
         x: input ``[T, B, ...]``, float32 or float64, which decides the precision of both runs; with
-            ``num_steps`` one frame ``[B, ...]``. For a program what its ``forward`` takes, in a tuple if it is more than
-            one thing.
+            ``num_steps`` one frame ``[B, ...]``. For a program what its ``forward`` takes, in a tuple if it is more
+            than one thing.
         num_steps: T, for one frame that is shown at every step.
         channels_first: images in ``x`` are ``C, H, W``; flax models written for channels-last get them so.
         dt: time step for NIR graphs that do not say theirs.
@@ -330,8 +330,8 @@ def _compare_programs(a: Any, b: Any, x: Any, gradients: bool) -> Report:
             sides.append(_called_torch(given, program))
         else:
             raise ArgumentError(
-                f"side {which} is a {type(given).__name__}, and the other a program: expected the torch network that it "
-                "was ported from, or (model, variables) of the same port."
+                f"side {which} is a {type(given).__name__}, and the other a program: expected the torch network "
+                "that it was ported from, or (model, variables) of the same port."
             )
     if sides[0].label == sides[1].label:
         sides[0].label, sides[1].label = f"{sides[0].label} a", f"{sides[1].label} b"
