@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from snnax.errors import ArgumentError, ShapeError
+from snnax.interop.layers.entries import Entry, Layer, entries_of, plain
 from snnax.interop.program.nodes import Affine, Input, Leaf, Program
 from snnax.interop.program.repeating import is_step, repeated
 from snnax.interop.program.running import run
@@ -252,6 +253,16 @@ def _found(tree: Variables, name: str) -> Any:
     for part in name.split("."):
         value = value[part]
     return value
+
+
+@entries_of(PortedProgram)
+def program_entries(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+    """What a program has in a ``state_dict``: each parameter and buffer of the network, as it is."""
+    return [
+        plain(layer, variables, known.name, collection_of(known), *known.name.split("."))
+        for known in layer.module.program.inputs
+        if is_held(known)
+    ]
 
 
 def variables_of(program: Program) -> Variables:

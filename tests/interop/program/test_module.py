@@ -1,0 +1,141 @@
+"""A program as a linen module: its variables, its call, unroll, training, and what it refuses."""
+
+from __future__ import annotations
+
+import pickle
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers.written_programs import BATCH, NEURONS, STEPS, WEIGHT, expected, loop_program, sample, step_program
+
+import snnax as snn
+from snnax import interop
+from snnax.errors import ArgumentError, ShapeError, StateDictError
+from snnax.interop.program.module import Held, PortedProgram, variables_of
+
+
+def ported(program):
+    return PortedProgram(Held(program)), variables_of(program)
+
+
+def test_variables_have_torchs_names_and_layout():
+    model, variables = ported(loop_program(True))
+    assert set(variables["params"]) == {"fc", "back"} and set(variables["buffers"]) == {"lif"}
+    np.testing.assert_array_equal(variables["params"]["fc"]["weight"], WEIGHT)
+    made = model.init(jax.random.key(0), sample())
+    assert jax.tree.all(jax.tree.map(np.array_equal, dict(made), variables))
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+def test_apply_and_unroll_return_what_forward_returns(feedback):
+    model, variables = ported(loop_program(feedback))
+    for batch in (BATCH, 2):
+        x = sample(batch)
+        spk, _ = expected(x, feedback)
+        np.testing.assert_array_equal(model.apply(variables, x)["spk"], spk)
+        outputs, updates = snn.unroll(model, variables, x)
+        np.testing.assert_array_equal(outputs["spk"], spk)
+        assert not updates.get("hidden")
+
+
+def test_unroll_records_and_forces():
+    model, variables = ported(loop_program(True))
+    force = {"lif": np.ones((STEPS, BATCH, NEURONS), np.float32)}
+    outputs, _, recorded = snn.unroll(model, variables, sample(), record=["lif"], force=force)
+    assert set(recorded["lif"]) == {"input", "mem", "spk"}
+    assert np.all(outputs["spk"] == 1) and not np.all(recorded["lif"]["spk"] == 1)
+
+
+def test_a_step_runs_over_time_and_keeps_its_state():
+    model, variables = ported(step_program())
+    x = sample()
+    spk, updates = snn.unroll(model, variables, x)
+    np.testing.assert_array_equal(spk, expected(x, False)[0])
+    half = STEPS // 2
+    first, between = snn.unroll(model, variables, x[:half])
+    second, _ = snn.unroll(model, {**variables, **between}, x[half:])
+    np.testing.assert_array_equal(np.concatenate([first, second]), spk)
+    once, after = model.apply({**variables, **between}, x[half], mutable=["hidden"])
+    np.testing.assert_array_equal(once, spk[half])
+    assert after["hidden"]["lif"]["mem"].shape == updates["hidden"]["lif"]["mem"].shape == (BATCH, NEURONS)
+
+
+def test_a_constant_input_is_shown_at_every_step():
+    model, variables = ported(step_program())
+    frame = sample()[0]
+    spk, _ = snn.unroll(model, variables, frame, num_steps=5)
+    np.testing.assert_array_equal(spk, expected(np.broadcast_to(frame, (5, *frame.shape)), False)[0])
+
+
+def test_it_trains():
+    model, variables = ported(loop_program(True))
+    x, goal = sample(), jnp.full((BATCH, NEURONS), 3.0)
+    optimizer = optax.adam(0.05)
+    state = optimizer.init(variables["params"])
+
+    @jax.jit
+    def step(params, state):
+        def loss(params):
+            return jnp.mean((snn.unroll(model, {**variables, "params": params}, x)[0]["total"] - goal) ** 2)
+
+        value, slope = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(slope, state)
+        return optax.apply_updates(params, updates), state, value
+
+    params, losses = variables["params"], []
+    for _ in range(30):
+        params, state, value = step(params, state)
+        losses.append(float(value))
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_state_dict_there_and_back():
+    model, variables = ported(loop_program(True))
+    state = interop.to_state_dict(model, variables)
+    assert set(state) == {"fc.weight", "fc.bias", "back", "lif.beta", "lif.threshold"}
+    state["fc.bias"] = state["fc.bias"] + 1
+    loaded = interop.from_state_dict(model, variables, state)
+    np.testing.assert_array_equal(loaded["params"]["fc"]["bias"], state["fc.bias"])
+    assert np.array_equal(interop.to_state_dict(model, loaded)["back"], state["back"])
+    with pytest.raises(StateDictError, match="back"):
+        interop.from_state_dict(model, variables, {k: v for k, v in state.items() if k != "back"})
+
+
+def test_the_module_can_be_hashed_and_pickled():
+    model, variables = ported(loop_program(False))
+    assert hash(model) == hash(model.clone()) and model == model.clone()
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.apply(variables, sample())["spk"], expected(sample(), False)[0])
+    assert "6 operations" in repr(model)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "words"),
+    [
+        (
+            np.zeros((STEPS, BATCH, 7)),
+            ShapeError,
+            "x has shape (6, 4, 7); the network was traced with [6, B, 3]",
+        ),
+        (np.zeros((STEPS + 1, BATCH, 3)), ShapeError, "port the network again"),
+        ((np.zeros((STEPS, BATCH, 3)), 1), ArgumentError, "traced with"),
+    ],
+)
+def test_other_arguments_are_refused(x, error, words):
+    model, variables = ported(loop_program(True))
+    with pytest.raises(error, match=re.escape(words)):
+        model.apply(variables, *(x if isinstance(x, tuple) else (x,)))
+
+
+def test_other_lengths_and_lacking_arrays_are_refused():
+    model, variables = ported(loop_program(True))
+    with pytest.raises(ArgumentError, match="num_steps=5, but the network loops over 6"):
+        snn.unroll(model, variables, sample(), num_steps=5)
+    with pytest.raises(ArgumentError, match="buffers"):
+        snn.unroll(model, {"params": variables["params"]}, sample())
+    with pytest.raises(ArgumentError, match=r"Sequential or snnax\.Graph"):
+        interop.to_nir(model, variables, sample()[0])
