@@ -148,6 +148,8 @@ class Runner:
     def operate(self, node: Node, get: Get, places: Sequence[Any]) -> tuple[Any, ...]:
         """An operation that is no neuron; ``places`` tell its random numbers from those of others."""
         args, kwargs = mapped(node.args, get), mapped(node.kwargs, get)
+        if node.function is not None and node.gradient:
+            args = mapped(args, lambda value: _untrainable(node, value))
         if self._wide and kwargs.get("dtype") == np.float32:
             kwargs["dtype"] = np.dtype(np.float64)
         results = [self.result(result) for result in node.results]
@@ -185,6 +187,28 @@ class Runner:
             joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), vars(old), vars(new))
             new = Recorded(**joined)
         self.recorded[name] = new
+
+
+def _untrainable(node: Node, value: Any) -> Any:
+    """An input of a function that has a gradient of its own: to differentiate by it is refused."""
+    if node.function is None or not jnp.issubdtype(getattr(value, "dtype", bool), jnp.inexact):
+        return value
+    refusal = ConversionError(
+        node.path or "the network",
+        f"{node.function.kind} defines a gradient of its own, which is not ported",
+        "The network runs and is compared. To train it write that function with operations of torch.",
+        node.line,
+    )
+
+    @jax.custom_jvp
+    def guarded(x: Array) -> Array:
+        return x
+
+    @guarded.defjvp
+    def refuse(primals: Any, tangents: Any) -> Any:
+        raise refusal
+
+    return guarded(value)
 
 
 def neuron_arguments(node: Node, get: Get) -> tuple[Array, dict[str, Array | None], dict[str, Array]]:

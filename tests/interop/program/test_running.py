@@ -9,7 +9,7 @@ import pytest
 from helpers.written_programs import BATCH, NEURONS, STEPS, expected, loop_program, result, sample, step_program
 
 from snnax.errors import ArgumentError, ConversionError
-from snnax.interop.program.nodes import Input, Leaf, Node, NoState, Program, Ref
+from snnax.interop.program.nodes import Call, Input, Leaf, Node, NoState, Program, Ref
 from snnax.interop.program.running import batch_size, run
 
 
@@ -124,3 +124,12 @@ def test_the_batch_is_read_off_the_arguments():
     assert batch_size(loop_program(True), [np.zeros((STEPS, 9, 3))]) == 9
     assert batch_size(drawing(), [np.zeros((4, 2))]) == 1
     assert NoState() == NoState()
+
+
+def test_a_gradient_of_the_networks_own_is_refused():
+    own = Call("net.Binary", "fc", 0)
+    node = Node("sign", (Leaf(0),), {}, (result(4),), path="fc", function=own, line="net.py:9")
+    program = Program([Input("argument", "x", result(4))], [node], Ref(0))
+    np.testing.assert_array_equal(run(program, [jnp.ones(4)]).outputs, 1)
+    with pytest.raises(ConversionError, match=r"net\.Binary defines a gradient of its own[\s\S]*net\.py:9"):
+        jax.grad(lambda x: run(program, [x]).outputs.sum())(jnp.ones(4))
