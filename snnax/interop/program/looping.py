@@ -40,6 +40,7 @@ class LoopRun:
         self._steady: Values = {}  # by source, what is the same in all steps
         self._moving: Values = {}  # by source, what has a value for each, [T, ...]
         self._names = _names(loop)
+        self._forced = {name: runner.dictated(name, loop.steps) for name in self._names.values()}
 
     def run(self) -> tuple[Any, ...]:
         """All steps; the values that are kept."""
@@ -98,7 +99,7 @@ class LoopRun:
         """
         node, get = self._loop.body[place], self._get(values)
         if node.op == NEURON:
-            forced = self._runner.forced.get(self._names[place])
+            forced = self._forced[self._names[place]]
             fired, x = self._runner.fire(node, get, None if forced is None else forced[number])
             outputs: tuple[Any, ...] = (fired.spk, *fired.states)
             extra: tuple[Any, ...] = ((x, fired),) if self._runner.recording else ()
@@ -163,7 +164,7 @@ class LoopRun:
             return False
         (place,) = stage.nodes
         node = self._loop.body[place]
-        if node.op != NEURON or self._names[place] in self._runner.forced:
+        if node.op != NEURON or self._forced[self._names[place]] is not None:
             return False
         x, states, parameters = node.args
         own = [(state, Local(place, out + 1)) for out, state in enumerate(states.values())]

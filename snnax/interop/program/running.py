@@ -105,8 +105,9 @@ class Runner:
     ) -> None:
         self.batch = batch_size(program, leaves)
         self.neurons = {path: ProgramNeuron(path, spec) for path, spec in program.neurons.items()}
-        self.recording, self.forced = record, forced
+        self.recording, self.forced = record, {name: jnp.asarray(spikes) for name, spikes in forced.items()}
         self.recorded: dict[str, Recorded] = {}
+        self._done: dict[str, int] = {}  # how many steps a neuron has run, by its name in recordings
         self._leaves, self._key = leaves, key
         self._values: dict[Ref, Any] = {}
         self._wide = any(value is not None and value.dtype == jnp.float64 for value in leaves)
@@ -131,13 +132,17 @@ class Runner:
 
     def _neuron(self, node: Node) -> tuple[Any, ...]:
         """A neuron outside of loops: its calls there are steps of time, one after the other."""
-        known = self.recorded.get(node.path)
-        step = 0 if known is None else len(known.spk)
-        forced = self.forced.get(node.path)
-        fired, x = self.fire(node, self.get, None if forced is None else forced[step])
-        if self.recording or forced is not None:
+        forced = self.dictated(node.path, 1)
+        fired, x = self.fire(node, self.get, None if forced is None else forced[0])
+        if self.recording:
             self.record(node.path, *jax.tree.map(lambda value: value[None], (x, fired)))
         return (fired.spk, *fired.states)
+
+    def dictated(self, name: str, steps: int) -> Array | None:
+        """What a neuron is to emit in its next ``steps`` steps, ``None`` for what it emits by itself."""
+        done = self._done.get(name, 0)
+        self._done[name] = done + steps
+        return self.forced[name][done : done + steps] if name in self.forced else None
 
     def result(self, result: Result) -> jax.ShapeDtypeStruct:
         """Shape and type of an array in this run: in double precision if its inputs are."""
@@ -148,7 +153,7 @@ class Runner:
     def operate(self, node: Node, get: Get, places: Sequence[Any]) -> tuple[Any, ...]:
         """An operation that is no neuron; ``places`` tell its random numbers from those of others."""
         args, kwargs = mapped(node.args, get), mapped(node.kwargs, get)
-        if node.function is not None and node.gradient:
+        if node.function is not None:
             args = mapped(args, lambda value: _untrainable(node, value))
         if self._wide and kwargs.get("dtype") == np.float32:
             kwargs["dtype"] = np.dtype(np.float64)
@@ -157,7 +162,11 @@ class Runner:
             outputs = operators.evaluate(node.op, args, kwargs, results, self._drawn(node, places))
         except ConversionError as error:
             raise ConversionError(error.node, error.problem, error.remedy, node.line) from error
-        return outputs if node.gradient else jax.tree.map(lax.stop_gradient, outputs)
+        return (
+            outputs
+            if node.gradient or node.function is not None
+            else jax.tree.map(lax.stop_gradient, outputs)
+        )
 
     def _drawn(self, node: Node, places: Sequence[Any]) -> Array | None:
         """The key of an operation that draws random numbers."""

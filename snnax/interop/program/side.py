@@ -17,6 +17,10 @@ import numpy as np
 
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.compare import Report, compare
+from snnax.interop.compare.bounds import Bounds
+from snnax.interop.compare.evidence import Evidence
+from snnax.interop.compare.run import compare_gradients, compare_outputs
+from snnax.interop.program import operators
 from snnax.interop.program.module import PortedProgram
 from snnax.interop.program.nodes import NEURON, Leaf, Program, flat
 from snnax.interop.spec import NeuronSpec
@@ -34,7 +38,7 @@ class CallSide(Protocol):
         ...
 
     def gradients(self, arguments: Any) -> dict[str, np.ndarray]:
-        """Gradients of the sum of all that it returns, by torch's names of the parameters."""
+        """Gradients of the weighted sum of all that it returns, by torch's names of the parameters."""
         ...
 
 
@@ -78,10 +82,16 @@ class ProgramSide:
                 floats = [
                     y for y in jax.tree.leaves(outputs) if jnp.issubdtype(jnp.asarray(y).dtype, jnp.floating)
                 ]
-                return sum((jnp.sum(y) for y in floats), start=jnp.zeros(()))
+                return sum((jnp.sum(y * weights_like(y)) for y in floats), start=jnp.zeros(()))
 
             found = jax.grad(loss)(given.get("params", {}))
             return dict(_named(jax.tree.map(np.asarray, found)))
+
+
+def weights_like(values: Any) -> np.ndarray:
+    """Weights of a sum of ``values``: a plain sum has no gradient behind a softmax or a normalisation."""
+    shape = tuple(values.shape)
+    return np.cos(np.arange(int(np.prod(shape)), dtype=np.float64)).astype(np.float32).reshape(shape)
 
 
 def _named(tree: Mapping[str, Any], prefix: str = "") -> Any:
@@ -163,6 +173,40 @@ class _Part:
         return Trace(nodes, trace.outputs if self.outputs else ())
 
 
+def check_fixed(program: Program) -> None:
+    """Refuse to compare a network that draws random numbers: each side has its own.
+
+    Raises:
+        ArgumentError: names the first place.
+    """
+    for node in program.nodes():
+        if node.op != NEURON and operators.is_random(node.op):
+            raise ArgumentError(
+                f"the network draws random numbers ({node.op} at {node.line}), and each side its own. To compare it, "
+                "draw outside of forward, and pass what was drawn as an argument."
+            )
+
+
+def _outputs_alone(a: _Part, b: _Part, gradients: bool) -> Report:
+    """The comparison of what two sides return."""
+    first, second = a.whole, b.whole
+    types = tuple(next(y.dtype for y in trace.outputs) for trace in (first, second))
+    labels, x = (a.label, b.label), np.zeros((1, 1))
+    bounds = Bounds(first, second, None, {})
+    found = Evidence(labels, (a, b), x, first, second, second, None, None, {}, {}, bounds)
+    layers, notes = compare_outputs(found)
+    return Report(
+        labels=labels,
+        dtype=" and ".join(dict.fromkeys(str(t) for t in types)),
+        steps=1,
+        layers=tuple(layers),
+        gradients=compare_gradients(a, b, x, (types[0], types[1])) if gradients else (),
+        gradients_judged=True,
+        notes=(*notes, "none of its neurons is a known one, so only what it returns is compared"),
+        pictures=(),
+    )
+
+
 def spec_of(program: Program, name: str) -> NeuronSpec | None:
     """A neuron as numbers and words; ``None`` if what it computes with is computed in the program."""
     path = name.partition("#")[0]
@@ -184,13 +228,20 @@ def compare_calls(
 ) -> Report:
     """Compare two sides that run the same program on the same arguments; see :func:`~snnax.interop.crossvalidate`.
 
+    Where none of its neurons is a known one, what it returns is compared.
+
     Raises:
-        ArgumentError: none of its neurons is a known one, so that there is nothing to compare layer by layer.
+        ArgumentError: it draws random numbers.
     """
+    check_fixed(program)
     first, second = a.call(arguments, {}), b.call(arguments, {})
     lengths = {name: len(node.spk) for name, node in first.nodes.items()}
     if not lengths:
-        raise ArgumentError("the network has no neuron of a known kind, so there are no spikes to compare.")
+        alone = [
+            _Part(side, program, arguments, trace, frozenset(), {}, True)
+            for side, trace in ((a, first), (b, second))
+        ]
+        return _outputs_alone(*alone, gradients)
     spikes = {name: node.spk for name, node in first.nodes.items()}
     reports = []
     longest = max(lengths.values())

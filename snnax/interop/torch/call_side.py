@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snnax.interop.program.nodes import NEURON, Loop, Program, mapped
-from snnax.interop.program.side import outputs_of
+from snnax.interop.program.side import outputs_of, weights_like
 from snnax.interop.torch.observers import Observer
 from snnax.interop.torch.prepare import check_mode, copy_net, isolated, unwrap
 from snnax.interop.trace import Trace
@@ -52,14 +52,14 @@ class CalledTorch:
         return Trace(nodes, outputs_of(mapped(_listed(returned), _array)))
 
     def gradients(self, arguments: Any) -> dict[str, np.ndarray]:
-        """Of the sum of all that it returns, by the names of the parameters; zeros where nothing depends on one."""
+        """Of a weighted sum of all that it returns, by the parameters' names; zeros where nothing depends on one."""
         given, dtype = _tensors(arguments)
         twin, neurons = self._copy(dtype)
         with isolated(self._adapter, neurons, dtype), torch.enable_grad():
             total = torch.zeros((), dtype=dtype)
             for value in _leaves(self._adapter.call(twin, given)):
                 if isinstance(value, Tensor) and value.is_floating_point():
-                    total = total + value.sum()
+                    total = total + (value * torch.from_numpy(weights_like(value)).to(value.dtype)).sum()
             if total.requires_grad:
                 total.backward()
         known = {source.name for source in self._program.inputs if source.trained}
