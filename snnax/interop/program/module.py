@@ -10,11 +10,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from snnax.errors import ArgumentError, ShapeError
+from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.layers.entries import Entry, Layer, entries_of, plain
 from snnax.interop.program.nodes import Affine, Input, Leaf, Program
 from snnax.interop.program.repeating import is_step, repeated
-from snnax.interop.program.running import run
+from snnax.interop.program.running import guarded, run
 from snnax.network.whole import WholeNetwork
 
 Variables = dict[str, Any]
@@ -130,8 +130,18 @@ class PortedProgram(WholeNetwork):
             elif known.kind == "constant" and not known.name:
                 leaves.append(jnp.asarray(known.value))  # type: ignore[arg-type]  constants have one
             else:
-                leaves.append(_found(trees[collection_of(known)], known.name))
+                leaves.append(self._trained(known, _found(trees[collection_of(known)], known.name)))
         return leaves
+
+    @nn.nowrap
+    def _trained(self, known: Input, value: Any) -> Any:
+        """A parameter or buffer; one that is trained has no known gradient where memory is written past autograd."""
+        notes = [note for note in self.program.notes if note.kind == "data"]
+        if not notes or not known.trained:
+            return value
+        problem = f"{notes[0].text}, so that torch's gradients are not those of what it computes"
+        remedy = "The network runs and is compared. To train it, compute a new tensor instead, as w = w.clamp(0, 1)."
+        return guarded(value, ConversionError("the network", problem, remedy, notes[0].line))
 
     @nn.nowrap
     def _variable(self, collection: str, name: str, value: Any) -> Any:

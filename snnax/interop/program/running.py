@@ -200,24 +200,33 @@ class Runner:
 
 def _untrainable(node: Node, value: Any) -> Any:
     """An input of a function that has a gradient of its own: to differentiate by it is refused."""
-    if node.function is None or not jnp.issubdtype(getattr(value, "dtype", bool), jnp.inexact):
+    if node.function is None:
         return value
-    refusal = ConversionError(
-        node.path or "the network",
-        f"{node.function.kind} defines a gradient of its own, which is not ported",
-        "The network runs and is compared. To train it write that function with operations of torch.",
-        node.line,
+    return guarded(
+        value,
+        ConversionError(
+            node.path or "the network",
+            f"{node.function.kind} defines a gradient of its own, which is not ported",
+            "The network runs and is compared. To train it write that function with operations of torch.",
+            node.line,
+        ),
     )
 
+
+def guarded(value: Any, refusal: ConversionError) -> Any:
+    """The value, of which no derivative is taken: whoever asks for one gets the refusal."""
+    if not jnp.issubdtype(getattr(value, "dtype", bool), jnp.inexact):
+        return value
+
     @jax.custom_jvp
-    def guarded(x: Array) -> Array:
+    def same(x: Array) -> Array:
         return x
 
-    @guarded.defjvp
+    @same.defjvp
     def refuse(primals: Any, tangents: Any) -> Any:
         raise refusal
 
-    return guarded(value)
+    return same(value)
 
 
 def neuron_arguments(node: Node, get: Get) -> tuple[Array, dict[str, Array | None], dict[str, Array]]:
