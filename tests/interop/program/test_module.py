@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers.written_programs import BATCH, NEURONS, STEPS, WEIGHT, expected, loop_program, sample, step_program
+from helpers.written_programs import (
+    BATCH,
+    NEURONS,
+    STEPS,
+    WEIGHT,
+    expected,
+    loop_program,
+    sample,
+    step_program,
+)
 
 import snnax as snn
 from snnax import interop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.programs import leaky
+from helpers.written_programs import leaky
 
 from snnax.interop.program.neurons import ProgramNeuron
 from snnax.interop.spec import NeuronSpec

@@ -6,7 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.written_programs import BATCH, NEURONS, STEPS, expected, loop_program, result, sample, step_program
+from helpers.written_programs import (
+    BATCH,
+    NEURONS,
+    STEPS,
+    expected,
+    loop_program,
+    result,
+    sample,
+    step_program,
+)
 
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.program.nodes import Call, Input, Leaf, Node, NoState, Program, Ref

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.programs import loop_program, sample
+from helpers.written_programs import loop_program, sample
 
 from snnax import interop
 from snnax.errors import ArgumentError

@@ -1,0 +1,161 @@
+"""Networks that are no graph of layers in one loop: ported, called, compared with torch, their weights taken back."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+pytest.importorskip("snntorch")
+
+import snntorch
+import torch
+from helpers.traced_nets import NETS, Noise, OwnFeedback, RunningTotal, Statistics, Subclass
+from torch import nn
+
+import snnax as snn
+from snnax import interop
+from snnax.errors import ArgumentError, ConversionError
+from snnax.interop.program.module import PortedProgram
+from snnax.network.containers import Graph
+
+PROGRAMS = [cls for cls in NETS if cls.__name__ not in ("FrameLoop", "TwoLoops", "Hidden", "Noise")]
+
+
+def ported(cls, batch=3):
+    torch.manual_seed(0)
+    net = cls().eval()
+    return net, *interop.from_snntorch(net, NETS[cls](batch).numpy())
+
+
+def plain(returned):
+    return [
+        np.asarray(leaf.detach() if isinstance(leaf, torch.Tensor) else leaf)
+        for leaf in jax.tree.leaves(returned)
+    ]
+
+
+@pytest.mark.parametrize("cls", PROGRAMS)
+def test_it_computes_what_the_network_does(cls):
+    net, model, variables = ported(cls)
+    assert isinstance(model, PortedProgram)
+    x = NETS[cls](5)
+    report = interop.crossvalidate(net, (model, variables), x.numpy())
+    assert report.agree, str(report)
+    wanted, (found, _) = net(x), snn.unroll(model, variables, x.numpy())
+    assert jax.tree.structure(found) == jax.tree.structure(
+        jax.tree.map(lambda leaf: 0, wanted, is_leaf=lambda leaf: isinstance(leaf, torch.Tensor))
+    )
+    for ours, theirs in zip(plain(found), plain(wanted), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in PROGRAMS if cls.__name__ not in ("Subclass", "Changed")])
+def test_gradients_in_double_precision(cls):
+    net, model, variables = ported(cls)
+    x = NETS[cls](2).double().numpy()
+    report = interop.crossvalidate(net, (model, variables), x, gradients=True)
+    assert report.agree, str(report)
+    assert report.gradients
+
+
+@pytest.mark.parametrize("cls", PROGRAMS)
+def test_the_state_dict_is_torchs(cls):
+    net, model, variables = ported(cls)
+    state = interop.to_state_dict(model, variables)
+    assert set(state) == set(net.state_dict())
+    torch.manual_seed(1)
+    other = cls().eval()
+    other.load_state_dict({name: torch.tensor(value) for name, value in state.items()})
+    loaded = interop.from_state_dict(model, variables, other.state_dict())
+    assert jax.tree.all(jax.tree.map(np.array_equal, loaded, variables))
+
+
+def test_what_is_a_graph_of_layers_stays_one():
+    net = nn.Sequential(nn.Linear(6, 4), snntorch.Leaky(beta=0.9, init_hidden=True))
+    model, _ = interop.from_snntorch(net, np.ones((3, 6), np.float32))
+    assert isinstance(model, Graph)
+
+
+def test_a_fault_of_the_port_is_found():
+    net, model, variables = ported(OwnFeedback)
+    params = jax.tree.map(lambda value: value * 1.5, variables["params"])
+    report = interop.crossvalidate(
+        net, (model, {**variables, "params": params}), NETS[OwnFeedback](4).numpy()
+    )
+    assert not report.agree and report.unexplained
+
+
+def test_statistics_are_live_values():
+    _, model, variables = ported(Statistics)
+    small, large = (
+        jax.tree.leaves(snn.unroll(model, variables, scale * NETS[Statistics](3).numpy())[0])
+        for scale in (0.1, 9)
+    )
+    assert any(np.ndim(a) == 0 and a < b for a, b in zip(small, large, strict=True))
+
+
+def test_random_numbers_take_a_key_and_are_not_compared():
+    net, model, variables = ported(Noise)
+    x = NETS[Noise](3).numpy()
+    one, same, other = (
+        snn.unroll(model, variables, x, rngs={"draws": jax.random.key(seed)})[0] for seed in (0, 0, 1)
+    )
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+    with pytest.raises(ArgumentError, match=r"draws random numbers .*rngs"):
+        snn.unroll(model, variables, x)
+    with pytest.raises(ArgumentError, match="draw outside of forward"):
+        interop.crossvalidate(net, (model, variables), x)
+
+
+def test_own_gradients_are_refused():
+    net, model, variables = ported(Subclass)
+    with pytest.raises(ConversionError, match="defines a gradient of its own"):
+        interop.crossvalidate(net, (model, variables), NETS[Subclass](3).numpy(), gradients=True)
+
+
+def test_folding_needs_a_graph():
+    net = RunningTotal().eval()
+    with pytest.raises(ConversionError):
+        interop.from_snntorch(net, NETS[RunningTotal](3).numpy(), batchnorm="fold")
+
+
+class Fft(nn.Module):
+    """An operation that is not known."""
+
+    def __init__(self):
+        super().__init__()
+        self.lif = snntorch.Leaky(beta=0.9)
+
+    def forward(self, x):
+        mem = self.lif.init_leaky()
+        for frame in x:
+            spk, mem = self.lif(torch.special.bessel_j0(frame) + torch.special.bessel_y0(frame + 1), mem)
+        return mem
+
+
+def test_unknown_operations_are_named_all_at_once():
+    with pytest.raises(ConversionError, match=r"special_bessel_j0[\s\S]*special_bessel_y0") as caught:
+        interop.from_snntorch(Fft(), np.ones((4, 2, 3), np.float32))
+    assert "test_program_reader.py:" in str(caught.value)
+
+
+def test_several_arguments():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif = nn.Linear(3, 4), snntorch.Leaky(beta=0.9)
+
+        def forward(self, x, gain, more):
+            mem = self.lif.init_leaky()
+            for frame in x:
+                spk, mem = self.lif(self.fc(frame) * gain + more["bias"], mem)
+            return {"mem": mem.sum(1), "spk": spk}
+
+    net = Two().eval()
+    given = (torch.rand(4, 2, 3), torch.rand(2, 4), {"bias": torch.rand(4)})
+    model, variables = interop.from_snntorch(net, given)
+    arguments = tuple(jax.tree.map(lambda t: t.numpy(), part) for part in given)
+    found = model.apply(variables, *arguments)
+    np.testing.assert_allclose(found["mem"], net(*given)["mem"].detach(), rtol=1e-5)
+    assert interop.crossvalidate(net, (model, variables), arguments).agree
