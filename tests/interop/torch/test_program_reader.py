@@ -130,7 +130,7 @@ class Fft(nn.Module):
     def forward(self, x):
         mem = self.lif.init_leaky()
         for frame in x:
-            spk, mem = self.lif(torch.special.bessel_j0(frame) + torch.special.bessel_y0(frame + 1), mem)
+            _, mem = self.lif(torch.special.bessel_j0(frame) + torch.special.bessel_y0(frame + 1), mem)
         return mem
 
 
