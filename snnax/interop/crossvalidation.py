@@ -335,7 +335,7 @@ def _compare_programs(a: Any, b: Any, x: Any, gradients: bool) -> Report:
             )
     if sides[0].label == sides[1].label:
         sides[0].label, sides[1].label = f"{sides[0].label} a", f"{sides[1].label} b"
-    return compare_calls(*sides, program, x, gradients=gradients)
+    return compare_calls(sides[0], sides[1], program, x, gradients=gradients)
 
 
 def _called_torch(net: Any, program: Program) -> Any:

@@ -8,14 +8,16 @@ neuron that fires by its membrane before the step. All of it takes time in propo
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import TypeVar
 
 from snnax.errors import GraphError
 
 Edge = tuple[str, str]
+Node = TypeVar("Node", bound=Hashable)
 INPUT = "input"
 OUTPUT = "output"
 
@@ -185,12 +187,12 @@ def _check_cycles(names: Sequence[str], wiring: Wiring, delayed: Collection[Edge
             )
 
 
-def components(names: Iterable[str], targets: Mapping[str, Sequence[str]]) -> dict[str, int]:
+def components(names: Iterable[Node], targets: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
     """For each node the number of its strongly connected component: nodes of one cycle share it (Tarjan)."""
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    found: dict[str, int] = {}
-    open_nodes: list[str] = []
+    index: dict[Node, int] = {}
+    low: dict[Node, int] = {}
+    found: dict[Node, int] = {}
+    open_nodes: list[Node] = []
     for root in names:
         if root in index:
             continue

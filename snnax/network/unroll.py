@@ -140,7 +140,7 @@ __all__ = ["unroll"]
 def unroll(
     net: nn.Module,
     variables: Mapping[str, Any],
-    x: ArrayLike,
+    x: ArrayLike | tuple[Any, ...],
     *,
     rngs: Mapping[str, jax.Array] | None = None,
     mutable: str | Sequence[str] = (),
@@ -168,7 +168,9 @@ def unroll(
         net: any linen module whose neurons use ``init_hidden=True``.
         variables: its variables, as ``init`` or ``from_snntorch`` return them; with other weights ``{**variables,
             "params": params}``, since ``buffers`` hold what is fixed for each neuron.
-        x: input ``[T, B, ...]``; with ``num_steps`` one frame ``[B, ...]`` that is shown at every step.
+        x: input ``[T, B, ...]``; with ``num_steps`` one frame ``[B, ...]`` that is shown at every step. Of a program,
+            as :func:`~snnax.interop.from_snntorch` makes of some networks, what its ``forward`` takes; a tuple is several
+            arguments.
         rngs: keys by name, for layers that draw random numbers; each step gets its own.
         mutable: further collections to update and carry, as ``"batch_stats"``.
         record: ``True`` for all neurons, or names of some (paths, as ``"layers_1"`` or ``"block/lif"``).

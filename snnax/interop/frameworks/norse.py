@@ -30,7 +30,7 @@ from snnax.interop.frameworks.adapter import Adapter, Fired, Handler, Words
 from snnax.interop.layers.registry import Variables
 from snnax.interop.nir import metadata
 from snnax.interop.nir.entries import DT
-from snnax.interop.nir.importing import Import
+from snnax.interop.nir.importing import Import, from_nir
 from snnax.interop.norse.cells import (
     KINDS,
     PORTS,
@@ -556,4 +556,4 @@ def from_norse(net: nn.Module, sample: Any, *, dt: float | None = None) -> tuple
     Compared with ``norse.torch.to_nir``: time constants are not multiplied by ``dt``, the reset and the input gain are
     kept, scalar parameters and batches work, and so do ``LICell``, ``LIF``, ``LIFRecurrentCell`` and ``Lift``.
     """
-    return graph_reader.from_torch(net, sample, ADAPTER, dt=dt)
+    return from_nir(graph_reader.graph_of(net, sample, ADAPTER, dt=dt))

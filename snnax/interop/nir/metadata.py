@@ -162,7 +162,7 @@ def of(node: nir.NIRNode, name: str = "") -> Known:
         raise NIRFileError(
             f"{where}: its metadata is of version {content['version']}; this snnax reads up to {VERSION}."
         )
-    return Known(content, _spec_of(content, given, where), told=True)
+    return Known(content, _spec_of(content, given or {}, where), told=True)
 
 
 def read(node: nir.NIRNode, name: str = "") -> dict[str, Any]:

@@ -183,7 +183,7 @@ class LoopRun:
         get = self._get({})
         x = self._moving[current]
         numbers = {k: v for k, v in mapped(parameters, get).items() if v is not None}
-        starts = {name: self._start(carry.index) for name, carry in before.items()}
+        starts: dict[str, Array | None] = {name: self._start(carry.index) for name, carry in before.items()}
         fired = self._runner.neurons[node.path].steps(x, starts, numbers)
         extra = ((x, fired),) if self._runner.recording else ()
         self._keep(place, (fired.spk, *fired.states, *extra))

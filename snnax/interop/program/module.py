@@ -128,7 +128,7 @@ class PortedProgram(WholeNetwork):
             elif known.kind == "state":
                 leaves.append(_maybe(self.variables.get("hidden", {}), known.name))
             elif known.kind == "constant" and not known.name:
-                leaves.append(jnp.asarray(known.value))  # type: ignore[arg-type]  constants have one
+                leaves.append(jnp.asarray(known.value))
             else:
                 leaves.append(self._trained(known, _found(trees[collection_of(known)], known.name)))
         return leaves

@@ -24,7 +24,7 @@ from snnax.interop.program import operators
 from snnax.interop.program.module import PortedProgram
 from snnax.interop.program.nodes import NEURON, Leaf, Program, flat
 from snnax.interop.spec import NeuronSpec
-from snnax.interop.trace import NodeTrace, Trace
+from snnax.interop.trace import NodeTrace, Side, Trace
 from snnax.network.unroll import unroll
 
 
@@ -138,7 +138,7 @@ NO_GRAPH = "a program has no NIR form"
 
 
 @dataclass
-class _Part:
+class _Part(Side):
     """The neurons of one length of one side, as :func:`compare` takes a side."""
 
     side: CallSide
@@ -148,10 +148,10 @@ class _Part:
     names: frozenset[str]
     others: Mapping[str, np.ndarray]
     outputs: bool
+    label: str = ""
 
-    @property
-    def label(self) -> str:
-        return self.side.label
+    def __post_init__(self) -> None:
+        self.label = self.side.label
 
     def run(self, x: np.ndarray) -> Trace:
         return self._cut(self.whole)
@@ -237,24 +237,24 @@ def compare_calls(
     first, second = a.call(arguments, {}), b.call(arguments, {})
     lengths = {name: len(node.spk) for name, node in first.nodes.items()}
     if not lengths:
-        alone = [
+        left, right = (
             _Part(side, program, arguments, trace, frozenset(), {}, True)
             for side, trace in ((a, first), (b, second))
-        ]
-        return _outputs_alone(*alone, gradients)
+        )
+        return _outputs_alone(left, right, gradients)
     spikes = {name: node.spk for name, node in first.nodes.items()}
     reports = []
     longest = max(lengths.values())
     for steps in sorted(set(lengths.values()), reverse=True):
         names = frozenset(name for name, length in lengths.items() if length == steps)
         others = {name: value for name, value in spikes.items() if name not in names}
-        sides = [
+        left, right = (
             _Part(side, program, arguments, trace, names, others, steps == longest)
             for side, trace in ((a, first), (b, second))
-        ]
+        )
         some = next(first.nodes[name] for name in names)
         x = np.zeros(some.spk.shape[:2], some.input.dtype)
-        reports.append(compare(*sides, x, gradients=gradients and steps == longest))
+        reports.append(compare(left, right, x, gradients=gradients and steps == longest))
     layers = {layer.name: layer for report in reports for layer in report.layers}
     order = [*lengths, *(name for name in layers if name not in lengths)]
     return replace(

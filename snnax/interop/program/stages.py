@@ -7,12 +7,14 @@ stage, and the stages run one after the other, each for all steps.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 from snnax.interop.program.nodes import Carry, Local, Loop, flat
 from snnax.network.topology import components
+
+Vertex = Local | Carry
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,16 @@ def stages(loop: Loop) -> list[Stage]:
     }
     for place, handed in enumerate(loop.carries):
         sources[Carry(place)] = {_whole(s) for s in _inside([handed.new])}
-    targets: dict[Hashable, list[Hashable]] = {vertex: [] for vertex in sources}
-    for vertex, before in sources.items():
-        for source in before:
+    targets: dict[Vertex, list[Vertex]] = {vertex: [] for vertex in sources}
+    for vertex, feeding in sources.items():
+        for source in feeding:
             targets[source].append(vertex)
-    part = components(list(sources), targets)  # type: ignore[arg-type]  vertices instead of names
-    members: dict[int, list[Local | Carry]] = {}
+    part = components(list(sources), targets)
+    members: dict[int, list[Vertex]] = {}
     for vertex in sources:
-        members.setdefault(part[vertex], []).append(vertex)  # type: ignore[index]
+        members.setdefault(part[vertex], []).append(vertex)
     before = {
-        number: {part[s] for v in vertices for s in sources[v]} - {number}  # type: ignore[index]
+        number: {part[s] for v in vertices for s in sources[v]} - {number}
         for number, vertices in members.items()
     }
     found: list[Stage] = []
@@ -70,18 +72,18 @@ def _memoryless_first(before: dict[int, set[int]], memoryless: set[int]) -> Iter
         sorter.done(number)
 
 
-def _inside(tree: object) -> list[Local | Carry]:
+def _inside(tree: object) -> list[Vertex]:
     return [source for source in flat(tree) if isinstance(source, Local | Carry)]
 
 
-def _whole(source: Local | Carry) -> Local | Carry:
+def _whole(source: Vertex) -> Vertex:
     """The operation that a source is an output of, or the carry."""
     return Local(source.node) if isinstance(source, Local) else source
 
 
-def _nodes(vertices: list[Local | Carry]) -> tuple[int, ...]:
+def _nodes(vertices: list[Vertex]) -> tuple[int, ...]:
     return tuple(sorted(v.node for v in vertices if isinstance(v, Local)))
 
 
-def _carries(vertices: list[Local | Carry]) -> tuple[int, ...]:
+def _carries(vertices: list[Vertex]) -> tuple[int, ...]:
     return tuple(sorted(v.index for v in vertices if isinstance(v, Carry)))

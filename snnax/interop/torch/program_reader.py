@@ -93,6 +93,6 @@ def _unread(net: nn.Module, program: Program, adapter: Adapter) -> list[Input]:
     for name, tensor in net.state_dict().items():
         if name not in known and name not in states and isinstance(tensor, torch.Tensor):
             result = Result(tuple(tensor.shape), dtype_of(tensor.dtype))
-            kind = "parameter" if name in trained else "buffer"
-            found.append(Input(kind, name, result, value_of(tensor), name in trained))
+            value, learned = value_of(tensor), name in trained
+            found.append(Input("parameter" if learned else "buffer", name, result, value, learned))
     return found
