@@ -169,8 +169,8 @@ def unroll(
         variables: its variables, as ``init`` or ``from_snntorch`` return them; with other weights ``{**variables,
             "params": params}``, since ``buffers`` hold what is fixed for each neuron.
         x: input ``[T, B, ...]``; with ``num_steps`` one frame ``[B, ...]`` that is shown at every step. Of a program,
-            as :func:`~snnax.interop.from_snntorch` makes of some networks, what its ``forward`` takes; a tuple is several
-            arguments.
+            as :func:`~snnax.interop.from_snntorch` makes of some networks, what its ``forward`` takes; a tuple is
+            several arguments.
         rngs: keys by name, for layers that draw random numbers; each step gets its own.
         mutable: further collections to update and carry, as ``"batch_stats"``.
         record: ``True`` for all neurons, or names of some (paths, as ``"layers_1"`` or ``"block/lif"``).
