@@ -29,6 +29,11 @@ class WholeNetwork(Module):
         """The lengths of its loops over time."""
         raise NotImplementedError
 
+    @property
+    def batch_axis(self) -> int:
+        """The axis of the samples in what :func:`~snnax.unroll` takes."""
+        raise NotImplementedError
+
     def over_time(self, steps: int) -> WholeNetwork:
         """The network that runs so many steps, where the lengths of its loops are not its own."""
         raise NotImplementedError

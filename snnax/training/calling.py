@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from snnax.errors import ArgumentError
 from snnax.modules import explained
 from snnax.network.members import runs_whole
+from snnax.network.whole import WholeNetwork
 from snnax.training.sharding import unroll_on
 
 __all__ = ["LOSSES", "OVERFLOW", "added", "batch_axis", "call_on", "overflow"]
@@ -23,6 +24,8 @@ LOSSES, OVERFLOW = "losses", "overflow"
 
 def batch_axis(net: nn.Module, num_steps: int | None) -> int:
     """The axis of the samples in ``x``."""
+    if isinstance(net, WholeNetwork):
+        return net.batch_axis
     return 0 if num_steps is not None or runs_whole(net) else 1
 
 

@@ -183,8 +183,8 @@ class LoopRun:
         get = self._get({})
         x = self._moving[current]
         numbers = {k: v for k, v in mapped(parameters, get).items() if v is not None}
-        starts: dict[str, Array | None] = {name: self._start(carry.index) for name, carry in before.items()}
-        fired = self._runner.neurons[node.path].steps(x, starts, numbers)
+        starts = {name: self._start(carry.index) for name, carry in before.items()}
+        fired = self._runner.neurons[node.path].steps(x, {**starts}, numbers)
         extra = ((x, fired),) if self._runner.recording else ()
         self._keep(place, (fired.spk, *fired.states, *extra))
         for (carry, start), after in zip(

@@ -73,6 +73,11 @@ class PortedProgram(WholeNetwork):
         """The lengths of its loops over time."""
         return tuple(dict.fromkeys(loop.steps for loop in self.program.loops))
 
+    @property
+    def batch_axis(self) -> int:
+        """The axis of the samples in the first argument; that of a step comes after the axis of time."""
+        return (self.program.batch[0][1] if self.program.batch else 0) + is_step(self.program)
+
     @nn.compact
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What ``forward`` returns for these arguments."""

@@ -33,7 +33,7 @@ class Stage:
 
 def stages(loop: Loop) -> list[Stage]:
     """The stages of a loop, in an order in which they can run; neighbours without memory are one."""
-    sources = {
+    sources: dict[Vertex, set[Vertex]] = {
         Local(place): {_whole(s) for s in _inside(node.inputs)} for place, node in enumerate(loop.body)
     }
     for place, handed in enumerate(loop.carries):

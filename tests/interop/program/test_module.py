@@ -148,3 +148,16 @@ def test_other_lengths_and_lacking_arrays_are_refused():
         snn.unroll(model, {"params": variables["params"]}, sample())
     with pytest.raises(ArgumentError, match=r"Sequential or snnax\.Graph"):
         interop.to_nir(model, variables, sample()[0])
+
+
+def test_fit_finds_the_samples_on_the_axis_where_forward_has_them():
+    model, variables = ported(loop_program(True))
+    assert model.batch_axis == 1 and ported(step_program())[0].batch_axis == 1
+    data = [(sample(8), np.arange(8) % NEURONS)]
+    state = snn.training.TrainState.create(model, variables, optax.adam(1e-2))
+
+    def loss(outputs, targets):
+        return optax.softmax_cross_entropy_with_integer_labels(outputs["total"], targets).mean()
+
+    _, history = snn.training.fit(state, data, epochs=3, loss=loss, read="all", progress=False)
+    assert history.loss[-1] < history.loss[0]
