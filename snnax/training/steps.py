@@ -206,7 +206,7 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
         how: dict[str, Any] = {"num_steps": step.num_steps, "chunk": step.chunk}
         outputs, updates = call_on(step.mesh, net, given, x, rngs=keys, mutable=mutable, **how)
         value, metrics = step.objective(outputs, y, added(updates))
-        return value, (metrics | overflow(updates), updates)
+        return value, (metrics | overflow(updates), dict(updates))
 
     grads, (metrics, updates) = jax.grad(forward, has_aux=True)(state.params)
     after = state.apply_gradients(
