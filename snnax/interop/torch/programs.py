@@ -18,10 +18,12 @@ from snnax.interop.program.cleaning import clean
 from snnax.interop.program.folding import fold
 from snnax.interop.program.nodes import Leaf, Note, Program, mapped
 from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
+from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.leaves import Leaves, value_of
 from snnax.interop.torch.prepare import check_mode, copy_net, unwrap
+from snnax.interop.torch.reached import chance, note_lengths
 from snnax.interop.torch.records import line_of
-from snnax.interop.torch.repeats import check_hooks, untouched
+from snnax.interop.torch.repeats import Watch, check_hooks, untouched
 from snnax.interop.torch.samples import Sample
 from snnax.interop.torch.scalars import Scalar, Scalars
 from snnax.interop.torch.watching import Watching, freeze, known_neurons, restart
@@ -118,12 +120,23 @@ class _Tracing:
     def checked(self, sample: Sample) -> Program:
         """The program of a call, without loops yet, that other calls agree with."""
         copy = self._copy()
+        note_lengths(copy.net)
+        held = {id(tensor) for module in copy.net.modules() for _, tensor in own_tensors(module)}
+        drawn = chance()[:3]
         first = self._trace(copy, sample)
+        watch = Watch(copy.net, self._adapter, lambda tensor: id(tensor) not in held)
         restart({name: copy.net.get_submodule(name) for name in self._neurons}, self._adapter, copy.net)
         again = self._trace(copy, sample)
         problem = unlike(first.program, again.program, self._label)
         if problem is not None:
             raise ConversionError(self._label, f"in a second call, {problem.problem}", _ONCE, problem.line)
+        if (changed := watch.problem()) is not None:
+            raise changed
+        if chance()[:3] != drawn:
+            problem_of_chance = (
+                "its forward draws random numbers in Python, so that each call computes something else"
+            )
+            raise ConversionError(self._label, problem_of_chance, self._adapter.words.random)
         guards = self._guards(first, sample)
         program = self._aligned(first, sample)
         return replace(program, notes=[*program.notes, *guards])

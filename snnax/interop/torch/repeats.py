@@ -53,18 +53,16 @@ class Watch:
 
     Args:
         net: the copy.
-        recorder: knows which tensors depend on the sample: those are records that the network keeps.
+        adapter: knows what of a neuron belongs to a step.
+        followed: tells tensors that depend on the sample: those are records that the network keeps.
     """
 
-    def __init__(self, net: nn.Module, recorder: Any) -> None:
+    def __init__(self, net: nn.Module, adapter: Adapter, followed: Callable[[Tensor], bool]) -> None:
         self._net = net
-        self._recorder = recorder
-        self._skip = {id(m): recorder.adapter.passing(m) for m in net.modules()}
+        self._followed = followed
+        self._skip = {id(m): adapter.passing(m) for m in net.modules()}
         self._scalars = self._now()
         self._tensors = {name: tensor.detach().clone() for name, tensor in self._held()}
-
-    def _followed(self, tensor: Tensor) -> bool:
-        return self._recorder.ledger.find(tensor) is not None
 
     def _now(self) -> dict[str, Any]:
         return scalars(self._net, self._skip, self._followed)

@@ -107,7 +107,8 @@ class _Run:
     def folded(self, recording: Recording | None = None) -> StepGraph:
         """The graph of one step; refused if a second call, on other data, computes something else."""
         first = recording or self.record()
-        return common_step(first, Watch(self.twin, self.recorder), self._again)
+        watch = Watch(self.twin, self.adapter, lambda t: self.recorder.ledger.find(t) is not None)
+        return common_step(first, watch, self._again)
 
     def _again(self) -> Recording:
         restart(self.adapter, self.twin, self.call.dtype)

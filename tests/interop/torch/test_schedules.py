@@ -172,12 +172,12 @@ REFUSED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "number of kept outputs": (by_kept_outputs, "kept.length"),
     "chance": (lambda n, x: gain(random.random()), "draws random numbers"),
     "chance, NumPy": (lambda n, x: gain(np.random.rand()), "draws random numbers"),
-    "chance, torch": (lambda n, x: gain(torch.rand(1).item()), "draws random numbers"),
     "chance, a generator": (lambda n, x: gain(DRAWN.random()), "global DRAWN.state"),
     "chance, seeded": (lambda n, x: gain(SEEDED.random()), "global SEEDED.state"),
 }
 PORTED: dict[str, Callable[[Any, Any], Any]] = {
     "a constant": lambda n, x: 3.0,
+    "chance, torch, that decides nothing": lambda n, x: gain(torch.rand(1).item()),
     "a global table": lambda n, x: GAINS[0],
     "kept outputs": lambda n, x: n.kept.append(x.sum()) or 3.0,
     "a helper that remembers": lambda n, x: remembered(3) + 1.0,
