@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import jax
@@ -59,6 +59,15 @@ class ProgramNeuron:
         kept = tuple(_first(updates["hidden"][name], turned) for name in states)
         spk = returned[0] if isinstance(returned, tuple) else returned
         return Fired(_first(spk, turned), kept, _first(record.get("spk", spk), turned))
+
+    def sequence(self, x: Array, parameters: Mapping[str, Array]) -> Fired:
+        """A neuron that takes all steps ``[T, B, N]`` at once, and starts from rest."""
+        module, variables = self._module(x.ndim - 2, parameters)
+        has_output = any(field.name == "output" for field in fields(module))
+        output = {"output": self.spec.output} if has_output else {}
+        returned = module.clone(init_hidden=False, **output).apply(variables, x)
+        spk, *states = returned if isinstance(returned, tuple) else (returned,)
+        return Fired(spk, tuple(states), spk)
 
     def steps(self, x: Array, states: States, parameters: Mapping[str, Array]) -> Fired:
         """All steps of ``x`` ``[T, B, ...]`` from ``states``, each result with the axis of time."""

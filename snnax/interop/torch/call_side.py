@@ -87,6 +87,9 @@ class CalledTorch:
         return records
 
     def _tap(self, path: str, module: nn.Module, records: list[Observer]) -> None:
+        if self._adapter.is_sequence(module):
+            self._adapter.tap_sequence(module, records[0])
+            return
         calls = 0
 
         def handler(x: Tensor, before: Any, run: Callable[[], Any]) -> Any:

@@ -42,7 +42,7 @@ def ported_program(
     net = unwrap(net)
     adapter.check_network(net)
     check_finite(net, adapter)
-    program = trace_program(net, arguments_of(net, sample), adapter=adapter)
+    program = trace_program(net, arguments_of(net, sample), adapter=adapter, steady=True)
     check_operators(program)
     program.inputs += _unread(net, program, adapter)
     return PortedProgram(Held(program)), variables_of(program)

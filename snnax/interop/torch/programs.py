@@ -40,6 +40,8 @@ def trace_program(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any] | None = None,
     adapter: Adapter | None = None,
+    *,
+    steady: bool = False,
 ) -> Program:
     """What ``net(*args, **kwargs)`` computes, as data flow.
 
@@ -56,6 +58,7 @@ def trace_program(
             stands for a neuron's state.
         kwargs: its arguments by name.
         adapter: the framework of its neurons; found from its modules by default.
+        steady: refuse it also if a call leaves other numbers in parameters and buffers than it found.
 
     Returns:
         The program. Numbers among the arguments are as they were given: the program is for these.
@@ -81,7 +84,7 @@ def trace_program(
     tracing = _Tracing(net, adapter or adapter_of(net))
     sample = Sample.of(net, args, kwargs or {})
     with _ONE_AT_A_TIME, untouched(net):
-        program = tracing.checked(sample)
+        program = tracing.checked(sample, steady)
     return fold(replace(program, inputs=_with_values(program, net)))
 
 
@@ -117,7 +120,7 @@ class _Tracing:
         self._neurons = known_neurons(net, adapter)
         self._trained = frozenset(name for name, p in net.named_parameters() if p.requires_grad)
 
-    def checked(self, sample: Sample) -> Program:
+    def checked(self, sample: Sample, steady: bool) -> Program:
         """The program of a call, without loops yet, that other calls agree with."""
         copy = self._copy()
         note_lengths(copy.net)
@@ -130,7 +133,7 @@ class _Tracing:
         problem = unlike(first.program, again.program, self._label)
         if problem is not None:
             raise ConversionError(self._label, f"in a second call, {problem.problem}", _ONCE, problem.line)
-        if (changed := watch.problem()) is not None:
+        if (changed := watch.problem(tensors=steady)) is not None:
             raise changed
         if chance()[:3] != drawn:
             problem_of_chance = (

@@ -73,14 +73,14 @@ class Watch:
                 if name not in self._skip[id(module)] and not self._followed(tensor):
                     yield f"{path}.{name}".lstrip("."), tensor
 
-    def problem(self) -> ConversionError | None:
-        """The first thing that the last call changed again."""
+    def problem(self, tensors: bool = True) -> ConversionError | None:
+        """The first thing that the last call changed again; without ``tensors`` of what is none."""
         now = self._now()
         for path, value in now.items():
             before = self._scalars.get(path, value)
             if before != value and before == before:
                 return self._changed(path, f"from {before!r} to {value!r}")
-        for path, tensor in self._held():
+        for path, tensor in self._held() if tensors else ():
             old = self._tensors.get(path, tensor)
             if old.shape != tensor.shape or not torch.equal(old.nan_to_num(), tensor.nan_to_num()):
                 return self._changed(path, "to other values")

@@ -19,7 +19,7 @@ from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.program.module import PortedProgram
 from snnax.network.containers import Graph
 
-PROGRAMS = [cls for cls in NETS if cls.__name__ not in ("FrameLoop", "TwoLoops", "Hidden", "Noise")]
+PROGRAMS = [cls for cls in NETS if cls.__name__ not in ("FrameLoop", "TwoLoops", "Hidden", "Noise", "Delta")]
 
 
 def ported(cls, batch=3):
