@@ -25,11 +25,13 @@ class Fired(NamedTuple):
         spk: what it emits.
         states: its states after the step, in the order of its framework.
         own: the spikes that it would have emitted, where others are dictated.
+        seen: states that it does not return, by name.
     """
 
     spk: Array
     states: tuple[Array, ...]
     own: Array
+    seen: dict[str, Array] = {}  # noqa: RUF012  nobody changes it
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +67,11 @@ class ProgramNeuron:
         module, variables = self._module(x.ndim - 2, parameters)
         has_output = any(field.name == "output" for field in fields(module))
         output = {"output": self.spec.output} if has_output else {}
-        returned = module.clone(init_hidden=False, **output).apply(variables, x)
+        module = module.clone(init_hidden=False, **output)
+        returned, updates = module.apply(variables, x, mutable=["record"])
         spk, *states = returned if isinstance(returned, tuple) else (returned,)
-        return Fired(spk, tuple(states), spk)
+        seen = {name: value for name, value in updates["record"].items() if name not in ("input", "spk")}
+        return Fired(spk, tuple(states), spk, seen)
 
     def steps(self, x: Array, states: States, parameters: Mapping[str, Array]) -> Fired:
         """All steps of ``x`` ``[T, B, ...]`` from ``states``, each result with the axis of time."""

@@ -201,7 +201,7 @@ class Runner:
     def record(self, name: str, x: Array, fired: Fired) -> None:
         """Keep what a neuron did over some steps, behind what it did in earlier ones."""
         states = self.neurons[name.partition("#")[0]].spec.family.fed_back
-        new = Recorded(x, fired.own, dict(zip(states, fired.states, strict=False)))
+        new = Recorded(x, fired.own, fired.seen or dict(zip(states, fired.states, strict=True)))
         old = self.recorded.get(name)
         if old is not None:
             joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), vars(old), vars(new))

@@ -8,11 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 sn = pytest.importorskip("snntorch")
+from snntorch import utils  # noqa: E402
 from torch import nn  # noqa: E402
 
 import snnax as snn  # noqa: E402
 from snnax import interop  # noqa: E402
 from snnax.errors import ConversionError, NIRFileError, ShapeError  # noqa: E402
+from snnax.interop.program.module import PortedProgram  # noqa: E402
 from snnax.interop.torch.layers import TimedNorm  # noqa: E402
 
 T = 40
@@ -309,17 +311,22 @@ def test_our_graded_spikes_scale_the_neurons():
     assert interop.crossvalidate((net, variables), interop.to_snntorch(net, variables, x[0]), x).agree
 
 
-REFUSED = {
-    "forgets": (lambda: nn.Sequential(sn.SLSTM(6, 4, init_hidden=True)), (2, 6), "from_state_dict"),
-    "samples": (lambda: Graded(2), (2, 6), "multiply the samples"),
+AS_THEY_ARE = {
+    "forgets": (lambda: nn.Sequential(sn.SLSTM(6, 4, init_hidden=True)), (2, 6)),
+    "samples": (lambda: Graded(2), (2, 6)),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_refusals(name):
-    build, shape, words = REFUSED[name]
-    with pytest.raises(ConversionError, match=words):
-        interop.from_snntorch(build(), np.zeros(shape, np.float32))
+@pytest.mark.parametrize("name", AS_THEY_ARE)
+def test_bugs_that_no_layer_has_are_ported_as_they_are(name):
+    torch.manual_seed(0)
+    build, shape = AS_THEY_ARE[name]
+    net = build().eval()
+    x = np.random.default_rng(0).normal(1.0, 1.0, shape).astype(np.float32)
+    model, variables = interop.from_snntorch(net, x)
+    assert isinstance(model, PortedProgram)
+    utils.reset(net)
+    np.testing.assert_allclose(model.apply(variables, x), net(torch.tensor(x)).detach(), atol=1e-6)
 
 
 def test_a_sequence_has_time_and_a_batch():
