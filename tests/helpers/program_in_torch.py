@@ -3,9 +3,12 @@
 import copy
 
 import torch
+from snntorch import surrogate
 
 from snnax.interop.program.nodes import (
     NEURON,
+    STRAIGHT,
+    SURROGATE,
     Affine,
     Carry,
     Leaf,
@@ -77,6 +80,10 @@ class Run:
         with torch.set_grad_enabled(torch.is_grad_enabled() and node.gradient):
             if node.op == NEURON:
                 found = neuron(self.modules[node.path], *args)
+            elif node.op == SURROGATE:
+                found = [getattr(surrogate, args[1])(**args[2])(args[0])]
+            elif node.op == STRAIGHT:
+                found = [Straight.apply(*args)]
             else:
                 found = operation(node.op, args, {k: kind(v) for k, v in kwargs.items()})
         for tensor, result in zip(found, node.results, strict=True):
@@ -114,6 +121,18 @@ class Run:
             return torch.zeros(shape, dtype=kind(handed.result.dtype))
         assert not isinstance(init, Affine)
         return torch.as_tensor(init).to(kind(handed.result.dtype)).broadcast_to(shape)
+
+
+class Straight(torch.autograd.Function):
+    """The new value, with the gradient of the old one."""
+
+    @staticmethod
+    def forward(ctx, old, new):
+        return new.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient, None
 
 
 def kind(value):

@@ -116,6 +116,10 @@ class Adapter(ABC):
         """True for its classes of layers without state, whose ``forward`` is not looked into."""
         return False
 
+    def surrogate(self, function: type, args: tuple[Any, ...]) -> tuple[str, dict[str, float]] | None:
+        """Name and arguments of the surrogate that a call of a ``torch.autograd.Function`` is; None for any other."""
+        return None
+
     def kind(self, module: Any) -> str:
         """The name of a neuron's class in reports."""
         return type(module).__name__

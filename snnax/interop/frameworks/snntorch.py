@@ -22,7 +22,13 @@ from snnax.interop.frameworks.adapter import Adapter, Fired, Handler, Words
 from snnax.interop.layers.registry import Site, Variables
 from snnax.interop.nir.entries import CALL, SAMPLE
 from snnax.interop.program.module import PortedProgram
-from snnax.interop.snntorch.neurons import check_cell, has_states, neuron_from_spec, spec_from_torch
+from snnax.interop.snntorch.neurons import (
+    applied_surrogate,
+    check_cell,
+    has_states,
+    neuron_from_spec,
+    spec_from_torch,
+)
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch import graph_reader, writing
 from snnax.interop.torch.arrays import array as tensor_array
@@ -259,6 +265,15 @@ class SnnTorch(Adapter):
     def kind(self, module: Any) -> str:
         """Of a class derived from a neuron, the neuron's."""
         return neuron_kind(module)
+
+    def surrogate(self, function: type, args: tuple[Any, ...]) -> tuple[str, dict[str, float]] | None:
+        """Those of ``snntorch.surrogate``, but for those that draw or are the user's own."""
+        return applied_surrogate(function, args)
+
+    def known(self, name: str, module: Any) -> NeuronSpec | None:
+        """Those with one step for each call, whose states are tensors that go in and out."""
+        stepwise = bool(self.states(module)) and neuron_kind(module) != "DeltaLeaky"
+        return super().known(name, module) if stepwise else None
 
     def check(self, name: str, module: Any) -> None:
         """Its own steps only."""

@@ -5,7 +5,6 @@ They hold the same operations, or what Python does depends on the data. Whole nu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -96,7 +95,11 @@ class _Pairs:
                 self._label, f"it computes {a.op} for one sample and {b.op} ({b.line}) for another", a.line
             )
         args, kwargs = self.tree((a.args, a.kwargs), (b.args, b.kwargs), a.op, a.line)
-        results = [self._result(*pair, a.op, a.line) for pair in _zipped(a.results, b.results)]
+        if len(a.results) != len(b.results):
+            text = f"{a.op} gives {len(a.results)} tensors for one sample and {len(b.results)} for another"
+            raise depends(self._label, text, a.line)
+        pairs = zip(a.results, b.results, strict=True)
+        results = [self._result(first, second, a.op, a.line) for first, second in pairs]
         return replace(a, args=args, kwargs=kwargs, results=tuple(results))
 
     def input(self, a: Input, b: Input) -> Input:
@@ -143,10 +146,6 @@ class _Pairs:
             )
         shape = [self._entry(*pair, what, line) for pair in zip(a.shape, b.shape, strict=True)]
         return Result(tuple(shape), a.dtype)
-
-
-def _zipped(a: tuple[Result, ...], b: tuple[Result, ...]) -> Iterator[tuple[Result, Result]]:
-    return zip(a, b, strict=True)
 
 
 def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:

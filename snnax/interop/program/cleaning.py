@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 from snnax.interop.program.nodes import (
+    STRAIGHT,
+    SURROGATE,
     Carry,
     Handed,
     Input,
@@ -36,7 +38,9 @@ def clean(trace: Program, nodes: list[Node]) -> Program:
 
     A copy, and a view that shows all of a tensor as it is, pass their input on. Under ``torch.no_grad()`` they pass on
     all but the gradient: they become ``detach``. Inside of a ``torch.autograd.Function`` they stay, since that may be
-    all that it does.
+    all that it does; of one that is a known spike function, one operation is left.
+
+    What is written past autograd into something that has no gradient is just written.
 
     Args:
         trace: what was recorded; its items are not looked at.
@@ -44,17 +48,53 @@ def clean(trace: Program, nodes: list[Node]) -> Program:
     """
     same: dict[Ref, Any] = {}
     kept: list[Node] = []
-    for index, node in enumerate(nodes):
+    trained: set[Ref] = set()  # what a gradient goes through
+    for index, node in enumerate(_spike_functions(nodes)):
         now = _plain(replace(node, args=_forward(node.args, same), kwargs=_forward(node.kwargs, same)))
         if now.function is None and _passes_on(now, kept, trace.inputs):
             if now.gradient:
                 same[Ref(index)] = now.args[0]
             else:
                 now = replace(now, op="detach", args=now.args[:1], kwargs={})
+        if now.op == STRAIGHT and not _flows(now.args[0], trained):
+            now = replace(now, op="detach", args=now.args[1:])
+        if _passes_gradients(now, trained):
+            trained.update(Ref(index, out) for out in range(len(now.results)))
         kept.append(now)
     ends = _forward((trace.outputs, trace.updates), same)
     cleaned = replace(trace, items=list[Node | Loop](kept), outputs=ends[0], updates=ends[1])
     return needed(cleaned, also=_last_steps)
+
+
+def _flows(source: Any, trained: set[Ref]) -> bool:
+    """True for a source that may have a gradient: no constants, and what is made of them."""
+    return isinstance(source, Leaf) or source in trained
+
+
+def _passes_gradients(node: Node, trained: set[Ref]) -> bool:
+    if node.base == "detach" or not (node.gradient or node.function):
+        return False
+    sources = node.args[:1] if node.op == STRAIGHT else node.inputs
+    return any(_flows(source, trained) for source in sources if isinstance(source, Ref | Leaf))
+
+
+def _spike_functions(nodes: Sequence[Node]) -> list[Node]:
+    """The operations, with the last one of each call of a known spike function in place of all that the call did."""
+    found = [*nodes]
+    start = 0
+    while start < len(nodes):
+        call, end = nodes[start].function, start + 1
+        if call is None or call.surrogate is None:
+            start += 1
+            continue
+        while end < len(nodes) and nodes[end].function == call:
+            end += 1
+        x = next((entry for entry in nodes[start].inputs if isinstance(entry, Ref | Leaf)), None)
+        if x is not None:
+            last = nodes[end - 1]
+            found[end - 1] = replace(last, op=SURROGATE, args=(x, *call.surrogate), kwargs={})
+        start = end
+    return found
 
 
 def _forward(tree: Any, same: dict[Ref, Any]) -> Any:

@@ -32,6 +32,12 @@ from snnax.interop.spec import NeuronSpec
 NEURON = "neuron"
 """The operation of a neuron: ``(input, {state: source}, {parameter: source}) -> (spikes, *states)``."""
 
+SURROGATE = "surrogate"
+"""A known spike function: ``(input, name, options) -> spikes``, with the name and options of its surrogate."""
+
+STRAIGHT = "straight"
+"""A write past autograd, as under ``torch.no_grad()``: ``(old, new) -> new``, with the gradient of ``old``."""
+
 FACTORIES = frozenset({"zeros", "ones", "full", "empty", "arange", "scalar_tensor", "eye"})
 """Operations that make something of nothing."""
 
@@ -134,11 +140,13 @@ class Call:
         kind: its class with the module of it, as ``torch.nn.modules.linear.Linear``.
         path: of the layer in the network; of a function, the module whose ``forward`` called it.
         number: how many calls of such things the trace had seen before; that of the last step inside of a loop.
+        surrogate: of a function that is a known spike function, the name and the arguments of its surrogate.
     """
 
     kind: str
     path: str
     number: int
+    surrogate: tuple[str, dict[str, float]] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

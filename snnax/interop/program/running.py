@@ -13,6 +13,7 @@ from jax import lax
 
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.program import operators
+from snnax.interop.program.derivatives import DECREED
 from snnax.interop.program.looping import LoopRun
 from snnax.interop.program.neurons import Fired, ProgramNeuron
 from snnax.interop.program.nodes import NEURON, Leaf, Loop, Node, NoState, Program, Ref, Result, at, mapped
@@ -164,6 +165,9 @@ class Runner:
     def operate(self, node: Node, get: Get, places: Sequence[Any]) -> tuple[Any, ...]:
         """An operation that is no neuron; ``places`` tell its random numbers from those of others."""
         args, kwargs = mapped(node.args, get), mapped(node.kwargs, get)
+        if node.op in DECREED:
+            made = jnp.asarray(DECREED[node.op](*args), self.result(node.results[0]).dtype)
+            return (made if node.gradient else lax.stop_gradient(made),)
         if node.function is not None:
             args = mapped(args, lambda value: _untrainable(node, value))
         if self._wide and kwargs.get("dtype") == np.float32:

@@ -16,6 +16,19 @@ from snnax.interop.families.registry import find, kinds
 from snnax.interop.spec import OPTIONS, NeuronSpec
 from snnax.interop.torch.arrays import array
 
+_FUNCTIONS: dict[type, tuple[str, tuple[str, ...]]] = {
+    snntorch.surrogate.StraightThroughEstimator: ("straight_through_estimator", ()),
+    snntorch.surrogate.Triangular: ("triangular", ("threshold",)),
+    snntorch.surrogate.FastSigmoid: ("fast_sigmoid", ("slope",)),
+    snntorch.surrogate.ATan: ("atan", ("alpha",)),
+    snntorch.surrogate.Heaviside: ("heaviside", ()),
+    snntorch.surrogate.Sigmoid: ("sigmoid", ("slope",)),
+    snntorch.surrogate.SpikeRateEscape: ("spike_rate_escape", ("beta", "slope")),
+    snntorch.surrogate.SparseFastSigmoid: ("SFS", ("slope", "B")),
+    snntorch.LeakyParallel.ATan: ("atan", ("alpha",)),
+}
+"""snnTorch's spike functions: what makes them, and its arguments in the order in which they are applied."""
+
 _UPDATES = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
 
 
@@ -119,6 +132,17 @@ def _surrogate(name: str, function: Any) -> tuple[str, dict[str, Any]]:
         )  # fmt: skip
     values = {k: float(v) for k, v in _closure(function).items() if isinstance(v, int | float)}
     return maker, {k: v for k, v in values.items() if k in inspect.signature(known).parameters}
+
+
+def applied_surrogate(function: type, args: tuple[Any, ...]) -> tuple[str, dict[str, float]] | None:
+    """Name and arguments of the surrogate that a call of one of snnTorch's spike functions is; None for any other."""
+    if function not in _FUNCTIONS:
+        return None
+    maker, names = _FUNCTIONS[function]
+    given = dict(zip(names, args[1:], strict=False))
+    if not all(isinstance(value, int | float) for value in given.values()):
+        return None
+    return maker, {name: float(value) for name, value in given.items()}
 
 
 def _levels(name: str, quantizer: Any) -> tuple[float, ...] | None:

@@ -72,6 +72,11 @@ class Dispatcher(TorchDispatchMode):
         forced: for lines of the user's code, from which of the reads there on Python is to find another value than the
             tensor has.
         limit: of operations; more raise :class:`Longer`.
+        surrogate: of a class of ``torch.autograd.Function`` and the arguments of a call, the name and arguments of
+            the surrogate if that is a known spike function.
+
+    Attributes:
+        gradients: they are on, outside of a ``torch.autograd.Function``, whose ``forward`` always runs without.
     """
 
     def __init__(
@@ -80,9 +85,12 @@ class Dispatcher(TorchDispatchMode):
         leaf: Callable[[Tensor], tuple[Source, str]],
         forced: Mapping[str, int] | None = None,
         limit: int | None = None,
+        surrogate: Callable[[type, tuple[Any, ...]], Any] = lambda *_: None,
     ) -> None:
         super().__init__()
         self.label = label
+        self.gradients = True
+        self._surrogate = surrogate
         self.nodes: list[Node] = []
         self.notes: list[Note] = []
         self.reads: Counter[str] = Counter()
@@ -154,7 +162,9 @@ class Dispatcher(TorchDispatchMode):
             self._function = None
         elif self._function is None or self._function[0] is not found.function[1]:
             cls, frame = found.function
-            self._function = (frame, self._call(f"{cls.__module__}.{cls.__qualname__}", self.where))
+            call = self._call(f"{cls.__module__}.{cls.__qualname__}", self.where)
+            known = self._surrogate(cls, frame.f_locals["args"])
+            self._function = (frame, replace(call, surrogate=known))
         node = Node(
             op if isinstance(op, str) else _name(op),
             mapped(args, self._literal),
@@ -164,7 +174,7 @@ class Dispatcher(TorchDispatchMode):
             self._modules[-1][1],
             self._function and self._function[1],
             found.line,
-            torch.is_grad_enabled(),
+            torch.is_grad_enabled() if found.function is None else self.gradients,
         )
         self.nodes.append(node)
         return len(self.nodes) - 1
@@ -290,7 +300,8 @@ class Dispatcher(TorchDispatchMode):
                 raise self.refusal(f"{func} writes into an argument", _IN_PLACE)
             value = self.read(new)
             target.copy_(new)
-        if self.values.write(target, value):
+        seen = torch.is_grad_enabled() or place().function is not None or not target.is_floating_point()
+        if self.values.write(target, value, seen):
             text = "it writes into a tensor past autograd, through .data or detach()"
             self.notes.append(Note("data", text, place().line))
         return target

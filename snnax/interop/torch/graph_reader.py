@@ -9,7 +9,7 @@ import nir
 import numpy as np
 from torch import nn
 
-from snnax.errors import ArgumentError, ConversionError, TrainingModeError
+from snnax.errors import ArgumentError, ConversionError, ShapeError, TrainingModeError
 from snnax.interop.families.nodes import node_from_spec
 from snnax.interop.families.recurrent import split
 from snnax.interop.layers.registry import Site, Variables
@@ -18,6 +18,7 @@ from snnax.interop.nir.bypass import fold_norms
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.importing import from_nir
 from snnax.interop.program.module import PortedProgram
+from snnax.interop.program.nodes import flat
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.layers import node_from_layer
 from snnax.interop.torch.prepare import unwrap
@@ -42,9 +43,22 @@ def from_torch(
         graph = graph_of(net, sample, adapter, dt=dt, batchnorm=batchnorm)
     except TrainingModeError:
         raise
+    except ShapeError as refusal:
+        if not _is_whole(sample):
+            raise
+        # layers are given floating numbers; what looks numbers up, as nn.Embedding, wants them as they are
+        error = ConversionError(
+            type(net).__name__, str(refusal), "Pass floating numbers, if layers take them."
+        )
+        return ported_program(net, sample, adapter, error, folded=batchnorm == "fold")
     except ConversionError as refusal:
         return ported_program(net, sample, adapter, refusal, folded=batchnorm == "fold")
     return from_nir(graph)
+
+
+def _is_whole(sample: Any) -> bool:
+    """True for a sample with whole numbers in it."""
+    return any(np.asarray(part).dtype.kind in "iu" for part in flat(sample) if hasattr(part, "dtype"))
 
 
 def graph_of(

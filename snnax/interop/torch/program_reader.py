@@ -10,6 +10,7 @@ from torch import nn
 from snnax.errors import ConversionError
 from snnax.interop.layers.registry import Variables
 from snnax.interop.program import operators
+from snnax.interop.program.derivatives import DECREED
 from snnax.interop.program.module import Held, PortedProgram, variables_of
 from snnax.interop.program.nodes import NEURON, Input, Program, Result, mapped
 from snnax.interop.torch.arrays import dtype_of
@@ -69,7 +70,7 @@ def check_operators(program: Program) -> None:
     Raises:
         ConversionError: names each with its line.
     """
-    known = set(operators.known())
+    known = {*operators.known(), *DECREED}
     missing: dict[str, ConversionError] = {}
     for node in program.nodes():
         if node.op != NEURON and node.op not in known and node.op not in missing:

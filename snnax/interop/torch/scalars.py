@@ -12,6 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 from snnax.interop.program.nodes import flat, mapped
 from snnax.interop.torch.dispatch import Dispatcher
+from snnax.interop.torch.frames import place
+
+_SWITCH = torch._C._set_grad_enabled
+_DETACHING = (Tensor.detach_, torch.detach_)
 
 
 class Scalar(float):
@@ -85,6 +89,10 @@ class Scalars(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._dispatcher.paused:
             return func(*args, **kwargs)
+        if func is _SWITCH and place().function is None:
+            self._dispatcher.gradients = args[0]
+        if func in _DETACHING:  # it ends in autograd, and the dispatcher never sees it
+            self._dispatcher.values.detach(args[0])
         if func is Tensor.item and args[0].is_floating_point():
             self._made = True
             with torch.no_grad():

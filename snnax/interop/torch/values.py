@@ -7,7 +7,7 @@ from the memory to it, and what it reads is that chain applied to the newest ver
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from snnax.errors import ConversionError
-from snnax.interop.program.nodes import Ref, Source
+from snnax.interop.program.nodes import STRAIGHT, Ref, Source
 
 aten = torch.ops.aten
 
@@ -43,7 +43,10 @@ class Form:
 
 @dataclass(frozen=True)
 class View:
-    """One operation that makes a view: ``op(x, *args, **kwargs)``, of several outputs the one at ``out``."""
+    """One operation that makes a view: ``op(x, *args, **kwargs)``, of several outputs the one at ``out``.
+
+    ``gradient``: a gradient goes through it, as when it was made, whenever it is read.
+    """
 
     op: Any
     args: tuple[Any, ...]
@@ -51,6 +54,7 @@ class View:
     out: int | None
     before: Form
     results: tuple[Form, ...]
+    gradient: bool = field(default_factory=torch.is_grad_enabled)
 
     @property
     def after(self) -> Form:
@@ -154,8 +158,11 @@ class Values:
             held.version = memory.version
         return held.value
 
-    def write(self, tensor: Tensor, value: Source) -> bool:
-        """Say that ``tensor`` was overwritten; True if that went past autograd, through ``.data`` or ``detach``."""
+    def write(self, tensor: Tensor, value: Source, seen: bool = True) -> bool:
+        """Say that ``tensor`` was overwritten; True if that went past autograd, through ``.data`` or ``detach``.
+
+        What autograd has not ``seen``, as under ``torch.no_grad()``, changes the value and leaves the gradient as is.
+        """
         held = self.find(tensor)
         memory, chain = held.memory, held.chain
         if memory.shared:
@@ -164,12 +171,23 @@ class Values:
         new = value
         for view, before in zip(reversed(chain), reversed(befores[:-1]), strict=True):
             new = self._put(view, before, new)
+        if not seen:
+            with torch.enable_grad():
+                new = Ref(self._emit(STRAIGHT, (memory.value, new), {}, (memory.form,)))
         memory.value = new
         memory.version += 1
-        held.value, held.version = value, memory.version
+        if seen or not chain:
+            held.value, held.version = (value if seen else new), memory.version
         if memory.name:
             self.written[memory.name] = memory
         return any(view.op is aten.detach.default for view in chain)
+
+    def detach(self, tensor: Tensor) -> None:
+        """Say that ``tensor`` gave up its gradient; what was made of it before keeps its own."""
+        held, form = self.find(tensor), Form.of(tensor)
+        held.value = Ref(self._emit(aten.detach.default, (self.read(tensor),), {}, (form,)))
+        if not held.chain:
+            held.memory.value = held.value
 
     def _lookup(self, tensor: Tensor) -> Held | None:
         held: Held | None = self._held.get(tensor)
@@ -184,7 +202,8 @@ class Values:
         """The newest value of a memory, and those of the views that lead from it."""
         values = [memory.value]
         for view in chain:
-            node = self._emit(view.op, (values[-1], *view.args), view.kwargs, view.results)
+            with torch.set_grad_enabled(view.gradient):
+                node = self._emit(view.op, (values[-1], *view.args), view.kwargs, view.results)
             values.append(Ref(node, view.out or 0))
         return values
 

@@ -74,10 +74,9 @@ class Watching:
 
     def _attach(self, name: str, module: nn.Module) -> None:
         if name in self._neurons:
-            if self.adapter.is_sequence(module):
-                vars(module)["forward"] = _bound(self._sequence, name, module.forward)
-            else:
-                self.adapter.tap(name, module, partial(self._step, name, module))
+            self.adapter.tap(name, module, partial(self._step, name, module))
+        elif self.adapter.is_sequence(module):
+            vars(module)["forward"] = _bound(self._whole, name, module.forward)
         kind = plain_class(module)
         library = name in self._neurons or _is_layer(module, self.adapter)
         text = f"{kind.__module__}.{kind.__qualname__}" if library else ""
@@ -122,17 +121,10 @@ class Watching:
         self._emit(name, (source, states, parameters), [fired.spk, *fired.states.values()])
         return fired
 
-    def _sequence(self, name: str, forward: Callable[..., Any], x: Tensor) -> Any:
-        """All steps of a neuron that takes them at once."""
-        dispatcher = self._dispatcher
-        if dispatcher.paused:
-            return forward(x)
-        args: tuple[Any, ...] = (dispatcher.read(x), {}, self._read_parameters(name, self._neurons[name]))
-        with dispatcher.pause():
-            result = forward(x)
+    def _whole(self, name: str, forward: Callable[..., Any], x: Tensor, *args: Any) -> Any:
+        """All steps of a neuron that takes them at once, ``[T, B, ...]``, and is looked into."""
         self.calls.append((name, tuple(x.shape[1:])))
-        self._emit(name, args, list(result) if isinstance(result, list | tuple) else [result])
-        return result
+        return forward(x, *args)
 
     def _read_parameters(self, name: str, module: nn.Module) -> dict[str, Source]:
         """As they are now: a network may change or exchange them from step to step."""

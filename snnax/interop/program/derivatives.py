@@ -1,0 +1,35 @@
+"""Operations of a program that torch has as values and derivatives that belong to each other no more than by decree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from snnax import surrogate
+from snnax.interop.program.nodes import STRAIGHT, SURROGATE
+
+Array = jax.Array
+
+
+def spikes(x: Array, name: str, options: Mapping[str, float]) -> Array:
+    """A step, with the derivative of one of the known surrogates."""
+    known: Callable[..., Callable[[Array], Array]] = getattr(surrogate, name)
+    return known(**options)(x)
+
+
+@jax.custom_jvp
+def straight(old: Array, new: Array) -> Array:
+    """``new``, with the derivative of ``old``."""
+    del old
+    return new
+
+
+@straight.defjvp
+def _straight(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    return primals[1], tangents[0]
+
+
+DECREED: dict[str, Callable[..., Any]] = {SURROGATE: spikes, STRAIGHT: straight}
+"""By the name of the operation."""
