@@ -139,16 +139,15 @@ class Printed(nn.Module):
     def __init__(self):
         super().__init__()
         self.fc, self.lif = nn.Linear(6, 8), snn.Leaky(beta=0.9)
-        self.texts = []
 
     def forward(self, x):
         assert x.dim() == 3 and not torch.isnan(x).any(), "NaN"
-        mem, stats = self.lif.init_leaky(), {"rate": 0.0, "steps": 0}
+        mem, stats, texts = self.lif.init_leaky(), {"rate": 0.0, "steps": 0}, []
         for t in range(x.size(0)):
             spk, mem = self.lif(self.fc(x[t]), mem)
             if torch.isinf(mem).any():
                 raise RuntimeError("infinite")
-            self.texts.append(f"{t}: {spk.mean().item():.2f}")
+            texts.append(f"{t}: {spk.mean().item():.2f}")
             stats["rate"] += spk.sum().item() / spk.numel()
             stats["steps"] += 1
         stats["rate"] /= stats["steps"]
