@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnax.interop.program.nodes import NEURON, Loop, Program, mapped
+from snnax.interop.program.nodes import NEURON, Loop, Program, filled, flat, mapped
+from snnax.interop.program.repeating import is_step
 from snnax.interop.program.side import outputs_of, weights_like
 from snnax.interop.torch.observers import Observer
 from snnax.interop.torch.prepare import check_mode, copy_net, isolated, unwrap
@@ -42,14 +43,14 @@ class CalledTorch:
         for path, records in uses.items():
             self._tap(path, neurons[path], records)
         with isolated(self._adapter, neurons, dtype):
-            returned = self._adapter.call(twin, given)
+            returned = self._returned(twin, given)
         found = [record for records in uses.values() for record in records if record.spikes]
         for record in found:
             record.num_steps = len(record.spikes)
         order = {name: place for place, name in enumerate(_names(self._program))}
         found.sort(key=lambda record: order[record.name])
         nodes = {record.name: record.trace() for record in found}
-        return Trace(nodes, outputs_of(mapped(_listed(returned), _array)))
+        return Trace(nodes, outputs_of(mapped(returned, _array)))
 
     def gradients(self, arguments: Any) -> dict[str, np.ndarray]:
         """Of a weighted sum of all that it returns, by the parameters' names; zeros where nothing depends on one."""
@@ -57,7 +58,7 @@ class CalledTorch:
         twin, neurons = self._copy(dtype)
         with isolated(self._adapter, neurons, dtype), torch.enable_grad():
             total = torch.zeros((), dtype=dtype)
-            for value in _leaves(self._adapter.call(twin, given)):
+            for value in _leaves(self._returned(twin, given)):
                 if isinstance(value, Tensor) and value.is_floating_point():
                     total = total + (value * torch.from_numpy(weights_like(value)).to(value.dtype)).sum()
             if total.requires_grad:
@@ -65,6 +66,19 @@ class CalledTorch:
         known = {source.name for source in self._program.inputs if source.trained}
         named = {n: p for n, p in twin.named_parameters() if p.requires_grad and n in known}
         return {n: np.zeros(tuple(p.shape)) if p.grad is None else p.grad.numpy() for n, p in named.items()}
+
+    def _returned(self, twin: nn.Module, given: tuple[Any, ...]) -> Any:
+        """What it returns; where a call is one step of time, of each frame of what it is given, stacked."""
+        if not is_step(self._program):
+            return _listed(self._adapter.call(twin, given))
+        frames = len(next(value for value in flat(given) if isinstance(value, Tensor)))
+        rows = []
+        for t in range(frames):
+            frame = mapped(given, lambda value, t=t: value[t] if isinstance(value, Tensor) else value)
+            rows.append(_listed(self._adapter.call(twin, frame)))
+        columns = zip(*(flat(row) for row in rows), strict=True)
+        stacked = [torch.stack(column) if isinstance(column[0], Tensor) else column[0] for column in columns]
+        return filled(rows[0], stacked)
 
     def _copy(self, dtype: torch.dtype) -> tuple[nn.Module, dict[str, nn.Module]]:
         twin = copy_net(self._net).to(dtype=dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -22,15 +23,16 @@ class Leaves:
 
     Args:
         net: the copy that runs, whose tensors are known by their names.
+        original: the user's network: a function that was put into a module may name its tensors instead of the copy's.
         trained: the names of the parameters that are trained.
     """
 
-    def __init__(self, net: nn.Module, trained: frozenset[str]) -> None:
+    def __init__(self, net: nn.Module, original: nn.Module, trained: frozenset[str]) -> None:
         self.inputs: list[Input] = []
         self._trained = trained
         self._named: dict[int, tuple[Tensor, _Kind, str]] = {}
         self._states: dict[str, Leaf] = {}
-        for path, module in net.named_modules():
+        for path, module in chain(net.named_modules(), original.named_modules()):
             homes: tuple[tuple[_Kind, Any], ...] = (
                 ("parameter", module._parameters),
                 ("buffer", module._buffers),

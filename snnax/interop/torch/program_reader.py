@@ -43,7 +43,12 @@ def ported_program(
     net = unwrap(net)
     adapter.check_network(net)
     check_finite(net, adapter)
-    program = trace_program(net, arguments_of(net, sample), adapter=adapter, steady=True)
+    try:
+        program = trace_program(net, arguments_of(net, sample), adapter=adapter, steady=True)
+    except ConversionError as error:
+        if error.__cause__ is not None and not isinstance(error.__cause__, ConversionError):
+            raise refusal from error.__cause__  # torch fails on this sample, of which the first reader knows more
+        raise
     check_operators(program)
     program.inputs += _unread(net, program, adapter)
     return PortedProgram(Held(program)), variables_of(program)

@@ -160,7 +160,7 @@ class _Tracing:
         limit: int | None = None,
     ) -> _Traced:
         """One call of a copy; what ``forward`` itself raises is reported with its line."""
-        leaves = Leaves(copy.net, self._trained)
+        leaves = Leaves(copy.net, self._net, self._trained)
         dispatcher = Dispatcher(self._label, leaves.other, forced, limit, self._adapter.surrogate)
         tensors = [tensor.clone() for tensor in sample.tensors]
         marks: list[Any] = []

@@ -177,3 +177,61 @@ def test_several_arguments():
     found = model.apply(variables, *arguments)
     np.testing.assert_allclose(found["mem"], net(*given)["mem"].detach(), rtol=1e-5)
     assert interop.crossvalidate(net, (model, variables), arguments).agree
+
+
+class GeluStep(nn.Module):
+    """One step per call, with an operation that no layer has."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.norm = nn.Linear(6, 8), nn.LayerNorm(8)
+        self.lif1 = snntorch.Leaky(beta=0.9, init_hidden=True)
+        self.lif2 = snntorch.Synaptic(alpha=0.7, beta=0.8, init_hidden=True, output=True)
+
+    def forward(self, x):
+        return self.lif2(self.lif1(nn.functional.gelu(self.norm(self.fc(x))) * 2))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_step_is_compared_over_time(dtype):
+    torch.manual_seed(0)
+    net = GeluStep().eval()
+    x = torch.rand(7, 4, 6).numpy().astype(dtype)
+    model, variables = interop.from_snntorch(net, x[0].astype(np.float32))
+    assert isinstance(model, PortedProgram)
+    report = interop.crossvalidate(net, (model, variables), x, gradients=True)
+    assert report.agree, str(report)
+    assert [layer.name for layer in report.layers[:2]] == ["lif1", "lif2"]
+    broken = jax.tree.map(lambda value: value * 1.3, variables)
+    assert not interop.crossvalidate(net, (model, broken), x).agree
+
+
+def test_a_function_that_names_the_network_reads_its_weights():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 8), snntorch.Leaky(beta=0.9, threshold=0.3, init_hidden=True))
+    layer = net[0]
+    layer.forward = lambda x: nn.functional.linear(x, 2 * layer.weight, layer.bias)
+    x = torch.rand(5, 3, 6).numpy()
+    model, variables = interop.from_snntorch(net.eval(), x[0])
+    assert isinstance(model, PortedProgram)
+    slopes = jax.grad(lambda p: snn.unroll(model, {**variables, "params": p}, x)[0].sum())(
+        variables["params"]
+    )
+    assert all(np.abs(slope).max() > 0 for slope in jax.tree.leaves(slopes))
+    assert interop.crossvalidate(net, (model, variables), x).agree
+
+
+def test_what_torch_fails_on_is_said_by_who_knows_it():
+    class Fails(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lif = snntorch.RSynaptic(0.9, 0.8, linear_features=4, reset_delay=False)
+
+        def forward(self, x):
+            spk, syn, mem = self.lif.init_rsynaptic()
+            for frame in x:
+                spk, syn, mem = self.lif(frame, spk, syn, mem)
+            return mem
+
+    with pytest.raises(ConversionError, match=r"snnTorch 1\.0\.0 cannot run RSynaptic"):
+        interop.from_snntorch(Fails().eval(), np.ones((3, 2, 4), np.float32))

@@ -33,7 +33,7 @@ def test_it_is_a_float_for_everything_else():
 @pytest.fixture
 def traced():
     """torch under both modes, and the operations that were seen."""
-    dispatcher = Dispatcher("net", Leaves(torch.nn.Module(), frozenset()).other)
+    dispatcher = Dispatcher("net", Leaves(torch.nn.Module(), torch.nn.Module(), frozenset()).other)
     with dispatcher, Scalars(dispatcher):
         yield dispatcher
 
