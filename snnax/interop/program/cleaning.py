@@ -78,7 +78,7 @@ def _passes_gradients(node: Node, trained: set[Ref]) -> bool:
     return any(_flows(source, trained) for source in sources if isinstance(source, Ref | Leaf))
 
 
-def _spike_functions(nodes: Sequence[Node]) -> list[Node]:
+def _spike_functions(nodes: list[Node]) -> list[Node]:
     """The operations, with the last one of each call of a known spike function in place of all that the call did."""
     found = [*nodes]
     start = 0

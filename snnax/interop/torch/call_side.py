@@ -74,8 +74,7 @@ class CalledTorch:
         frames = len(next(value for value in flat(given) if isinstance(value, Tensor)))
         rows = []
         for t in range(frames):
-            frame = mapped(given, lambda value, t=t: value[t] if isinstance(value, Tensor) else value)
-            rows.append(_listed(self._adapter.call(twin, frame)))
+            rows.append(_listed(self._adapter.call(twin, _frame(given, t))))
         columns = zip(*(flat(row) for row in rows), strict=True)
         stacked = [torch.stack(column) if isinstance(column[0], Tensor) else column[0] for column in columns]
         return filled(rows[0], stacked)
@@ -141,6 +140,11 @@ def _tensors(arguments: Any) -> tuple[tuple[Any, ...], torch.dtype]:
 
     given = mapped(arguments if isinstance(arguments, tuple) else (arguments,), tensor)
     return given, torch.float64 if torch.float64 in found else torch.float32
+
+
+def _frame(given: Any, step: int) -> Any:
+    """What one step gets of arguments over time."""
+    return mapped(given, lambda value: value[step] if isinstance(value, Tensor) else value)
 
 
 def _listed(tree: Any) -> Any:
