@@ -254,5 +254,6 @@ def test_every_neuron_runs_as_step_by_step(name):
     y, after = stepwise(net, variables, x)
     assert fires(y)
     ours, updates = snn.unroll(net, variables, x, chunk=3)
-    assert_same(ours, y)
-    assert_same(updates["hidden"], after["hidden"])
+    # a step and a loop are two programs: where the processor fuses products and sums, they may not do so alike
+    assert_same(ours, y, rtol=1e-6)
+    assert_same(updates["hidden"], after["hidden"], rtol=1e-6)

@@ -58,7 +58,7 @@ def from_torch(
 
 def _is_whole(sample: Any) -> bool:
     """True for a sample with whole numbers in it."""
-    return any(np.asarray(part).dtype.kind in "iu" for part in flat(sample) if hasattr(part, "dtype"))
+    return any("int" in str(part.dtype) for part in flat(sample) if hasattr(part, "dtype"))
 
 
 def graph_of(

@@ -46,8 +46,9 @@ def ported_program(
     try:
         program = trace_program(net, arguments_of(net, sample), adapter=adapter, steady=True)
     except ConversionError as error:
-        if error.__cause__ is not None and not isinstance(error.__cause__, ConversionError):
-            raise refusal from error.__cause__  # torch fails on this sample, of which the first reader knows more
+        # of a sample on which torch fails, and of a neuron that keeps a state of its own, the first reader knows more
+        if error.__cause__ is not None or error.problem.startswith("in a second call"):
+            raise refusal from error
         raise
     check_operators(program)
     program.inputs += _unread(net, program, adapter)

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 snt = pytest.importorskip("snntorch")
 
+from helpers.torch_sides import snntorch_graph  # noqa: E402
 from torch import nn  # noqa: E402
 
 import snnax as snn  # noqa: E402
@@ -85,7 +86,7 @@ def test_refused_with_module_and_remedy(case):
     net = build()
     before = {k: v.clone() for k, v in net.state_dict().items()}
     with pytest.raises(kind) as caught:
-        interop.from_snntorch(net, SAMPLE)
+        snntorch_graph(net, SAMPLE)
     assert name in str(caught.value) and remedy in str(caught.value)
     assert isinstance(caught.value, SnnaxError)
     assert all(torch.equal(v, before[k]) or torch.isnan(v).any() for k, v in net.state_dict().items())

@@ -15,6 +15,7 @@ pytest.importorskip("snntorch")
 import flax.linen as linen
 import snntorch as snn
 import torch
+from helpers.torch_sides import snntorch_graph
 from torch import nn
 
 import snnax
@@ -299,7 +300,7 @@ class Faulty(nn.Module):
 
 def test_all_faults_are_said_at_once_with_their_lines():
     with pytest.raises(ConversionError) as caught:
-        interop.from_snntorch(Faulty().eval(), X[0])
+        snntorch_graph(Faulty().eval(), X[0])
     message = str(caught.value)
     start = Faulty.forward.__code__.co_firstlineno
     for number, (words, line) in enumerate(
@@ -322,7 +323,7 @@ def test_all_layers_without_an_equal_are_said_at_once():
         nn.Softplus(), snn.Leaky(beta=0.9, init_hidden=True),
     )  # fmt: skip
     with pytest.raises(ConversionError) as caught:
-        interop.from_snntorch(net.eval(), X[0])
+        snntorch_graph(net.eval(), X[0])
     for words in ("'1': torch.nn", "GELU", "'2': its spike_grad", "'3': torch.nn", "Softplus"):
         assert words in str(caught.value)
 
@@ -330,7 +331,7 @@ def test_all_layers_without_an_equal_are_said_at_once():
 def test_one_fault_is_said_as_before():
     net = nn.Sequential(nn.Linear(4, 4), nn.GELU(), snn.Leaky(beta=0.9, init_hidden=True)).eval()
     with pytest.raises(ConversionError) as caught:
-        interop.from_snntorch(net, X[0])
+        snntorch_graph(net, X[0])
     assert caught.value.node == "1" and not caught.value.others and str(caught.value).startswith("'1': ")
 
 
@@ -401,7 +402,7 @@ MESSAGES: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
 def test_the_message_names_the_cause(name: str):
     make, sample, words = MESSAGES[name]
     with pytest.raises(ConversionError) as caught:
-        interop.from_snntorch(make().eval(), sample)
+        snntorch_graph(make().eval(), sample)
     assert all(word in str(caught.value) for word in words.split("|")), str(caught.value)
 
 
