@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnax.interop.conventions import fitting
-from snnax.interop.families.registry import families
+from snnax.interop.families.registry import families, unknown_neuron
 
 if TYPE_CHECKING:  # a family is made of specs
     from snnax.interop.families.family import Family
@@ -65,8 +65,15 @@ class NeuronSpec:
 
     @property
     def family(self) -> Family:
-        """What conversions know of the neuron; ``KeyError`` for a class that cannot be converted."""
-        return families()[self.kind]
+        """What conversions know of the neuron.
+
+        Raises:
+            ConversionError: for a class that cannot be converted, as a damaged file may name one.
+        """
+        found = families().get(self.kind)
+        if found is None:
+            raise unknown_neuron(self.kind, f"neuron class {self.kind!r} is unknown", "Known")
+        return found
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -270,7 +270,8 @@ class Import:
         node = self.flat.nodes[neuron]
         known = metadata.read_spec(node, neuron)
         if known is not None:
-            return known.family.is_joined
+            family = find(known.kind)  # of an unknown one the node itself is refused, by its name
+            return family is not None and family.is_joined
         spec, factor = spec_from_node(neuron, node, self.dt, self.reading)
         if not spec.family.joined or factor is not None:
             return False

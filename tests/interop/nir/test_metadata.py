@@ -11,6 +11,7 @@ import pytest
 
 import snnax as snn
 from snnax import interop
+from snnax.errors import ConversionError
 from snnax.interop.nir import metadata
 
 X = np.random.default_rng(0).uniform(0, 1, (5, 2, 4)).astype(np.float32)
@@ -63,3 +64,15 @@ def test_a_graph_leaves_with_text_and_enters_once(text):
     interop.from_nir(graph)
     assert text.read == len(told)
     assert all(isinstance(node.metadata["snnax"], str) for node in told), "the user's graph stays as it is"
+
+
+@pytest.mark.parametrize("read", [interop.from_nir, interop.losses])
+def test_a_text_that_names_an_unknown_neuron_is_refused_by_name(read):
+    net = snn.Sequential([snn.RLeaky(beta=0.9, linear_features=3, init_hidden=True)])
+    x = np.zeros((1, 3), np.float32)
+    graph = interop.to_nir(net, net.init(jax.random.key(0), x), x)
+    for node in graph.nodes.values():
+        if "snnax" in node.metadata:
+            node.metadata["snnax"] = node.metadata["snnax"].replace('"RLeaky"', '"RLea{y"')
+    with pytest.raises(ConversionError, match=r"neuron class 'RLea\{y' is unknown"):
+        read(graph)
