@@ -29,7 +29,7 @@ from snnax.interop.nir.readings import reading as read_as
 from snnax.interop.numbers import plain
 from snnax.interop.program.module import PortedProgram
 from snnax.interop.program.nodes import Program
-from snnax.interop.program.side import ProgramSide, compare_calls
+from snnax.interop.program.side import ProgramSide, compare_calls, in_precision
 from snnax.interop.recordings import RecordedSide, in_units_of
 from snnax.interop.simulator import ReferenceSide
 from snnax.interop.spec import NeuronSpec
@@ -127,7 +127,7 @@ class FlaxSide:
         """Gradients of the summed outputs by torch's parameter names and in torch's layout."""
         with _precision(x):
             inputs = jnp.asarray(conventions.traces_last(x) if self.convert else x)
-            variables = _cast(self.variables, inputs.dtype)
+            variables = in_precision(self.variables, inputs.dtype)
             fixed = {c: v for c, v in variables.items() if c != "params"}
 
             def loss(params: Any) -> jax.Array:
@@ -144,7 +144,7 @@ class FlaxSide:
             inputs = jnp.asarray(conventions.traces_last(x) if self.convert else x)
             paths = {_name(path): path for path in self._paths(inputs)}
             force = {paths[n]: jnp.asarray(self._turned(s, False)) for n, s in forced.items() if n in paths}
-            variables = _cast(self.variables, inputs.dtype)
+            variables = in_precision(self.variables, inputs.dtype)
             outputs, _, recorded = unroll(self.model, variables, inputs, record=True, force=force)
             outputs = tuple(np.asarray(y) for y in jax.tree.leaves(outputs))
             nodes = {_name(path): self._trace(path, values) for path, values in self._ordered(recorded)}
@@ -211,15 +211,6 @@ def _nameable(module: Any) -> Any:
 
 def _precision(x: np.ndarray) -> Any:
     return jax.enable_x64(np.asarray(x).dtype == np.float64)
-
-
-def _cast(variables: Mapping[str, Any], dtype: Any) -> Any:
-    """Floating arrays in the dtype of the input."""
-
-    def cast(value: Any) -> Any:
-        return jnp.asarray(value, dtype) if jnp.issubdtype(jnp.asarray(value).dtype, jnp.floating) else value
-
-    return jax.tree.map(cast, dict(variables))
 
 
 def _torch_gradients(

@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import unflatten_dict
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.layers.entries import Entry, Layer, entries_of, plain
@@ -108,10 +109,10 @@ class PortedProgram(WholeNetwork):
             known = kinds.get(name)
             collection = "hidden" if known is None or known.kind == "state" else collection_of(known)
             if self.is_mutable_collection(collection) and not self.is_initializing():
-                _put(trees.setdefault(collection, {}), name, value)
+                trees.setdefault(collection, {})[name] = value
         for collection, tree in trees.items():
             before = dict(self.variables.get(collection, {}))
-            for name, value in tree.items():
+            for name, value in unflatten_dict(tree, sep=".").items():
                 self.put_variable(collection, name, _merged(before.get(name, {}), value))
 
     @nn.nowrap
@@ -225,11 +226,8 @@ def _check_shape(known: Input, shape: tuple[int, ...], where: str, batch_axes: l
 
 def _tree(program: Program, *, trained: bool) -> Variables:
     """The arrays that modules hold, nested by torch's names."""
-    tree: Variables = {}
-    for known in program.inputs:
-        if is_held(known) and known.trained == trained:
-            _put(tree, known.name, known.value)
-    return tree
+    held = [known for known in program.inputs if is_held(known) and known.trained == trained]
+    return unflatten_dict({known.name: known.value for known in held}, sep=".")
 
 
 def is_held(known: Input) -> bool:
@@ -240,13 +238,6 @@ def is_held(known: Input) -> bool:
 def collection_of(known: Input) -> str:
     """Where such an array is."""
     return "params" if known.trained else "buffers"
-
-
-def _put(tree: Variables, name: str, value: Any) -> None:
-    *path, last = name.split(".")
-    for part in path:
-        tree = tree.setdefault(part, {})
-    tree[last] = value
 
 
 def _merged(old: Any, new: Any) -> Any:

@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.compare import Report, compare
@@ -58,9 +59,9 @@ class ProgramSide:
 
     def call(self, arguments: Any, forced: Mapping[str, np.ndarray]) -> Trace:
         """Run it in the precision of its input."""
-        with jax.enable_x64(_is_double(arguments)):
+        with jax.enable_x64(_precision(arguments) is np.float64):
             force = {name.replace(".", "/"): jnp.asarray(spikes) for name, spikes in forced.items()}
-            given = _cast(self.variables, arguments)
+            given = in_precision(self.variables, _precision(arguments))
             outputs, _, recorded = unroll(self.model, given, _tuple(arguments), record=True, force=force)
             nodes = {name.replace("/", "."): self._trace(name, values) for name, values in recorded.items()}
             return Trace(nodes, outputs_of(outputs))
@@ -74,8 +75,8 @@ class ProgramSide:
 
     def gradients(self, arguments: Any) -> dict[str, np.ndarray]:
         """By torch's names."""
-        with jax.enable_x64(_is_double(arguments)):
-            given = _cast(self.variables, arguments)
+        with jax.enable_x64(_precision(arguments) is np.float64):
+            given = in_precision(self.variables, _precision(arguments))
 
             def loss(params: Any) -> jax.Array:
                 outputs, _ = unroll(self.model, {**given, "params": params}, _tuple(arguments))
@@ -85,7 +86,7 @@ class ProgramSide:
                 return sum((jnp.sum(y * weights_like(y)) for y in floats), start=jnp.zeros(()))
 
             found = jax.grad(loss)(given.get("params", {}))
-            return dict(_named(jax.tree.map(np.asarray, found)))
+            return flatten_dict(jax.tree.map(np.asarray, found), sep=".")
 
 
 def weights_like(values: Any) -> np.ndarray:
@@ -94,31 +95,23 @@ def weights_like(values: Any) -> np.ndarray:
     return np.cos(np.arange(int(np.prod(shape)), dtype=np.float64)).astype(np.float32).reshape(shape)
 
 
-def _named(tree: Mapping[str, Any], prefix: str = "") -> Any:
-    """``{"fc": {"weight"}}`` as ``fc.weight``."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _named(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _tuple(arguments: Any) -> tuple[Any, ...]:
     return arguments if isinstance(arguments, tuple) else (arguments,)
 
 
-def _is_double(arguments: Any) -> bool:
-    return any(np.asarray(leaf).dtype == np.float64 for leaf in jax.tree.leaves(arguments))
+def _precision(arguments: Any) -> type[np.floating[Any]]:
+    """Double precision if one of the arguments is in it."""
+    double = any(np.asarray(leaf).dtype == np.float64 for leaf in jax.tree.leaves(arguments))
+    return np.float64 if double else np.float32
 
 
-def _cast(variables: Any, arguments: Any) -> Any:
-    """Floating arrays in double precision if the input is."""
-    dtype = np.float64 if _is_double(arguments) else np.float32
+def in_precision(variables: Any, dtype: Any) -> Any:
+    """Variables with their floating arrays in another type."""
 
     def cast(value: Any) -> Any:
         return jnp.asarray(value, dtype) if jnp.issubdtype(jnp.asarray(value).dtype, jnp.floating) else value
 
-    return jax.tree.map(cast, variables)
+    return jax.tree.map(cast, dict(variables))
 
 
 def outputs_of(returned: Any) -> tuple[np.ndarray, ...]:

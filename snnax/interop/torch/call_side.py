@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from snnax.interop.program.nodes import NEURON, Loop, Program, filled, flat, mapped
 from snnax.interop.program.repeating import is_step
 from snnax.interop.program.side import outputs_of, weights_like
+from snnax.interop.torch.calls import is_array
 from snnax.interop.torch.observers import Observer
 from snnax.interop.torch.prepare import check_mode, copy_net, isolated, unwrap
 from snnax.interop.trace import Trace
@@ -58,7 +59,7 @@ class CalledTorch:
         twin, neurons = self._copy(dtype)
         with isolated(self._adapter, neurons, dtype), torch.enable_grad():
             total = torch.zeros((), dtype=dtype)
-            for value in _leaves(self._returned(twin, given)):
+            for value in flat(self._returned(twin, given)):
                 if isinstance(value, Tensor) and value.is_floating_point():
                     total = total + (value * torch.from_numpy(weights_like(value)).to(value.dtype)).sum()
             if total.requires_grad:
@@ -131,7 +132,7 @@ def _tensors(arguments: Any) -> tuple[tuple[Any, ...], torch.dtype]:
     found: list[torch.dtype] = []
 
     def tensor(value: Any) -> Any:
-        if not isinstance(value, Tensor) and not hasattr(value, "__array__"):
+        if not is_array(value):
             return value
         made = value.detach().clone() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
         if made.is_floating_point():
@@ -156,11 +157,3 @@ def _listed(tree: Any) -> Any:
 
 def _array(value: Any) -> Any:
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-
-
-def _leaves(tree: Any) -> Iterator[Any]:
-    if isinstance(tree, dict | list | tuple):
-        for part in tree.values() if isinstance(tree, dict) else tree:
-            yield from _leaves(part)
-    else:
-        yield tree

@@ -83,7 +83,7 @@ class Call:
         if isinstance(arg, list | tuple):
             parts = [self._slots(part, f"{name}[{i}]", device) for i, part in enumerate(arg)]
             return type(arg)(*parts) if hasattr(arg, "_fields") else type(arg)(parts)
-        self.args.append(tensor_of(arg).to(device, self.dtype) if _is_array(arg) else arg)
+        self.args.append(tensor_of(arg).to(device, self.dtype) if is_array(arg) else arg)
         self.names.append(name)
         return Slot(len(self.args) - 1)
 
@@ -134,7 +134,7 @@ def _is_nothing(default: Any) -> bool:
     return default is None or (isinstance(default, tuple | list) and all(map(_is_nothing, default)))
 
 
-def _is_array(thing: Any) -> bool:
+def is_array(thing: Any) -> bool:
     """True for what can be made a tensor: torch, NumPy and JAX arrays."""
     return isinstance(thing, Tensor) or hasattr(thing, "__array__")
 

@@ -14,7 +14,7 @@ from snnax.interop.program.derivatives import DECREED
 from snnax.interop.program.module import Held, PortedProgram, variables_of
 from snnax.interop.program.nodes import NEURON, Input, Program, Result, mapped
 from snnax.interop.torch.arrays import dtype_of
-from snnax.interop.torch.calls import tensor_of
+from snnax.interop.torch.calls import is_array, tensor_of
 from snnax.interop.torch.leaves import value_of
 from snnax.interop.torch.prepare import check_finite, unwrap
 from snnax.interop.torch.programs import trace_program
@@ -61,7 +61,7 @@ def arguments_of(net: nn.Module, sample: Any) -> tuple[Any, ...]:
     dtype = next(parameters, torch.float32)
 
     def tensor(entry: Any) -> Any:
-        if not isinstance(entry, torch.Tensor) and not hasattr(entry, "__array__"):
+        if not is_array(entry):
             return entry
         made = tensor_of(entry)
         return made.to(dtype) if made.is_floating_point() else made
