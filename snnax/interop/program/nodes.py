@@ -21,7 +21,7 @@ Everything else in the arguments is a literal: numbers, strings, ``None``, NumPy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -320,25 +320,34 @@ class Program:
 # --- Arguments in lists, tuples and dicts ---------------------------------------------------------
 
 
+_HOLDERS = (dict, list, tuple)  # a tuple of classes is asked faster than a union of them
+
+
 def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
     """``tree`` with ``function`` of everything in its lists, tuples and dicts."""
+    if not isinstance(tree, _HOLDERS):
+        return function(tree)
     if isinstance(tree, dict):
         return {key: mapped(part, function) for key, part in tree.items()}
+    parts = [mapped(part, function) if isinstance(part, _HOLDERS) else function(part) for part in tree]
     if isinstance(tree, list):
-        return [mapped(part, function) for part in tree]
-    if isinstance(tree, tuple):
-        parts = [mapped(part, function) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-    return function(tree)
+        return parts
+    return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
 
 
 def flat(tree: Any) -> Iterator[Any]:
     """Everything in the lists, tuples and dicts of ``tree``, in order."""
-    if isinstance(tree, dict | list | tuple):
-        for part in tree.values() if isinstance(tree, dict) else tree:
-            yield from flat(part)
-    else:
-        yield tree
+    found: list[Any] = []
+    _collect((tree,), found)
+    return iter(found)
+
+
+def _collect(parts: Iterable[Any], found: list[Any]) -> None:
+    for part in parts:
+        if not isinstance(part, _HOLDERS):
+            found.append(part)
+        elif part:
+            _collect(part.values() if isinstance(part, dict) else part, found)
 
 
 def filled(tree: Any, entries: list[Any]) -> Any:

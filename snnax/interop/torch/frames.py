@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from os.path import basename
 from types import FrameType
 from typing import Any
 
@@ -41,7 +41,7 @@ def place() -> Place:
         if frame.f_code is _APPLY.__code__:
             function = (frame.f_locals["cls"], frame)
         elif not line and _home(frame) not in _LIBRARIES:
-            line = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+            line = f"{basename(frame.f_code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back
     return Place(line, function)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,29 @@ from snnax.interop.torch.layers import TimedNorm
 
 if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
+
+
+_SMALL = 2**16
+
+
+@contextmanager
+def threads_for(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """One thread, if the arrays of a step are small: torch's threads wait for each other after every operation.
+
+    On a busy machine that takes many times as long as the operation itself.
+
+    Args:
+        tensors: what the network is called with, of all steps or of one.
+    """
+    before = torch.get_num_threads()
+    small = all(tensor.numel() < _SMALL * max([1, *tensor.shape[:1]]) for tensor in tensors)
+    try:
+        if small:
+            torch.set_num_threads(1)
+        yield
+    finally:
+        if small:
+            torch.set_num_threads(before)
 
 
 def unwrap(net: object) -> nn.Module:

@@ -20,7 +20,7 @@ from snnax.interop.program.nodes import Leaf, Note, Program, mapped
 from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.leaves import Leaves, value_of
-from snnax.interop.torch.prepare import check_mode, copy_net, unwrap
+from snnax.interop.torch.prepare import check_mode, copy_net, threads_for, unwrap
 from snnax.interop.torch.reached import chance, note_lengths
 from snnax.interop.torch.records import line_of
 from snnax.interop.torch.repeats import Watch, check_hooks, untouched
@@ -83,7 +83,7 @@ def trace_program(
     check_hooks(net)
     tracing = _Tracing(net, adapter or adapter_of(net))
     sample = Sample.of(net, args, kwargs or {})
-    with _ONE_AT_A_TIME, untouched(net):
+    with _ONE_AT_A_TIME, untouched(net), threads_for(sample.tensors):
         program = tracing.checked(sample, steady)
     return fold(replace(program, inputs=_with_values(program, net)))
 

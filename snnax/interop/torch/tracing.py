@@ -20,6 +20,7 @@ from snnax.interop.torch.prepare import (
     isolated,
     owned,
     tensors_of,
+    threads_for,
     unwrap,
 )
 from snnax.interop.torch.recorder import Recorder
@@ -147,7 +148,8 @@ class _Run:
     def _called(self, args: tuple[Any, ...]) -> Any:
         """Call the copy; what ``forward`` itself raises is reported with the sample that made it."""
         recorder = self.recorder
-        with isolated(self.adapter, self.adapter.neurons(self.twin), self.call.dtype):
+        given = [arg for arg in self.call.args if isinstance(arg, Tensor)]
+        with isolated(self.adapter, self.adapter.neurons(self.twin), self.call.dtype), threads_for(given):
             try:
                 with recorder:
                     return listed(self.adapter.call(self.twin, args))
