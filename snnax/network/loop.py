@@ -30,6 +30,9 @@ _ROWS = 400  # samples per chunk that make a matrix product fast, and its sum of
 _STEPS = 5  # but no fewer steps
 _FRAMES = 128  # samples per chunk that stay in the cache where no product of the input needs more
 
+LITTLE = (KEPT, PLACE)
+"""What a chunk of neurons and layers without memory keeps for its gradient: everything else follows from it."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -78,14 +81,12 @@ def _run(asked: Run, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> 
         after = {c: _merge(carry[c], new.get(c, {})) for c in carry}
         return after, (y, {c: new[c] for c in begin.stacked if c in new})
 
-    recomputed = remat is True or (remat and keeps_little(net, begin.after))
+    kept: tuple[str, ...] | None = None
+    if remat is True or (remat and keeps_little(net, begin.after)):
+        kept = () if remat is True else LITTLE
 
     def steps_of(length: int, first: bool = False) -> Any:
-        if not recomputed:
-            return partial(chunk, length, first)
-        policy = jax.checkpoint_policies.save_only_these_names(*([] if remat is True else [KEPT, PLACE]))
-        # not static_argnums: jax.checkpoint remembers what it made for them, and with it what chunk closes over
-        return jax.checkpoint(partial(chunk, length, first), policy=policy, prevent_cse=left == size)
+        return recomputed(partial(chunk, length, first), kept, alone=left == size)
 
     def advance(carry: Tree) -> Tree:
         first = {"forced": jax.tree.map(lambda v: v[0], forced)} if forced else {}
@@ -101,23 +102,38 @@ def _run(asked: Run, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> 
             once = step_of(net, fixed, frame, rngs, [*carry, *begin.stacked])
             carry = settled(once, carry, frame, own=True)
     carry = spread(advance, carry)
-    for length, times, entry in _cut(rest, done, steps, size):
+    for length, times, entry in cut(rest, done, steps, size):
         if times is None:
             carry, out = steps_of(length)(carry, entry)
         else:
             carry, out = lax.scan(steps_of(length), carry, entry)
-            out = jax.tree.map(partial(_joined, times * length), out)
+            out = jax.tree.map(partial(joined, times * length), out)
         pieces.append(out)
-    y, kept = pieces[0] if len(pieces) == 1 else jax.tree.map(lambda *v: jnp.concatenate(v), *pieces)
-    recorded = kept.pop("record", {})
-    return y, {**carry, **kept}, recorded
+    y, stacked = pieces[0] if len(pieces) == 1 else jax.tree.map(lambda *v: jnp.concatenate(v), *pieces)
+    recorded = stacked.pop("record", {})
+    return y, {**carry, **stacked}, recorded
+
+
+def recomputed(chunk: Any, kept: tuple[str, ...] | None, alone: bool) -> Any:
+    """``chunk`` whose gradient computes it again, but for what has one of the names; ``None``: for nothing.
+
+    Args:
+        chunk: a function of arrays.
+        kept: names given by ``jax.ad_checkpoint.checkpoint_name``.
+        alone: it is not inside of a loop, where XLA does not take both computations for one.
+    """
+    if kept is None:
+        return chunk
+    # not static_argnums: jax.checkpoint remembers what it made for them, and with it what chunk closes over
+    policy = jax.checkpoint_policies.save_only_these_names(*kept)
+    return jax.checkpoint(chunk, policy=policy, prevent_cse=alone)
 
 
 run = Compiled(_run)
 """``run(net, asked, variables, x, rngs, forced)``: outputs, updated collections, and what was recorded."""
 
 
-def _cut(given: Any, done: int, steps: Any, size: Any) -> Iterator[tuple[Any, Any, Any]]:
+def cut(given: Any, done: int, steps: Any, size: Any) -> Iterator[tuple[Any, Any, Any]]:
     """The steps from number ``done`` on: chunks of ``size``, and what is left over.
 
     Each is ``(length, times, (number of the first step, *given))``, where ``times`` is how many chunks of that length
@@ -133,7 +149,7 @@ def _cut(given: Any, done: int, steps: Any, size: Any) -> Iterator[tuple[Any, An
         yield tail, None, (done + whole * size, *jax.tree.map(lambda v: v[whole * size :], given))
 
 
-def _joined(steps: Any, v: jax.Array) -> jax.Array:
+def joined(steps: Any, v: jax.Array) -> jax.Array:
     """Of chunks ``[times, length, ...]`` all steps."""
     return v.reshape(steps, *v.shape[2:])
 
@@ -186,12 +202,16 @@ def chunk_size(net: nn.Module, chunk: int | str, steps: int, batch: int, constan
             return 1
         if is_open(batch):
             return _divisor(steps, _STEPS)
-        light = constant or has_convolution(net)
-        wanted = _FRAMES / max(batch, 1) if light else max(_STEPS, _ROWS / max(batch, 1))
-        return _divisor(steps, wanted)
+        return fast_size(steps, batch, constant or has_convolution(net))
     if is_open(steps):
         return _of_open(steps, chunk)
     return min(whole_steps("chunk", chunk, "'auto' or "), steps)
+
+
+def fast_size(steps: int, batch: int, light: bool) -> int:
+    """How many steps at once are fast on a CPU; ``light``: without products of the input that are large matrices'."""
+    wanted = _FRAMES / max(batch, 1) if light else max(_STEPS, _ROWS / max(batch, 1))
+    return _divisor(steps, wanted)
 
 
 def _of_open(steps: Any, chunk: Any) -> Any:

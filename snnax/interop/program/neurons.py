@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from snnax.interop.families.modules import Variables, module_from_spec
 from snnax.interop.spec import NeuronSpec
-from snnax.network.unroll import unroll
+from snnax.network.schedule import way_of
+from snnax.network.settings import Settings
 from snnax.neurons import SpikingNeuron
 
 Array = jax.Array
@@ -51,7 +52,7 @@ class ProgramNeuron:
     ) -> Fired:
         """One step on ``x`` ``[B, ...]``; a state that is ``None`` is zeros."""
         turned = self._turned(x.ndim)
-        module, variables = self._module(x.ndim - 1, parameters)
+        module, variables = self._module(x.ndim - 1, parameters, turned)
         hidden = {name: _last(state, turned) for name, state in states.items() if state is not None}
         given = {**variables, "hidden": hidden}
         if forced is not None:
@@ -64,7 +65,7 @@ class ProgramNeuron:
 
     def sequence(self, x: Array, parameters: Mapping[str, Array]) -> Fired:
         """A neuron that takes all steps ``[T, B, N]`` at once, and starts from rest."""
-        module, variables = self._module(x.ndim - 2, parameters)
+        module, variables = self._module(x.ndim - 2, parameters, self._turned(x.ndim - 1))
         has_output = any(field.name == "output" for field in fields(module))
         output = {"output": self.spec.output} if has_output else {}
         module = module.clone(init_hidden=False, **output)
@@ -73,22 +74,41 @@ class ProgramNeuron:
         seen = {name: value for name, value in updates["record"].items() if name not in ("input", "spk")}
         return Fired(spk, tuple(states), spk, seen)
 
-    def steps(self, x: Array, states: States, parameters: Mapping[str, Array]) -> Fired:
-        """All steps of ``x`` ``[T, B, ...]`` from ``states``, each result with the axis of time."""
-        turned = self._turned(x.ndim - 1)
-        module, variables = self._module(x.ndim - 2, parameters)
-        hidden = {name: _last(state, turned) for name, state in states.items() if state is not None}
-        (spk, *after), _ = unroll(module, {**variables, "hidden": hidden}, _last(x, turned, 2))
-        spk = _first(spk, turned, 2)
-        named = {**dict(zip([n for n in states if n != "spk"], after, strict=True)), "spk": spk}
-        kept = tuple(named[n] if n == "spk" else _first(named[n], turned, 2) for n in states)
-        return Fired(spk, kept, spk)
+    def steps(
+        self, x: Array, states: States, parameters: Mapping[str, Array], *, every: bool, image: bool
+    ) -> tuple[Fired, tuple[Array, ...]]:
+        """All steps of ``x`` ``[T, B, ...]`` from ``states``, each result with the axis of time; the last states.
 
-    def _module(self, rank: int, parameters: Mapping[str, Array]) -> tuple[SpikingNeuron, Variables]:
+        Args:
+            x: the input of each step.
+            states: before the first step.
+            parameters: the same in all steps.
+            every: return the states after each step; else none.
+            image: what is beside it has the channels last.
+        """
+        turned = self._turned(x.ndim - 1) or image
+        module, variables = self._module(x.ndim - 2, parameters, turned, output=every)
+        hidden = {name: _last(state, turned) for name, state in states.items() if state is not None}
+        given, settings = {**variables, "hidden": hidden}, Settings(("hidden",), ())
+        currents = _last(x, turned, 2)
+        returned, new = way_of(module, given, currents, {}, settings)(
+            module, given, currents, {}, 0, settings
+        )
+        spk, *after = returned if isinstance(returned, tuple) else (returned,)
+        spk = _first(spk, turned, 2)
+        last = tuple(_first(new["hidden"][name], turned) for name in states)
+        if not every:
+            return Fired(spk, (), spk), last
+        named = dict(zip([n for n in states if n != "spk"], after, strict=True))
+        kept = tuple(spk if n == "spk" else _first(named[n], turned, 2) for n in states)
+        return Fired(spk, kept, spk), last
+
+    def _module(
+        self, rank: int, parameters: Mapping[str, Array], turned: bool, output: bool = True
+    ) -> tuple[SpikingNeuron, Variables]:
         """The neuron, and its variables with the numbers of this call; ``rank`` is that of one sample."""
-        fixed = replace(self.spec, learn=()).with_options(output=True)
+        fixed = replace(self.spec, learn=()).with_options(output=output)
         module, variables = module_from_spec(self.path, fixed, rank)
-        turned = self._turned(rank + 1)
         for name, value in parameters.items():
             path, array = self._home(name, value, rank, turned)
             home = variables.setdefault("params" if name in self.spec.family.weights else "buffers", {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -38,9 +40,14 @@ def test_steps_and_handed_numbers(shape):
     neuron = ProgramNeuron("lif", spec)
     given = {"beta": jnp.asarray(beta * 0.9), "threshold": jnp.asarray(0.8)}
     spk, mem = steps_of(X, np.float32(0.9) * beta, np.float32(0.8))
-    fired = neuron.steps(jnp.asarray(X), {"mem": jnp.zeros(X.shape[1:])}, given)
-    np.testing.assert_array_equal(fired.spk, spk)
-    np.testing.assert_allclose(fired.states[0], mem, atol=1e-5)
+    for every, image in itertools.product((True, False), repeat=2):
+        start = {"mem": jnp.zeros(X.shape[1:])}
+        fired, (end,) = neuron.steps(jnp.asarray(X), start, given, every=every, image=image)
+        np.testing.assert_array_equal(fired.spk, spk)
+        np.testing.assert_allclose(end, mem[-1], atol=1e-5)
+        assert len(fired.states) == every
+        for states in fired.states:
+            np.testing.assert_allclose(states, mem, atol=1e-5)
     singly, last = one_by_one(neuron, X, given)
     np.testing.assert_array_equal(singly, spk)
     np.testing.assert_allclose(last, mem[-1], atol=1e-5)
@@ -63,7 +70,8 @@ def test_a_neuron_with_recurrent_weights():
     x = X[:, :, :, 0, 0]
     given = {"recurrent.weight": jnp.asarray(2 * weight), "recurrent.bias": jnp.asarray(bias)}
     zeros = jnp.zeros(x.shape[1:])
-    fired = ProgramNeuron("lif", spec).steps(jnp.asarray(x), {"spk": zeros, "mem": zeros}, given)
+    start = {"spk": zeros, "mem": zeros}
+    fired, (last, _) = ProgramNeuron("lif", spec).steps(jnp.asarray(x), start, given, every=True, image=False)
     mem, spk = np.zeros_like(x[0]), np.zeros_like(x[0])
     for t, frame in enumerate(x):
         reset = mem > 1
@@ -72,3 +80,4 @@ def test_a_neuron_with_recurrent_weights():
         np.testing.assert_allclose(fired.states[1][t], mem, atol=1e-4)
         np.testing.assert_array_equal(fired.spk[t], spk)
     np.testing.assert_array_equal(fired.states[0], fired.spk)
+    np.testing.assert_array_equal(last, fired.spk[-1])

@@ -26,18 +26,16 @@ def _kept(*statistics: jax.Array) -> tuple[jax.Array, ...]:
     return tuple(map(lax.stop_gradient, statistics))
 
 
-def _channels(value: jax.Array, x: jax.Array) -> jax.Array:
-    """A value for each channel, the second axis of ``x``."""
-    return value.reshape(1, -1, *[1] * (x.ndim - 2))
-
-
 def _scaled(
     x: jax.Array, mean: jax.Array, inverse: jax.Array, weight: jax.Array | None, bias: jax.Array | None
 ) -> jax.Array:
     """``(x - mean) inverse weight + bias`` as torch computes it: one factor and one summand for each channel."""
     factor = inverse if weight is None else inverse * weight
     summand = -mean * factor if bias is None else bias - mean * factor
-    return x * _channels(factor, x) + _channels(summand, x)
+    # channels last, as convolutions beside it have them: the way there and back falls out
+    lead = (1,) * (x.ndim - 1)
+    y = jnp.moveaxis(x, 1, -1) * factor.reshape(*lead, -1) + summand.reshape(*lead, -1)
+    return jnp.moveaxis(y, -1, 1)
 
 
 def _batch_norm(

@@ -83,13 +83,24 @@ def largest(x: jax.Array, windows: _Windows) -> tuple[jax.Array, jax.Array]:
         values, index = picked(values, index, x.ndim - rank + axis, windows.places(axis))
     if max(windows.dilation) > 1:  # of a window with gaps JAX has no derivative
         return values, index
-    lead, flat = x.shape[: x.ndim - rank], x.reshape(-1, *windows.sizes, 1)
+    frames = _last(x, rank)
     if not any(windows.over):
-        pooled = max_pool(flat, windows.kernel, windows.stride, windows.padding)
+        pooled = max_pool(frames, windows.kernel, windows.stride, windows.padding)
     else:
         lowest = -jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
-        pooled = _reduced(flat, lowest, lax.max, windows)
-    return pooled.reshape(*lead, *windows.out), index
+        pooled = _reduced(frames, lowest, lax.max, windows)
+    return _first(pooled, x.ndim), index
+
+
+def _last(x: jax.Array, rank: int) -> jax.Array:
+    """``[B, C, H, W]`` or ``[C, H, W]`` with the channels last, as convolutions beside it have them."""
+    return jnp.moveaxis(x if x.ndim == rank + 2 else x[None], 1, -1)
+
+
+def _first(y: jax.Array, ndim: int) -> jax.Array:
+    """The reverse."""
+    y = jnp.moveaxis(y, -1, 1)
+    return y if y.ndim == ndim else y[0]
 
 
 def _reduced(x: jax.Array, start: Any, operation: Any, windows: _Windows) -> jax.Array:
@@ -141,12 +152,12 @@ def _mean(rank: int) -> Function:
     ) -> jax.Array:
         del call
         windows = _Windows(x, rank, kernel_size, stride, padding, 1, ceil_mode)
-        flat = x.reshape(-1, *windows.sizes, 1)
+        frames = _last(x, rank)
         if any(windows.over):
-            total = _reduced(flat, 0, lax.add, windows)
+            total = _reduced(frames, 0, lax.add, windows)
         else:
-            total = sum_pool(flat, windows.kernel, windows.stride, windows.padding)
-        total = total.reshape(*x.shape[: x.ndim - rank], *windows.out)
+            total = sum_pool(frames, windows.kernel, windows.stride, windows.padding)
+        total = _first(total, x.ndim)
         count = divisor_override or _counts(windows, count_include_pad)
         return total / jnp.asarray(count, x.dtype).reshape((1,) * (x.ndim - np.ndim(count)) + np.shape(count))
 
