@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError
-from snnax.interop.layers.entries import Entry, Layer, entries_of, plain
-from snnax.interop.program.nodes import Affine, Input, Leaf, Program
+from snnax.interop.layers.entries import Entry, Layer, entries_of, find, plain
+from snnax.interop.program.nodes import NEURON, Affine, Input, Leaf, Program, flat
 from snnax.interop.program.repeating import is_step, repeated
 from snnax.interop.program.running import guarded, run
 from snnax.network.whole import WholeNetwork
@@ -33,6 +35,33 @@ class Held:
         if steps not in self._longer:
             self._longer[steps] = Held(repeated(self.program, steps))
         return self._longer[steps]
+
+    @cached_property
+    def settings(self) -> frozenset[str]:
+        """Inputs that are arguments of the module and none of its variables, unless given another value there.
+
+        They are the single numbers of neurons that are not learned, as in every other network: a compiled step is
+        faster if it knows them.
+        """
+        numbers: set[Any] = set()
+        elsewhere: list[Any] = [self.program.outputs, self.program.updates]
+        for node in self.program.nodes():
+            numbers.update(flat(node.args[2]) if node.op == NEURON else ())
+            elsewhere.append((node.args[:2] if node.op == NEURON else node.args, node.kwargs))
+        for loop in self.program.loops:
+            elsewhere += [
+                loop.sequences,
+                [(h.init, h.new) for h in loop.carries],
+                [k.value for k in loop.kept],
+            ]
+        others = set(flat(elsewhere))
+        inputs = [(Leaf(place), known) for place, known in enumerate(self.program.inputs)]
+        names = {
+            known.name
+            for leaf, known in inputs
+            if leaf in numbers - others and is_held(known) and not known.trained and not known.result.shape
+        }
+        return frozenset(names - set(self.program.updates))
 
     def __repr__(self) -> str:
         """Without its operations, which are many."""
@@ -120,8 +149,8 @@ class PortedProgram(WholeNetwork):
         """An array for each input of the program."""
         given = dict(self._given(args, kwargs))
         homes = {
-            "params": _tree(self.program, trained=True),
-            "buffers": _tree(self.program, trained=False),
+            "params": _tree(self.held, trained=True),
+            "buffers": _tree(self.held, trained=False),
         }
         trees = {
             collection: {name: self._variable(collection, name, value) for name, value in tree.items()}
@@ -135,6 +164,9 @@ class PortedProgram(WholeNetwork):
                 leaves.append(_maybe(self.variables.get("hidden", {}), known.name))
             elif known.kind == "constant" and not known.name:
                 leaves.append(jnp.asarray(known.value))
+            elif known.name in self.held.settings:
+                given_here = _maybe(self.variables.get("buffers", {}), known.name)
+                leaves.append(known.value if given_here is None else given_here)
             else:
                 leaves.append(self._trained(known, _found(trees[collection_of(known)], known.name)))
         return leaves
@@ -224,10 +256,11 @@ def _check_shape(known: Input, shape: tuple[int, ...], where: str, batch_axes: l
         )
 
 
-def _tree(program: Program, *, trained: bool) -> Variables:
+def _tree(held: Held, *, trained: bool) -> Variables:
     """The arrays that modules hold, nested by torch's names."""
-    held = [known for known in program.inputs if is_held(known) and known.trained == trained]
-    return unflatten_dict({known.name: known.value for known in held}, sep=".")
+    found = [known for known in held.program.inputs if is_held(known) and known.trained == trained]
+    arrays = {known.name: known.value for known in found if known.name not in held.settings}
+    return unflatten_dict(arrays, sep=".")
 
 
 def is_held(known: Input) -> bool:
@@ -264,16 +297,20 @@ def _found(tree: Variables, name: str) -> Any:
 @entries_of(PortedProgram)
 def program_entries(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
     """What a program has in a ``state_dict``: each parameter and buffer of the network, as it is."""
-    return [
-        plain(layer, variables, known.name, collection_of(known), *known.name.split("."))
-        for known in layer.module.program.inputs
-        if is_held(known)
-    ]
+    return [_entry(layer, variables, known) for known in layer.module.program.inputs if is_held(known)]
 
 
-def variables_of(program: Program) -> Variables:
+def _entry(layer: Layer, variables: Mapping[str, Any], known: Input) -> Entry:
+    path = (collection_of(known), *known.name.split("."))
+    if known.name not in layer.module.held.settings:
+        return plain(layer, variables, known.name, *path)
+    stored = find(variables, path)
+    return Entry(known.name, np.asarray(known.value if stored is None else stored), path, setting=True)
+
+
+def variables_of(held: Held) -> Variables:
     """The variables of a program's module, as it was traced."""
-    trees = {"params": _tree(program, trained=True), "buffers": _tree(program, trained=False)}
+    trees = {"params": _tree(held, trained=True), "buffers": _tree(held, trained=False)}
     return {c: jax.tree.map(jnp.asarray, tree) for c, tree in trees.items() if tree}
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from snnax.interop.families.modules import Variables, module_from_spec
 from snnax.interop.spec import NeuronSpec
@@ -110,6 +111,8 @@ class ProgramNeuron:
         fixed = replace(self.spec, learn=()).with_options(output=output)
         module, variables = module_from_spec(self.path, fixed, rank)
         for name, value in parameters.items():
+            if isinstance(value, np.ndarray) and np.array_equal(value, self.spec.values.get(name, ())):
+                continue  # it is the module's own, and the compiler may know it
             path, array = self._home(name, value, rank, turned)
             home = variables.setdefault("params" if name in self.spec.family.weights else "buffers", {})
             for key in path[:-1]:

@@ -52,7 +52,8 @@ def ported_program(
         raise
     check_operators(program)
     program.inputs += _unread(net, program, adapter)
-    return PortedProgram(Held(program)), variables_of(program)
+    held = Held(program)
+    return PortedProgram(held), variables_of(held)
 
 
 def arguments_of(net: nn.Module, sample: Any) -> tuple[Any, ...]:

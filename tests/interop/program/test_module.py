@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from helpers.written_programs import (
     WEIGHT,
     expected,
     loop_program,
+    result,
     sample,
     step_program,
 )
@@ -25,18 +27,57 @@ import snnax as snn
 from snnax import interop
 from snnax.errors import ArgumentError, ShapeError, StateDictError
 from snnax.interop.program.module import Held, PortedProgram, variables_of
+from snnax.interop.program.nodes import Leaf
 
 
 def ported(program):
-    return PortedProgram(Held(program)), variables_of(program)
+    held = Held(program)
+    return PortedProgram(held), variables_of(held)
 
 
 def test_variables_have_torchs_names_and_layout():
     model, variables = ported(loop_program(True))
-    assert set(variables["params"]) == {"fc", "back"} and set(variables["buffers"]) == {"lif"}
+    assert set(variables) == {"params"} and set(variables["params"]) == {"fc", "back"}
     np.testing.assert_array_equal(variables["params"]["fc"]["weight"], WEIGHT)
     made = model.init(jax.random.key(0), sample())
     assert jax.tree.all(jax.tree.map(np.array_equal, dict(made), variables))
+
+
+def read_elsewhere(program):
+    """The program with an operation that reads the neuron's threshold too."""
+    (loop,) = program.loops
+    loop.body[-1] = replace(loop.body[-1], args=(loop.body[-1].args[0], Leaf(4)))
+    return program
+
+
+def test_single_numbers_of_neurons_are_settings_unless_something_else_reads_them():
+    assert Held(loop_program(True)).settings == {"lif.beta", "lif.threshold"}
+    model, variables = ported(read_elsewhere(loop_program(True)))
+    assert model.held.settings == {"lif.beta"}
+    np.testing.assert_array_equal(variables["buffers"]["lif"]["threshold"], 1)
+    several = loop_program(True)
+    several.inputs[3] = replace(
+        several.inputs[3], result=result(NEURONS), value=np.full(NEURONS, 0.9, np.float32)
+    )
+    assert Held(several).settings == {"lif.threshold"}
+    trained = loop_program(True)
+    trained.inputs[3] = replace(trained.inputs[3], trained=True)
+    assert Held(trained).settings == {"lif.threshold"}
+
+
+def test_another_value_of_a_setting_is_a_buffer_that_counts():
+    model, variables = ported(loop_program(False))
+    names = interop.to_state_dict(model, variables)
+    assert names["lif.beta"] == np.float32(0.9)
+    same = interop.from_state_dict(model, variables, names)
+    assert set(same) == {"params"}
+    other = interop.from_state_dict(model, variables, {**names, "lif.beta": np.float32(0.5)})
+    np.testing.assert_array_equal(other["buffers"]["lif"]["beta"], np.float32(0.5))
+    assert interop.to_state_dict(model, other)["lif.beta"] == np.float32(0.5)
+    x = sample()
+    slow, fast = (model.apply(v, x)["total"] for v in (other, variables))
+    assert np.abs(slow - fast).max() > 0.1
+    np.testing.assert_array_equal(model.apply(same, x)["total"], fast)
 
 
 @pytest.mark.parametrize("feedback", [False, True])
@@ -144,8 +185,9 @@ def test_other_lengths_and_lacking_arrays_are_refused():
     model, variables = ported(loop_program(True))
     with pytest.raises(ArgumentError, match="num_steps=5, but the network loops over 6"):
         snn.unroll(model, variables, sample(), num_steps=5)
+    fixed, held = ported(read_elsewhere(loop_program(True)))
     with pytest.raises(ArgumentError, match="buffers"):
-        snn.unroll(model, {"params": variables["params"]}, sample())
+        snn.unroll(fixed, {"params": held["params"]}, sample())
     with pytest.raises(ArgumentError, match=r"Sequential or snnax\.Graph"):
         interop.to_nir(model, variables, sample()[0])
 

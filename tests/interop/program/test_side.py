@@ -15,7 +15,8 @@ from snnax.interop.program.side import ProgramSide, compare_calls, outputs_of, s
 
 def sides(feedback=True, **edits):
     program = loop_program(feedback)
-    model, variables = PortedProgram(Held(program)), variables_of(program)
+    held = Held(program)
+    model, variables = PortedProgram(held), variables_of(held)
     edited = {**variables, "params": {**variables["params"], **edits}}
     return program, (model, variables), (model, edited)
 
