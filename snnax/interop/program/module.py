@@ -15,6 +15,7 @@ from flax.traverse_util import unflatten_dict
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.layers.entries import Entry, Layer, entries_of, find, plain
+from snnax.interop.program.lengths import longer
 from snnax.interop.program.nodes import NEURON, Affine, Input, Leaf, Program, flat
 from snnax.interop.program.repeating import is_step, repeated
 from snnax.interop.program.running import guarded, run
@@ -29,12 +30,23 @@ class Held:
 
     program: Program
     _longer: dict[int, Held] = field(default_factory=dict, repr=False)
+    _lengths: dict[int, Program] = field(default_factory=dict, repr=False)
 
     def repeated(self, steps: int) -> Held:
         """So many calls of it; the same object each time, since a compiled run is found by it."""
         if steps not in self._longer:
             self._longer[steps] = Held(repeated(self.program, steps))
         return self._longer[steps]
+
+    def with_steps(self, steps: int) -> Program:
+        """The program for another number of steps of time; the same object each time.
+
+        Raises:
+            ArgumentError: there must be more of them.
+        """
+        if steps not in self._lengths:
+            self._lengths[steps] = longer(self.program, steps)
+        return self._lengths[steps]
 
     @cached_property
     def settings(self) -> frozenset[str]:
@@ -86,7 +98,8 @@ class PortedProgram(WholeNetwork):
     Raises:
         ArgumentError: in a call, for other arguments than ``forward``'s, and for a network that draws random numbers
             without ``rngs={"draws": key}``.
-        ShapeError: in a call, for an input that does not fit the one that was traced, but for the size of its batch.
+        ShapeError: in a call, for an input that does not fit the one that was traced, but for the size of its batch
+            and, unless something in the network depends on it, the number of its time steps.
 
     Compared with :class:`~snnax.Graph`: a program can be run, trained and compared, not written as NIR.
     """
@@ -111,11 +124,11 @@ class PortedProgram(WholeNetwork):
     @nn.compact
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What ``forward`` returns for these arguments."""
-        leaves = self._leaves(args, kwargs)
+        leaves, program = self._leaves(args, kwargs)
         forced = self._forced()
         recording = not self.is_initializing() and self.is_mutable_collection("record")
         key = self.make_rng("draws") if self.has_rng("draws") else None
-        ran = run(self.program, leaves, key=key, record=recording, forced=forced)
+        ran = run(program, leaves, key=key, record=recording, forced=forced)
         for name, known in ran.recorded.items() if recording else ():
             value = {"input": known.input, **known.states, "spk": known.spk}
             self.sow(
@@ -145,9 +158,9 @@ class PortedProgram(WholeNetwork):
                 self.put_variable(collection, name, _merged(before.get(name, {}), value))
 
     @nn.nowrap
-    def _leaves(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
-        """An array for each input of the program."""
-        given = dict(self._given(args, kwargs))
+    def _leaves(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[list[Any], Program]:
+        """An array for each input of the program, and the program for as many steps of time as they have."""
+        given, program = self._given(args, kwargs)
         homes = {
             "params": _tree(self.held, trained=True),
             "buffers": _tree(self.held, trained=False),
@@ -169,7 +182,7 @@ class PortedProgram(WholeNetwork):
                 leaves.append(known.value if given_here is None else given_here)
             else:
                 leaves.append(self._trained(known, _found(trees[collection_of(known)], known.name)))
-        return leaves
+        return leaves, program
 
     @nn.nowrap
     def _trained(self, known: Input, value: Any) -> Any:
@@ -198,19 +211,21 @@ class PortedProgram(WholeNetwork):
         return {name.replace("/", "."): jnp.asarray(value["spk"]) for name, value in forced.items()}
 
     @nn.nowrap
-    def _given(self, args: Any, kwargs: Any) -> Iterator[tuple[int, jax.Array]]:
-        """The argument leaves and the arrays given for them."""
-        batches: dict[int, str] = {}
-        for leaf, value, where in _paired(self.program.arguments, (args, dict(kwargs)), ""):
-            known = self.program.inputs[leaf.index]
-            array = jnp.asarray(value)
-            _check_shape(known, array.shape, where, [a for found, a in self.program.batch if found == leaf])
-            for found, axis in self.program.batch:
-                if found == leaf:
-                    batches[array.shape[axis]] = known.name
-            yield leaf.index, array
-        if len(batches) > 1:
-            raise ShapeError(f"the arguments have batches of other sizes: {batches}.")
+    def _given(self, args: Any, kwargs: Any) -> tuple[dict[int, jax.Array], Program]:
+        """The arrays given for the argument leaves, and the program for them."""
+        program, given = self.program, {}
+        sizes: dict[str, dict[int, str]] = {"batches": {}, "numbers of time steps": {}}
+        for leaf, value, where in _paired(program.arguments, (args, dict(kwargs)), ""):
+            array = given[leaf.index] = jnp.asarray(value)
+            check_shape(program, leaf, array.shape)
+            for known, axes in zip(sizes.values(), (program.batch, program.time), strict=True):
+                known.update({array.shape[axis]: where for found, axis in axes if found == leaf})
+        for what, known in sizes.items():
+            if len(known) > 1:
+                raise ShapeError(f"the arguments have {what} of other sizes: {known}.")
+        for steps in sizes["numbers of time steps"]:
+            program = self.held.with_steps(steps)
+        return given, program
 
 
 def _paired(known: Any, given: Any, where: str) -> Iterator[tuple[Leaf, Any, str]]:
@@ -242,18 +257,33 @@ def _shown(value: Any) -> str:
     return "an array" if isinstance(value, Leaf) or hasattr(value, "shape") else repr(value)
 
 
-def _check_shape(known: Input, shape: tuple[int, ...], where: str, batch_axes: list[int]) -> None:
-    """Refuse an array that differs from the traced one by more than the size of its batch."""
+def check_shape(program: Program, leaf: Leaf, shape: tuple[int, ...]) -> None:
+    """Refuse an array that differs from the traced one by more than the size of its batch and its steps of time.
+
+    Raises:
+        ShapeError: says which shape is expected, and why another number of steps is none.
+    """
+    known = program.inputs[leaf.index]
     traced = tuple(size.at(1) if isinstance(size, Affine) else size for size in known.result.shape)
-    fits = len(traced) == len(shape) and all(
-        axis in batch_axes or a == b for axis, (a, b) in enumerate(zip(traced, shape, strict=True))
+    free = {
+        axis: letter
+        for letter, axes in (("B", program.batch), ("T", program.time))
+        for x, axis in axes
+        if x == leaf
+    }
+    if len(traced) == len(shape) and all(
+        axis in free or a == b for axis, (a, b) in enumerate(zip(traced, shape, strict=True))
+    ):
+        return
+    wanted = ", ".join(free.get(axis, str(n)) for axis, n in enumerate(traced))
+    why = next(
+        (f": {n.text}" + (f" ({n.line})" if n.line else "") for n in program.notes if n.kind == "steps"), ""
     )
-    if not fits:
-        wanted = ", ".join("B" if axis in batch_axes else str(n) for axis, n in enumerate(traced))
-        raise ShapeError(
-            f"{known.name} has shape {shape}; the network was traced with [{wanted}]. Pass that, or port the network "
-            "again with a sample of this shape."
-        )
+    steps = f" The number of its time steps is fixed{why}." if why else ""
+    raise ShapeError(
+        f"{known.name} has shape {shape}; the network was traced with [{wanted}].{steps} Pass that, or port the "
+        "network again with a sample of this shape."
+    )
 
 
 def _tree(held: Held, *, trained: bool) -> Variables:

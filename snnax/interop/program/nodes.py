@@ -270,12 +270,13 @@ class Note:
     Attributes:
         kind: ``"data"``: memory was written past autograd, as by ``p.data.clamp_()``, so that torch's gradients are
             not those of the operations; ``"batch"``: the size of the batch could not be changed; ``"guard"``: Python
-            read a value only to raise an error; ``"unrolled"``: steps of time that could not be folded.
+            read a value only to raise an error; ``"unrolled"``: steps of time that could not be folded; ``"steps"``:
+            for another number of steps it is another program.
         text: what was found, in words.
         line: where, as ``net.py:12``.
     """
 
-    kind: Literal["data", "batch", "guard", "unrolled"]
+    kind: Literal["data", "batch", "guard", "unrolled", "steps"]
     text: str
     line: str = ""
 
@@ -294,6 +295,8 @@ class Program:
         size: size of the batch that was traced.
         neurons: the neurons that are operations, by path, as numbers and words at the start of the call.
         notes: what the forward pass does not show.
+        time: the argument leaves and axes that are the steps of time, if there may be another number of them.
+        template: then, the same with rules in place of numbers: see :mod:`~snnax.interop.program.lengths`.
     """
 
     inputs: list[Input]
@@ -305,6 +308,8 @@ class Program:
     size: int = 1
     neurons: dict[str, NeuronSpec] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
+    time: list[tuple[Leaf, int]] = field(default_factory=list)
+    template: Any = field(default=None, repr=False)
 
     @property
     def loops(self) -> list[Loop]:

@@ -16,7 +16,8 @@ from snnax.interop.frameworks import adapter_of
 from snnax.interop.program.aligning import align, depends, unlike
 from snnax.interop.program.cleaning import clean
 from snnax.interop.program.folding import fold
-from snnax.interop.program.nodes import Leaf, Note, Program, mapped
+from snnax.interop.program.lengths import Fixed, is_doubtful, same, template
+from snnax.interop.program.nodes import Input, Leaf, Note, Program, mapped
 from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.leaves import Leaves, value_of
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
 
 _ONE_AT_A_TIME = RLock()
+_MORE = (2, 5)  # steps of time, to see what follows them
+_PEELED = 2  # steps before a loop that may be of another kind
 _ONCE = "Let every call of forward do the same: reset states at its start, and keep schedules and counters outside."
 
 
@@ -47,10 +50,11 @@ def trace_program(
 
     The call is traced on copies of the network: once on the sample; again right after it, since it must not depend on
     what an earlier call left; once for each line where Python reads a value, with another value there, since what runs
-    must not depend on it; and on a sample of other values with one more in the batch, to see what follows its size.
-    Gradients are on, as in training. One network is traced at a time: torch's random generator, which is put back, and
-    what a framework keeps of all its neurons are those of the process. Kept alive are the copies and the constants;
-    activations go as soon as the network lets go of them.
+    must not depend on it; on a sample of other values with one more in the batch, to see what follows its size; and on
+    one with two more steps of time, to see whether there may be any number of them. Gradients are on, as in training.
+    One network is traced at a time: torch's random generator, which is put back, and what a framework keeps of all its
+    neurons are those of the process. Kept alive are the copies and the constants; activations go as soon as the network
+    lets go of them.
 
     Args:
         net: a torch module, in evaluation mode. It stays as it is.
@@ -85,7 +89,7 @@ def trace_program(
     sample = Sample.of(net, args, kwargs or {})
     with _ONE_AT_A_TIME, untouched(net), threads_for(sample.tensors):
         program = tracing.checked(sample, steady)
-    return fold(replace(program, inputs=_with_values(program, net)))
+    return _with_values(program, net)
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ class _Tracing:
         self._trained = frozenset(name for name, p in net.named_parameters() if p.requires_grad)
 
     def checked(self, sample: Sample, steady: bool) -> Program:
-        """The program of a call, without loops yet, that other calls agree with."""
+        """The program of a call that other calls agree with."""
         copy = self._copy()
         note_lengths(copy.net)
         held = {id(tensor) for module in copy.net.modules() for _, tensor in own_tensors(module)}
@@ -142,7 +146,7 @@ class _Tracing:
             raise ConversionError(self._label, problem_of_chance, self._adapter.words.random)
         guards = self._guards(first, sample)
         program = self._aligned(first, sample)
-        return replace(program, notes=[*program.notes, *guards])
+        return self._of_any_length(fold(replace(program, notes=[*program.notes, *guards])), sample)
 
     # --- Traces
 
@@ -280,6 +284,45 @@ class _Tracing:
         fixed = Note("batch", f"it runs for samples of {[tuple(t.shape) for t in tensors]} only", "")
         return replace(found, notes=[*found.notes, fixed])
 
+    def _of_any_length(self, program: Program, sample: Sample) -> Program:
+        """The program with what follows the number of steps, from samples with some more of them."""
+        lengths = {loop.steps for loop in program.loops}
+        sizes = tuple(dict.fromkeys(steps + peeled for peeled in range(_PEELED + 1) for steps in lengths))
+        batch = {leaf.index: axis for leaf, axis in program.batch}
+        notes: list[Note] = []
+        for size, axes in sample.times(sizes, batch):
+            try:
+                found = self._template(program, sample, size, axes, _MORE[0])
+                if found is not None and is_doubtful(found):
+                    third = self._template(program, sample, size, axes, _MORE[1])
+                    if third is None or not same(found, third):
+                        raise Fixed("a number in it does not follow them in a line")
+            except Fixed as error:
+                notes.append(Note("steps", error.text, error.line))
+            except SnnaxError as error:  # an axis that is none of time, or of this length only
+                if size in lengths:
+                    text = f"with a sample of more than {size}, {getattr(error, 'problem', error)}"
+                    notes.append(Note("steps", text, getattr(error, "line", "")))
+            else:
+                if found is not None:
+                    time = [(Leaf(i), axis) for i, axis in enumerate(axes) if axis is not None]
+                    return replace(program, time=time, template=found)
+        return replace(program, notes=[*program.notes, *notes[:1]])
+
+    def _template(
+        self, program: Program, sample: Sample, size: int, axes: tuple[int | None, ...], more: int
+    ) -> Program | None:
+        """The program for any number of steps, by a sample with some more of them; None if no loop is longer then."""
+        longer = sample.longer(axes, more)
+        traced = self._trace(self._copy(), longer)
+        folded = fold(traced.program)
+        if sum(loop.steps for loop in folded.loops) == sum(loop.steps for loop in program.loops):
+            return None
+        try:
+            return template(program, folded, (size, size + more))
+        except Fixed:  # perhaps for what follows both the steps and the batch
+            return template(program, fold(self._aligned(traced, longer)), (size, size + more))
+
 
 @contextmanager
 def _layers_in_steps(net: nn.Module) -> Iterator[None]:
@@ -305,12 +348,16 @@ def _grew(
     )
 
 
-def _with_values(program: Program, net: nn.Module) -> list[Any]:
-    """The program's inputs with the values of the user's parameters and buffers."""
+def _with_values(program: Program, net: nn.Module) -> Program:
+    """The program with the values of the user's parameters and buffers."""
     tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    return [
-        replace(entry, value=value_of(tensors[entry.name]))
-        if entry.kind in ("parameter", "buffer") and entry.name in tensors
-        else entry
-        for entry in program.inputs
-    ]
+
+    def filled(inputs: list[Input]) -> list[Input]:
+        return [
+            replace(entry, value=value_of(tensors[entry.name]))
+            if entry.kind in ("parameter", "buffer") and entry.name in tensors
+            else entry
+            for entry in inputs
+        ]
+
+    return replace(program, inputs=filled(program.inputs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, product
 from typing import Any
@@ -17,6 +17,9 @@ from snnax.interop.torch.repeats import other
 
 _MOST = 16
 """Ways of taking axes for the batch that are tried."""
+
+_FEW = 4
+"""The same for time."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,33 @@ class Sample:
         )
         ways = chain(islice(product(*options), _MOST), alone)
         yield from dict.fromkeys(way for way in ways if any(axis is not None for axis in way))
+
+    def longer(self, axes: tuple[int | None, ...], more: int) -> Sample:
+        """The same values, and ``more`` of each tensor's last along its entry of ``axes``."""
+        tensors = [
+            tensor if axis is None else torch.cat([tensor, *[tensor.narrow(axis, -1, 1)] * more], axis)
+            for tensor, axis in zip(self.tensors, axes, strict=True)
+        ]
+        args, kwargs = self.having(tensors)
+        return Sample(args, kwargs, self.names)
+
+    def times(
+        self, sizes: Sequence[int], batch: Mapping[int, int]
+    ) -> Iterator[tuple[int, tuple[int | None, ...]]]:
+        """Ways in which axes of one size may be the time, the likely ones first, each with that size.
+
+        Args:
+            sizes: that it may have, the likely ones first.
+            batch: by the position of a tensor its axis that is the batch.
+        """
+        shapes = [tuple(tensor.shape) for tensor in self.tensors]
+        free = [[axis for axis in range(len(s)) if axis != batch.get(i)] for i, s in enumerate(shapes)]
+        for size in sizes:
+            fitting = [
+                [axis for axis in axes if s[axis] == size] for axes, s in zip(free, shapes, strict=True)
+            ]
+            ways = product(*([*axes, None] for axes in fitting))
+            yield from ((size, way) for way in islice(ways, _FEW) if any(axis is not None for axis in way))
 
 
 def _positional(net: nn.Module, count: int) -> list[str]:

@@ -1,0 +1,144 @@
+"""A ported network takes any number of time steps, where it is one program for all of them, and says so where not."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+pytest.importorskip("snntorch")
+
+import snntorch as snn
+import torch
+from helpers.port_zoo_ends import ENDS, Distribution, Sliced, Weighted
+from helpers.port_zoo_kinds import KINDS, RANDOM
+from helpers.port_zoo_starts import STARTS
+from helpers.port_zoo_states import STATES, WarmUp
+from torch import nn
+
+import snnax
+from snnax import interop
+from snnax.errors import ArgumentError, ShapeError
+from snnax.interop.program.module import PortedProgram
+from snnax.interop.program.nodes import filled, flat, mapped
+from snnax.interop.torch.programs import trace_program
+
+pytestmark = pytest.mark.filterwarnings("ignore:Inhibition is an unstable feature:UserWarning")
+
+ZOO = {**ENDS, **KINDS, **STARTS, **STATES}
+LONGER = {WarmUp, Distribution}
+"""Torch itself fails at one step, or gives no numbers."""
+
+CHECKED = [cls for cls in ZOO if cls not in RANDOM][::5]
+
+
+def built(cls):
+    torch.manual_seed(0)
+    return cls().eval()
+
+
+def at_length(sample, program, steps):
+    """The arguments with other values over ``steps``."""
+    given = sample if isinstance(sample, tuple) else (sample,)
+    axes = {leaf.index: axis for leaf, axis in program.time}
+    made = []
+    for place, value in enumerate(flat(given)):
+        if place in axes:
+            value = value.index_select(axes[place], torch.arange(steps) % value.shape[axes[place]])
+            value = value.roll(1, -1) if value.is_floating_point() else value
+        made.append(value)
+    return filled(given, made)
+
+
+def arrays(tree):
+    """NumPy's of torch's."""
+    return mapped(tree, lambda value: value.detach().numpy() if isinstance(value, torch.Tensor) else value)
+
+
+@pytest.mark.parametrize("cls", CHECKED, ids=lambda cls: cls.__name__)
+def test_other_lengths_are_torchs(cls):
+    model, variables = interop.from_snntorch(built(cls), ZOO[cls](3))
+    if not isinstance(model, PortedProgram) or not model.program.time:
+        return
+    leaf, axis = model.program.time[0]
+    own = model.program.inputs[leaf.index].result.shape[axis]
+    assert isinstance(own, int)
+    for steps in (3 if cls in LONGER else 1, own + 2, 3 * own):
+        given = at_length(ZOO[cls](4), model.program, steps)
+        wanted = jax.tree.leaves(arrays(built(cls)(*given)))
+        found = jax.tree.leaves(jax.jit(model.apply)(variables, *arrays(given)))
+        for ours, theirs in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_most_networks_have_no_length_of_their_own():
+    free = []
+    for cls in CHECKED:
+        model, _ = interop.from_snntorch(built(cls), ZOO[cls](3))
+        if isinstance(model, PortedProgram):
+            free.append(bool(model.program.time))
+    assert np.mean(free) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("cls", "axis", "words"),
+    [
+        (Sliced, 1, r"slice\.Tensor gets 2 for 4 steps and 3 for 6 \(port_zoo_ends\.py:\d+\)"),
+        (
+            Weighted,
+            0,
+            r"with a sample of more than 4, its forward raised RuntimeError: .* \(port_zoo_ends\.py:\d+\)",
+        ),
+    ],
+)
+def test_what_depends_on_the_length_is_named(cls, axis, words):
+    model, variables = interop.from_snntorch(built(cls), ZOO[cls](3))
+    assert not model.program.time
+    (x,) = at_length(ZOO[cls](3), model.program, 4)
+    longer = torch.cat([x, x.narrow(axis, 0, 2)], axis).numpy()
+    with pytest.raises(ShapeError, match=rf"The number of its time steps is fixed: {words}\."):
+        snnax.unroll(model, variables, longer)
+
+
+class LastButOne(nn.Module):
+    """Returns the membrane of the step before the last."""
+
+    def __init__(self, power=1):
+        super().__init__()
+        self.fc, self.lif, self.power = nn.Linear(3, 4), snn.Leaky(beta=0.9), power
+
+    def forward(self, x):
+        mem, rows = self.lif.init_leaky(), []
+        for step in range(len(x)):
+            _, mem = self.lif(self.fc(x[step]), mem)
+            rows.append(mem)
+        return torch.stack(rows)[len(x) - 2] * len(x) ** self.power
+
+
+def test_too_few_steps_are_refused():
+    x = torch.rand(6, 2, 3)
+    model, variables = interop.from_snntorch(built(LastButOne), x)
+    wanted = built(LastButOne)(x[:2]).detach().numpy()
+    np.testing.assert_allclose(snnax.unroll(model, variables, x[:2].numpy())[0], wanted, rtol=1e-5)
+    with pytest.raises(ArgumentError, match="1 time steps, and is known for at least 2"):
+        snnax.unroll(model, variables, x[:1].numpy())
+
+
+def test_a_third_length_is_asked_where_two_do_not_tell():
+    program = trace_program(LastButOne(power=2).eval(), (torch.rand(6, 2, 3),))
+    assert not program.time
+    (note,) = [note for note in program.notes if note.kind == "steps"]
+    assert note.text == "a number in it does not follow them in a line"
+
+
+def test_gradients_at_another_length():
+    x = torch.rand(6, 2, 3)
+    net = built(LastButOne)
+    model, variables = interop.from_snntorch(net, x[:4])
+    net(x).sum().backward()
+
+    def loss(params):
+        return snnax.unroll(model, {**variables, "params": params}, x.numpy())[0].sum()
+
+    found = jax.grad(loss)(variables["params"])
+    np.testing.assert_allclose(found["fc"]["weight"], net.fc.weight.grad.numpy(), rtol=1e-4)
