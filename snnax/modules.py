@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -17,6 +17,7 @@ import numpy as np
 from flax import errors as flax_errors
 
 from snnax import checks
+from snnax.eager import program_for
 from snnax.errors import (
     ArgumentError,
     LayoutWarning,
@@ -119,6 +120,10 @@ class Module(nn.Module):
                 f"{type(self).__name__}.apply(variables, x) got {checks.shown(variables)} as variables; expected what "
                 f"init returned, or {{}} where there are none, as {self._works()}."
             )
+        if program := program_for(self, variables, args, kwargs):
+            # what stops a program, the call itself says better
+            with suppress(Exception):
+                return program()
         with explained(self, args):
             return super().apply(variables, *args, **kwargs)
 
@@ -142,6 +147,8 @@ class Module(nn.Module):
         return f"{type(self).__name__} {path!r}" if path else type(self).__name__
 
     least_axes: ClassVar[int] = 0
+    reads_values: ClassVar[bool] = False
+    """Whether a call looks at numbers in its arrays, which a compiled program does not know."""
 
     @nn.nowrap
     def _takes_trees(self) -> bool:

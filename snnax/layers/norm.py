@@ -37,6 +37,7 @@ class BatchNormTT(Module):
     use_running_average: bool | None = None
 
     axes: ClassVar[dict[int, str]] = {}
+    reads_values: ClassVar[bool] = True  # the number of the step
 
     def __post_init__(self) -> None:
         kind = type(self).__name__

@@ -9,17 +9,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from snnax.network.kinds import sharing
+from snnax.eager import intercepted, sharing
 from snnax.network.outside import outside
 
-__all__ = ["Compiled", "intercepted"]
-
-
-def intercepted() -> bool:
-    """Whether ``flax.linen.intercept_methods`` is active, so that a call is not what the module says."""
-    # Flax has no public question for it; if its stack is elsewhere one day, everything is traced anew, slowly
-    stack: Any = getattr(nn.module, "_global_interceptor_stack", None)
-    return stack is None or bool(stack)
+__all__ = ["Compiled"]
 
 
 class Compiled:

@@ -77,12 +77,6 @@ def keeps_little(module: nn.Module, held: Mapping[str, Any]) -> bool:
     return isinstance(module, SpikingNeuron | nn.Dropout) or is_stateless(module) or not any(held.values())
 
 
-def sharing(net: nn.Module) -> tuple[int, ...]:
-    """Which modules of ``net`` are one and the same; ``==`` between modules does not see that."""
-    numbers: dict[Any, int] = {}
-    return tuple(numbers.setdefault(module._id, len(numbers)) for module in instances(net))
-
-
 def check_buffers(net: nn.Module, variables: Mapping[str, Any]) -> None:
     """Refuse variables that lack a fixed array of a neuron, before a converter takes what the neuron was built with.
 

@@ -322,6 +322,7 @@ MODULES: dict[str, Callable[[], Call]] = {
 }
 
 FUNCTIONS: dict[str, Callable[[Path], Call]] = {
+    "step": lambda _: Call(traced(snn.step), {"net": net(), "variables": variables(), "x": x(B, N)}),
     "unroll": lambda _: Call(traced(snn.unroll), {"net": net(), "variables": variables(), "x": x(T, B, N)}),
     "functional.LossFunctions": lambda _: scored(functional.ce_rate_loss),
     "functional.SpikeTime": lambda _: scored(functional.SpikeTime),

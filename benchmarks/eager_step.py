@@ -1,0 +1,88 @@
+"""Microseconds of one time step that Python calls, beside snnTorch's in the same run: loops as tutorials write them.
+
+    python -m benchmarks.eager_step [--rounds 7] [--cores 1]
+
+A neuron ``spk, mem = lif(x, mem)``, a network by ``apply``, by ``snnax.step`` and by a ``jax.jit`` of ``apply`` written
+by hand. Each round measures every line once, in turn; shown are the medians, and the medians of the rounds' ratios to
+snnTorch's line of that kind, which runs without gradients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable
+
+from benchmarks import measuring
+
+TIMES = 200
+BATCH, INPUTS, HIDDEN, OUTPUTS = 32, 100, 100, 10
+
+
+def lines() -> dict[str, Callable[[], object]]:
+    """What is measured, by name; the names up to the comma are compared."""
+    import flax.linen as nn
+    import jax
+    import jax.numpy as jnp
+    import snntorch
+    import torch
+
+    import snnax as snn
+
+    torch.set_grad_enabled(False)
+    hidden = {"beta": 0.9, "init_hidden": True}
+    lif, there = snn.Leaky(beta=0.9), snntorch.Leaky(beta=0.9)
+    layers = [nn.Dense(HIDDEN), snn.Leaky(**hidden), nn.Dense(OUTPUTS), snn.Leaky(**hidden, output=True)]
+    net = snn.Sequential(layers)
+    torch_net = torch.nn.Sequential(
+        torch.nn.Linear(INPUTS, HIDDEN), snntorch.Leaky(**hidden),
+        torch.nn.Linear(HIDDEN, OUTPUTS), snntorch.Leaky(**hidden, output=True),
+    )  # fmt: skip
+    x = jnp.full((BATCH, INPUTS), 0.5)
+    torch_x = torch.full((BATCH, INPUTS), 0.5)
+    mem, torch_mem = jnp.zeros_like(x), torch.zeros_like(torch_x)
+    variables = net.init(jax.random.key(0), x)
+    compiled = jax.jit(lambda v, frame: net.apply(v, frame, mutable=["hidden"]))
+    wait = jax.block_until_ready
+    return {
+        "neuron, snnTorch": lambda: there(torch_x, torch_mem),
+        "neuron, snnax": lambda: wait(lif(x, mem)),
+        "network, snnTorch": lambda: torch_net(torch_x),
+        "network, snnax apply": lambda: wait(net.apply(variables, x, mutable=["hidden"])),
+        "network, snnax.step": lambda: wait(snn.step(net, variables, x)),
+        "network, jax.jit by hand": lambda: wait(compiled(variables, x)),
+    }
+
+
+def measured(rounds: int, cores: int) -> dict[str, tuple[float, float]]:
+    """Of each line its microseconds, and its ratio to snnTorch's."""
+    steps = lines()
+    seconds = measuring.clock(cores)
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for call in steps.values():
+        measuring.taken(call, seconds, 20)
+    for _ in range(rounds):
+        for name, call in steps.items():
+            times[name].append(measuring.taken(call, seconds, TIMES))
+    result = {}
+    for name, taken in times.items():
+        theirs = times[f"{name.partition(',')[0]}, snnTorch"]
+        ratios = [ours / other for ours, other in zip(taken, theirs, strict=True)]
+        result[name] = (1e6 * statistics.median(taken), statistics.median(ratios))
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--cores", type=int, default=1)
+    given = parser.parse_args()
+    measuring.pin(given.cores)
+    for name, (microseconds, ratio) in measured(given.rounds, given.cores).items():
+        print(f"{name:28s} {microseconds:8.1f} us  {ratio:5.2f} x snnTorch")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Calls outside of ``jit`` run compiled programs wherever nobody can tell, and only there."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.core import freeze
+
+import snnax as snn
+from snnax.eager import program_for
+from snnax.errors import SnnaxError, StateError
+
+X = jnp.asarray(np.random.default_rng(0).uniform(0, 2, (3, 4)), jnp.float32)
+
+
+def net(*more, **leaky):
+    return snn.Sequential(nn.Dense(4), *more, snn.Leaky(0.5, init_hidden=True, output=True, **leaky))
+
+
+def plain(module, variables, *args, **options):
+    """The call itself."""
+    return nn.Module.apply(module, variables, *args, **options)
+
+
+def is_compiled(module, variables=None, *args, **options):
+    return program_for(module, variables or {}, args or (X,), options) is not None
+
+
+def same(ours, theirs):
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.dtype == b.dtype and a.weak_type == b.weak_type
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "x", [X, np.asarray(X), X.astype(jnp.bfloat16), 0.75, np.float32(2), np.ones((2, 1))]
+)
+@pytest.mark.parametrize("mem", [None, jnp.ones(1), 0.25])
+def test_a_neuron_returns_what_its_call_does(x, mem):
+    lif = snn.Leaky(0.5)
+    assert is_compiled(lif, {}, x, mem)
+    same(lif(x, mem), plain(lif, {}, x, mem))
+
+
+@pytest.mark.parametrize(
+    "options", [{"mutable": ["hidden"]}, {"mutable": "hidden"}, {"mutable": ("hidden", "record")}]
+)
+@pytest.mark.parametrize("frozen", [dict, freeze])
+def test_a_network_returns_what_its_call_does(options, frozen):
+    network = net(nn.Dropout(0.5, deterministic=False))
+    variables = frozen(network.init(jax.random.key(0), X))
+    options = {**options, "rngs": {"dropout": jax.random.key(1)}}
+    assert is_compiled(network, variables, X, **options)
+    same(network.apply(variables, X, **options), plain(network, variables, X, **options))
+
+
+def test_equal_modules_share_a_program_and_modules_that_share_their_parts_do_not():
+    one = snn.Scale(0.5, learn_scale=True)
+    twice, apart = snn.Sequential(one, one), snn.Sequential(one, snn.Scale(0.5, learn_scale=True))
+    assert twice == apart
+    for network in (twice, apart):
+        variables = jax.tree.map(lambda v: v + 1, network.init(jax.random.key(0), X))
+        same(network.apply(variables, X), plain(network, variables, X))
+    first, second = (program_for(snn.Leaky(0.5), {}, (X,), {}) for _ in range(2))
+    assert first.func is second.func
+
+
+def test_what_the_user_wrote_runs_as_python_each_time():
+    calls = []
+
+    class Own(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            calls.append(1)
+            return x
+
+    def slope(x, g, spikes):
+        return g
+
+    def rounded(mem):
+        calls.append(1)
+        return jnp.round(mem)
+
+    network = snn.Sequential(Own(), snn.Leaky(0.5, init_hidden=True))
+    for _ in range(3):
+        network.apply({}, X, mutable=["hidden"])
+    assert len(calls) == 3
+    for _ in range(3):
+        snn.Leaky(0.5, state_quant=rounded)(X)
+    assert len(calls) > 5
+    assert not is_compiled(snn.Leaky(0.5, spike_grad=snn.surrogate.custom_surrogate(slope)))
+    assert not is_compiled(net(), net().init(jax.random.key(0), X), X, method=snn.Sequential.members)
+
+
+def test_interceptors_and_traced_values_are_left_to_the_call():
+    seen = []
+
+    def watch(following, args, kwargs, context):
+        seen.append(context.method_name)
+        return following(*args, **kwargs)
+
+    lif = snn.Leaky(0.5)
+    for _ in range(2):
+        with nn.intercept_methods(watch):
+            lif(X)
+    assert seen.count("__call__") == 2
+    jax.jit(lambda x: seen.append(is_compiled(lif, {}, x)))(X)
+    assert seen[-1] is False
+
+
+def test_errors_are_those_of_the_call():
+    network = net()
+    variables = network.init(jax.random.key(0), X)
+    for call in (
+        lambda: network.apply(variables, X[:2], mutable=["hidden"]),
+        lambda: network.apply(variables, X),
+    ):
+        with pytest.raises(StateError, match="'hidden'") as caught:
+            call()
+        assert isinstance(caught.value, SnnaxError)
+
+
+def test_a_step_that_has_no_statistics_is_still_refused():
+    bn = snn.BatchNormTT1d(4, time_steps=1, use_running_average=True)
+    variables = bn.init(jax.random.key(0), X)
+    _, updates = bn.apply(variables, X, mutable=["hidden"])
+    with pytest.raises(SnnaxError, match="step 1"):
+        bn.apply({**variables, **updates}, X, mutable=["hidden"])
+
+
+def test_gradients_of_a_loop_in_python_are_those_of_unroll():
+    x = jnp.stack([X, 2 * X, X])
+    network = net()
+    variables = network.init(jax.random.key(0), X)
+
+    def looped(params):
+        state, total = {**variables, "params": params}, 0.0
+        for frame in x:
+            (spk, _), updates = network.apply(state, frame, mutable=["hidden"])
+            state, total = {**state, **updates}, total + spk.sum()
+        return total
+
+    def unrolled(params):
+        return snn.unroll(network, {**variables, "params": params}, x)[0][0].sum()
+
+    ours, theirs = jax.grad(looped)(variables["params"]), jax.grad(unrolled)(variables["params"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, theirs)
