@@ -1,12 +1,11 @@
 """A program for other numbers of time steps.
 
 Two programs of one network, for ``T`` and ``T + 2`` steps, hold the same operations, or what it computes depends on
-``T``. The numbers in which they differ follow it: linearly, or as a share ``c / T``.
+``T``. The numbers in which they differ follow it: in a line, or as a share ``c / T``. That a third length tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -135,6 +134,8 @@ def longer(program: Program, steps: int) -> Program:
     Raises:
         ArgumentError: one of its loops would have none.
     """
+    if steps < program.least:
+        raise _refused(steps, f"at least {program.least}")
     found: Program = at_length(program.template, steps)
     short = min(loop.steps for loop in found.loops)
     if short < 1:
@@ -168,28 +169,15 @@ def template(first: Program, second: Program, steps: tuple[int, int]) -> Program
     return found
 
 
-def is_doubtful(made: Program) -> bool:
-    """Whether a template has numbers that may follow the steps otherwise than in a line, as ``T * T``.
-
-    Two lengths do not tell that; a third one does. A number of steps more or less, and a multiple, are no such.
-    """
-    return any(rule.offset and abs(rule.slope) != 1 for rule in _rules(made) if isinstance(rule, Line))
-
-
-def same(first: Program, second: Program) -> bool:
-    """Whether two templates are one."""
-    return (first.inputs, first.items, first.outputs) == (second.inputs, second.items, second.outputs)
-
-
-def _rules(tree: Any) -> Iterator[Any]:
-    if isinstance(tree, Line):
-        yield tree
-    elif isinstance(tree, (*_PARTS, Count, Both)):
-        for known in fields(tree):
-            yield from _rules(getattr(tree, known.name))
-    elif isinstance(tree, dict | list | tuple):
-        for part in tree.values() if isinstance(tree, dict) else tree:
-            yield from _rules(part)
+def difference(first: Program, second: Program) -> Fixed | None:
+    """Where two templates, by other lengths, are not one: what follows the steps there does not do so in a line."""
+    for a, b in zip(first.items, second.items, strict=True):
+        nodes = zip(*(item.body if isinstance(item, Loop) else [item] for item in (a, b)), strict=True)
+        for node, other in nodes:
+            if node != other:
+                return Fixed(f"{node.op} gets a number that does not follow it in a line", node.line)
+    ends = ((p.inputs, p.items, p.outputs, p.updates) for p in (first, second))
+    return None if next(ends) == next(ends) else Fixed("a number does not follow it in a line")
 
 
 class _Template:
@@ -248,7 +236,7 @@ class _Template:
         if isinstance(a, Input) and a.kind == "constant" and not _equal(a.value, b.value):
             raise Fixed(f"{a.name or 'a tensor that Python makes'} is another one for other steps", "")
         kept = ("line", "layer", "function") if isinstance(a, Node) else ("neurons", "value")
-        names = [f.name for f in fields(a) if f.name not in (*kept, "batch", "size", "time")]
+        names = [f.name for f in fields(a) if f.name not in (*kept, "batch", "size", "time", "least")]
         return replace(a, **{name: self.both(getattr(a, name), getattr(b, name)) for name in names})
 
     def _entry(self, a: Any, b: Any) -> Any:

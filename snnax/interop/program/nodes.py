@@ -296,6 +296,7 @@ class Program:
         neurons: the neurons that are operations, by path, as numbers and words at the start of the call.
         notes: what the forward pass does not show.
         time: the argument leaves and axes that are the steps of time, if there may be another number of them.
+        least: how many of them there must be.
         template: then, the same with rules in place of numbers: see :mod:`~snnax.interop.program.lengths`.
     """
 
@@ -309,6 +310,7 @@ class Program:
     neurons: dict[str, NeuronSpec] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     time: list[tuple[Leaf, int]] = field(default_factory=list)
+    least: int = 1
     template: Any = field(default=None, repr=False)
 
     @property

@@ -16,7 +16,7 @@ from snnax.interop.frameworks import adapter_of
 from snnax.interop.program.aligning import align, depends, unlike
 from snnax.interop.program.cleaning import clean
 from snnax.interop.program.folding import fold
-from snnax.interop.program.lengths import Fixed, is_doubtful, same, template
+from snnax.interop.program.lengths import Fixed, difference, template
 from snnax.interop.program.nodes import Input, Leaf, Note, Program, mapped
 from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
 from snnax.interop.torch.held import own_tensors
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
 
 _ONE_AT_A_TIME = RLock()
-_MORE = (2, 5)  # steps of time, to see what follows them
+_MORE = 2  # steps of time, to see what follows them; and then of others, since what follows need not do so in a line:
+_LONG = 64  # of so many at most, of more than twice as many; of more, which take their time, of half of them
+_FEW = 6  # and of so few, which are a loop still
 _PEELED = 2  # steps before a loop that may be of another kind
 _ONCE = "Let every call of forward do the same: reset states at its start, and keep schedules and counters outside."
 
@@ -51,7 +53,9 @@ def trace_program(
     The call is traced on copies of the network: once on the sample; again right after it, since it must not depend on
     what an earlier call left; once for each line where Python reads a value, with another value there, since what runs
     must not depend on it; on a sample of other values with one more in the batch, to see what follows its size; and on
-    one with two more steps of time, to see whether there may be any number of them. Gradients are on, as in training.
+    some with more and with fewer steps of time, to see whether there may be any number of them. Gradients are on, as in
+    training.
+
     One network is traced at a time: torch's random generator, which is put back, and what a framework keeps of all its
     neurons are those of the process. Kept alive are the copies and the constants; activations go as soon as the network
     lets go of them.
@@ -292,11 +296,13 @@ class _Tracing:
         notes: list[Note] = []
         for size, axes in sample.times(sizes, batch):
             try:
-                found = self._template(program, sample, size, axes, _MORE[0])
-                if found is not None and is_doubtful(found):
-                    third = self._template(program, sample, size, axes, _MORE[1])
-                    if third is None or not same(found, third):
-                        raise Fixed("a number in it does not follow them in a line")
+                found = self._template(program, sample, size, axes, _MORE)
+                if found is not None:
+                    far = size + 1 if size <= _LONG else -(size // 2)
+                    third = self._template(program, sample, size, axes, far)
+                    problem = None if third is None else difference(found, third)
+                    if problem is not None:
+                        raise problem
             except Fixed as error:
                 notes.append(Note("steps", error.text, error.line))
             except SnnaxError as error:  # an axis that is none of time, or of this length only
@@ -306,13 +312,26 @@ class _Tracing:
             else:
                 if found is not None:
                     time = [(Leaf(i), axis) for i, axis in enumerate(axes) if axis is not None]
-                    return replace(program, time=time, template=found)
+                    least = 1 if self._is_so_for_few(program, found, sample, size, axes) else size
+                    return replace(program, time=time, least=least, template=found)
         return replace(program, notes=[*program.notes, *notes[:1]])
+
+    def _is_so_for_few(
+        self, program: Program, found: Program, sample: Sample, size: int, axes: tuple[int | None, ...]
+    ) -> bool:
+        """Whether fewer steps than the sample has are the same program too; of few steps nobody asks."""
+        if size < _MORE + _FEW:
+            return True
+        try:
+            short = self._template(program, sample, size, axes, _FEW - size)
+        except (Fixed, SnnaxError):
+            return False
+        return short is not None and difference(found, short) is None
 
     def _template(
         self, program: Program, sample: Sample, size: int, axes: tuple[int | None, ...], more: int
     ) -> Program | None:
-        """The program for any number of steps, by a sample with some more of them; None if no loop is longer then."""
+        """The program for any number of steps, by a sample with some more or less; None if no loop is longer then."""
         longer = sample.longer(axes, more)
         traced = self._trace(self._copy(), longer)
         folded = fold(traced.program)

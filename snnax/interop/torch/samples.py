@@ -90,11 +90,13 @@ class Sample:
         yield from dict.fromkeys(way for way in ways if any(axis is not None for axis in way))
 
     def longer(self, axes: tuple[int | None, ...], more: int) -> Sample:
-        """The same values, and ``more`` of each tensor's last along its entry of ``axes``."""
-        tensors = [
-            tensor if axis is None else torch.cat([tensor, *[tensor.narrow(axis, -1, 1)] * more], axis)
-            for tensor, axis in zip(self.tensors, axes, strict=True)
-        ]
+        """The same values, and ``more`` of the last along each tensor's entry of ``axes``; if negative, less."""
+        tensors = self.tensors
+        for position, axis in enumerate(axes):
+            if axis is not None:
+                tensor = tensors[position]
+                whole = torch.cat([tensor, *[tensor.narrow(axis, -1, 1)] * max(more, 0)], axis)
+                tensors[position] = whole.narrow(axis, 0, tensor.shape[axis] + more)
         args, kwargs = self.having(tensors)
         return Sample(args, kwargs, self.names)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.written_programs import BATCH, INPUTS, expected, inputs_of, leaky, loop_program, result, sample
 
 from snnax.errors import ArgumentError
-from snnax.interop.program.lengths import Fixed, Mixed, is_doubtful, longer, same, template
+from snnax.interop.program.lengths import Fixed, Mixed, difference, longer, template
 from snnax.interop.program.nodes import Affine, Carry, Handed, Leaf, Local, Loop, Node, PerStep, Program, Ref
 from snnax.interop.program.running import run
 
@@ -136,21 +138,41 @@ def test_numbers_that_would_count_from_the_end_are_refused(tree, steps, words):
 
 
 @pytest.mark.parametrize(
-    ("tree", "doubtful", "alike"),
+    ("tree", "words"),
     [
-        (lambda t: t, False, True),
-        (lambda t: 3 * t, False, True),
-        (lambda t: t - 1, False, True),
-        (lambda t: 2 * t - 1, True, True),
-        (lambda t: t * t, True, False),
-        (lambda t: Affine(t * t, 0), True, False),
+        (lambda t: t, None),
+        (lambda t: 2 * t - 1, None),
+        (lambda t: 3 / t, None),
+        (lambda t: PerStep(tuple(range(t))), None),
+        (lambda t: t * t, "f gets a number that does not follow it in a line"),
+        (lambda t: Affine(t * t, 0), "f gets a number that does not follow it in a line"),
+        (lambda t: min(t, 10), "f gets 6 for 6 steps and 10 for 13"),
+        (lambda t: t // 10, "f gets 0 for 6 steps and 1 for 13"),
     ],
 )
-def test_a_third_length_tells_a_line_from_what_is_none(tree, doubtful, alike):
-    first, second, third = (program(t, extra=[Node("f", (tree(t),), {}, (result(2),))]) for t in (6, 8, 11))
-    made, other = template(first, second, (6, 8)), template(first, third, (6, 11))
-    assert is_doubtful(made) == doubtful
-    assert same(made, other) == alike
+def test_a_third_length_tells_a_line_from_what_is_none(tree, words):
+    node = Node("f", (1,), {}, (result(2),), line="net.py:7")
+    first, second, third = (program(t, extra=[replace(node, args=(tree(t),))]) for t in (6, 8, 13))
+    made = template(first, second, (6, 8))
+    try:
+        found = difference(made, template(first, third, (6, 13)))
+    except Fixed as error:
+        found = error
+    assert words is None if found is None else (found.text, found.line) == (words, "net.py:7")
+
+
+def test_what_else_differs_is_seen():
+    made = template(program(6), program(8), (6, 8))
+    assert difference(made, made) is None
+    assert difference(made, replace(made, outputs=3)) is not None
+
+
+def test_fewer_steps_than_are_known():
+    made = free(program)
+    made.least = 4
+    assert longer(made, 4).loops[0].steps == 4
+    with pytest.raises(ArgumentError, match="3 time steps, and is known for at least 4"):
+        longer(made, 3)
 
 
 def test_a_loop_needs_a_step():

@@ -103,16 +103,16 @@ def test_what_depends_on_the_length_is_named(cls, axis, words):
 class LastButOne(nn.Module):
     """Returns the membrane of the step before the last."""
 
-    def __init__(self, power=1):
+    def __init__(self, factor=lambda steps: steps):
         super().__init__()
-        self.fc, self.lif, self.power = nn.Linear(3, 4), snn.Leaky(beta=0.9), power
+        self.fc, self.lif, self.factor = nn.Linear(3, 4), snn.Leaky(beta=0.9), factor
 
     def forward(self, x):
         mem, rows = self.lif.init_leaky(), []
         for step in range(len(x)):
             _, mem = self.lif(self.fc(x[step]), mem)
             rows.append(mem)
-        return torch.stack(rows)[len(x) - 2] * len(x) ** self.power
+        return torch.stack(rows)[len(x) - 2] * self.factor(len(x))
 
 
 def test_too_few_steps_are_refused():
@@ -124,11 +124,28 @@ def test_too_few_steps_are_refused():
         snnax.unroll(model, variables, x[:1].numpy())
 
 
-def test_a_third_length_is_asked_where_two_do_not_tell():
-    program = trace_program(LastButOne(power=2).eval(), (torch.rand(6, 2, 3),))
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (lambda t: t**2, "a number that does not follow it in a line"),
+        (lambda t: min(t, 10), "6 for 6 steps and 10 for 13"),
+        (lambda t: t // 10, "0 for 6 steps and 1 for 13"),
+    ],
+)
+def test_what_follows_the_length_in_no_line_is_found(factor, words):
+    program = trace_program(LastButOne(factor).eval(), (torch.rand(6, 2, 3),))
     assert not program.time
     (note,) = [note for note in program.notes if note.kind == "steps"]
-    assert note.text == "a number in it does not follow them in a line"
+    assert note.text == f"mul.Tensor gets {words}"
+    assert note.line.startswith("test_port_lengths.py:")
+
+
+def test_few_steps_are_refused_where_they_are_another_program():
+    x = torch.rand(10, 2, 3)
+    model, variables = interop.from_snntorch(LastButOne(lambda t: max(t, 9)).eval(), x)
+    assert snnax.unroll(model, variables, torch.rand(12, 2, 3).numpy())[0].shape == (2, 4)
+    with pytest.raises(ArgumentError, match="9 time steps, and is known for at least 10"):
+        snnax.unroll(model, variables, x[:9].numpy())
 
 
 def test_gradients_at_another_length():
