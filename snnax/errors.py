@@ -158,12 +158,13 @@ class MissingDependencyError(SnnaxError, ImportError):
         package: import name of the package that is missing.
         extra: the extra of snnax that brings it.
         purpose: what it is needed for.
+        command: what installs it, if no extra does.
     """
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, extra: str, purpose: str, command: str = "") -> None:
+        command = command or f"pip install -c constraints.txt '.[{extra}]'"
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed. "
-            f"Install it with: pip install -c constraints.txt '.[{extra}]'"
+            f"{purpose} needs the package {package!r}, which is not installed. Install it with: {command}"
         )
 
 

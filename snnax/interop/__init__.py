@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from snnax.interop.frameworks.norse import to_norse as to_norse
     from snnax.interop.frameworks.snntorch import from_snntorch as from_snntorch
     from snnax.interop.frameworks.snntorch import to_snntorch as to_snntorch
+    from snnax.interop.frameworks.spikingjelly import from_spikingjelly as from_spikingjelly
     from snnax.interop.nir.exporting import *
     from snnax.interop.nir.files import *
     from snnax.interop.nir.importing import *
@@ -39,12 +40,18 @@ _FACE = Face(
         "Report": "compare",
         "from_norse": "frameworks.norse",
         "from_snntorch": "frameworks.snntorch",
+        "from_spikingjelly": "frameworks.spikingjelly",
         "register_neuron": "families.custom",
         "to_norse": "frameworks.norse",
         "to_snntorch": "frameworks.snntorch",
     },
 )  # fmt: skip
-_TORCH_PACKAGES = ("torch", "snntorch", "norse", "nirtorch")
+_TORCH_PACKAGES = ("torch", "snntorch", "norse", "nirtorch", "spikingjelly")
+
+_COMMANDS = {
+    "spikingjelly": "pip install -c constraints.txt --no-deps spikingjelly==2.0.0, and: pip install loguru tqdm"
+}
+"""What installs a package that no extra brings."""
 
 
 def __getattr__(name: str) -> Any:
@@ -64,7 +71,7 @@ def _unavailable(name: str, package: str) -> Any:
     """A function that says what is missing when it is called, so that importing it does not fail."""
 
     def unavailable(*_: object, **__: object) -> NoReturn:
-        raise MissingDependencyError(package, "torch", f"snnax.interop.{name}")
+        raise MissingDependencyError(package, "torch", f"snnax.interop.{name}", _COMMANDS.get(package, ""))
 
     unavailable.__name__ = unavailable.__qualname__ = name
     return unavailable

@@ -216,6 +216,13 @@ def norse_net() -> Any:
     return norse.SequentialState(torch.nn.Linear(N, N), norse.LIFBoxCell()).eval()
 
 
+def jelly_net() -> Any:
+    import torch
+    from spikingjelly.activation_based import neuron
+
+    return torch.nn.Sequential(torch.nn.Linear(N, N), neuron.LIFNode(step_mode="m")).eval()
+
+
 def trains(neurons: int = N) -> Any:
     return event.trains(x(B, neurons, 2) / 100)
 
@@ -477,6 +484,9 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     ),
     "interop.from_snntorch": lambda _: Call(
         interop.from_snntorch, {"net": torch_net(), "sample": x()}, packages=TORCH
+    ),
+    "interop.from_spikingjelly": lambda _: Call(
+        interop.from_spikingjelly, {"net": jelly_net(), "sample": x(T, B, N)}, packages=("spikingjelly",)
     ),
     "interop.from_state_dict": lambda _: Call(
         interop.from_state_dict,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-LABELS = {"norse": "Norse", "snntorch": "snnTorch"}
+LABELS = {"norse": "Norse", "spikingjelly": "SpikingJelly", "snntorch": "snnTorch"}
 """From the package of each framework, which is also the name of its adapter's module, to what texts call it."""
 
 

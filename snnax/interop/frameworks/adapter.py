@@ -90,6 +90,7 @@ class Adapter(ABC):
         gradients: the gradients of its networks can be compared with those of their ports.
         replaces_states: a neuron that is given a state of another shape than its new one starts from zeros instead.
         programs: its neurons compute on arrays as the neurons of their specs do, so that its networks can be programs.
+        starts_anew: its users reset a network between two calls, each of which is a whole sequence.
     """
 
     label: str
@@ -97,6 +98,7 @@ class Adapter(ABC):
     gradients = True
     replaces_states = False
     programs = False
+    starts_anew = False
 
     # --- Its modules
 
@@ -156,6 +158,9 @@ class Adapter(ABC):
         """Put a neuron into the state before its first call; while it is traced, into zeros that broadcast."""
         for state in self.states(module):
             setattr(module, state, torch.zeros((), dtype=dtype) if traced else None)
+
+    def opened(self, net: nn.Module) -> None:  # noqa: B027  most are
+        """Let a copy, which is thrown away, compute in operations of torch that can be looked into."""
 
     def alone(self, neurons: Mapping[str, nn.Module]) -> AbstractContextManager[None]:
         """Let the framework's global state know of ``neurons`` only, for a while."""

@@ -91,8 +91,8 @@ def _spike_functions(nodes: list[Node]) -> list[Node]:
             end += 1
         x = next((entry for entry in nodes[start].inputs if isinstance(entry, Ref | Leaf)), None)
         if x is not None:
-            last = nodes[end - 1]
-            found[end - 1] = replace(last, op=SURROGATE, args=(x, *call.surrogate), kwargs={})
+            last, at_zero = nodes[end - 1], any(node.base == "ge" for node in nodes[start:end])
+            found[end - 1] = replace(last, op=SURROGATE, args=(x, *call.surrogate, at_zero), kwargs={})
         start = end
     return found
 

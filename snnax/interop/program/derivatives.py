@@ -13,10 +13,11 @@ from snnax.interop.program.nodes import STRAIGHT, SURROGATE
 Array = jax.Array
 
 
-def spikes(x: Array, name: str, options: Mapping[str, float]) -> Array:
-    """A step, with the derivative of one of the known surrogates."""
+def spikes(x: Array, name: str, options: Mapping[str, float], at_zero: bool = False) -> Array:
+    """A step, with the derivative of one of the known surrogates; ``at_zero``: 1 there already."""
     known: Callable[..., Callable[[Array], Array]] = getattr(surrogate, name)
-    return known(**options)(x)
+    above = known(**options)(x)
+    return straight(above, (x >= 0).astype(above.dtype)) if at_zero else above
 
 
 @jax.custom_jvp

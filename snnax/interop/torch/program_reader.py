@@ -40,16 +40,25 @@ def ported_program(
     """
     if folded or not adapter.programs:
         raise refusal
-    net = unwrap(net)
-    adapter.check_network(net)
-    check_finite(net, adapter)
     try:
-        program = trace_program(net, arguments_of(net, sample), adapter=adapter, steady=True)
+        return program_of(net, sample, adapter)
     except ConversionError as error:
         # of a sample on which torch fails, and of a neuron that keeps a state of its own, the first reader knows more
         if error.__cause__ is not None or error.problem.startswith("in a second call"):
             raise refusal from error
         raise
+
+
+def program_of(net: nn.Module, sample: Any, adapter: Adapter) -> tuple[PortedProgram, Variables]:
+    """The module of a network, whatever it runs, and its variables.
+
+    Raises:
+        ConversionError: why it is no program.
+    """
+    net = unwrap(net)
+    adapter.check_network(net)
+    check_finite(net, adapter)
+    program = trace_program(net, arguments_of(net, sample), adapter=adapter, steady=True)
     check_operators(program)
     program.inputs += _unread(net, program, adapter)
     held = Held(program)

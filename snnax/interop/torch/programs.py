@@ -136,7 +136,9 @@ class _Tracing:
         drawn = chance()[:3]
         first = self._trace(copy, sample)
         watch = Watch(copy.net, self._adapter, lambda tensor: id(tensor) not in held)
-        restart({name: copy.net.get_submodule(name) for name in self._neurons}, self._adapter, copy.net)
+        neurons = self._adapter.neurons(copy.net)
+        known = neurons if self._adapter.starts_anew else {name: neurons[name] for name in self._neurons}
+        restart(known, self._adapter, copy.net)
         again = self._trace(copy, sample)
         problem = unlike(first.program, again.program, self._label)
         if problem is not None:
@@ -158,6 +160,7 @@ class _Tracing:
         twin = copy_net(self._net)
         freeze(twin)
         restart(self._adapter.neurons(twin), self._adapter, twin)
+        self._adapter.opened(twin)
         return Watching(twin, self._adapter, frozenset(self._neurons))
 
     def _trace(
