@@ -6,6 +6,7 @@ extra brings it when it is missing.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from snnax.errors import MissingDependencyError
@@ -67,6 +68,7 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+@cache
 def _unavailable(name: str, package: str) -> Any:
     """A function that says what is missing when it is called, so that importing it does not fail."""
 
