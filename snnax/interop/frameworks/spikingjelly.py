@@ -148,7 +148,7 @@ def _check_calls(net: nn.Module, sample: Any) -> None:
         ConversionError: names the first such neuron.
     """
     twin, counts = copy_net(net), Counter[str]()
-    memories = ADAPTER.neurons(twin)
+    memories: dict[str, Any] = {**ADAPTER.neurons(twin)}
     for name, module in memories.items():
         ADAPTER.reset(module, torch.float32, traced=False)
         module.register_forward_pre_hook(lambda *_, name=name: counts.update([name]))
