@@ -1,9 +1,10 @@
 """Stateless layers that spiking networks need beside ``flax.linen``: pooling, shapes, scale, signals, norms."""
 
-from snnax.layers import norm, pooling, shapes, signals
+from snnax.layers import norm, pooling, shapes, signals, torch_named
 from snnax.layers.norm import *
 from snnax.layers.pooling import *
 from snnax.layers.shapes import *
 from snnax.layers.signals import *
+from snnax.layers.torch_named import *
 
-__all__ = [*norm.__all__, *pooling.__all__, *shapes.__all__, *signals.__all__]
+__all__ = [*norm.__all__, *pooling.__all__, *shapes.__all__, *signals.__all__, *torch_named.__all__]

@@ -2,7 +2,7 @@
 
 from snnax.network.containers import Graph as Graph
 from snnax.network.containers import Sequential as Sequential
-from snnax.network.step import step as step
+from snnax.network.streaming import step as step
 from snnax.network.unroll import unroll as unroll
 
 __all__ = ["Graph", "Sequential", "step", "unroll"]

@@ -294,6 +294,13 @@ MODULES: dict[str, Callable[[], Call]] = {
     "CubaLIF": lambda: used(snn.CubaLIF, (B, N), tau_syn=1e-3, tau_mem=1e-2),
     "Delay": lambda: used(snn.Delay, (B, N), steps=2),
     "DeltaLeaky": lambda: used(snn.DeltaLeaky, (B, N), delta_threshold=0.1, beta=0.5),
+    "BatchNorm1d": lambda: used(snn.BatchNorm1d, (B, N), num_features=N),
+    "BatchNorm2d": lambda: used(snn.BatchNorm2d, (B, 6, 6, N), num_features=N),
+    "Conv1d": lambda: used(snn.Conv1d, (B, 6, 2), in_channels=2, out_channels=4, kernel_size=3),
+    "Conv2d": lambda: used(snn.Conv2d, (B, 6, 6, 2), in_channels=2, out_channels=4, kernel_size=3),
+    "Dropout": lambda: used(snn.Dropout, (B, N), p=0.5),
+    "LayerNorm": lambda: used(snn.LayerNorm, (B, N), normalized_shape=N),
+    "Linear": lambda: used(snn.Linear, (B, N), in_features=N, out_features=3),
     "Flatten": lambda: used(snn.Flatten, (B, 3, 3, N)),
     "GradedSpikes": lambda: used(snn.GradedSpikes, (B, N), size=N, constant_factor=0.5),
     "Graph": lambda: used(
