@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -30,6 +30,28 @@ def straight(old: Array, new: Array) -> Array:
 @straight.defjvp
 def _straight(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     return primals[1], tangents[0]
+
+
+Derivative = Callable[[Sequence[Any], Sequence[Array]], list[Any]]
+"""From the inputs of a function and the gradients of its results, those of its inputs."""
+
+
+def pullback(values: Sequence[Array], inputs: Sequence[Any], derivative: Derivative) -> tuple[Array, ...]:
+    """``values``, the gradients of which go to ``inputs`` by ``derivative``, and nowhere else."""
+
+    @jax.custom_vjp
+    def decreed(values: Any, inputs: Any) -> Any:
+        del inputs
+        return values
+
+    def forward(values: Any, inputs: Any) -> Any:
+        return values, inputs
+
+    def backward(inputs: Any, gradients: Any) -> Any:
+        return None, derivative(inputs, gradients)
+
+    decreed.defvjp(forward, backward)
+    return tuple(decreed(tuple(values), list(inputs)))
 
 
 DECREED: dict[str, Callable[..., Any]] = {SURROGATE: spikes, STRAIGHT: straight}

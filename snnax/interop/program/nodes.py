@@ -38,6 +38,14 @@ SURROGATE = "surrogate"
 STRAIGHT = "straight"
 """A write past autograd, as under ``torch.no_grad()``: ``(old, new) -> new``, with the gradient of ``old``."""
 
+PULLBACK = "pullback"
+"""A ``torch.autograd.Function`` with its derivative: ``([value], [input], operations, [gradient]) -> values``.
+
+The inputs are those that the derivative needs or is given to, or ``None``; for each the gradient, which is
+:class:`Given`, or ``None``. The operations that compute them are literals, ``(op, args, kwargs, ((shape, dtype),))``,
+whose sources are :class:`Given`.
+"""
+
 FACTORIES = frozenset({"zeros", "ones", "full", "empty", "arange", "scalar_tensor", "eye"})
 """Operations that make something of nothing."""
 
@@ -105,6 +113,15 @@ class Affine:
         return self.slope * batch + self.offset
 
 
+@dataclass(frozen=True)
+class Given:
+    """In a derivative: one of its inputs, a gradient of the results, or output ``out`` of one of its operations."""
+
+    kind: Literal["input", "gradient", "operation"]
+    index: int
+    out: int = 0
+
+
 Whole = int | Affine
 Source = Leaf | Ref | NoState | Local | Carry | Sequence
 SOURCES = (Leaf, Ref, NoState, Local, Carry, Sequence)
@@ -141,12 +158,14 @@ class Call:
         path: of the layer in the network; of a function, the module whose ``forward`` called it.
         number: how many calls of such things the trace had seen before; that of the last step inside of a loop.
         surrogate: of a function that is a known spike function, the name and the arguments of its surrogate.
+        untraced: of a function whose derivative is no data flow, why.
     """
 
     kind: str
     path: str
     number: int
     surrogate: tuple[str, dict[str, float]] | None = field(default=None, compare=False)
+    untraced: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,10 +14,23 @@ from jax import lax
 
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.program import operators
-from snnax.interop.program.derivatives import DECREED
+from snnax.interop.program.derivatives import DECREED, pullback
 from snnax.interop.program.looping import LoopRun
 from snnax.interop.program.neurons import Fired, ProgramNeuron
-from snnax.interop.program.nodes import NEURON, Leaf, Loop, Node, NoState, Program, Ref, Result, at, mapped
+from snnax.interop.program.nodes import (
+    NEURON,
+    PULLBACK,
+    Given,
+    Leaf,
+    Loop,
+    Node,
+    NoState,
+    Program,
+    Ref,
+    Result,
+    at,
+    mapped,
+)
 
 Array = jax.Array
 Get = Callable[[Any], Any]
@@ -168,13 +182,15 @@ class Runner:
         if node.op in DECREED:
             made = jnp.asarray(DECREED[node.op](*args), self.result(node.results[0]).dtype)
             return (made if node.gradient else lax.stop_gradient(made),)
+        if node.op == PULLBACK:
+            values, inputs, operations, ends = args
+            derivative = partial(self._derivative, operations=operations, ends=ends)
+            passed = pullback(values, inputs, derivative)
+            return passed if node.gradient else jax.tree.map(lax.stop_gradient, passed)
         if node.function is not None:
             args = mapped(args, lambda value: _untrainable(node, value))
-        if self._wide and kwargs.get("dtype") == np.float32:
-            kwargs["dtype"] = np.dtype(np.float64)
-        results = [self.result(result) for result in node.results]
         try:
-            outputs = operators.evaluate(node.op, args, kwargs, results, self._drawn(node, places))
+            outputs = self._evaluated(node.op, args, kwargs, node.results, self._drawn(node, places))
         except ConversionError as error:
             raise ConversionError(error.node, error.problem, error.remedy, node.line) from error
         return (
@@ -182,6 +198,34 @@ class Runner:
             if node.gradient or node.function is not None
             else jax.tree.map(lax.stop_gradient, outputs)
         )
+
+    def _evaluated(
+        self, op: str, args: Any, kwargs: dict[str, Any], results: Sequence[Result], key: Array | None
+    ) -> tuple[Any, ...]:
+        if self._wide and kwargs.get("dtype") == np.float32:
+            kwargs = {**kwargs, "dtype": np.dtype(np.float64)}
+        return operators.evaluate(op, args, kwargs, [self.result(result) for result in results], key)
+
+    def _derivative(
+        self,
+        inputs: Sequence[Any],
+        gradients: Sequence[Array],
+        operations: Sequence[Any],
+        ends: Sequence[Any],
+    ) -> list[Any]:
+        """The gradients of the inputs of a function, by the operations of its ``backward``."""
+        known: dict[Given, Any] = {Given("gradient", i): value for i, value in enumerate(gradients)}
+        known.update({Given("input", i): value for i, value in enumerate(inputs)})
+        for place, (op, args, kwargs, forms) in enumerate(operations):
+            args, kwargs = mapped((args, kwargs), lambda e: known[e] if isinstance(e, Given) else e)
+            made = self._evaluated(
+                op, args, kwargs, [Result(tuple(form[0]), form[1]) for form in forms], None
+            )
+            known.update({Given("operation", place, out): value for out, value in enumerate(made)})
+        return [
+            None if end is None else jnp.asarray(known[end], value.dtype)
+            for end, value in zip(ends, inputs, strict=True)
+        ]
 
     def _drawn(self, node: Node, places: Sequence[Any]) -> Array | None:
         """The key of an operation that draws random numbers."""
@@ -221,7 +265,7 @@ def _untrainable(node: Node, value: Any) -> Any:
         value,
         ConversionError(
             node.path or "the network",
-            f"{node.function.kind} defines a gradient of its own, which is not ported",
+            f"{node.function.kind} defines a gradient of its own, which is not ported: {node.function.untraced}",
             "The network runs and is compared. To train it write that function with operations of torch.",
             node.line,
         ),

@@ -8,6 +8,7 @@ from typing import Any
 from snnax.interop.program.nodes import (
     Affine,
     Carry,
+    Given,
     Leaf,
     Local,
     Loop,
@@ -92,6 +93,8 @@ class _Words:
         if isinstance(entry, Affine):
             slope = "B" if entry.slope == 1 else f"{entry.slope}B"
             return slope + (f"{entry.offset:+d}" if entry.offset else "")
+        if isinstance(entry, Given):
+            return f"{entry.kind}{entry.index}" + (f".{entry.out}" if entry.out else "")
         if isinstance(entry, NoState):
             return "zeros"
         if isinstance(entry, PerStep):

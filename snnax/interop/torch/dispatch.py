@@ -14,6 +14,7 @@ from functools import cache
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._decomp import core_aten_decompositions
@@ -25,6 +26,7 @@ from snnax.interop.program.nodes import (
     RANDOM,
     SOURCES,
     Call,
+    Given,
     Input,
     Leaf,
     Node,
@@ -52,7 +54,7 @@ _WHOLE = frozenset({
 _TURNS = (aten.t, aten.transpose)
 """They are what most layers begin with, and their decomposition takes its time."""
 
-_PLAIN = (bool, int, complex, str, *SOURCES)
+_PLAIN = (bool, int, complex, str, np.dtype, Given, *SOURCES)
 _COPIES, _ZEROS = ("detach", "clone", "alias"), ("zeros", "zeros_like", "new_zeros")
 _READS = (aten._local_scalar_dense, aten.equal)
 _MEMORY = frozenset({"layout", "device", "pin_memory", "memory_format", "non_blocking", "generator"})
@@ -101,6 +103,8 @@ class Dispatcher(TorchDispatchMode):
         self._modules: list[tuple[str, Call | None]] = [("", None)]
         self._calls = 0
         self._function: tuple[FrameType, Call] | None = None
+        self._decreeing = False
+        self._untraced = ""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -124,6 +128,19 @@ class Dispatcher(TorchDispatchMode):
             yield
         finally:
             self.paused = before
+
+    @contextmanager
+    def decreeing(self) -> Iterator[None]:
+        """A ``torch.autograd.Function`` runs whose derivative is recorded: to the rest it is like any operations."""
+        self._decreeing = True
+        try:
+            yield
+        finally:
+            self._decreeing = False
+
+    def untraced(self, reason: str) -> None:
+        """Why the derivative of the function that runs now is not recorded."""
+        self._untraced = reason
 
     @contextmanager
     def inside(self, path: str, kind: str) -> Iterator[None]:
@@ -158,13 +175,13 @@ class Dispatcher(TorchDispatchMode):
         if self._limit is not None and len(self.nodes) >= self._limit:
             raise Longer
         found = place()
-        if found.function is None:
-            self._function = None
+        if found.function is None or self._decreeing:
+            found, self._function = replace(found, function=None), None
         elif self._function is None or self._function[0] is not found.function[1]:
             cls, frame = found.function
             call = self._call(f"{cls.__module__}.{cls.__qualname__}", self.where)
             known = self._surrogate(cls, frame.f_locals["args"])
-            self._function = (frame, replace(call, surrogate=known))
+            self._function = (frame, replace(call, surrogate=known, untraced=self._untraced))
         node = Node(
             op if isinstance(op, str) else _name(op),
             mapped(args, self._literal),

@@ -15,6 +15,9 @@ from snnax.interop.torch.arrays import dtype_of
 from snnax.interop.torch.held import OWN
 from snnax.interop.torch.values import Form
 
+_SMALL = 64
+"""Numbers in a constant that is compared with others."""
+
 _Kind = Literal["parameter", "buffer", "constant"]
 
 
@@ -32,6 +35,7 @@ class Leaves:
         self._trained = trained
         self._named: dict[int, tuple[Tensor, _Kind, str]] = {}
         self._states: dict[str, Leaf] = {}
+        self._constants: dict[tuple[Result, bytes], Leaf] = {}
         for path, module in chain(net.named_modules(), original.named_modules()):
             homes: tuple[tuple[_Kind, Any], ...] = (
                 ("parameter", module._parameters),
@@ -67,10 +71,20 @@ class Leaves:
         """A tensor that a module holds, and its name; or that Python made, with its value."""
         found = self._named.get(id(tensor))
         if found is None:
-            return self._add(Input("constant", "", _result(tensor), value_of(tensor))), ""
+            return self._constant(tensor), ""
         _, kind, name = found
         value = value_of(tensor) if kind == "constant" else None
         return self._add(Input(kind, name, _result(tensor), value, name in self._trained)), name
+
+    def _constant(self, tensor: Tensor) -> Leaf:
+        """A tensor of Python's; a small one that is made anew in each step is the same one."""
+        value, result = value_of(tensor), _result(tensor)
+        if value.size > _SMALL:
+            return self._add(Input("constant", "", result, value))
+        key = (result, value.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self._add(Input("constant", "", result, value))
+        return self._constants[key]
 
     @property
     def kept(self) -> dict[str, Leaf]:

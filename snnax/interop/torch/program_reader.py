@@ -12,7 +12,7 @@ from snnax.interop.layers.registry import Variables
 from snnax.interop.program import operators
 from snnax.interop.program.derivatives import DECREED
 from snnax.interop.program.module import Held, PortedProgram, variables_of
-from snnax.interop.program.nodes import NEURON, Input, Program, Result, mapped
+from snnax.interop.program.nodes import NEURON, PULLBACK, Input, Program, Result, mapped
 from snnax.interop.torch.arrays import dtype_of
 from snnax.interop.torch.calls import is_array, tensor_of
 from snnax.interop.torch.leaves import value_of
@@ -86,7 +86,7 @@ def check_operators(program: Program) -> None:
     Raises:
         ConversionError: names each with its line.
     """
-    known = {*operators.known(), *DECREED}
+    known = {*operators.known(), *DECREED, PULLBACK}
     missing: dict[str, ConversionError] = {}
     for node in program.nodes():
         if node.op != NEURON and node.op not in known and node.op not in missing:

@@ -21,6 +21,7 @@ from snnax.interop.program.nodes import Input, Leaf, Note, Program, mapped
 from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.leaves import Leaves, value_of
+from snnax.interop.torch.own_gradients import OwnGradients
 from snnax.interop.torch.prepare import check_mode, copy_net, threads_for, unwrap
 from snnax.interop.torch.reached import chance, note_lengths
 from snnax.interop.torch.records import line_of
@@ -202,6 +203,7 @@ class _Tracing:
                 self._adapter.alone(neurons),
                 dispatcher,
                 Scalars(dispatcher),
+                OwnGradients(dispatcher, self._adapter.surrogate),
             ):
                 yield
         except (SnnaxError, Longer):
