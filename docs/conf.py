@@ -2,9 +2,12 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import snnax
+from snnax.interop.program import operators
+from snnax.interop.program.operators import registry
 
 HERE = Path(__file__).parent
 
@@ -20,7 +23,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "myst_nb",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "generated/operators.rst"]
 html_theme = "furo"
 html_title = f"snnax {release}"
 html_static_path = ["_static"]
@@ -49,6 +52,37 @@ def copy_tutorials() -> None:
         shutil.copy(notebook, target)
 
 
+def write_operators() -> None:
+    """A table of torch's operators that programs may have, by the files that compute them."""
+    room = operators.__name__
+    groups: dict[str, set[str]] = {}
+    for table in (registry.computes, registry.draws):
+        for name, function in table.entries.items():
+            home = function.__module__ if function.__module__.startswith(room) else ""
+            groups.setdefault(home, set()).add(name.partition(".")[0])
+    lines = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        "   :widths: 30 70",
+        "",
+        "   * - group",
+        "     - operators",
+    ]
+    for home in sorted(groups):
+        about = (
+            (sys.modules[home].__doc__ or "").partition("\n")
+            if home
+            else ("Functions that JAX has too", "", "")
+        )
+        lines.append(f"   * - {about[0].rstrip('.')}")
+        lines.append(f"     - {', '.join(f'``{name}``' for name in sorted(groups[home]))}")
+        if about[2].strip():
+            lines += ["", *(f"       {line}".rstrip() for line in about[2].strip().splitlines())]
+    target = HERE / "generated" / "operators.rst"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("\n".join(lines) + "\n")
+
+
 def shorten_signature(app, what, name, obj, options, signature, returns):
     """Leave out the two fields that flax adds to every module."""
     if signature:
@@ -58,4 +92,5 @@ def shorten_signature(app, what, name, obj, options, signature, returns):
 
 def setup(app):
     copy_tutorials()
+    write_operators()
     app.connect("autodoc-process-signature", shorten_signature)
