@@ -163,3 +163,28 @@ def test_the_batch_of_neurons_that_take_all_steps_is_their_second_axis(kind):
     model, variables = interop.from_snntorch(net, torch.rand(4, 3, 6))
     x = 3 * torch.rand(4, 5, 6)
     np.testing.assert_allclose(model.apply(variables, x.numpy()), net(x).detach(), rtol=1e-5, atol=1e-6)
+
+
+class Attention(nn.Module):
+    """The bias of its keys has no gradient: a softmax does not see it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.q, self.k, self.lif = nn.Linear(6, 6), nn.Linear(6, 6), snntorch.Leaky(beta=0.8)
+
+    def forward(self, x):
+        mem, out = self.lif.init_leaky(), []
+        for t in range(x.shape[0]):
+            spk, mem = self.lif(x[t] * 3, mem)
+            out.append(spk)
+        spikes = torch.stack(out, 1)
+        return torch.softmax(self.q(spikes) @ self.k(spikes).transpose(1, 2), -1) @ spikes
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_of_zero_may_be_rounding(dtype):
+    net, x = Attention().eval(), torch.rand(4, 3, 6)
+    ported = interop.from_snntorch(net, x)
+    report = interop.crossvalidate(net, ported, x.numpy().astype(dtype), gradients=True)
+    assert report.agree and max(gradient.relative for gradient in report.gradients) < 1e-5, str(report)
