@@ -16,13 +16,14 @@ from typing import Any
 import nir
 import numpy as np
 import torch
+from norse.torch.functional.superspike import SuperSpike
 from norse.torch.module.lift import Lift
 from norse.torch.module.sequential import SequentialState
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from snnax import checks
-from snnax.errors import ArgumentError, ConversionError, ShapeError
+from snnax.errors import ArgumentError, ConversionError, ShapeError, TrainingModeError
 from snnax.interop import conventions
 from snnax.interop.families.nodes import node_from_spec
 from snnax.interop.frameworks import LABELS, package_of
@@ -46,11 +47,14 @@ from snnax.interop.norse.cells import (
 )
 from snnax.interop.norse.writing import network_of
 from snnax.interop.norse.writing import to_norse as to_norse
+from snnax.interop.program.module import PortedProgram
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch import graph_reader
 from snnax.interop.torch.calls import Call, tensor_of
 from snnax.interop.torch.graph_reader import Reader
 from snnax.interop.torch.observers import Observer
+from snnax.interop.torch.prepare import unwrap
+from snnax.interop.torch.program_reader import ported_program
 from snnax.interop.torch.step_graph import Slot, Source, StepGraph, StepNode
 from snnax.network.containers import Graph
 
@@ -283,6 +287,7 @@ class Norse(Adapter):
 
     label = "Norse"
     gradients = False
+    programs = True
     words = Words(
         feedback=_FEEDBACK,
         untraced=_FEEDBACK,
@@ -311,6 +316,20 @@ class Norse(Adapter):
     def check(self, name: str, module: Any) -> None:
         """Its own steps only."""
         check_step(name, module)
+
+    def known(self, name: str, module: Any) -> NeuronSpec | None:
+        """None: in programs its cells are the operations that they run, and start from where Norse starts."""
+        return None
+
+    def surrogate(self, function: type, args: tuple[Any, ...]) -> tuple[str, dict[str, float]] | None:
+        """``SuperSpike``, whose slope Norse 1.1.0 ignores."""
+        return ("fast_sigmoid", {"slope": 1.0}) if function is SuperSpike else None
+
+    def reset(self, module: Any, dtype: torch.dtype, traced: bool) -> None:
+        """There are no states; for a run in double precision its numbers, which are no buffers, get that too."""
+        if dtype == torch.float64 and not traced:
+            like = torch.zeros((), dtype=dtype)
+            module.p = type(module.p)(*(_cast(value, like) for value in module.p))
 
     def parameters(self, module: Any) -> tuple[str, ...]:
         """Those of its class, in the tuple ``p``, and the weights of a cell that has any."""
@@ -518,12 +537,17 @@ def _added(name: str, cell: Cell, shape: tuple[int, ...]) -> nir.NIRNode:
 
 
 @checks.takes(net=checks.instance(nn.Module, "a torch.nn.Module"), sample=checks.real, dt=DT)
-def from_norse(net: nn.Module, sample: Any, *, dt: float | None = None) -> tuple[Graph, Variables]:
+def from_norse(
+    net: nn.Module, sample: Any, *, dt: float | None = None
+) -> tuple[Graph | PortedProgram, Variables]:
     """Turn a network of Norse cells into a flax model of one time step, with its weights.
 
     Runs a copy of ``net`` over three time steps and reads what it did: ``SequentialState`` in any nesting, ``Lift``,
     layers that take all steps at once, states that a ``forward`` of your own hands on, loops over time inside
     ``forward``, residual sums. Each cell becomes the neuron of NIR that takes its very steps; see :doc:`/norse`.
+
+    A network of whole sequences that does more, as a maximum over time or a head behind its loop, becomes a
+    :class:`~snnax.interop.program.module.PortedProgram`, which is called as ``forward`` is and returns what it does.
 
     Args:
         net: a torch module with cells of Norse 1.1.0 that have a NIR form (``LIFBoxCell``, ``LIBoxCell``, ``LIFCell``,
@@ -535,7 +559,7 @@ def from_norse(net: nn.Module, sample: Any, *, dt: float | None = None) -> tuple
 
     Returns:
         ``(model, variables)``: a :class:`snnax.Graph` with the names of ``net``'s modules, which takes and returns
-        what one step of ``net`` does; and its variables without ``hidden``.
+        what one step of ``net`` does, or a program; and its variables without ``hidden``.
 
     Raises:
         ConversionError: for a module or operation that cannot be ported exactly; names it and the remedy.
@@ -556,4 +580,13 @@ def from_norse(net: nn.Module, sample: Any, *, dt: float | None = None) -> tuple
     Compared with ``norse.torch.to_nir``: time constants are not multiplied by ``dt``, the reset and the input gain are
     kept, scalar parameters and batches work, and so do ``LICell``, ``LIF``, ``LIFRecurrentCell`` and ``Lift``.
     """
-    return from_nir(graph_reader.graph_of(net, sample, ADAPTER, dt=dt))
+    step = ADAPTER.time_step(unwrap(net), dt)
+    try:
+        graph = graph_reader.graph_of(net, sample, ADAPTER, dt=step)
+    except TrainingModeError:
+        raise
+    except ConversionError as refusal:
+        if _is_stepwise(unwrap(net)):
+            raise  # a call is one step, whose states a program would not hand on
+        return ported_program(net, sample, ADAPTER, refusal, folded=False)
+    return from_nir(graph)

@@ -158,7 +158,7 @@ def _check_calls(net: nn.Module, sample: Any) -> None:
         except Exception:  # what is wrong with it is said, with its line, by the tracer
             return
     for name, module in memories.items():
-        stays = any(isinstance(value, Tensor) for value in module._memories.values())
+        stays = any(isinstance(value, Tensor | list | tuple) for value in module._memories.values())
         if counts[name] == 1 and stays and module.step_mode == "s":
             raise ConversionError(
                 name or type(net).__name__,
