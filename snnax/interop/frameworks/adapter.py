@@ -16,6 +16,7 @@ import nir
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from snnax.errors import ConversionError
 from snnax.interop import conventions
@@ -122,6 +123,10 @@ class Adapter(ABC):
         """Name and arguments of the surrogate that a call of a ``torch.autograd.Function`` is; None for any other."""
         return None
 
+    def spike_function(self, name: str, options: Mapping[str, float]) -> Callable[[Tensor], Tensor]:
+        """The framework's spike function of a surrogate, as :meth:`surrogate` names it."""
+        raise NotImplementedError(f"{self.label} has no spike functions by name")
+
     def kind(self, module: Any) -> str:
         """The name of a neuron's class in reports."""
         return type(module).__name__
@@ -194,6 +199,23 @@ class Adapter(ABC):
         """Names, with dots, of the tensors that a call of a neuron reads beside its input and states."""
         passing, named = self.passing(module), [*module.named_parameters(), *module.named_buffers()]
         return tuple(name for name, _ in named if name.rpartition(".")[2] not in passing)
+
+    def fire(
+        self, module: nn.Module, x: Tensor, states: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
+    ) -> list[Tensor]:
+        """One call of a neuron that keeps its states in buffers: what it emits, and its new states.
+
+        Args:
+            module: the neuron; it stays as it is.
+            x: its input.
+            states: those before the call, empty ones being zeros.
+            parameters: numbers to compute with instead of its own, by name.
+        """
+        held = {**parameters, **states}
+        made = functional_call(
+            module, held, (x,), tie_weights=False
+        )  # which puts new states in their places in held
+        return [made[0] if isinstance(made, tuple) else made, *(held[state] for state in states)]
 
     def tap_sequence(self, module: Any, record: Observer) -> None:
         """Let a neuron that takes all time steps at once write its one call into ``record``."""

@@ -28,6 +28,7 @@ from snnax.interop.snntorch.neurons import (
     has_states,
     neuron_from_spec,
     spec_from_torch,
+    spike_function,
 )
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch import graph_reader, writing
@@ -270,6 +271,10 @@ class SnnTorch(Adapter):
         """Those of ``snntorch.surrogate``, but for those that draw or are the user's own."""
         return applied_surrogate(function, args)
 
+    def spike_function(self, name: str, options: Mapping[str, float]) -> Callable[[Tensor], Tensor]:
+        """Those of ``snntorch.surrogate``."""
+        return spike_function(name, options)
+
     def known(self, name: str, module: Any) -> NeuronSpec | None:
         """Those with one step for each call, whose states are tensors that go in and out."""
         stepwise = bool(self.states(module)) and neuron_kind(module) != "DeltaLeaky"
@@ -499,10 +504,11 @@ def to_snntorch(
     """Turn a flax model into a torch network of one time step, in evaluation mode.
 
     A chain becomes a ``torch.nn.Sequential``; anything else a module that keeps the names of the nodes, so
-    that its ``state_dict`` has the keys of the network that was ported.
+    that its ``state_dict`` has the keys of the network that was ported. A program becomes a module that is called as
+    the network was that was ported, and runs the operations that were traced, in training too as after ``eval()``.
 
     Args:
-        model: a ``Sequential`` or ``Graph``.
+        model: a ``Sequential``, ``Graph`` or :class:`~snnax.interop.program.module.PortedProgram`.
         variables: its variables.
         sample: one step's input ``[B, ...]``, for models that do not know their ``input_shape``.
         into: a network with the same layers, as the one that was ported: it gets the weights and is returned.

@@ -215,7 +215,7 @@ class PortedProgram(WholeNetwork):
         """The arrays given for the argument leaves, and the program for them."""
         program, given = self.program, {}
         sizes: dict[str, dict[int, str]] = {"batches": {}, "numbers of time steps": {}}
-        for leaf, value, where in _paired(program.arguments, (args, dict(kwargs)), ""):
+        for leaf, value, where in paired(program.arguments, (args, dict(kwargs)), ""):
             array = given[leaf.index] = jnp.asarray(value)
             check_shape(program, leaf, array.shape)
             for known, axes in zip(sizes.values(), (program.batch, program.time), strict=True):
@@ -228,7 +228,7 @@ class PortedProgram(WholeNetwork):
         return given, program
 
 
-def _paired(known: Any, given: Any, where: str) -> Iterator[tuple[Leaf, Any, str]]:
+def paired(known: Any, given: Any, where: str) -> Iterator[tuple[Leaf, Any, str]]:
     """The leaves among the arguments that were traced, and what is given in their places.
 
     Raises:
@@ -238,10 +238,10 @@ def _paired(known: Any, given: Any, where: str) -> Iterator[tuple[Leaf, Any, str
         yield known, given, where
     elif isinstance(known, dict) and isinstance(given, Mapping) and set(known) == set(given):
         for key in known:
-            yield from _paired(known[key], given[key], f"{where}[{key!r}]")
+            yield from paired(known[key], given[key], f"{where}[{key!r}]")
     elif isinstance(known, list | tuple) and isinstance(given, list | tuple) and len(known) == len(given):
         for place, (a, b) in enumerate(zip(known, given, strict=True)):
-            yield from _paired(a, b, f"{where}[{place}]")
+            yield from paired(a, b, f"{where}[{place}]")
     elif isinstance(known, dict | list | tuple) or not _same(known, given):
         raise ArgumentError(
             f"the network was traced with {_shown(known)} at {where or 'its arguments'}, and is called with "
@@ -344,4 +344,4 @@ def variables_of(held: Held) -> Variables:
     return {c: jax.tree.map(jnp.asarray, tree) for c, tree in trees.items() if tree}
 
 
-__all__ = ["Held", "PortedProgram", "collection_of", "is_held", "variables_of"]
+__all__ = ["Held", "PortedProgram", "check_shape", "collection_of", "is_held", "paired", "variables_of"]

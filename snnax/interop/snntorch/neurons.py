@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -199,7 +200,7 @@ def neuron_from_spec(
         arguments[f"learn_{key}"] = True
     own = family.torch_arguments(name, spec)
     if spec.surrogate is not None:
-        arguments["spike_grad"] = getattr(snntorch.surrogate, spec.surrogate[0])(**_arguments(spec.surrogate))
+        arguments["spike_grad"] = spike_function(*spec.surrogate)
     if spec.quantizer is not None:
         arguments["state_quant"] = _quantizer(spec.quantizer)
     if family.sizes:
@@ -264,9 +265,14 @@ def _lapicque(arguments: dict[str, Any]) -> nn.Module:
     return neuron
 
 
-def _arguments(surrogate: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    accepted = inspect.signature(getattr(snntorch.surrogate, surrogate[0])).parameters
-    return {k: v for k, v in surrogate[1].items() if k in accepted}
+def spike_function(name: str, options: Mapping[str, float]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A function of ``snntorch.surrogate``, by the name of what makes it."""
+    maker = getattr(snntorch.surrogate, name)
+    accepted = inspect.signature(maker).parameters
+    made: Callable[[torch.Tensor], torch.Tensor] = maker(
+        **{k: v for k, v in options.items() if k in accepted}
+    )
+    return made
 
 
 def _quantizer(levels: tuple[float, ...]) -> Any:

@@ -18,8 +18,11 @@ from snnax.interop.families.precision import is_wide
 from snnax.interop.nir.exporting import exported
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.importing import Import
+from snnax.interop.program.module import PortedProgram
 from snnax.interop.spec import NeuronSpec
+from snnax.interop.torch.containers import place
 from snnax.interop.torch.layers import layer_from_node
+from snnax.interop.torch.program_writer import program_network
 from snnax.layers import State
 from snnax.network.containers import Graph
 from snnax.network.topology import INPUT, OUTPUT, Plan
@@ -53,8 +56,11 @@ def to_torch(
         )
     if dtype is torch.float64:
         variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), dict(variables))
-    graph = exported(model, variables, sample, dropout="keep")
-    made = adapter.network(graph, is_wide(variables)).eval()
+    if isinstance(model, PortedProgram):
+        made = program_network(model, variables, adapter).eval()
+    else:
+        graph = exported(model, variables, sample, dropout="keep")
+        made = adapter.network(graph, is_wide(variables)).eval()
     return made if dtype is None else made.to(dtype)
 
 
@@ -201,19 +207,6 @@ class PortedNetwork(nn.Module):
             return value[1][1]
         state = value[1 + self._returned[name].index(port)]
         return state[0] if isinstance(state, tuple) else state  # some return that of the step before as well
-
-
-def place(net: nn.Module, path: str, module: nn.Module) -> None:
-    """Make ``module`` a part of ``net`` under its path, whose other parts come to be on the way."""
-    *above, leaf = path.split(".")
-    for part in above:
-        if part not in net._modules:
-            net.add_module(part, nn.Module())
-        net = net.get_submodule(part)
-    inside = net._modules.get(leaf)  # of "lif", "lif.gain" may have come first
-    net.add_module(leaf, module)
-    for child, part_of_it in inside.named_children() if inside is not None else ():
-        module.add_module(child, part_of_it)
 
 
 def load_into(made: nn.Module, into: nn.Module, words: Words) -> nn.Module:

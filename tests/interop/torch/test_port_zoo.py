@@ -15,6 +15,7 @@ from helpers.port_zoo_ends import ENDS
 from helpers.port_zoo_kinds import KINDS, RANDOM
 from helpers.port_zoo_starts import STARTS
 from helpers.port_zoo_states import STATES, PerStepNorm
+from helpers.way_back import assert_is_the_network
 
 import snnax as snn
 from snnax import interop
@@ -49,7 +50,7 @@ def arrays(tree, double=False):
 
 @pytest.mark.parametrize("cls", COMPARED, ids=lambda cls: cls.__name__)
 def test_it_is_torchs_network(cls):
-    """Shapes and types in single, values and gradients in double precision, weights there and back."""
+    """Shapes and types in single, values and gradients in double precision, weights and all of it there and back."""
     net, model, variables, given = ported(cls)
     doubles = arrays(given, double=True)
     if isinstance(model, PortedProgram):
@@ -60,6 +61,8 @@ def test_it_is_torchs_network(cls):
         report = interop.crossvalidate(net, (model, variables), x, gradients=cls not in STACKED)
         assert report.agree, str(report)
     assert_state_dict(net, model, variables)
+    if isinstance(model, PortedProgram):
+        assert_is_the_network(net, interop.to_snntorch(model, variables), given)
 
 
 @pytest.mark.parametrize("cls", COMPARED[::9], ids=lambda cls: cls.__name__)
