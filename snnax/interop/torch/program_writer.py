@@ -176,7 +176,6 @@ class _Call:
         kinds = zip(leaves, program.inputs, strict=True)
         self._wide = any(t.dtype == torch.float64 and e.result.dtype == np.float32 for t, e in kinds)
         self._device = leaves[0].device if leaves else torch.device("cpu")
-        self._options = {"device": self._device, "dtype": torch.float64 if self._wide else torch.float32}
 
     def run(self) -> tuple[Any, dict[str, Any]]:
         """What it returns, and what it changes."""
@@ -193,7 +192,7 @@ class _Call:
         if isinstance(entry, Ref):
             return self._values[entry.node][entry.out]
         if isinstance(entry, NoState):
-            return torch.zeros(0, **self._options)
+            return torch.zeros(0, dtype=self._dtype(np.dtype(np.float32)), device=self._device)
         return at(entry, self._batch)
 
     def _loop(self, loop: Loop) -> list[Tensor]:
@@ -214,7 +213,8 @@ class _Call:
 
     def _start(self, handed: Handed) -> Tensor:
         """What the first step finds, in the shape and type that all later ones have."""
-        shape, dtype = handed.result.at(self._batch).shape, self._dtype(handed.result.dtype)
+        shape: tuple[int, ...] = at(handed.result.shape, self._batch)
+        dtype = self._dtype(handed.result.dtype)
         init = torch.as_tensor(self._outer(handed.init), device=self._device)
         if not init.numel():  # a neuron's state before its first call
             return torch.zeros(shape, dtype=dtype, device=self._device)
