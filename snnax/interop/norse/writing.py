@@ -22,8 +22,8 @@ from snnax.interop.nir.importing import Import
 from snnax.interop.norse.cells import is_cell
 from snnax.interop.norse.parts import cell, parts_of, recurrent, recurrent_cell, resistance
 from snnax.interop.spec import NeuronSpec
+from snnax.interop.torch.containers import place
 from snnax.interop.torch.layers import layer_from_node
-from snnax.interop.torch.writing import place
 from snnax.layers import State
 from snnax.modules import VARIABLES
 from snnax.network.topology import INPUT, OUTPUT
