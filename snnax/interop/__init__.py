@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from snnax.interop.frameworks.snntorch import from_snntorch as from_snntorch
     from snnax.interop.frameworks.snntorch import to_snntorch as to_snntorch
     from snnax.interop.frameworks.spikingjelly import from_spikingjelly as from_spikingjelly
+    from snnax.interop.nir.events import *
     from snnax.interop.nir.exporting import *
     from snnax.interop.nir.files import *
     from snnax.interop.nir.importing import *
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 _FACE = Face(
     "snnax.interop",
     rooms=(
-        "trace", "nir.readings", "nir.files", "nir.exporting", "nir.importing", "nir.portable", "recordings",
-        "state_dict", "source", "crossvalidation",
+        "trace", "nir.readings", "nir.files", "nir.exporting", "nir.importing", "nir.portable", "nir.events",
+        "recordings", "state_dict", "source", "crossvalidation",
     ),
     named={
         "Report": "compare",

@@ -175,6 +175,10 @@ def graph() -> Any:
     return interop.to_nir(net(), variables(), x(1, N))
 
 
+def graph_of_spikes() -> Any:
+    return interop.events_to_nir(event_network())
+
+
 def batch() -> tuple[np.ndarray, np.ndarray]:
     return x(B, N), labels()
 
@@ -485,6 +489,8 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "interop.crossvalidate": lambda _: Call(
         interop.crossvalidate, {"a": (net(), variables()), "b": (net(), variables()), "x": x(T, B, N)}
     ),
+    "interop.events_from_nir": lambda _: Call(interop.events_from_nir, {"graph": graph_of_spikes()}),
+    "interop.events_to_nir": lambda _: Call(interop.events_to_nir, {"network": event_network()}),
     "interop.from_nir": lambda _: Call(interop.from_nir, {"graph": graph()}),
     "interop.from_norse": lambda _: Call(
         interop.from_norse, {"net": norse_net(), "sample": x()}, packages=(*NORSE, *TORCH)
