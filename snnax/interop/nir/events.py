@@ -90,7 +90,7 @@ def events_from_nir(
     """
     flat = flatten(read_nir(graph) if not isinstance(graph, nir.NIRGraph) else graph)
     check(flat)
-    step = flat.content.get("dt") if dt is None else dt
+    step: Any = flat.content.get("dt") if dt is None else dt
     if w_in == "ode" and step is None:
         raise ArgumentError(
             "events_from_nir(graph): how much a spike adds to a current depends on how long it lasts. Write dt=1e-4, "
@@ -163,7 +163,7 @@ class _Reader:
         except ArgumentError as error:
             raise ConversionError(name, "no event-driven neuron has its numbers", str(error)) from error
         w_in = np.asarray(node.w_in, np.float64)
-        added = w_in if self.w_in == "impulse" else conventions.gain(w_in, parameters.tau_syn, self.dt)
+        added = w_in if self.w_in == "impulse" else conventions.gain(w_in, np.asarray(parameters.tau_syn), self.dt)
         every = np.broadcast_shapes(*(np.shape(getattr(node, what)) for what in ("r", "w_in", *_NUMBERS)))
         return parameters, np.broadcast_to(added * np.asarray(node.r, np.float64), every).reshape(-1)
 
