@@ -163,7 +163,11 @@ class _Reader:
         except ArgumentError as error:
             raise ConversionError(name, "no event-driven neuron has its numbers", str(error)) from error
         w_in = np.asarray(node.w_in, np.float64)
-        added = w_in if self.w_in == "impulse" else conventions.gain(w_in, np.asarray(parameters.tau_syn), self.dt)
+        added = (
+            w_in
+            if self.w_in == "impulse"
+            else conventions.gain(w_in, np.asarray(parameters.tau_syn), self.dt)
+        )
         every = np.broadcast_shapes(*(np.shape(getattr(node, what)) for what in ("r", "w_in", *_NUMBERS)))
         return parameters, np.broadcast_to(added * np.asarray(node.r, np.float64), every).reshape(-1)
 
