@@ -9,9 +9,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.core import unfreeze
+from flax.traverse_util import flatten_dict
 
 from snnax import checks
-from snnax.errors import ArgumentError
+from snnax.errors import ArgumentError, ShapeError
 from snnax.modules import Module
 
 Tree = dict[str, Any]
@@ -65,7 +67,8 @@ def run_whole(
         Outputs, updates, and what was recorded by the neuron's path.
 
     Raises:
-        ArgumentError: for another ``num_steps`` than its own.
+        ArgumentError: for another ``num_steps`` than its own, and names in ``force`` that no neuron has.
+        ShapeError: for forced spikes of another shape than the neuron's.
     """
     longer = net.over_time(len(jax.tree.leaves(x)[0]) if num_steps is None else num_steps)
     if longer is not net and num_steps is not None:
@@ -76,11 +79,37 @@ def run_whole(
             f"num_steps={num_steps}, but the network loops over {' and '.join(map(str, net.steps)) or 'no'} steps "
             "itself. Leave num_steps out, or port the network again with another length of its loop."
         )
-    forced = {name: {"spk": spikes} for name, spikes in force.items()}
     arguments = x if isinstance(x, tuple) else (x,)
+    if force:
+        _check_force(net, variables, arguments, rngs, force)
+    forced = {name: {"spk": spikes} for name, spikes in force.items()}
     outputs, updates = _called(net, tuple(mutable), record, variables, arguments, dict(rngs), forced)
     recorded = updates.pop("record", {})
     return outputs, updates, recorded
+
+
+def _check_force(
+    net: nn.Module,
+    variables: Tree,
+    arguments: Any,
+    rngs: Mapping[str, jax.Array],
+    force: Mapping[str, jax.Array],
+) -> None:
+    """Refuse names that no neuron has, and spikes of another shape than the neuron's."""
+
+    def recorded(given: Tree) -> Any:
+        names = ["hidden", "record"]
+        return net.apply(given, *arguments, rngs=dict(rngs), mutable=names)[1].get("record", {})
+
+    found = flatten_dict(unfreeze(jax.eval_shape(recorded, variables)))
+    known = {"/".join(path[:-1]): value.shape for path, value in found.items() if path[-1] == "spk"}
+    if missing := [name for name in force if name not in known]:
+        raise ArgumentError(f"force={missing} names no neuron; the neurons are {sorted(known)}.")
+    for name, spikes in force.items():
+        if spikes.shape != known[name]:
+            raise ShapeError(
+                f"force[{name!r}] has shape {spikes.shape}; expected {known[name]}, all steps of the neuron's spikes."
+            )
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

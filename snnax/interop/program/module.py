@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -327,7 +327,9 @@ def _found(tree: Variables, name: str) -> Any:
 @entries_of(PortedProgram)
 def program_entries(layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
     """What a program has in a ``state_dict``: each parameter and buffer of the network, as it is."""
-    return [_entry(layer, variables, known) for known in layer.module.program.inputs if is_held(known)]
+    found = [_entry(layer, variables, known) for known in layer.module.program.inputs if is_held(known)]
+    others = {known.name: known.also for known in layer.module.program.inputs}
+    return [replace(entry, key=name) for entry in found for name in (entry.key, *others[entry.key])]
 
 
 def _entry(layer: Layer, variables: Mapping[str, Any], known: Input) -> Entry:

@@ -273,6 +273,7 @@ class Input:
         result: shape and data type.
         value: what it was when the call began; that of an argument or a state is not kept.
         trained: it requires a gradient.
+        also: further names that the network has for the same parameter or buffer.
     """
 
     kind: Literal["argument", "parameter", "buffer", "state", "constant"]
@@ -280,6 +281,7 @@ class Input:
     result: Result
     value: np.ndarray | None = field(default=None, repr=False, compare=False)
     trained: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

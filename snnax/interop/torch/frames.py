@@ -40,10 +40,15 @@ def place() -> Place:
     while frame is not None:
         if frame.f_code is _APPLY.__code__:
             function = (frame.f_locals["cls"], frame)
-        elif not line and _home(frame) not in _LIBRARIES:
+        elif not line and of_user(frame):
             line = f"{basename(frame.f_code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back
     return Place(line, function)
+
+
+def of_user(frame: FrameType) -> bool:
+    """Whether that is a line outside of the libraries, which ask the same for reasons of their own."""
+    return _home(frame) not in _LIBRARIES
 
 
 def _home(frame: FrameType) -> str:

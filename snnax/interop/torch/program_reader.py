@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +12,7 @@ from snnax.errors import ConversionError
 from snnax.interop.layers.registry import Variables
 from snnax.interop.program import operators
 from snnax.interop.program.derivatives import DECREED
-from snnax.interop.program.module import Held, PortedProgram, variables_of
+from snnax.interop.program.module import Held, PortedProgram, is_held, variables_of
 from snnax.interop.program.nodes import NEURON, PULLBACK, Input, Program, Result, mapped
 from snnax.interop.torch.arrays import dtype_of
 from snnax.interop.torch.calls import is_array, tensor_of
@@ -60,6 +61,7 @@ def program_of(net: nn.Module, sample: Any, adapter: Adapter) -> tuple[PortedPro
     check_finite(net, adapter)
     program = trace_program(net, arguments_of(net, sample), adapter=adapter, steady=True)
     check_operators(program)
+    program.inputs[:] = _with_all_names(net, program.inputs)
     program.inputs += _unread(net, program, adapter)
     held = Held(program)
     return PortedProgram(held), variables_of(held)
@@ -97,9 +99,25 @@ def check_operators(program: Program) -> None:
         raise ConversionError.joined(list(missing.values()))
 
 
+def _with_all_names(net: nn.Module, inputs: list[Input]) -> list[Input]:
+    """The inputs with the further names of tensors that modules share: what is trained changes under all of them."""
+    names: dict[int, list[str]] = {}
+    kinds = (net.named_parameters(remove_duplicate=False), net.named_buffers(remove_duplicate=False))
+    for name, tensor in (pair for kind in kinds for pair in kind):
+        names.setdefault(id(tensor), []).append(name)
+    shared = {name: group for group in names.values() if len(group) > 1 for name in group}
+    stored, taken = set(net.state_dict()), {known.name for known in inputs}
+    return [
+        replace(known, also=tuple(n for n in shared[known.name] if n in stored and n not in taken))
+        if is_held(known) and known.name in shared
+        else known
+        for known in inputs
+    ]
+
+
 def _unread(net: nn.Module, program: Program, adapter: Adapter) -> list[Input]:
     """What the network has in its ``state_dict`` and the call did not read: it goes back with the rest."""
-    known = {entry.name for entry in program.inputs}
+    known = {name for entry in program.inputs for name in (entry.name, *entry.also)}
     states = {
         f"{path}.{state}".lstrip(".")
         for path, module in adapter.neurons(net).items()

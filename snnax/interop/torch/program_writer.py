@@ -78,24 +78,32 @@ class ProgramNetwork(nn.Module):
                 self.register_buffer(_CONSTANT.format(index), _tensor(known.value), persistent=False)
 
     def hold(self, arrays: Mapping[str, Any]) -> None:
-        """Take parameters and buffers, by name."""
-        kinds = {known.name: known for known in self._run.held.program.inputs if is_held(known)}
-        for name in sorted(
-            arrays, key=lambda name: kinds[name].trained
-        ):  # last, where one tensor has two names
-            value = arrays[name]
-            path, _, leaf = name.rpartition(".")
-            if path not in dict(self.named_modules()):
-                place(self, path, nn.Module())
-            home, known = self.get_submodule(path), kinds[name]
-            old, tensor = getattr(home, leaf, None), _tensor(value)
-            if isinstance(old, Tensor):
-                old.data = tensor.reshape(old.shape) if old.numel() == tensor.numel() else tensor
-                old.requires_grad_(known.trained)
-            elif known.kind == "parameter":
-                home.register_parameter(leaf, nn.Parameter(tensor, requires_grad=known.trained))
-            else:
-                home.register_buffer(leaf, tensor, persistent=known.kind == "buffer")
+        """Take parameters and buffers, by name; what modules shared they share again."""
+        for known in filter(is_held, self._run.held.program.inputs):
+            self._put(known, _tensor(arrays[known.name]))
+            for other in known.also:
+                home, leaf = self._home(known.name)
+                there, name = self._home(other)
+                if getattr(there, name, None) is not getattr(home, leaf):
+                    setattr(there, name, getattr(home, leaf))
+
+    def _put(self, known: Input, tensor: Tensor) -> None:
+        home, leaf = self._home(known.name)
+        old = getattr(home, leaf, None)
+        if isinstance(old, Tensor):
+            old.data = tensor.reshape(old.shape) if old.numel() == tensor.numel() else tensor
+            old.requires_grad_(known.trained)
+        elif known.kind == "parameter":
+            home.register_parameter(leaf, nn.Parameter(tensor, requires_grad=known.trained))
+        else:
+            home.register_buffer(leaf, tensor, persistent=known.kind == "buffer")
+
+    def _home(self, name: str) -> tuple[nn.Module, str]:
+        """The module that holds a name, which is made if there is none, and the last part of the name."""
+        path, _, leaf = name.rpartition(".")
+        if path not in dict(self.named_modules()):
+            place(self, path, nn.Module())
+        return self.get_submodule(path), leaf
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the network returns for these arguments."""

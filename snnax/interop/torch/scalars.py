@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,21 @@ from torch.overrides import TorchFunctionMode
 
 from snnax.interop.program.nodes import flat, mapped
 from snnax.interop.torch.dispatch import Dispatcher
-from snnax.interop.torch.frames import place
+from snnax.interop.torch.frames import of_user, place
 
 _SWITCH = torch._C._set_grad_enabled
 _DETACHING = (Tensor.detach_, torch.detach_)
+_OF_TRAINING: dict[Any, tuple[str, str]] = {
+    Tensor.register_hook: (
+        "forward hangs a hook on the gradient of a tensor, which a port would lose",
+        "Take it out, or write what it does to the gradient as a torch.autograd.Function.",
+    ),
+    Tensor.requires_grad.__get__: (  # type: ignore[attr-defined]
+        "forward asks whether a tensor has a gradient, so what it computes in training is not what it computes else",
+        "Take the question out of forward; x.detach() may be called on any tensor.",
+    ),
+}
+"""What is another thing in training than in the call that is recorded, and what to say of it."""
 
 
 class Scalar(float):
@@ -91,6 +103,8 @@ class Scalars(TorchFunctionMode):
             return func(*args, **kwargs)
         if func is _SWITCH and place().function is None:
             self._dispatcher.gradients = args[0]
+        if func in _OF_TRAINING and of_user(sys._getframe(1)):
+            raise self._dispatcher.refusal(*_OF_TRAINING[func])
         if func in _DETACHING:  # it ends in autograd, and the dispatcher never sees it
             self._dispatcher.values.detach(args[0])
         if func is Tensor.item and args[0].is_floating_point():

@@ -15,7 +15,7 @@ from torch import nn
 
 import snnax as snn
 from snnax import interop
-from snnax.errors import ArgumentError, ConversionError
+from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.program.module import PortedProgram
 from snnax.network.containers import Graph
 
@@ -235,3 +235,89 @@ def test_what_torch_fails_on_is_said_by_who_knows_it():
 
     with pytest.raises(ConversionError, match=r"snnTorch 1\.0\.0 cannot run RSynaptic"):
         interop.from_snntorch(Fails().eval(), np.ones((3, 2, 4), np.float32))
+
+
+class Shared(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        self.second.weight = self.first.weight
+        self.lif = snntorch.Leaky(beta=0.9)
+
+    def forward(self, x):
+        mem, total = self.lif.init_leaky(), 0
+        for frame in x:
+            spk, mem = self.lif(self.second(self.first(frame)), mem)
+            total = total + spk
+        return total
+
+
+def test_a_shared_weight_is_trained_under_all_its_names():
+    model, variables = interop.from_snntorch(Shared(), np.ones((4, 2, 3), np.float32))
+    trained = {**variables, "params": jax.tree.map(lambda leaf: leaf + 1, variables["params"])}
+    found = interop.to_state_dict(model, trained)
+    np.testing.assert_array_equal(found["first.weight"], found["second.weight"])
+    back = interop.to_snntorch(model, trained)
+    assert back.first.weight is back.second.weight
+    net = Shared()
+    net.load_state_dict(back.state_dict())
+    np.testing.assert_array_equal(net.first.weight.detach(), trained["params"]["first"]["weight"])
+
+
+class Hooked(Shared):
+    """It changes the gradient of its current, always or if there is one."""
+
+    def __init__(self, asking):
+        super().__init__()
+        self.asking = asking
+
+    def forward(self, x):
+        mem, total = self.lif.init_leaky(), 0
+        for frame in x:
+            current = self.first(frame)
+            if not self.asking or current.requires_grad:
+                current.register_hook(lambda gradient: 2 * gradient)
+            spk, mem = self.lif(current, mem)
+            total = total + spk
+        return total
+
+
+@pytest.mark.parametrize(
+    ("asking", "words"), [(False, "hangs a hook"), (True, "asks whether a tensor has a gradient")]
+)
+def test_what_is_another_thing_in_training_is_refused(asking, words):
+    with pytest.raises(ConversionError, match=words) as caught:
+        interop.from_snntorch(Hooked(asking), np.ones((4, 2, 3), np.float32))
+    assert "test_program_reader.py" in str(caught.value)
+
+
+def test_attention_of_the_library_may_ask_for_gradients():
+    class Attends(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.lif = nn.MultiheadAttention(4, 2, batch_first=True), snntorch.Leaky(beta=0.9)
+
+        def forward(self, x):
+            mem, total = self.lif.init_leaky(), 0
+            seen, _ = self.attention(x, x, x)
+            for step in range(seen.shape[1]):
+                spk, mem = self.lif(seen[:, step], mem)
+                total = total + spk
+            return total
+
+    model, _ = interop.from_snntorch(Attends().eval(), np.ones((2, 5, 4), np.float32))
+    assert isinstance(model, PortedProgram)
+
+
+def test_forced_spikes_are_those_of_a_neuron():
+    _, model, variables = ported(PROGRAMS[0])
+    x = NETS[PROGRAMS[0]](3).numpy()
+    _, _, recorded = snn.unroll(model, variables, x, record=True)
+    name, spikes = next((name, known["spk"]) for name, known in recorded.items())
+    snn.unroll(model, variables, x, force={name: spikes})
+    with pytest.raises(ArgumentError, match="names no neuron; the neurons are"):
+        snn.unroll(model, variables, x, force={"nobody": spikes})
+    with pytest.raises(ShapeError, match="all steps of the neuron's spikes"):
+        snn.unroll(model, variables, x, force={name: spikes[:-1]})
