@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from snnax.interop.families.precision import is_wide
 from snnax.interop.program.module import Held, PortedProgram, check_shape, is_held, paired
 from snnax.interop.program.nodes import (
     NEURON,
+    PULLBACK,
     SOURCES,
     STRAIGHT,
     SURROGATE,
     Carry,
+    Given,
     Handed,
     Input,
     Leaf,
@@ -238,10 +241,26 @@ class _Call:
                 return [self._adapter.spike_function(args[1], args[2])(args[0]).to(args[0].dtype)]
             if node.op == STRAIGHT:
                 return [_straight(*args)]
+            if node.op == PULLBACK:
+                values, inputs, operations, ends = args
+                derivative = partial(self._derivative, operations=operations, ends=ends)
+                return list(_Decreed.apply(derivative, len(values), *values, *inputs))
             if node.function is not None:
                 refusal = _own_gradient(node)
                 args = mapped(args, lambda value: _guarded(value, refusal))
             return self._operation(node.op, args, kwargs)
+
+    def _derivative(
+        self, inputs: tuple[Any, ...], gradients: tuple[Tensor, ...], operations: Any, ends: Any
+    ) -> list[Any]:
+        """The gradients of the inputs of a function of the user's, by the operations of its ``backward``."""
+        known: dict[Given, Any] = {Given("gradient", i): value for i, value in enumerate(gradients)}
+        known.update({Given("input", i): value for i, value in enumerate(inputs)})
+        for place, (op, args, kwargs, _) in enumerate(operations):
+            args, kwargs = mapped((args, kwargs), lambda e: known[e] if isinstance(e, Given) else e)
+            made = self._operation(op, args, kwargs)
+            known.update({Given("operation", place, out): value for out, value in enumerate(made)})
+        return [None if end is None else known[end] for end in ends]
 
     def _neuron(self, node: Node, get: Get) -> list[Tensor]:
         """One call of a neuron: with its own numbers, unless the network hands it others."""
@@ -315,6 +334,22 @@ def _own_gradient(node: Node) -> ConversionError:
         "The network runs. Train the one that was ported: to_snntorch(..., into=net) gives it these weights.",
         node.line,
     )
+
+
+class _Decreed(torch.autograd.Function):
+    """Values, the gradients of which go to other tensors by a derivative that is given."""
+
+    @staticmethod
+    def forward(ctx: Any, derivative: Any, count: int, *tensors: Any) -> tuple[Tensor, ...]:
+        """The values, which are the first of the tensors."""
+        ctx.derivative, ctx.count = derivative, count
+        ctx.save_for_backward(*tensors[count:])
+        return tuple(value.view_as(value) for value in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        """The gradients of the other tensors."""
+        return None, None, *[None] * ctx.count, *ctx.derivative(ctx.saved_tensors, gradients)
 
 
 class _Guard(torch.autograd.Function):

@@ -120,14 +120,43 @@ class Sign(torch.autograd.Function):
         return gradient
 
 
+class Doubt(torch.autograd.Function):
+    """A gradient that depends on what Python reads of it."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.sign()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient if gradient.sum() > 0 else 2 * gradient
+
+
 class Own(RunningTotal):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
     def forward(self, x):
-        return super().forward(Sign.apply(self.fc(x) - 0.5)[..., :6])
+        return super().forward(self.function.apply(self.fc(x) - 0.5)[..., :6])
+
+
+def test_gradients_of_ones_own_are_taken_along():
+    torch.manual_seed(0)
+    net, x = Own(Sign).eval(), torch.rand(5, 3, 6)
+    made = interop.to_snntorch(*interop.from_snntorch(net, x))
+    x = torch.rand(5, 4, 6)
+    found, wanted = jax.tree.leaves(made(x)), jax.tree.leaves(net(x))
+    torch.testing.assert_close(found, wanted)
+    for leaf in (found[0], wanted[0]):
+        leaf.square().sum().backward()
+    assert net.fc.weight.grad.any()
+    torch.testing.assert_close(made.fc.weight.grad, net.fc.weight.grad)
 
 
 def test_gradients_that_are_not_known_are_refused():
     torch.manual_seed(0)
-    net, x = Own().eval(), torch.rand(5, 3, 6)
+    net, x = Own(Doubt).eval(), torch.rand(5, 3, 6)
     made = interop.to_snntorch(*interop.from_snntorch(net, x))
     found, wanted = jax.tree.leaves(made(x)), jax.tree.leaves(net(x))
     torch.testing.assert_close(found, wanted)
