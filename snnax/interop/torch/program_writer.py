@@ -256,10 +256,10 @@ class _Call:
         """The gradients of the inputs of a function of the user's, by the operations of its ``backward``."""
         known: dict[Given, Any] = {Given("gradient", i): value for i, value in enumerate(gradients)}
         known.update({Given("input", i): value for i, value in enumerate(inputs)})
-        for place, (op, args, kwargs, _) in enumerate(operations):
+        for number, (op, args, kwargs, _) in enumerate(operations):
             args, kwargs = mapped((args, kwargs), lambda e: known[e] if isinstance(e, Given) else e)
             made = self._operation(op, args, kwargs)
-            known.update({Given("operation", place, out): value for out, value in enumerate(made)})
+            known.update({Given("operation", number, out): value for out, value in enumerate(made)})
         return [None if end is None else known[end] for end in ends]
 
     def _neuron(self, node: Node, get: Get) -> list[Tensor]:
