@@ -28,7 +28,7 @@ def run(out: Path, say: Say) -> dict[str, Any]:
     """Run the demo on the 360 held-out handwritten digits.
 
     Args:
-        out: folder for ``demo.nir`` and ``demo.png``.
+        out: folder for ``demo.nir``, ``demo.png`` and ``demo.html``.
         say: takes each line of the report.
 
     Returns:
@@ -61,9 +61,10 @@ def run(out: Path, say: Say) -> dict[str, Any]:
     report = interop.crossvalidate(net, (model, variables), images, num_steps=STEPS)
     say(str(report))
     report.plot(out / "demo.png")
+    report.to_html(out / "demo.html", command="snnax demo")
     graph = interop.to_nir(model, variables, batchnorm="fold")
     interop.write_nir(out / "demo.nir", graph)
-    say(f"\n   wrote {out / 'demo.png'} and {out / 'demo.nir'}")
+    say(f"\n   wrote {out / 'demo.html'}, {out / 'demo.png'} and {out / 'demo.nir'}")
 
     ratio = _speed(net, model, variables, images, simulate)
     say(

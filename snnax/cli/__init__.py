@@ -6,13 +6,14 @@ Exit status: 0 the sides agree or the work is done, 1 they disagree, 2 bad input
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from snnax.cli.files import check_picture, load, save_figure
+from snnax.cli.files import check_page, check_picture, load, save_figure
 from snnax.cli.readings import choices, noted, sized
 from snnax.cli.speaking import failed, say, say_json
 from snnax.errors import ArgumentError, SnnaxError
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = any(len(a) > 2 and "--json".startswith(a) for a in given)
     who = " ".join(["snnax", *(a for a in given[:1] if a in COMMANDS)])
     try:
-        options = _parser().parse_args(given)
+        options = _parser().parse_args(given, argparse.Namespace(given=given))
         with noted(options.command), sized(options):
             status = int(options.run(options))
     except (SnnaxError, OSError) as error:
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "demo", help="port a trained snnTorch network, prove it, train on, port it back"
     )
     demo.add_argument(
-        "--out", type=Path, default=Path(), help="folder for demo.nir and demo.png (default: here)"
+        "--out", type=Path, default=Path(), help="folder for demo.nir, demo.png and demo.html (default: here)"
     )
     demo.add_argument("--json", action="store_true", help="print the results as JSON")
     demo.set_defaults(run=_demo)
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "--input", type=Path, required=True, help=".npy file with x [T, B, ...], channels first"
     )
     compare.add_argument("--plot", type=Path, help="write the picture of the comparison here")
+    compare.add_argument("--html", type=Path, help="write the proof as one page here, .html")
     _add_reading(compare)
     compare.add_argument("--json", action="store_true")
     compare.set_defaults(run=_compare)
@@ -176,10 +178,13 @@ def _compare(options: argparse.Namespace) -> int:
     from snnax.interop.nir.readings import reading
 
     check_picture(options.plot)
+    check_page(options.html)
     x = load(options.input)
     report = interop.crossvalidate(options.a, options.b, x, reading=reading(**choices(options)))
     if options.plot is not None:
         save_figure(options.plot, report.plot)
+    if options.html is not None:
+        report.to_html(options.html, command=shlex.join(["snnax", *options.given]))
     if options.json:
         say_json(report.to_dict())
     else:

@@ -67,6 +67,20 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     write_whole({path: content})
 
 
+def check_page(path: Path | None) -> None:
+    """Before the work: refuse a page that cannot be written. It replaces an older one.
+
+    Raises:
+        ArgumentError: for a name that ends otherwise, or a folder that is not there.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ArgumentError(f"--html {path}: expected a name that ends in .html, as --html page.html.")
+    if not path.parent.is_dir():
+        raise ArgumentError(f"{path}: there is no folder {str(path.parent)!r}.")
+
+
 def check_picture(path: Path | None) -> None:
     """Before the work: refuse a picture that cannot be written. It replaces an older one.
 

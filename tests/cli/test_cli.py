@@ -52,7 +52,22 @@ def test_compare_disagrees_and_draws(files, tmp_path, capsys):
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_compare_writes_a_page_with_its_command(files, tmp_path, capsys):
+    a, b, x = files
+    page = tmp_path / "the page.html"
+    assert cli.main(["compare", a, b, "--input", x, "--html", str(page)]) == 1
+    assert f"snnax compare {a} {b} --input {x} --html &#x27;{page}&#x27;" in page.read_text()
+
+
 BAD = {
+    "no page": (
+        ["compare", "{tmp}/a.nir", "{tmp}/a.nir", "--input", "{tmp}/x.npy", "--html", "{tmp}/p.pdf"],
+        ".html",
+    ),
+    "no folder": (
+        ["compare", "{tmp}/a.nir", "{tmp}/a.nir", "--input", "{tmp}/x.npy", "--html", "{tmp}/n/p.html"],
+        "folder",
+    ),
     "no file": (["inspect", "{tmp}/none.nir"], "none.nir"),
     "no nir file": (["inspect", "{tmp}/x.npy"], "x.npy"),
     "no input": (["compare", "{tmp}/a.nir", "{tmp}/a.nir", "--input", "{tmp}/none.npy"], "none.npy"),

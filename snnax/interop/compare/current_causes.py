@@ -94,7 +94,7 @@ class CurrentCase:
 
     def twin(self, name: str) -> Any:
         """The node of that name in b's graph, or ``None``."""
-        graph = self.found.graph_b
+        graph = self.found.graphs[1]
         return None if graph is None else graph.nodes.get(name)
 
 

@@ -110,7 +110,7 @@ class Evidence:
         b: side b on its own.
         replay: side b with the spikes of ``a`` going into each layer.
         stages: the stages of a's graph on a's spikes; of b's where ``a`` has no graph; if there is one.
-        graph_b: b's graph, if it has one.
+        graphs: each side's graph, if it has one.
         names: b's own name of each layer.
         specs: the neuron of each layer on both sides, where known.
         bounds: rounding bounds of the currents.
@@ -124,7 +124,7 @@ class Evidence:
     b: Trace
     replay: Trace
     stages: Stages | None
-    graph_b: FlatGraph | None
+    graphs: tuple[FlatGraph | None, FlatGraph | None]
     names: dict[str, str]
     specs: dict[str, tuple[NeuronSpec | None, NeuronSpec | None]]
     bounds: Bounds
@@ -144,10 +144,11 @@ class Evidence:
         graphs = [_graph(side, notes) for side in (a, b)]
         graph = graphs[1] if graphs[0] is None and all(a == b for a, b in names.items()) else graphs[0]
         stages = None if graph is None else Stages(graph, run_a, x, replay)
+        flat_a = None if stages is None or graphs[0] is None else stages.flat
         flat_b = None if graphs[1] is None else flatten(graphs[1])
         specs = {
             name: (
-                spec_of(a, None if stages is None or graphs[0] is None else stages.flat, name),
+                spec_of(a, flat_a, name),
                 spec_of(b, flat_b, other),
             )
             for name, other in names.items()
@@ -157,7 +158,18 @@ class Evidence:
             magnitudes = _magnitudes(b, x, run_a, names)
         bounds = Bounds(run_a, replay, stages, magnitudes)
         return cls(
-            labels, (a, b), x, run_a, run_b, replay, stages, flat_b, names, specs, bounds, tuple(notes)
+            labels,
+            (a, b),
+            x,
+            run_a,
+            run_b,
+            replay,
+            stages,
+            (flat_a, flat_b),
+            names,
+            specs,
+            bounds,
+            tuple(notes),
         )
 
     @property

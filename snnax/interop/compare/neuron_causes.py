@@ -334,7 +334,7 @@ def _other_feedback(found: Evidence, name: str, spk: Array) -> Iterator[tuple[Ca
         yield Cause("weights", f"{b} leaves out the recurrent weights of {name}."), np.zeros_like(given)
         late = np.concatenate([given[:1], given[:-1]])
         yield Cause("delay", f"{b} feeds the spikes of {name} back a step later than {a}."), late
-        theirs = looped_nodes(found.graph_b, found.names[name])
+        theirs = looped_nodes(found.graphs[1], found.names[name])
         if theirs:
             text = f"the recurrent weights of {name} in {b} are not those in {a}."
             yield Cause("weights", text), recurrent_current(theirs, spk)

@@ -169,7 +169,7 @@ class Picture:
 
 # --- A report as text: an aligned table by layer, a verdict, and the first place where the sides part
 
-_HEAD = (
+HEAD = (
     "layer",
     "kind",
     "neurons",
@@ -192,7 +192,7 @@ def text(report: Report) -> str:
     title = (
         f"{a} against {b}: {report.steps} steps, {_count(report.neuron_steps)} neuron-steps, {report.dtype}"
     )
-    lines = [title, *_aligned([_HEAD, *(_row(layer) for layer in report.layers)])]
+    lines = [title, *_aligned([HEAD, *(row(layer) for layer in report.layers)])]
     for gradient in report.gradients:
         judged = "" if report.gradients_judged else " (not judged)"
         agree = "agrees" if gradient.agree else "differs"
@@ -264,7 +264,8 @@ def place(spot: Divergence, labels: tuple[str, str]) -> str:
     return f"{where}: {what} ({limit}{bound})"
 
 
-def _row(layer: LayerReport) -> tuple[str, ...]:
+def row(layer: LayerReport) -> tuple[str, ...]:
+    """The cells of a layer under :data:`HEAD`, as text."""
     return (
         shown(layer.name),
         shown(layer.kind),
@@ -282,7 +283,7 @@ def _row(layer: LayerReport) -> tuple[str, ...]:
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     """Columns as wide as their entries under one heading, groups of columns under another."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
     lines = []
     for row in rows:
         cells = zip(row, widths, strict=True)
@@ -328,6 +329,8 @@ class Report:
         gradients: weight gradients, if asked for.
         gradients_judged: false where spikes flipped, so that gradients need not agree.
         notes: what could not be compared.
+        digests: SHA-256 of what was compared, by what it is: the input, each side's network and spikes.
+        versions: of the libraries that were in use.
     """
 
     labels: tuple[str, str]
@@ -338,6 +341,8 @@ class Report:
     gradients_judged: bool = True
     notes: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = field(default=(), repr=False, compare=False)
+    digests: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+    versions: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def unexplained(self) -> int:
@@ -390,6 +395,8 @@ class Report:
             "gradients": [_plain(gradient) for gradient in self.gradients],
             "gradients_judged": self.gradients_judged,
             "notes": list(self.notes),
+            "digests": dict(self.digests),
+            "versions": dict(self.versions),
         }
 
     @checks.takes(path=checks.maybe(checks.path))
@@ -399,6 +406,42 @@ class Report:
         if path is not None:
             write_whole({Path(path): f"{text}\n".encode()})
         return text
+
+    @checks.takes(path=checks.maybe(checks.path), command=checks.maybe(checks.text))
+    def to_html(self, path: str | PathLike[str] | None = None, *, command: str | None = None) -> str:
+        """The proof as one page: verdict, table, rasters that zoom, membranes where the sides part, and its origin.
+
+        The page needs nothing else, neither files nor a network. Of large or long layers it shows a part, and says so:
+        a layer takes at most some 200 kB.
+
+        Args:
+            path: where to write it; nowhere by default.
+            command: what made the comparison, to be shown.
+
+        Returns:
+            The page, HTML.
+
+        Raises:
+            OSError: if the file cannot be written.
+
+        Example:
+            >>> from snnax.interop.compare import LayerReport, Numbers, Report
+            >>> layer = LayerReport("lif", "Leaky", (2,), 10, *[Numbers(0, 0.0, 0.0, None)] * 2, 0, 0)
+            >>> "AGREE" in Report(("snnTorch", "snnax"), "float32", 5, (layer,)).to_html()
+            True
+        """
+        from snnax.interop.compare.page import page
+
+        made = page(self, command)
+        if path is not None:
+            write_whole({Path(path): made.encode()})
+        return made
+
+    def _repr_html_(self) -> str:
+        """The verdict and the table, for notebooks."""
+        from snnax.interop.compare.page import summary
+
+        return summary(self)
 
     @checks.takes(path=checks.maybe(checks.path))
     def plot(self, path: str | PathLike[str] | None = None) -> Figure:

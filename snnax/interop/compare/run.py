@@ -13,6 +13,7 @@ from snnax.interop.compare.causes import diagnose
 from snnax.interop.compare.current_causes import CurrentCase, current_causes
 from snnax.interop.compare.differences import Finding, settle
 from snnax.interop.compare.evidence import Evidence, Judged
+from snnax.interop.compare.provenance import digests, versions
 from snnax.interop.compare.report import (
     Cause,
     Divergence,
@@ -262,6 +263,8 @@ def _compare(a: Side, b: Side, x: Array, gradients: bool) -> Report:
         gradients_judged=not flips,
         notes=(*found.notes, *notes),
         pictures=_pictures(found, layers),
+        digests=digests([found.x], zip(found.labels, found.graphs, (found.a, found.b), strict=True)),
+        versions=versions(),
     )
 
 

@@ -20,6 +20,7 @@ from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.compare import Report, compare
 from snnax.interop.compare.bounds import Bounds
 from snnax.interop.compare.evidence import Evidence
+from snnax.interop.compare.provenance import Named, digests, versions
 from snnax.interop.compare.run import compare_gradients, compare_outputs
 from snnax.interop.program import operators
 from snnax.interop.program.module import PortedProgram
@@ -186,7 +187,7 @@ def _outputs_alone(a: _Part, b: _Part, gradients: bool) -> Report:
     types = tuple(next(y.dtype for y in trace.outputs) for trace in (first, second))
     labels, x = (a.label, b.label), np.zeros((1, 1))
     bounds = Bounds(first, second, None, {})
-    found = Evidence(labels, (a, b), x, first, second, second, None, None, {}, {}, bounds)
+    found = Evidence(labels, (a, b), x, first, second, second, None, (None, None), {}, {}, bounds)
     layers, notes = compare_outputs(found)
     return Report(
         labels=labels,
@@ -216,6 +217,12 @@ def _is_own(program: Program, source: Any, path: str) -> bool:
     return source is None
 
 
+def _digests(arguments: Any, traces: tuple[Trace, Trace], labels: tuple[str, str]) -> Named:
+    """Of the arguments of the call, not of the part that one comparison looked at."""
+    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(arguments)]
+    return digests(arrays, [(label, None, trace) for label, trace in zip(labels, traces, strict=True)])
+
+
 def compare_calls(
     a: CallSide, b: CallSide, program: Program, arguments: Any, *, gradients: bool = False
 ) -> Report:
@@ -234,7 +241,10 @@ def compare_calls(
             _Part(side, program, arguments, trace, frozenset(), {}, True)
             for side, trace in ((a, first), (b, second))
         )
-        return _outputs_alone(left, right, gradients)
+        report = _outputs_alone(left, right, gradients)
+        return replace(
+            report, digests=_digests(arguments, (first, second), report.labels), versions=versions()
+        )
     spikes = {name: node.spk for name, node in first.nodes.items()}
     reports = []
     longest = max(lengths.values())
@@ -255,4 +265,5 @@ def compare_calls(
         layers=tuple(layers[name] for name in order),
         notes=tuple(dict.fromkeys(n for report in reports for n in report.notes if NO_GRAPH not in n)),
         pictures=tuple(picture for report in reports for picture in report.pictures),
+        digests=_digests(arguments, (first, second), reports[0].labels),
     )
