@@ -42,6 +42,8 @@ class EventModule(Module):
 
     runs_whole: ClassVar[bool] = True
     """For :mod:`snnax.training`: it is called once for a batch, and not in each time step."""
+    reads_values: ClassVar[bool] = True
+    """Times before 0 are refused."""
 
     @nn.nowrap
     def init(self, rngs: Any, *args: Any, **kwargs: Any) -> Any:

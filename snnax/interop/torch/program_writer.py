@@ -331,7 +331,7 @@ def _own_gradient(node: Node) -> ConversionError:
     return ConversionError(
         node.path or "the network",
         f"{kind} defines a gradient of its own, which a program does not know",
-        "The network runs. Train the one that was ported: to_snntorch(..., into=net) gives it these weights.",
+        "The network runs. Train the one that was ported; into=net gives it these weights.",
         node.line,
     )
 
