@@ -184,8 +184,9 @@ def from_spikingjelly(net: nn.Module, sample: Any) -> tuple[PortedProgram, Varia
     Returns:
         ``(model, variables)``: a :class:`~snnax.interop.program.module.PortedProgram`, which is called as ``forward``
         is and returns what that returns, for any size of the batch; and its variables, with the names of ``net``'s
-        ``state_dict``. It trains with the spike functions whose gradient snnax has: ``Sigmoid``, ``ATan``,
-        ``DeterministicPass``, ``SoftSign(2)``, ``SuperSpike(1)``; with others it runs, and says so when it is trained.
+        ``state_dict``. The gradients of ``Sigmoid``, ``ATan``, ``DeterministicPass``, ``SoftSign(2)`` and
+        ``SuperSpike(1)`` are those of :mod:`snnax.surrogate`; of other spike functions the backward is recorded. Where
+        that cannot be done, as for ``Erf``, the network runs, and says so when it is trained.
 
     Raises:
         ConversionError: for what cannot be ported exactly, and for networks that take one step of time in each call;
