@@ -75,10 +75,9 @@ def check_page(path: Path | None) -> None:
     """
     if path is None:
         return
+    refuse_existing(path, force=True)
     if path.suffix.lower() not in (".html", ".htm"):
         raise ArgumentError(f"--html {path}: expected a name that ends in .html, as --html page.html.")
-    if not path.parent.is_dir():
-        raise ArgumentError(f"{path}: there is no folder {str(path.parent)!r}.")
 
 
 def check_picture(path: Path | None) -> None:

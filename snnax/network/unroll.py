@@ -20,7 +20,7 @@ from snnax.network.kinds import instances
 from snnax.network.loop import Run, chunk_size, is_open, run, whole_steps
 from snnax.network.members import check_stepwise
 from snnax.network.settings import Tree
-from snnax.network.whole import WholeNetwork, arguments_of, run_whole
+from snnax.network.whole import WholeNetwork, arguments_of, check_spikes, run_whole
 
 
 def keeps_bfloat16(residuals: Any) -> bool:
@@ -124,14 +124,7 @@ def check_force(
     known = {
         "/".join(path[:-1]): value.shape for path, value in recorded.items() if path[-1] == emitted[path]
     }
-    if missing := [name for name in force if name not in known]:
-        raise ArgumentError(f"force={missing} names no neuron; the neurons are {sorted(known)}.")
-    for name, spikes in force.items():
-        if spikes.shape != (steps, *known[name]):
-            raise ShapeError(
-                f"force[{name!r}] has shape {spikes.shape}; expected [T, B, ...] = {(steps, *known[name])}, "
-                "the spikes that the neuron emits at each step."
-            )
+    check_spikes(force, {name: (steps, *shape) for name, shape in known.items()})
 
 
 __all__ = ["unroll"]

@@ -81,34 +81,40 @@ def run_whole(
         )
     arguments = x if isinstance(x, tuple) else (x,)
     if force:
-        _check_force(net, variables, arguments, rngs, force)
+        check_spikes(force, _neurons(net, variables, arguments, rngs))
     forced = {name: {"spk": spikes} for name, spikes in force.items()}
     outputs, updates = _called(net, tuple(mutable), record, variables, arguments, dict(rngs), forced)
     recorded = updates.pop("record", {})
     return outputs, updates, recorded
 
 
-def _check_force(
-    net: nn.Module,
-    variables: Tree,
-    arguments: Any,
-    rngs: Mapping[str, jax.Array],
-    force: Mapping[str, jax.Array],
-) -> None:
-    """Refuse names that no neuron has, and spikes of another shape than the neuron's."""
+def _neurons(
+    net: nn.Module, variables: Tree, arguments: Any, rngs: Mapping[str, jax.Array]
+) -> dict[str, tuple[int, ...]]:
+    """The shape of each neuron's spikes, all steps of it, by path."""
 
     def recorded(given: Tree) -> Any:
         names = ["hidden", "record"]
         return net.apply(given, *arguments, rngs=dict(rngs), mutable=names)[1].get("record", {})
 
     found = flatten_dict(unfreeze(jax.eval_shape(recorded, variables)))
-    known = {"/".join(path[:-1]): value.shape for path, value in found.items() if path[-1] == "spk"}
-    if missing := [name for name in force if name not in known]:
-        raise ArgumentError(f"force={missing} names no neuron; the neurons are {sorted(known)}.")
+    return {"/".join(path[:-1]): value.shape for path, value in found.items() if path[-1] == "spk"}
+
+
+def check_spikes(force: Mapping[str, jax.Array], neurons: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse names that no neuron has, and spikes of another shape than the neuron's ``[T, B, ...]``.
+
+    Raises:
+        ArgumentError: names the neurons that there are.
+        ShapeError: says which shape is expected.
+    """
+    if missing := [name for name in force if name not in neurons]:
+        raise ArgumentError(f"force={missing} names no neuron; the neurons are {sorted(neurons)}.")
     for name, spikes in force.items():
-        if spikes.shape != known[name]:
+        if spikes.shape != neurons[name]:
             raise ShapeError(
-                f"force[{name!r}] has shape {spikes.shape}; expected {known[name]}, all steps of the neuron's spikes."
+                f"force[{name!r}] has shape {spikes.shape}; expected [T, B, ...] = {neurons[name]}, "
+                "all steps of the neuron's spikes."
             )
 
 

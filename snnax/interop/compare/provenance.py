@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
 
-import numpy as np
-
+from snnax.interop.nir.files import digest_of
 from snnax.interop.nir.graph import FlatGraph
 from snnax.interop.trace import Trace
 
@@ -33,31 +31,12 @@ def versions() -> Named:
 
 def digests(inputs: Iterable[Any], sides: Iterable[tuple[str, FlatGraph | None, Trace]]) -> Named:
     """SHA-256 of what went in, and of each side's network, where it has a graph, and recorded spikes."""
-    found = [("input", _digest({str(i): array for i, array in enumerate(inputs)}))]
+    found = [("input", digest_of({str(i): array for i, array in enumerate(inputs)}))]
     for label, graph, trace in sides:
         if graph is not None:
             nodes = {name: {"type": type(node).__name__, **vars(node)} for name, node in graph.nodes.items()}
-            found.append((f"network of {label}", _digest({"nodes": nodes, "edges": sorted(graph.edges)})))
-        found.append((f"spikes of {label}", _digest({name: node.spk for name, node in trace.nodes.items()})))
+            found.append((f"network of {label}", digest_of({"nodes": nodes, "edges": sorted(graph.edges)})))
+        found.append(
+            (f"spikes of {label}", digest_of({name: node.spk for name, node in trace.nodes.items()}))
+        )
     return tuple(found)
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    """Of arrays by name; the same on every machine, so little-endian."""
-    total = hashlib.sha256()
-    _add(total, content)
-    return total.hexdigest()
-
-
-def _add(total: Any, value: Any) -> None:
-    if isinstance(value, Mapping):
-        for key in sorted(value, key=str):
-            total.update(repr(key).encode())
-            _add(total, value[key])
-    elif isinstance(value, np.ndarray | np.generic) and value.dtype != object:
-        array = np.asarray(value)
-        array = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-        total.update(f"{array.dtype.str}{array.shape}".encode())
-        total.update(array.data if array.size else b"")
-    else:
-        total.update(repr(value).encode())

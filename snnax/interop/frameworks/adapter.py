@@ -164,6 +164,10 @@ class Adapter(ABC):
         for state in self.states(module):
             setattr(module, state, torch.zeros((), dtype=dtype) if traced else None)
 
+    def may_be_program(self, net: nn.Module) -> bool:
+        """Whether a network that is no graph of layers may be a program."""
+        return self.programs
+
     def opened(self, net: nn.Module) -> None:  # noqa: B027  most are
         """Let a copy, which is thrown away, compute in operations of torch that can be looked into."""
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from snnax import checks
-from snnax.errors import ArgumentError, ConversionError, ShapeError, TrainingModeError
+from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop import conventions
 from snnax.interop.families.nodes import node_from_spec
 from snnax.interop.frameworks import LABELS, package_of
@@ -31,7 +31,7 @@ from snnax.interop.frameworks.adapter import Adapter, Fired, Handler, Words
 from snnax.interop.layers.registry import Variables
 from snnax.interop.nir import metadata
 from snnax.interop.nir.entries import DT
-from snnax.interop.nir.importing import Import, from_nir
+from snnax.interop.nir.importing import Import
 from snnax.interop.norse.cells import (
     KINDS,
     PORTS,
@@ -53,8 +53,6 @@ from snnax.interop.torch import graph_reader
 from snnax.interop.torch.calls import Call, tensor_of
 from snnax.interop.torch.graph_reader import Reader
 from snnax.interop.torch.observers import Observer
-from snnax.interop.torch.prepare import unwrap
-from snnax.interop.torch.program_reader import ported_program
 from snnax.interop.torch.step_graph import Slot, Source, StepGraph, StepNode
 from snnax.network.containers import Graph
 
@@ -316,6 +314,10 @@ class Norse(Adapter):
     def check(self, name: str, module: Any) -> None:
         """Its own steps only."""
         check_step(name, module)
+
+    def may_be_program(self, net: nn.Module) -> bool:
+        """Not if a call is one step, whose states a program would not hand on."""
+        return not _is_stepwise(net)
 
     def known(self, name: str, module: Any) -> NeuronSpec | None:
         """None: in programs its cells are the operations that they run, and start from where Norse starts."""
@@ -580,13 +582,4 @@ def from_norse(
     Compared with ``norse.torch.to_nir``: time constants are not multiplied by ``dt``, the reset and the input gain are
     kept, scalar parameters and batches work, and so do ``LICell``, ``LIF``, ``LIFRecurrentCell`` and ``Lift``.
     """
-    step = ADAPTER.time_step(unwrap(net), dt)
-    try:
-        graph = graph_reader.graph_of(net, sample, ADAPTER, dt=step)
-    except TrainingModeError:
-        raise
-    except ConversionError as refusal:
-        if _is_stepwise(unwrap(net)):
-            raise  # a call is one step, whose states a program would not hand on
-        return ported_program(net, sample, ADAPTER, refusal, folded=False)
-    return from_nir(graph)
+    return graph_reader.from_torch(net, sample, ADAPTER, dt=dt)

@@ -79,7 +79,7 @@ def read_nir(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> nir.NI
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     content, digest = contents.read(path, max_bytes)
-    if digest is not None and digest != _digest(content):
+    if digest is not None and digest != digest_of(content):
         said = f"{path}: it has changed since snnax wrote it; by hand, or by damage that nothing else shows."
         warn(RepairWarning(said))
     node = _restore(content, str(path), "")
@@ -90,8 +90,8 @@ def read_nir(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> nir.NI
     return infer_types(node)
 
 
-def _digest(content: Any) -> str:
-    """A number for all that a file holds."""
+def digest_of(content: Any) -> str:
+    """SHA-256 of arrays and texts by name, the same on every machine."""
     found = hashlib.sha256()
 
     def add(value: Any) -> None:
@@ -193,7 +193,7 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
         nir.write(buffer, _plainly(graph), compression=None if _holds_scalars(graph) else "gzip")
         content, _ = contents.read(buffer, sys.maxsize, path)
         with h5py.File(buffer, "r+") as file:
-            file.create_dataset(DIGEST, data=_digest(content), dtype=h5py.string_dtype())
+            file.create_dataset(DIGEST, data=digest_of(content), dtype=h5py.string_dtype())
     except (TypeError, KeyError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, SnnaxError):
             raise

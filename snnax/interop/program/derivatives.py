@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from snnax import surrogate
-from snnax.interop.program.nodes import STRAIGHT, SURROGATE
+from snnax.interop.program.nodes import STRAIGHT, SURROGATE, Given, mapped
 
 Array = jax.Array
 
@@ -52,6 +52,31 @@ def pullback(values: Sequence[Array], inputs: Sequence[Any], derivative: Derivat
 
     decreed.defvjp(forward, backward)
     return tuple(decreed(tuple(values), list(inputs)))
+
+
+def by_operations(
+    inputs: Sequence[Any],
+    gradients: Sequence[Any],
+    operations: Sequence[Any],
+    ends: Sequence[Any],
+    evaluate: Callable[[str, Any, Any, Any], Sequence[Any]],
+) -> list[Any]:
+    """The gradients of the inputs of a function, by the operations of its ``backward``, see :data:`PULLBACK`.
+
+    Args:
+        inputs: of the function.
+        gradients: of its results.
+        operations: of its backward.
+        ends: for each input what its gradient is, or ``None``.
+        evaluate: the outputs of an operation, from its name, arguments, keywords and the forms of its results.
+    """
+    known: dict[Given, Any] = {Given("gradient", i): value for i, value in enumerate(gradients)}
+    known.update({Given("input", i): value for i, value in enumerate(inputs)})
+    for place, (op, args, kwargs, forms) in enumerate(operations):
+        args, kwargs = mapped((args, kwargs), lambda e: known[e] if isinstance(e, Given) else e)
+        made = evaluate(op, args, kwargs, forms)
+        known.update({Given("operation", place, out): value for out, value in enumerate(made)})
+    return [None if end is None else known[end] for end in ends]
 
 
 DECREED: dict[str, Callable[..., Any]] = {SURROGATE: spikes, STRAIGHT: straight}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -160,7 +160,7 @@ class PortedProgram(WholeNetwork):
     @nn.nowrap
     def _leaves(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[list[Any], Program]:
         """An array for each input of the program, and the program for as many steps of time as they have."""
-        given, program = self._given(args, kwargs)
+        given, program = given_to(self.held, args, kwargs, jnp.asarray)
         homes = {
             "params": _tree(self.held, trained=True),
             "buffers": _tree(self.held, trained=False),
@@ -186,13 +186,9 @@ class PortedProgram(WholeNetwork):
 
     @nn.nowrap
     def _trained(self, known: Input, value: Any) -> Any:
-        """A parameter or buffer; one that is trained has no known gradient where memory is written past autograd."""
-        notes = [note for note in self.program.notes if note.kind == "data"]
-        if not notes or not known.trained:
-            return value
-        problem = f"{notes[0].text}, so that torch's gradients are not those of what it computes"
-        remedy = "The network runs and is compared. To train it, compute a new tensor instead, as w = w.clamp(0, 1)."
-        return guarded(value, ConversionError("the network", problem, remedy, notes[0].line))
+        """A parameter or buffer, which may have no known gradient."""
+        refusal = past_autograd(self.program, known)
+        return value if refusal is None else guarded(value, refusal)
 
     @nn.nowrap
     def _variable(self, collection: str, name: str, value: Any) -> Any:
@@ -210,25 +206,50 @@ class PortedProgram(WholeNetwork):
         forced = self.variables.get("forced", {})
         return {name.replace("/", "."): jnp.asarray(value["spk"]) for name, value in forced.items()}
 
-    @nn.nowrap
-    def _given(self, args: Any, kwargs: Any) -> tuple[dict[int, jax.Array], Program]:
-        """The arrays given for the argument leaves, and the program for them."""
-        program, given = self.program, {}
-        sizes: dict[str, dict[int, str]] = {"batches": {}, "numbers of time steps": {}}
-        for leaf, value, where in paired(program.arguments, (args, dict(kwargs)), ""):
-            array = given[leaf.index] = jnp.asarray(value)
-            check_shape(program, leaf, array.shape)
-            for known, axes in zip(sizes.values(), (program.batch, program.time), strict=True):
-                known.update({array.shape[axis]: where for found, axis in axes if found == leaf})
-        for what, known in sizes.items():
-            if len(known) > 1:
-                raise ShapeError(f"the arguments have {what} of other sizes: {known}.")
-        for steps in sizes["numbers of time steps"]:
-            program = self.held.with_steps(steps)
-        return given, program
+
+def given_to(
+    held: Held, args: tuple[Any, ...], kwargs: Mapping[str, Any], as_array: Callable[[Any], Any]
+) -> tuple[dict[int, Any], Program]:
+    """The arrays given for the argument leaves, and the program for as many steps of time as they have.
+
+    Args:
+        held: the program.
+        args: arguments of a call, by position.
+        kwargs: by name.
+        as_array: makes an array of what is given for one.
+
+    Raises:
+        ArgumentError: for arguments of another form.
+        ShapeError: for arrays that do not fit the traced ones, or each other.
+    """
+    program, given = held.program, {}
+    sizes: dict[str, dict[int, str]] = {"batches": {}, "numbers of time steps": {}}
+    for leaf, value, where in _paired(program.arguments, (args, dict(kwargs)), ""):
+        array = given[leaf.index] = as_array(value)
+        _check_shape(program, leaf, tuple(array.shape))
+        for known, axes in zip(sizes.values(), (program.batch, program.time), strict=True):
+            known.update({array.shape[axis]: where for found, axis in axes if found == leaf})
+    for what, known in sizes.items():
+        if len(known) > 1:
+            raise ShapeError(f"the arguments have {what} of other sizes: {known}. Pass equal ones.")
+    for steps in sizes["numbers of time steps"]:
+        program = held.with_steps(steps)
+    return given, program
 
 
-def paired(known: Any, given: Any, where: str) -> Iterator[tuple[Leaf, Any, str]]:
+def past_autograd(program: Program, known: Input) -> ConversionError | None:
+    """Why an input that is trained has no known gradient: memory is written past autograd; ``None`` if it has one."""
+    note = next((note for note in program.notes if note.kind == "data"), None)
+    if note is None or not known.trained:
+        return None
+    problem = f"{note.text}, so that torch's gradients are not those of what it computes"
+    remedy = (
+        "The network runs and is compared. To train it, compute a new tensor instead, as w = w.clamp(0, 1)."
+    )
+    return ConversionError("the network", problem, remedy, note.line)
+
+
+def _paired(known: Any, given: Any, where: str) -> Iterator[tuple[Leaf, Any, str]]:
     """The leaves among the arguments that were traced, and what is given in their places.
 
     Raises:
@@ -238,10 +259,10 @@ def paired(known: Any, given: Any, where: str) -> Iterator[tuple[Leaf, Any, str]
         yield known, given, where
     elif isinstance(known, dict) and isinstance(given, Mapping) and set(known) == set(given):
         for key in known:
-            yield from paired(known[key], given[key], f"{where}[{key!r}]")
+            yield from _paired(known[key], given[key], f"{where}[{key!r}]")
     elif isinstance(known, list | tuple) and isinstance(given, list | tuple) and len(known) == len(given):
         for place, (a, b) in enumerate(zip(known, given, strict=True)):
-            yield from paired(a, b, f"{where}[{place}]")
+            yield from _paired(a, b, f"{where}[{place}]")
     elif isinstance(known, dict | list | tuple) or not _same(known, given):
         raise ArgumentError(
             f"the network was traced with {_shown(known)} at {where or 'its arguments'}, and is called with "
@@ -257,7 +278,7 @@ def _shown(value: Any) -> str:
     return "an array" if isinstance(value, Leaf) or hasattr(value, "shape") else repr(value)
 
 
-def check_shape(program: Program, leaf: Leaf, shape: tuple[int, ...]) -> None:
+def _check_shape(program: Program, leaf: Leaf, shape: tuple[int, ...]) -> None:
     """Refuse an array that differs from the traced one by more than the size of its batch and its steps of time.
 
     Raises:
@@ -346,4 +367,4 @@ def variables_of(held: Held) -> Variables:
     return {c: jax.tree.map(jnp.asarray, tree) for c, tree in trees.items() if tree}
 
 
-__all__ = ["Held", "PortedProgram", "check_shape", "collection_of", "is_held", "paired", "variables_of"]
+__all__ = ["Held", "PortedProgram", "collection_of", "given_to", "is_held", "past_autograd", "variables_of"]

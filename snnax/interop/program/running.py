@@ -14,13 +14,12 @@ from jax import lax
 
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.program import operators
-from snnax.interop.program.derivatives import DECREED, pullback
+from snnax.interop.program.derivatives import DECREED, by_operations, pullback
 from snnax.interop.program.looping import LoopRun
 from snnax.interop.program.neurons import Fired, ProgramNeuron
 from snnax.interop.program.nodes import (
     NEURON,
     PULLBACK,
-    Given,
     Leaf,
     Loop,
     Node,
@@ -214,18 +213,14 @@ class Runner:
         ends: Sequence[Any],
     ) -> list[Any]:
         """The gradients of the inputs of a function, by the operations of its ``backward``."""
-        known: dict[Given, Any] = {Given("gradient", i): value for i, value in enumerate(gradients)}
-        known.update({Given("input", i): value for i, value in enumerate(inputs)})
-        for place, (op, args, kwargs, forms) in enumerate(operations):
-            args, kwargs = mapped((args, kwargs), lambda e: known[e] if isinstance(e, Given) else e)
-            made = self._evaluated(
-                op, args, kwargs, [Result(tuple(form[0]), form[1]) for form in forms], None
-            )
-            known.update({Given("operation", place, out): value for out, value in enumerate(made)})
-        return [
-            None if end is None else jnp.asarray(known[end], value.dtype)
-            for end, value in zip(ends, inputs, strict=True)
-        ]
+
+        def evaluate(op: str, args: Any, kwargs: Any, forms: Any) -> tuple[Any, ...]:
+            results = [Result(tuple(form[0]), form[1]) for form in forms]
+            return self._evaluated(op, args, kwargs, results, None)
+
+        found = by_operations(inputs, gradients, operations, ends, evaluate)
+        pairs = zip(found, inputs, strict=True)
+        return [None if end is None else jnp.asarray(end, value.dtype) for end, value in pairs]
 
     def _drawn(self, node: Node, places: Sequence[Any]) -> Array | None:
         """The key of an operation that draws random numbers."""

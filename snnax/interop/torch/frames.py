@@ -13,6 +13,11 @@ import torch
 from snnax.interop.frameworks import LABELS
 
 _LIBRARIES = frozenset({"snnax", "torch", "functools", "contextlib", *LABELS})
+HOOK = (
+    "forward hangs a hook on the gradient of a tensor, which a port would lose",
+    "Take it out, or write what it does to the gradient as a torch.autograd.Function.",
+)
+"""Why a line with ``register_hook`` is refused, and what to do."""
 _APPLY: Any = getattr(torch.autograd.Function.apply, "__func__", torch.autograd.Function.apply)
 
 

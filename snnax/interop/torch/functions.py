@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from snnax.errors import ConversionError, ShapeError, TrainingModeError
+from snnax.interop.torch.frames import HOOK
 from snnax.interop.torch.held import held
 from snnax.interop.torch.records import Value, place
 
@@ -409,12 +410,7 @@ def handle(rec: Recorder, func: Callable[..., Any], args: tuple[Any, ...], kwarg
 def _run(rec: Recorder, name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Run ``func``; where torch fails, say in whose forward and on which shapes."""
     if func is Tensor.register_hook:
-        raise ConversionError(
-            rec.where,
-            "forward hangs a hook on the gradient of a tensor, which a port would lose",
-            "Take it out, or write what it does to the gradient as a torch.autograd.Function.",
-            place(),
-        )
+        raise ConversionError(rec.where, *HOOK, place())
     try:
         return func(*args, **kwargs)
     except (RuntimeError, IndexError, ValueError) as error:

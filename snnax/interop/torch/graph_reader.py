@@ -39,8 +39,9 @@ def from_torch(
 
     ``from_snntorch`` and ``from_norse`` are this function with their adapters; see the former for the rest.
     """
+    step = adapter.time_step(unwrap(net), dt)  # what is wrong with it, no program puts right
     try:
-        graph = graph_of(net, sample, adapter, dt=dt, batchnorm=batchnorm)
+        graph = graph_of_step(trace(net, sample, adapter), adapter, step, batchnorm)
     except TrainingModeError:
         raise
     except ShapeError as refusal:

@@ -39,7 +39,7 @@ def ported_program(
     Raises:
         ConversionError: the refusal, for what no program changes; or why it is no program.
     """
-    if folded or not adapter.programs:
+    if folded or not adapter.may_be_program(unwrap(net)):
         raise refusal
     try:
         return program_of(net, sample, adapter)

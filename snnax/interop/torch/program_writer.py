@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnax.errors import ConversionError, ShapeError
+from snnax.errors import ConversionError
 from snnax.interop.families.precision import is_wide
-from snnax.interop.program.module import Held, PortedProgram, check_shape, is_held, paired
+from snnax.interop.program.derivatives import by_operations
+from snnax.interop.program.module import Held, PortedProgram, given_to, is_held, past_autograd
 from snnax.interop.program.nodes import (
     NEURON,
     PULLBACK,
@@ -22,7 +23,6 @@ from snnax.interop.program.nodes import (
     STRAIGHT,
     SURROGATE,
     Carry,
-    Given,
     Handed,
     Input,
     Leaf,
@@ -126,7 +126,7 @@ class _Run:
 
     def __call__(self, net: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run a network that holds the tensors."""
-        given, program = self._given(args, kwargs)
+        given, program = given_to(self.held, args, kwargs, torch.as_tensor)
         leaves = [self._leaf(net, place, known, given) for place, known in enumerate(program.inputs)]
         outputs, updates = _Call(net, self.adapter, program, leaves).run()
         for name, value in updates.items():
@@ -138,36 +138,14 @@ class _Run:
                 setattr(home, leaf, value)
         return outputs
 
-    def _given(self, args: Any, kwargs: Any) -> tuple[dict[int, Tensor], Program]:
-        """The tensors given for the argument leaves, and the program for as many steps as they have."""
-        program, given = self.held.program, {}
-        sizes: dict[str, set[int]] = {"batches": set(), "numbers of time steps": set()}
-        for leaf, value, _ in paired(program.arguments, (args, dict(kwargs)), ""):
-            tensor = given[leaf.index] = torch.as_tensor(value)
-            check_shape(program, leaf, tuple(tensor.shape))
-            for known, axes in zip(sizes.values(), (program.batch, program.time), strict=True):
-                known.update(tensor.shape[axis] for found, axis in axes if found == leaf)
-        for what, known in sizes.items():
-            if len(known) > 1:
-                raise ShapeError(
-                    f"the arguments have {what} of other sizes: {sorted(known)}. Pass equal ones."
-                )
-        for steps in sizes["numbers of time steps"]:
-            program = self.held.with_steps(steps)
-        return given, program
-
     def _leaf(self, net: nn.Module, index: int, known: Input, given: Mapping[int, Tensor]) -> Tensor:
         """What an input of the program is in this call."""
         if known.kind == "argument":
             return given[index]
         path, _, name = (known.name or _CONSTANT.format(index)).rpartition(".")
         value: Tensor = getattr(net.get_submodule(path), name)
-        notes = [note for note in self.held.program.notes if note.kind == "data"]
-        if not notes or not known.trained:
-            return value
-        problem = f"{notes[0].text}, so that its gradients are not those of what it computes"
-        remedy = "The network runs. To train it, compute a new tensor instead, as w = w.clamp(0, 1)."
-        return _guarded(value, ConversionError("the network", problem, remedy, notes[0].line))
+        refusal = past_autograd(self.held.program, known)
+        return value if refusal is None else _guarded(value, refusal)
 
 
 class _Call:
@@ -243,24 +221,14 @@ class _Call:
                 return [_straight(*args)]
             if node.op == PULLBACK:
                 values, inputs, operations, ends = args
-                derivative = partial(self._derivative, operations=operations, ends=ends)
+                derivative = partial(
+                    by_operations, operations=operations, ends=ends, evaluate=self._evaluated
+                )
                 return list(_Decreed.apply(derivative, len(values), *values, *inputs))
             if node.function is not None:
                 refusal = _own_gradient(node)
                 args = mapped(args, lambda value: _guarded(value, refusal))
             return self._operation(node.op, args, kwargs)
-
-    def _derivative(
-        self, inputs: tuple[Any, ...], gradients: tuple[Tensor, ...], operations: Any, ends: Any
-    ) -> list[Any]:
-        """The gradients of the inputs of a function of the user's, by the operations of its ``backward``."""
-        known: dict[Given, Any] = {Given("gradient", i): value for i, value in enumerate(gradients)}
-        known.update({Given("input", i): value for i, value in enumerate(inputs)})
-        for number, (op, args, kwargs, _) in enumerate(operations):
-            args, kwargs = mapped((args, kwargs), lambda e: known[e] if isinstance(e, Given) else e)
-            made = self._operation(op, args, kwargs)
-            known.update({Given("operation", number, out): value for out, value in enumerate(made)})
-        return [None if end is None else known[end] for end in ends]
 
     def _neuron(self, node: Node, get: Get) -> list[Tensor]:
         """One call of a neuron: with its own numbers, unless the network hands it others."""
@@ -282,6 +250,9 @@ class _Call:
             kwargs["device"] = self._device
         made = function(*args, **kwargs)
         return list(made) if isinstance(made, list | tuple) else [made]
+
+    def _evaluated(self, op: str, args: Any, kwargs: Any, _: Any) -> list[Any]:
+        return self._operation(op, args, kwargs)
 
     def _literal(self, entry: Any) -> Any:
         return self._dtype(entry) if isinstance(entry, np.dtype) else entry

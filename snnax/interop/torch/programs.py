@@ -17,7 +17,7 @@ from snnax.interop.program.aligning import align, depends, unlike
 from snnax.interop.program.cleaning import clean
 from snnax.interop.program.folding import fold
 from snnax.interop.program.lengths import Fixed, difference, template
-from snnax.interop.program.nodes import Input, Leaf, Note, Program, mapped
+from snnax.interop.program.nodes import Leaf, Note, Program, mapped
 from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.leaves import Leaves, value_of
@@ -375,13 +375,10 @@ def _grew(
 def _with_values(program: Program, net: nn.Module) -> Program:
     """The program with the values of the user's parameters and buffers."""
     tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-
-    def filled(inputs: list[Input]) -> list[Input]:
-        return [
-            replace(entry, value=value_of(tensors[entry.name]))
-            if entry.kind in ("parameter", "buffer") and entry.name in tensors
-            else entry
-            for entry in inputs
-        ]
-
-    return replace(program, inputs=filled(program.inputs))
+    inputs = [
+        replace(entry, value=value_of(tensors[entry.name]))
+        if entry.kind in ("parameter", "buffer") and entry.name in tensors
+        else entry
+        for entry in program.inputs
+    ]
+    return replace(program, inputs=inputs)

@@ -13,15 +13,12 @@ from torch.overrides import TorchFunctionMode
 
 from snnax.interop.program.nodes import flat, mapped
 from snnax.interop.torch.dispatch import Dispatcher
-from snnax.interop.torch.frames import of_user, place
+from snnax.interop.torch.frames import HOOK, of_user, place
 
 _SWITCH = torch._C._set_grad_enabled
 _DETACHING = (Tensor.detach_, torch.detach_)
 _OF_TRAINING: dict[Any, tuple[str, str]] = {
-    Tensor.register_hook: (
-        "forward hangs a hook on the gradient of a tensor, which a port would lose",
-        "Take it out, or write what it does to the gradient as a torch.autograd.Function.",
-    ),
+    Tensor.register_hook: HOOK,
     Tensor.requires_grad.__get__: (  # type: ignore[attr-defined]
         "forward asks whether a tensor has a gradient, so what it computes in training is not what it computes else",
         "Take the question out of forward; x.detach() may be called on any tensor.",
