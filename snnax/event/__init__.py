@@ -18,9 +18,9 @@ from snnax.event.delays import delayed
 from snnax.event.encoding import biased, from_raster, latency_code, population_code, to_raster
 from snnax.event.feedforward import lif_spikes
 from snnax.event.loop import recurrent_spikes
-from snnax.event.network import Network, Population, Projection
+from snnax.event.network import Network, Population, Projection, Readout
 from snnax.event.neuron import LIFParameters, LIParameters
-from snnax.event.readout import li_max_voltage, li_voltage
+from snnax.event.readout import li_max_voltage, li_voltage, voltages
 from snnax.event.relaxation import relaxed_spikes
 from snnax.event.silent import silence
 from snnax.event.simulation import Simulation, simulate
@@ -65,6 +65,7 @@ __all__ = [
     "Network",
     "Population",
     "Projection",
+    "Readout",
     "Sequential",
     "Simulation",
     "Trains",
@@ -102,6 +103,7 @@ __all__ = [
     "to_raster",
     "trains",
     "ttfs_loss",
+    "voltages",
 ]
 
 _FACE = Face(

@@ -17,9 +17,9 @@ import numpy as np
 
 from snnax import checks
 from snnax.errors import GraphError, ShapeError
-from snnax.event.neuron import LIFParameters
+from snnax.event.neuron import LIFParameters, LIParameters
 
-__all__ = ["Mask", "Network", "Population", "Projection", "frozen"]
+__all__ = ["Mask", "Network", "Population", "Projection", "Readout", "frozen"]
 
 Array = jax.Array
 
@@ -45,6 +45,30 @@ class Population:
             name=checks.text,
             size=checks.count(),
             parameters=checks.instance(LIFParameters, "snnax.event.LIFParameters()"),
+        )
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Leaky integrators with the same parameters, whose voltages are read and which send nothing.
+
+    Args:
+        name: as projections call it.
+        size: number of integrators.
+        parameters: of each.
+    """
+
+    name: str
+    size: int
+    parameters: LIParameters
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        checks.fields(
+            self,
+            name=checks.text,
+            size=checks.count(),
+            parameters=checks.instance(LIParameters, "snnax.event.LIParameters()"),
         )
 
 
@@ -86,7 +110,7 @@ class Projection:
 
     Args:
         source: name of a population; any other name is one of the inputs.
-        target: name of a population.
+        target: name of a population or a readout.
         weights: ``[N_source, N_target]``.
         delay: of the axons, in seconds: one number, or one for each source neuron ``[N_source]``. ``None``: the spike
             acts at once. Less than zero counts as zero.
@@ -118,7 +142,11 @@ class Projection:
         )
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("projections",), meta_fields=("populations",))
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("projections",),
+    meta_fields=("populations", "readouts"),
+)
 @dataclass(frozen=True, eq=False)
 class Network:
     """Populations and the projections between them, in any topology: chains, skips, recurrence, cycles.
@@ -126,9 +154,10 @@ class Network:
     Args:
         populations: with different names.
         projections: between them, and from inputs; several between the same two populations add up.
+        readouts: integrators that spikes are read out by, with :func:`~snnax.event.voltages`.
 
     Raises:
-        GraphError: if two populations have the same name, a target is no population, or a population has no input.
+        GraphError: if two of them have the same name, a target is neither, one has no input, or a readout is a source.
 
     Arrays are looked at when the network runs (:meth:`check_shapes`): a pytree of them may be stacked, or be gradients.
 
@@ -149,10 +178,11 @@ class Network:
 
     populations: tuple[Population, ...]
     projections: tuple[Projection, ...]
+    readouts: tuple[Readout, ...] = ()
 
     def __post_init__(self) -> None:
         """Make the sequences tuples, and check that the parts fit."""
-        checks.fields(self, populations=_populations, projections=_projections)
+        checks.fields(self, populations=_populations, projections=_projections, readouts=_readouts)
         if not all(isinstance(p, Projection) for p in self.projections):
             return  # JAX builds a pytree with placeholders too
         _check_names(self)
@@ -174,9 +204,10 @@ class Network:
             ArgumentError: for weights or delays that are no arrays of real numbers.
             ShapeError: if those of a projection do not fit its ends.
         """
+        sizes = self.sizes | {readout.name: readout.size for readout in self.readouts}
         for projection in self.projections:
             checks.instance(Projection, _EXPECTED)(projection, "Network(projections=...)")
-            _check_shapes(projection, self.sizes)
+            _check_shapes(projection, sizes)
 
     def into(self, names: Iterable[str]) -> tuple[Projection, ...]:
         """Projections that end at some populations."""
@@ -189,7 +220,7 @@ class Network:
         number = {name: n for n, name in enumerate(names)}
         reaches = np.eye(len(names), dtype=bool)
         for projection in self.projections:
-            if projection.source in number:
+            if projection.source in number and projection.target in number:
                 reaches[number[projection.source], number[projection.target]] = True
         for middle in range(len(names)):
             reaches |= reaches[:, middle, None] & reaches[middle]
@@ -205,6 +236,12 @@ def _populations(value: Any, what: str) -> tuple[Population, ...]:
     return tuple(value)
 
 
+def _readouts(value: Any, what: str) -> tuple[Readout, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(r, Readout) for r in value):
+        raise checks.refuse(what, value, "readouts, as [Readout('voltage', 3, LIParameters())]")
+    return tuple(value)
+
+
 _EXPECTED = "projections, as [Projection('in', 'out', weights)]"
 
 
@@ -215,21 +252,28 @@ def _projections(value: Any, what: str) -> tuple[Any, ...]:
 
 
 def _check_names(network: Network) -> None:
-    names = [population.name for population in network.populations]
+    readouts = {readout.name for readout in network.readouts}
+    names = [*(population.name for population in network.populations), *(r.name for r in network.readouts)]
     for name in names:
+        what = "readout" if name in readouts else "population"
         if names.count(name) > 1:
             raise GraphError(
                 f"Network(...): two populations are called {name!r}; name one of them otherwise."
             )
         if name not in {projection.target for projection in network.projections}:
             raise GraphError(
-                f"Network(...): nothing projects to the population {name!r}; add Projection('in', {name!r}, weights)."
+                f"Network(...): nothing projects to the {what} {name!r}; add Projection('in', {name!r}, weights)."
             )
     for projection in network.projections:
         if projection.target not in names:
             raise GraphError(
                 f"Network(...): a projection from {projection.source!r} ends at {projection.target!r}, which is none "
-                f"of the populations {names}."
+                f"of {names}."
+            )
+        if projection.source in readouts:
+            raise GraphError(
+                f"Network(...): a projection to {projection.target!r} begins at {projection.source!r}, a readout, "
+                "which sends no spikes; begin it at a population."
             )
 
 

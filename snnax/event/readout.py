@@ -9,6 +9,7 @@ this time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -19,11 +20,13 @@ from snnax.errors import ArgumentError
 from snnax.event.arguments import seconds
 from snnax.event.closed_form import advance, decay
 from snnax.event.crossing import peak_time
+from snnax.event.delays import delayed
 from snnax.event.feedforward import checked_inputs, sorted_events
+from snnax.event.network import Network
 from snnax.event.neuron import Membrane, membrane
-from snnax.event.spike_trains import Trains
+from snnax.event.spike_trains import Trains, concatenated
 
-__all__ = ["li_max_voltage", "li_voltage"]
+__all__ = ["li_max_voltage", "li_voltage", "voltages"]
 
 
 def li_voltage(inputs: Trains, weights: Any, parameters: Membrane, times: Any) -> jax.Array:
@@ -109,6 +112,76 @@ def li_max_voltage(inputs: Trains, weights: Any, parameters: Membrane, *, t_max:
     heard = passed > 0
     responses = jnp.where(heard, decay(jnp.where(heard, passed, 0), parameters).response, 0)
     return parameters.v_leak + jnp.einsum("bnkm,nm->bm", responses, weights)
+
+
+def voltages(
+    network: Network,
+    inputs: Mapping[str, Trains],
+    spikes: Mapping[str, Trains],
+    *,
+    times: Any = None,
+    t_max: float | None = None,
+) -> dict[str, jax.Array]:
+    """The voltages of a network's readouts, of the spikes that reach them.
+
+    Args:
+        network: with :class:`Readout`.
+        inputs: spike trains of every input by name, as :func:`~snnax.event.simulate` was given them.
+        spikes: those of the populations by name: the ``trains`` of the :class:`Simulation` that it returned.
+        times: ``[T]`` in seconds, at which they are read; ``None`` for the largest voltage of each up to ``t_max``.
+        t_max: in seconds, without ``times``.
+
+    Returns:
+        By name of the readout ``[T, B, N]``, or ``[B, N]``, exact, with gradients in weights, delays and spikes.
+
+    Raises:
+        ArgumentError: for neither or both of ``times`` and ``t_max``, or trains that are missing.
+        ShapeError: for trains of other sizes.
+
+    Compared with
+        jaxsnn 0.3.0 has no readout of an event-driven network; its ``discrete`` package steps in time.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from snnax import event
+        >>> network = event.Network(
+        ...     [event.Population("hidden", 2, event.LIFParameters())],
+        ...     [event.Projection("in", "hidden", jnp.full((1, 2), 5.0)),
+        ...      event.Projection("hidden", "voltage", jnp.ones((2, 1)))],
+        ...     [event.Readout("voltage", 1, event.LIParameters())])
+        >>> inputs = {"in": event.trains(jnp.zeros((1, 1)))}
+        >>> found = event.simulate(network, inputs, t_max=0.05)
+        >>> f"{event.voltages(network, inputs, found.trains, t_max=0.05)['voltage'][0, 0]:.2f}"
+        '0.50'
+    """
+    checks.instance(Network, "snnax.event.Network(populations, projections, readouts)")(
+        network, "voltages(network=...)"
+    )
+    network.check_shapes()
+    if (times is None) == (t_max is None):
+        raise ArgumentError(
+            "voltages(...) needs either times, as times=jnp.linspace(0, 0.05, 100), or t_max, as t_max=0.05, for the "
+            "largest voltages up to then."
+        )
+    trains: dict[str, Trains] = {}
+    for argument, given in (("inputs", inputs), ("spikes", spikes)):
+        trains |= checks.mapping("spike trains by name")(given, f"voltages({argument}=...)")
+    found = {}
+    for readout in network.readouts:
+        projections = network.into([readout.name])
+        if missing := [p.source for p in projections if p.source not in trains]:
+            raise ArgumentError(
+                f"voltages(...): {readout.name!r} is reached by {missing[0]!r}, which is neither in inputs nor in "
+                f"spikes ({sorted(trains)}); pass inputs and the trains of simulate(network, inputs, ...)."
+            )
+        heard = concatenated(*(delayed(trains[p.source], p.delay) for p in projections))
+        weights = jnp.concatenate([p.masked() for p in projections])
+        found[readout.name] = (
+            li_max_voltage(heard, weights, readout.parameters, t_max=t_max)
+            if t_max is not None
+            else li_voltage(heard, weights, readout.parameters, times)
+        )
+    return found
 
 
 def _argmax(

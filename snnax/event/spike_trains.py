@@ -32,6 +32,10 @@ class Trains(NamedTuple):
     overflow: jax.Array
     """``[B, N]``: whether the neuron had more than ``K`` spikes."""
 
+    def sample(self, number: int) -> Trains:
+        """The trains of one sample, as a batch of 1: what pictures take."""
+        return Trains(self.times[number][None], self.overflow[number][None])
+
 
 def given_trains(value: Any, what: str) -> Trains:
     """Trains that a user passed, as arrays: what a function of :mod:`snnax.event` does first with them.

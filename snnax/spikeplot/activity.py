@@ -9,7 +9,8 @@ import numpy as np
 
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
-from snnax.spikeplot import canvas
+from snnax.event.simulation import Simulation
+from snnax.spikeplot import canvas, events
 from snnax.spikeplot.canvas import BLUE, INK, ORANGE
 
 if TYPE_CHECKING:
@@ -20,13 +21,20 @@ FEW = 4
 SHOWN = 256
 
 
-@checks.takes(layers=checks.mapping("arrays by layer, as {'lif': {'spk': spk, 'mem': mem}}"), fig=canvas.FIG)
-def activity(layers: Mapping[str, Mapping[str, Any]], fig: Figure | None = None) -> Figure:
+def _layers(value: Any, what: str) -> Any:
+    if isinstance(value, Simulation):
+        return value
+    return checks.mapping("arrays by layer, as {'lif': {'spk': spk, 'mem': mem}}")(value, what)
+
+
+@checks.takes(layers=_layers, fig=canvas.FIG)
+def activity(layers: Mapping[str, Any] | Simulation, fig: Figure | None = None) -> Figure:
     """What every layer did over time: spikes as dots, or membranes where there are few neurons or no spikes.
 
     Args:
         layers: ``{"spk": [T, N], "mem": [T, N]}`` by name, of one sample; one of the two is enough. More than 256
-            neurons are thinned evenly.
+            neurons are thinned evenly. Or the populations of an event-driven network for one sample: a
+            :class:`~snnax.event.Simulation`, or :class:`~snnax.event.Trains` by name; then time is in seconds.
         fig: figure to draw into; pyplot's without it.
 
     Returns:
@@ -44,6 +52,8 @@ def activity(layers: Mapping[str, Mapping[str, Any]], fig: Figure | None = None)
         >>> [ax.get_ylabel() for ax in figure.axes]
         ['neuron', 'membrane']
     """
+    if isinstance(layers, Simulation) or any(events.are_events(value) for value in layers.values()):
+        return _events(layers, fig)
     read = {name: _read(name, arrays) for name, arrays in layers.items()}
     if not read:
         raise ArgumentError("activity got no layers; pass {name: {'spk': [T, N], 'mem': [T, N]}}.")
@@ -55,6 +65,24 @@ def activity(layers: Mapping[str, Mapping[str, Any]], fig: Figure | None = None)
     for ax, (name, arrays) in zip(panels, read.items(), strict=True):
         _panel(ax, name, arrays)
     panels[-1].set_xlabel("time step")
+    fig.align_ylabels()
+    return fig
+
+
+def _events(layers: Any, fig: Figure | None) -> Figure:
+    groups = events.populations(layers, "activity(layers=...)")
+    fig = canvas.figure(fig, 7, 1.7 * len(groups) + 0.4)
+    panels = np.ravel(fig.subplots(len(groups), 1, sharex=True, squeeze=False))
+    for ax, (name, trains) in zip(panels, groups.items(), strict=True):
+        size, count = trains.times.shape[1], int(np.isfinite(np.asarray(trains.times)).sum())
+        events.dots(ax, trains, 0, s=min(12, 500 / size), linewidths=0, color=INK)
+        events.span(ax, groups, size).set_xlabel("")
+        ax.set_title(
+            f"{name}: {size} neuron{'s' * (size != 1)}, {count} spike{'s' * (count != 1)}",
+            loc="left",
+            fontsize=10,
+        )
+    panels[-1].set_xlabel("time (s)")
     fig.align_ylabels()
     return fig
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnax import checks
-from snnax.errors import MissingDependencyError, ShapeError
+from snnax.errors import ArgumentError, MissingDependencyError, ShapeError
+from snnax.event.spike_trains import Trains
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,6 +168,12 @@ def numbers(values: Any, what: str) -> Values:
     Raises:
         ArgumentError: it is something else.
     """
+    if isinstance(values, Trains):
+        raise ArgumentError(
+            f"{what} are spike trains, and this picture has time steps; pass "
+            "event.to_raster(trains, dt, num_steps)[:, 0], of images with their shape: "
+            "event.to_raster(trains, 1e-3, 50, (8, 8))[:, 0]."
+        )
     checks.real(values, what)
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values).astype(np.float64)
 

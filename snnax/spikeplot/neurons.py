@@ -9,7 +9,7 @@ import numpy as np
 
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
-from snnax.spikeplot import canvas
+from snnax.spikeplot import canvas, events
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,10 @@ def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
     """Spikes as dots: time to the right, neurons upwards.
 
     Args:
-        data: spikes ``[T, N]`` or ``[T]`` of NumPy, JAX or torch; whatever is not 0 is a spike.
+        data: spikes ``[T, N]`` or ``[T]`` of NumPy, JAX or torch; whatever is not 0 is a spike. Or what event-driven
+            networks return for one sample, :class:`~snnax.event.Trains` (``trains.sample(0)``) or a
+            :class:`~snnax.event.Simulation`, whose populations are stacked: then time is in seconds, and an orange
+            arrow says that a neuron fired more often than its budget.
         ax: axes to draw into; pyplot's current ones without them.
         **scatter: passed on to ``Axes.scatter``, as ``s=1.5, c="black"``.
 
@@ -29,7 +32,7 @@ def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
         The axes; ``.figure`` is their figure.
 
     Raises:
-        ShapeError: ``data`` is neither ``[T, N]`` nor ``[T]``.
+        ShapeError: ``data`` is neither ``[T, N]`` nor ``[T]``, or has trains of several samples.
         MissingDependencyError: matplotlib is not installed.
 
     Example:
@@ -40,6 +43,8 @@ def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
 
     As snnTorch's, which needs ``ax``, returns the markers and leaves the axes without labels.
     """
+    if events.are_events(data):
+        return _event_raster(data, ax, scatter)
     spikes = canvas.matrix(data, "data")
     ax = canvas.axes(ax, 7, 3.5)
     time, neuron = np.nonzero(spikes)
@@ -48,6 +53,24 @@ def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
     ax.set_ylim(-0.5, spikes.shape[1] - 0.5)
     ax.yaxis.set_major_locator(canvas.module("ticker").MaxNLocator(integer=True))
     return canvas.tidy(ax)
+
+
+def _event_raster(data: Any, ax: Axes | None, scatter: dict[str, Any]) -> Axes:
+    """Populations one above the other, with a line between them and their names at the right."""
+    groups = events.populations(data, "raster(data=...)")
+    ax, first = canvas.axes(ax, 7, 3.5), 0
+    for name, trains in groups.items():
+        events.dots(ax, trains, first, **_style(scatter))
+        size = trains.times.shape[1]
+        if first:
+            ax.axhline(first - 0.5, color=canvas.PALE, lw=0.6)
+        if name:
+            ax.annotate(
+                name, (1, first + (size - 1) / 2), (4, 0), xycoords=("axes fraction", "data"),
+                textcoords="offset points", va="center", fontsize=9, color=canvas.PALE,
+            )  # fmt: skip
+        first += size
+    return events.span(ax, groups, first)
 
 
 _FACE = {"c", "color", "facecolor", "facecolors", "fc"}

@@ -242,6 +242,10 @@ def event_network(projections: Any = None, **given: Any) -> Any:
     )
 
 
+def event_readouts() -> list[Any]:
+    return [event.Readout("voltage", 3, event.LIParameters())]
+
+
 def graph_of_events(connections: Any, **given: Any) -> Any:
     """A module of populations, and one call of it."""
     populations = [event.Population("out", 3, event.LIFParameters())]
@@ -609,7 +613,23 @@ FUNCTIONS |= {
     "event.LIParameters": lambda _: Call(event.LIParameters, {}),
     "event.Network": lambda _: Call(
         lambda **given: simulated(event.Network(**given)),
-        {"populations": event_network().populations, "projections": [projection()]},
+        {
+            "populations": event_network().populations,
+            "projections": [projection(), projection(target="voltage")],
+            "readouts": event_readouts(),
+        },
+    ),
+    "event.Readout": lambda _: Call(
+        event.Readout, {"name": "voltage", "size": 3, "parameters": event.LIParameters()}
+    ),
+    "event.voltages": lambda _: Call(
+        traced(event.voltages),
+        {
+            "network": event_network([projection(), projection(target="voltage")], readouts=event_readouts()),
+            "inputs": {"in": trains()},
+            "spikes": {"out": trains(3)},
+            "times": x(T),
+        },
     ),
     "event.Population": lambda _: Call(
         event.Population, {"name": "out", "size": 3, "parameters": event.LIFParameters()}

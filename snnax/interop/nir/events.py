@@ -11,8 +11,8 @@ a ``dt`` in a conversion of networks that have none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal
 
@@ -28,28 +28,30 @@ from snnax.interop.nir.entries import DT, FILE_OR_GRAPH
 from snnax.interop.nir.files import read_nir
 from snnax.interop.nir.graph import FlatGraph, check, flatten, free
 from snnax.interop.nir.readings import Reading
+from snnax.interop.nir.ways import Way, Ways
 from snnax.interop.numbers import real
 
 __all__ = ["events_from_nir", "events_to_nir"]
 
-_NUMBERS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset")
 _CHOICE = checks.one_of("ode", "impulse")
 _UNIT = checks.one_of("s", "ms")
 _STEP = checks.number(above=0, called="a number of seconds")
 
 
-@checks.takes(graph=FILE_OR_GRAPH, dt=DT, w_in=_CHOICE, time_unit=_UNIT)
+@checks.takes(graph=FILE_OR_GRAPH, dt=DT, w_in=_CHOICE, time_unit=_UNIT, synapse=checks.maybe(_STEP))
 def events_from_nir(
     graph: nir.NIRGraph | str | PathLike[str],
     dt: float | None = None,
     *,
     w_in: Literal["ode", "impulse"] = "ode",
     time_unit: Literal["s", "ms"] = "s",
+    synapse: float | None = None,
 ) -> event.Network:
-    r"""Read a NIR graph of ``CubaLIF`` neurons as a network in continuous time.
+    r"""Read a NIR graph of ``CubaLIF`` and ``CubaLI`` neurons as a network in continuous time.
 
-    Every way from an ``Input`` or a population to a population, over ``Linear``, ``Affine``, ``Scale``, ``Flatten`` and
-    ``Delay``, becomes a projection; a ``Delay`` is its axons' and needs no time step. Cycles need no delay.
+    Every way from an ``Input`` or a population to a population or a readout, over ``Linear``, ``Affine``, ``Scale``,
+    ``Flatten`` and ``Delay``, becomes a projection; a ``Delay`` is its axons' and needs no time step. Cycles need no
+    delay.
 
     Args:
         graph: a graph in memory, or the path of a ``.nir`` file.
@@ -57,15 +59,18 @@ def events_from_nir(
         w_in: what a spike of weight :math:`w` adds to the current: ``"ode"``: :math:`w\,w_{in}\,dt/\tau_{syn}`, what an
             Euler step of NIR's equation adds; ``"impulse"``: :math:`w\,w_{in}`, as jaxsnn and Norse mean their weights.
         time_unit: of the time constants and delays in the file; jaxsnn's are in ``"ms"``.
+        synapse: a time constant in seconds for ``LIF`` and ``LI``, which have no synapse and whose voltage jumps. The
+            charge of each spike stays: a current of :math:`w` for ``dt``, or what lifts the voltage by :math:`r w` with
+            ``w_in="impulse"``. It is an approximation, the better the shorter; ``None`` refuses these neurons.
 
     Returns:
         :class:`snnax.event.Network`: populations and inputs have the names of their nodes, the gains are in the
-        weights, ``[N_source, N_target]``. Voltages start at 0, as :func:`from_nir` starts them. Run it with
-        :func:`snnax.event.simulate`.
+        weights, ``[N_source, N_target]``. ``CubaLI`` nodes are its readouts. Voltages start at 0, as :func:`from_nir`
+        starts them. Run it with :func:`snnax.event.simulate`, and read it out with :func:`snnax.event.voltages`.
 
     Raises:
-        ConversionError: for neurons that are no ``CubaLIF``, neurons of one node that differ, a bias, layers that have
-            no place on the way of a spike, and outputs that are no spikes; names the node and the remedy.
+        ConversionError: for neurons that are neither, neurons of one node that differ, a bias, layers that have no
+            place on the way of a spike, and outputs that are no neurons; names the node and the remedy.
         ArgumentError: if no ``dt`` says what a spike adds.
         NIRFileError: for a file or graph that is damaged.
         GraphError: for edges that lead nowhere.
@@ -96,47 +101,50 @@ def events_from_nir(
             "events_from_nir(graph): how much a spike adds to a current depends on how long it lasts. Write dt=1e-4, "
             "the step that the network was made for, or w_in='impulse' if a spike adds its weight."
         )
-    reader = _Reader(
-        flat, 1.0 if w_in == "impulse" else float(step), w_in, Reading(time_unit=time_unit).seconds
-    )
-    return reader.network()
+    duration = None if w_in == "impulse" else float(step)
+    return _Reader(flat, duration, Reading(time_unit=time_unit).seconds, synapse).network()
 
 
-@dataclass(frozen=True)
-class _Way:
-    """From a source to a population: of each source neuron its delay, and the weights."""
+_SPIKING, _READING = (nir.CubaLIF, nir.LIF), (nir.CubaLI, nir.LI)
 
-    source: str
-    delay: np.ndarray | None
-    matrix: np.ndarray | None
-    """``None`` until there is a layer with weights: each neuron to the one of its number."""
+
+def _begins(node: nir.NIRNode) -> bool:
+    """Whether the ways of spikes begin and end at a node."""
+    return isinstance(node, (*_SPIKING, *_READING))
 
 
 @dataclass(frozen=True)
 class _Reader:
     flat: FlatGraph
-    dt: float
-    w_in: str
+    dt: float | None
+    """How long a spike lasts; ``None`` if it adds its weight at once."""
     seconds: float
-    known: dict[str, list[_Way]] = field(default_factory=dict)
+    synapse: float | None
 
     def network(self) -> event.Network:
-        neurons = {n: node for n, node in self.flat.nodes.items() if isinstance(node, nir.CubaLIF)}
-        if not neurons:
+        neurons = {n: node for n, node in self.flat.nodes.items() if _begins(node)}
+        if not any(isinstance(node, _SPIKING) for node in neurons.values()):
             raise ConversionError(
                 "graph", "has no CubaLIF", "Networks of events are made of these; use interop.from_nir."
             )
         self._check_ends(set(neurons))
-        populations, projections = [], []
+        ways = Ways(self.flat, _begins)
+        populations: list[event.Population] = []
+        readouts: list[event.Readout] = []
+        projections: list[event.Projection] = []
         for name, node in neurons.items():
-            parameters, gains = self._population(name, node)
-            ways = _merged(w for source in self.flat.sources(name) for w in self._ways(source, (name,)))
-            widths = [way.matrix.shape[1] for way in ways if way.matrix is not None]
+            found = ways.into(name)
+            self._check_sources(name, found, neurons)
+            gains = self._gains(name, node)
+            widths = [way.matrix.shape[1] for way in found if way.matrix is not None]
             if gains.size == 1 and widths:
                 gains = np.broadcast_to(gains, widths[0])
-            populations.append(event.Population(name, gains.size, parameters))
-            projections += [self._projection(name, way, gains) for way in ways]
-        return event.Network(tuple(populations), tuple(projections))
+            if isinstance(node, _SPIKING):
+                populations.append(event.Population(name, gains.size, self._spiking(name, node)))
+            else:
+                readouts.append(event.Readout(name, gains.size, self._reading(name, node)))
+            projections += [self._projection(name, way, gains) for way in found]
+        return event.Network(tuple(populations), tuple(projections), tuple(readouts))
 
     def _check_ends(self, neurons: set[str]) -> None:
         for end in self.flat.outputs:
@@ -144,34 +152,74 @@ class _Reader:
                 if source not in neurons:
                     raise ConversionError(
                         source,
-                        "goes to an Output and is no CubaLIF: what it returns are no spikes",
-                        "Let the neurons before it be the output; snnax.event.li_voltage integrates their spikes.",
+                        "goes to an Output and is no neuron: what it returns are neither spikes nor voltages",
+                        "Let the neurons before it be the output.",
                     )
 
-    def _population(self, name: str, node: nir.CubaLIF) -> tuple[event.LIFParameters, np.ndarray]:
-        """The numbers of all neurons, and what a spike of weight 1 adds to the current of each."""
-        found = {what: _shared(name, what, getattr(node, what)) for what in _NUMBERS}
-        try:
-            parameters = event.LIFParameters(
-                tau_mem=found["tau_mem"] * self.seconds,
-                tau_syn=found["tau_syn"] * self.seconds,
-                threshold=found["v_threshold"],
-                v_leak=found["v_leak"],
-                v_reset=found["v_reset"],
-                v_initial=0.0 if found["v_leak"] else None,
+    def _check_sources(self, name: str, ways: list[Way], neurons: dict[str, nir.NIRNode]) -> None:
+        for way in ways:
+            if isinstance(neurons.get(way.source), _READING):
+                raise ConversionError(
+                    way.source,
+                    f"is an integrator whose voltage drives {name!r}: what it returns are no spikes",
+                    "Let it be an output, or use interop.from_nir, which takes steps.",
+                )
+
+    def _constants(self, name: str, node: Any) -> dict[str, float]:
+        """The numbers that all neurons of a node share, in seconds and volts."""
+        cuba = isinstance(node, nir.CubaLIF | nir.CubaLI)
+        what = ["tau_mem", "tau_syn"] if cuba else ["tau"]
+        what += ["v_leak"] + ["v_threshold", "v_reset"] * isinstance(node, _SPIKING)
+        found = {key: _shared(name, key, getattr(node, key)) for key in what}
+        if cuba:
+            return found | {key: found[key] * self.seconds for key in ("tau_mem", "tau_syn")}
+        if self.synapse is None:
+            kind = type(node).__name__
+            raise ConversionError(
+                name,
+                f"a {kind} has no synapse: its voltage jumps, so that it fires at the times of its inputs",
+                f"Make it a Cuba{kind}, or write events_from_nir(graph, synapse=1e-4): each then has a synapse of this "
+                "time constant, through which the same charge flows.",
             )
+        return found | {"tau_mem": found.pop("tau") * self.seconds, "tau_syn": self.synapse}
+
+    def _spiking(self, name: str, node: Any) -> event.LIFParameters:
+        found = self._constants(name, node)
+        threshold, reset = found.pop("v_threshold"), found.pop("v_reset")
+        start = 0.0 if found["v_leak"] else None
+        try:
+            return event.LIFParameters(**found, threshold=threshold, v_reset=reset, v_initial=start)
         except ArgumentError as error:
             raise ConversionError(name, "no event-driven neuron has its numbers", str(error)) from error
-        w_in = np.asarray(node.w_in, np.float64)
-        added = (
-            w_in
-            if self.w_in == "impulse"
-            else conventions.gain(w_in, np.asarray(parameters.tau_syn), self.dt)
-        )
-        every = np.broadcast_shapes(*(np.shape(getattr(node, what)) for what in ("r", "w_in", *_NUMBERS)))
-        return parameters, np.broadcast_to(added * np.asarray(node.r, np.float64), every).reshape(-1)
 
-    def _projection(self, target: str, way: _Way, gains: np.ndarray) -> event.Projection:
+    def _reading(self, name: str, node: Any) -> event.LIParameters:
+        found = self._constants(name, node)
+        if found["v_leak"]:
+            raise ConversionError(
+                name,
+                f"rises from 0 to its v_leak of {found['v_leak']:g}, and a readout of events starts at v_leak",
+                "Set v_leak to 0, and add what it adds to the voltages that are read.",
+            )
+        try:
+            return event.LIParameters(**found)
+        except ArgumentError as error:
+            raise ConversionError(name, "no event-driven readout has its numbers", str(error)) from error
+
+    def _gains(self, name: str, node: Any) -> np.ndarray:
+        """What a spike of weight 1 adds to the current of each neuron, ``[N]``, or of all, ``[1]``."""
+        shapes = [np.shape(value) for value in vars(node).values() if isinstance(value, np.ndarray | float)]
+        r = np.asarray(node.r, np.float64)
+        if isinstance(node, nir.CubaLIF | nir.CubaLI):
+            w_in = np.asarray(node.w_in, np.float64)
+            tau = np.asarray(node.tau_syn, np.float64) * self.seconds
+            found = r * (w_in if self.dt is None else conventions.gain(w_in, tau, self.dt))
+        else:
+            # The charge of a spike flows through the synapse: that of a current of 1 for dt, or of a jump by r.
+            charge = np.asarray(node.tau, np.float64) * self.seconds if self.dt is None else self.dt
+            found = r * charge / self._constants(name, node)["tau_syn"]
+        return np.broadcast_to(found, np.broadcast_shapes(np.shape(found), *shapes)).reshape(-1)
+
+    def _projection(self, target: str, way: Way, gains: np.ndarray) -> event.Projection:
         matrix = np.eye(gains.size) if way.matrix is None else way.matrix
         if matrix.shape[1] != gains.size:
             raise ShapeError(f"{target!r} has {gains.size} neurons, and gets {matrix.shape[1]} values.")
@@ -186,18 +234,6 @@ class _Reader:
         delay = jnp.asarray(real(target, f"the delays from {way.source!r}", late))
         return event.Projection(way.source, target, weights, delay)
 
-    def _ways(self, name: str, later: tuple[str, ...]) -> list[_Way]:
-        """All ways that end at the exit of a node."""
-        node = self.flat.nodes.get(name)
-        if node is None or isinstance(node, nir.CubaLIF):
-            return [_Way(name, None, None)]
-        if name in later:
-            raise ConversionError(name, "is on a cycle without neurons", "Remove an edge of it.")
-        if name not in self.known:
-            before = (way for s in self.flat.sources(name) for way in self._ways(s, (*later, name)))
-            self.known[name] = _merged(_after(name, node, way) for way in before)
-        return self.known[name]
-
 
 def _shared(name: str, what: str, given: Any) -> float:
     """The one value of all neurons of a node."""
@@ -211,67 +247,6 @@ def _shared(name: str, what: str, given: Any) -> float:
     return float(values[0])
 
 
-def _merged(ways: Iterable[_Way]) -> list[_Way]:
-    """Ways that differ in nothing but their weights as one, so that many parallel layers are no more than one."""
-    found: dict[tuple[Any, ...], _Way] = {}
-    for way in ways:
-        key = (way.source, way.matrix is None, None if way.delay is None else way.delay.tobytes())
-        known = found[key].matrix if key in found else None
-        if known is None or way.matrix is None:
-            found.setdefault(key, way)
-        elif known.shape != way.matrix.shape:
-            raise ShapeError(f"{known.shape[1]} and {way.matrix.shape[1]} values from {way.source!r} meet.")
-        else:
-            found[key] = replace(way, matrix=known + way.matrix)
-    return list(found.values())
-
-
-def _after(name: str, node: nir.NIRNode, way: _Way) -> _Way:
-    """A way, with one more layer at its end."""
-    width = None if way.matrix is None else way.matrix.shape[1]
-    if isinstance(node, nir.Affine) and np.any(node.bias):
-        raise ConversionError(
-            name,
-            "has a bias, which is no spike",
-            "Set it to 0, and drive the neurons by v_leak or a spike at time 0.",
-        )
-    if isinstance(node, nir.Linear | nir.Affine) and np.ndim(node.weight) == 2:
-        weight = conventions.kernel_from_torch(np.asarray(node.weight, np.float64))
-        if width not in (None, len(weight)):
-            raise ShapeError(f"{name!r} takes {len(weight)} values, and gets {width}.")
-        return replace(way, matrix=weight if way.matrix is None else way.matrix @ weight)
-    if isinstance(node, nir.Scale) and np.ndim(node.scale) == 1:
-        scale = np.asarray(node.scale, np.float64)
-        if width not in (None, len(scale)):
-            raise ShapeError(f"{name!r} takes {len(scale)} values, and gets {width}.")
-        return replace(way, matrix=np.diag(scale) if way.matrix is None else way.matrix * scale)
-    if isinstance(node, nir.Delay) and np.ndim(node.delay) <= 1:
-        return _late(name, np.atleast_1d(np.asarray(node.delay, np.float64)), way)
-    if isinstance(node, nir.Flatten):
-        return way
-    raise ConversionError(
-        name,
-        f"a {type(node).__name__} of this shape has no form in a network of events",
-        "Linear, Affine without a bias, Scale and Delay of vectors have, between CubaLIF neurons; write other layers "
-        "as the Linear that they are, or use interop.from_nir.",
-    )
-
-
-def _late(name: str, delay: np.ndarray, way: _Way) -> _Way:
-    """A delay in front of the weights is of each neuron; behind them all sums need the same."""
-    if way.matrix is not None and np.any(delay != delay[0]):
-        raise ConversionError(
-            name,
-            "delays each of the sums behind the weights by a time of its own",
-            "An axon has the delay of the neuron before the weights: put the Delay in front of them, or use one delay.",
-        )
-    if way.matrix is not None:
-        delay = delay[:1]
-    if way.delay is not None and 1 not in (delay.size, way.delay.size) and delay.size != way.delay.size:
-        raise ShapeError(f"{name!r} delays {delay.size} values, and gets {way.delay.size}.")
-    return replace(way, delay=delay if way.delay is None else way.delay + delay)
-
-
 # --- back -----------------------------------------------------------------------------------------
 
 
@@ -283,12 +258,12 @@ def _late(name: str, delay: np.ndarray, way: _Way) -> _Way:
 def events_to_nir(
     network: event.Network, outputs: Sequence[str] | None = None, *, dt: float = conventions.DT
 ) -> nir.NIRGraph:
-    r"""Write a network in continuous time as a NIR graph of ``CubaLIF``, ``Linear`` and ``Delay``.
+    r"""Write a network in continuous time as a NIR graph of ``CubaLIF``, ``CubaLI``, ``Linear`` and ``Delay``.
 
     Args:
         network: the network.
-        outputs: names of the populations that are returned; ``None`` for those that project to no other, or for all if
-            there are none.
+        outputs: names of the populations and readouts that are returned; ``None`` for the readouts and the populations
+            that project to no other, or for all if there are none.
         dt: how long a spike lasts for a reader that takes steps, in seconds: ``w_in`` is :math:`\tau_{syn}/dt`, with
             which a spike adds its weight to the current. It is noted in the graph's metadata.
 
@@ -312,7 +287,9 @@ def events_to_nir(
         ['in', 'in_to_out', 'in_to_out_delay', 'out', 'output']
     """
     network.check_shapes()
-    names = tuple(network.sizes)
+    readouts = {readout.name: readout.size for readout in network.readouts}
+    sizes = network.sizes | readouts
+    names = tuple(sizes)
     if unknown := [name for name in outputs or () if name not in names]:
         raise ArgumentError(
             f"events_to_nir(outputs={list(outputs or ())}): {unknown[0]!r} is none of {list(names)}."
@@ -320,6 +297,7 @@ def events_to_nir(
     inner = {p.source for p in network.projections if p.source != p.target}
     ends = list(outputs) if outputs else [name for name in names if name not in inner] or list(names)
     nodes: dict[str, nir.NIRNode] = {p.name: _neurons(p, dt) for p in network.populations}
+    nodes |= {readout.name: _integrators(readout, dt) for readout in network.readouts}
     edges: list[tuple[str, str]] = []
     for p in network.projections:
         weights = np.asarray(p.masked())
@@ -337,7 +315,7 @@ def events_to_nir(
         edges += [(before, name), (name, p.target)]
     for end in ends:
         name = free("output" if len(ends) == 1 else f"{end}_output", nodes)
-        nodes[name] = nir.Output({"output": np.array([network.sizes[end]])})
+        nodes[name] = nir.Output({"output": np.array([sizes[end]])})
         edges.append((end, name))
     return metadata.in_text(metadata.write(nir.NIRGraph(nodes, edges, type_check=False), {"dt": dt}))
 
@@ -364,5 +342,22 @@ def _neurons(population: event.Population, dt: float) -> nir.CubaLIF:
         v_leak=every * parameters.v_leak,
         v_threshold=every * parameters.threshold,
         v_reset=every * parameters.v_reset,
+        w_in=every * parameters.tau_syn / dt,
+    )
+
+
+def _integrators(readout: event.Readout, dt: float) -> nir.CubaLI:
+    parameters, every = readout.parameters, np.ones(readout.size)
+    if parameters.v_leak:
+        raise ConversionError(
+            readout.name,
+            f"starts at {parameters.v_leak:g}, which NIR cannot say: its readers start at 0",
+            "Write dataclasses.replace(parameters, v_leak=0.0), and add it to what is read.",
+        )
+    return nir.CubaLI(
+        tau_mem=every * parameters.tau_mem,
+        tau_syn=every * parameters.tau_syn,
+        r=every,
+        v_leak=every * 0,
         w_in=every * parameters.tau_syn / dt,
     )

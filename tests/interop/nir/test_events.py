@@ -28,6 +28,14 @@ def cuba(size, **given):
     return nir.CubaLIF(**{name: one * value for name, value in {**values, **given}.items()})
 
 
+def bare(kind, size=3, **given):
+    """Neurons without a synapse."""
+    values = {"tau": 10 * MILLI, "r": 1.0, "v_leak": 0.0, **given}
+    if kind is nir.LIF:
+        values["v_threshold"] = 1.0
+    return kind(**{name: np.full(size, value) for name, value in values.items()})
+
+
 def between(*layers, neurons=None, size=3):
     """Two inputs, some layers, three neurons."""
     nodes = {"input": nir.Input({"input": np.array([2])}), **{f"n{k}": node for k, node in enumerate(layers)}}
@@ -171,6 +179,7 @@ def test_voltages_start_at_zero():
         ([nir.Linear(weights())], cuba(3, tau_mem=[1e-2, 2e-2, 1e-2]), ConversionError, "node of its own"),
         ([nir.Linear(weights())], cuba(3, v_leak=1.0), ConversionError, "threshold"),
         ([nir.Linear(weights())], nir.IF(np.ones(3), np.ones(3)), ConversionError, "no CubaLIF"),
+        ([nir.Linear(weights())], bare(nir.LIF), ConversionError, "synapse=1e-4"),
         ([nir.Linear(weights(0, (4, 2)))], None, ShapeError, "3 neurons"),
         ([nir.Linear(weights(0, (4, 2))), nir.Linear(weights(0, (3, 5)))], None, ShapeError, "takes 5"),
         ([nir.Delay(np.ones(5)), nir.Linear(weights())], None, ShapeError, "5 are delayed"),
@@ -184,7 +193,7 @@ def test_what_is_no_network_of_events_is_refused(layers, neurons, error, said):
 def test_an_output_of_no_spikes_is_refused():
     graph = between(nir.Linear(weights()))
     graph.edges.append(("n0", "output"))
-    with pytest.raises(ConversionError, match="no spikes"):
+    with pytest.raises(ConversionError, match="neither spikes"):
         interop.events_from_nir(graph, w_in="impulse")
 
 
@@ -214,4 +223,105 @@ def test_a_population_without_input_is_refused():
     graph = between(nir.Linear(weights()))
     graph.edges.remove(("n0", "lif"))
     with pytest.raises(GraphError):
+        interop.events_from_nir(graph, w_in="impulse")
+
+
+def read_out(readout, **given):
+    """Three neurons, and two integrators of their spikes."""
+    graph = between(nir.Linear(weights()), neurons=cuba(3, **given))
+    graph.nodes |= {"read": nir.Linear(weights(5, (2, 3))), "voltage": readout}
+    graph.nodes["output"] = nir.Output({"output": np.array([2])})
+    graph.edges = [e for e in graph.edges if e[1] != "output"] + [
+        ("lif", "read"),
+        ("read", "voltage"),
+        ("voltage", "output"),
+    ]
+    return graph
+
+
+def cubali(size=2, **given):
+    values = {"tau_mem": 20 * MILLI, "tau_syn": 5 * MILLI, "r": 1.0, "v_leak": 0.0, "w_in": 1.0, **given}
+    return nir.CubaLI(**{name: np.full(size, value) for name, value in values.items()})
+
+
+INPUTS = {"input": event.from_lists([[[2e-3, 6e-3], [4e-3]]])}
+
+
+def test_steps_of_a_readout_converge_to_its_voltage():
+    graph = read_out(cubali(r=2.0))
+    network = interop.events_from_nir(graph, w_in="impulse")
+    found = event.simulate(network, INPUTS, t_max=0.04, max_spikes=8)
+    errors = []
+    for dt in (8e-4, 2e-4, 5e-5):
+        steps = round(0.04 / dt)
+        stepped = by_flax(graph, event.to_raster(INPUTS["input"], dt, steps), dt)
+        exact = event.voltages(network, INPUTS, found.trains, times=jnp.arange(1, steps + 1) * dt)["voltage"]
+        assert stepped.shape == exact.shape
+        errors.append(float(jnp.abs(stepped - exact).mean() / jnp.abs(exact).mean()))
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+    assert errors[2] < 0.01
+
+
+def test_readouts_come_back_from_a_file(tmp_path):
+    network = interop.events_from_nir(read_out(cubali()), w_in="impulse")
+    interop.write_nir(tmp_path / "read.nir", interop.events_to_nir(network))
+    again = interop.events_from_nir(tmp_path / "read.nir")
+    assert again.readouts == network.readouts
+    largest = [
+        event.voltages(n, INPUTS, event.simulate(n, INPUTS, t_max=0.04, max_spikes=8).trains, t_max=0.04)[
+            "voltage"
+        ]
+        for n in (network, again)
+    ]
+    np.testing.assert_allclose(largest[1], largest[0], rtol=1e-5)
+
+
+def test_a_synapse_for_neurons_without_one_keeps_the_charge():
+    """With a vanishing synapse the voltage is that of NIR's LI, whose jumps are r w dt / tau."""
+    graph = read_out(bare(nir.LI, 2, r=3.0))
+    network = interop.events_from_nir(graph, 1e-3, synapse=1e-6)
+    found = event.simulate(network, INPUTS, t_max=0.04, max_spikes=8)
+    times = jnp.linspace(0.011, 0.04, 7)
+    voltage = event.voltages(network, INPUTS, found.trains, times=times)["voltage"][:, 0]
+    passed = np.asarray(times)[:, None, None] - np.asarray(found["lif"].times[0])[None]
+    jumps = np.where(passed > 0, np.exp(-np.maximum(passed, 0) / (10 * MILLI)), 0).sum(-1)
+    np.testing.assert_allclose(voltage, 3.0 * 1e-3 / (10 * MILLI) * jumps @ weights(5, (2, 3)).T, rtol=1e-3)
+
+
+def test_a_spike_of_a_neuron_without_synapse_lifts_it_by_its_weight():
+    network = interop.events_from_nir(
+        between(nir.Linear(weights()), neurons=bare(nir.LIF)), w_in="impulse", synapse=1e-6
+    )
+    inputs = {"input": event.from_lists([[[2e-3], []]])}
+    found = event.simulate(network, inputs, t_max=0.04)["lif"].times[0, :, 0]
+    np.testing.assert_allclose(found, np.where(weights()[:, 0] > 1, 2e-3, np.inf), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("graph", "said"),
+    [(read_out(cubali(v_leak=0.5)), "starts at v_leak"), (read_out(bare(nir.LI, 2)), "CubaLI")],
+)
+def test_readouts_that_are_not_the_same_are_refused(graph, said):
+    with pytest.raises(ConversionError, match=said):
+        interop.events_from_nir(graph, w_in="impulse")
+
+
+def test_voltages_are_no_spikes():
+    graph = read_out(cubali())
+    graph.nodes |= {"back": nir.Linear(weights(6, (3, 2)))}
+    graph.edges += [("voltage", "back"), ("back", "lif")]
+    with pytest.raises(ConversionError, match="no spikes"):
+        interop.events_from_nir(graph, w_in="impulse")
+
+
+def test_a_way_of_a_thousand_layers_is_read():
+    graph = between(*[nir.Scale(np.full(2, 1.0)) for _ in range(1500)], nir.Linear(weights()))
+    np.testing.assert_allclose(only(graph).weights, weights().T, rtol=1e-6)
+
+
+def test_a_cycle_without_neurons_is_refused():
+    graph = between(nir.Linear(weights(0, (2, 2))), nir.Linear(weights()))
+    graph.nodes["loop"] = nir.Linear(weights(0, (2, 2)))
+    graph.edges += [("n0", "loop"), ("loop", "n0")]
+    with pytest.raises(ConversionError, match="cycle without neurons"):
         interop.events_from_nir(graph, w_in="impulse")
