@@ -20,6 +20,7 @@ from torch.func import functional_call
 
 from snnax.errors import ConversionError
 from snnax.interop import conventions
+from snnax.interop.frameworks import LABELS, package_of
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.calls import Call, calls_with_states, shape_text
 from snnax.interop.torch.observers import Observer
@@ -167,6 +168,21 @@ class Adapter(ABC):
     def may_be_program(self, net: nn.Module) -> bool:
         """Whether a network that is no graph of layers may be a program."""
         return self.programs
+
+    def check_program(self, net: nn.Module) -> None:
+        """Refuse a network that is another framework's; one without any neuron is a program as well.
+
+        Raises:
+            ConversionError: names the function for its framework.
+        """
+        found = {package_of(base) for module in net.modules() for base in type(module).__mro__}
+        others = sorted(p for p in found if p and LABELS[p] != self.label)
+        if others and not self.neurons(net):
+            raise ConversionError(
+                type(net).__name__,
+                f"its neurons are those of {LABELS[others[0]]}, and none is one of {self.label}",
+                f"interop.from_{others[0]}(net, sample) converts it.",
+            )
 
     def opened(self, net: nn.Module) -> None:  # noqa: B027  most are
         """Let a copy, which is thrown away, compute in operations of torch that can be looked into."""

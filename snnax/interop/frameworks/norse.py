@@ -311,6 +311,10 @@ class Norse(Adapter):
         """Cells of Norse's, and of no other framework."""
         _check_modules(net)
 
+    def check_program(self, net: nn.Module) -> None:
+        """The same."""
+        _check_modules(net)
+
     def check(self, name: str, module: Any) -> None:
         """Its own steps only."""
         check_step(name, module)

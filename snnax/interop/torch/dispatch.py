@@ -57,6 +57,7 @@ _TURNS = (aten.t, aten.transpose)
 _PLAIN = (bool, int, complex, str, np.dtype, Given, *SOURCES)
 _COPIES, _ZEROS = ("detach", "clone", "alias"), ("zeros", "zeros_like", "new_zeros")
 _READS = (aten._local_scalar_dense, aten.equal)
+_READERS = frozenset(packet.__name__ for packet in _READS)
 _MEMORY = frozenset({"layout", "device", "pin_memory", "memory_format", "non_blocking", "generator"})
 _IN_PLACE = "Write it as a new tensor: y = f(x)."
 
@@ -349,22 +350,28 @@ def _decompositions() -> dict[Any, Any]:
 
 def steering_lines(nodes: Sequence[Node], inputs: Sequence[Input]) -> list[str]:
     """Lines where Python read values that depend on arguments, states or chance; weights are what they are."""
-    moving: list[bool] = []
+    return reading_lines(nodes, [known.kind in ("argument", "state") for known in inputs])
+
+
+def reading_lines(nodes: Sequence[Node], leaves: Sequence[bool]) -> list[str]:
+    """Lines where Python read values that depend on chance or on a leaf that is said to move."""
+    pairs = zip(nodes, moving(nodes, leaves), strict=True)
+    return list(dict.fromkeys(node.line for node, moved in pairs if moved and node.base in _READERS))
+
+
+def moving(nodes: Sequence[Node], leaves: Sequence[bool]) -> list[bool]:
+    """For each operation, whether it depends on chance or on a leaf that is said to move."""
+    found: list[bool] = []
     for node in nodes:
-        moving.append(
+        found.append(
             node.base in RANDOM
             or any(
-                moving[entry.node]
-                if isinstance(entry, Ref)
-                else inputs[entry.index].kind in ("argument", "state")
+                found[entry.node] if isinstance(entry, Ref) else leaves[entry.index]
                 for entry in node.inputs
                 if isinstance(entry, Ref | Leaf)
             )
         )
-    reads = {packet.__name__ for packet in _READS}
-    return list(
-        dict.fromkeys(n.line for n, moves in zip(nodes, moving, strict=True) if moves and n.base in reads)
-    )
+    return found
 
 
 def _name(op: Any) -> str:

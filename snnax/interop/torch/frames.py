@@ -18,6 +18,11 @@ HOOK = (
     "Take it out, or write what it does to the gradient as a torch.autograd.Function.",
 )
 """Why a line with ``register_hook`` is refused, and what to do."""
+TRAINING = (
+    "forward asks whether a tensor has a gradient, so what it computes in training is not what it computes else",
+    "Take the question out of forward; x.detach() may be called on any tensor.",
+)
+"""The same for ``x.requires_grad``."""
 _APPLY: Any = getattr(torch.autograd.Function.apply, "__func__", torch.autograd.Function.apply)
 
 

@@ -50,7 +50,9 @@ def functional(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tens
         packet = getattr(aten, name.removesuffix("_"), None)
         if packet is None or not name.endswith("_") or packet is aten.as_strided:
             return None
-        new = overload(packet, func._overloadname)(*args, **kwargs)
+        # of a power, either part may be a number: the names say which
+        part = f"Tensor_{func._overloadname}" if name in ("pow_", "float_power_") else func._overloadname
+        new = overload(packet, part)(*args, **kwargs)
     if new.dtype != target.dtype:
         new = aten._to_copy.default(new, dtype=target.dtype)
     return new if new.shape == target.shape else aten.expand.default(new, list(target.shape))

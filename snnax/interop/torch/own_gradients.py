@@ -8,7 +8,7 @@ which no gradient goes, and :data:`~snnax.interop.program.nodes.PULLBACK`, by wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import get_ident
 from types import TracebackType
 from typing import Any
@@ -19,8 +19,9 @@ from torch.autograd import function as autograd
 
 from snnax.interop.program import operators
 from snnax.interop.program.derivatives import DECREED
-from snnax.interop.program.nodes import PULLBACK, Given, Leaf, Node, Ref, Source, flat, mapped
-from snnax.interop.torch.dispatch import Dispatcher, Longer
+from snnax.interop.program.nodes import PULLBACK, Given, Input, Leaf, Node, Ref, Source, flat, mapped
+from snnax.interop.torch.dispatch import Dispatcher, Longer, moving, reading_lines
+from snnax.interop.torch.frames import TRAINING
 from snnax.interop.torch.values import Form
 
 _HOME: Any = autograd._SingleLevelFunction
@@ -39,12 +40,19 @@ class OwnGradients:
 
     Args:
         dispatcher: records.
+        inputs: what its leaves are.
         surrogate: of a class and the arguments of a call, the surrogate if that is a known spike function: these are
             recorded by their names.
     """
 
-    def __init__(self, dispatcher: Dispatcher, surrogate: Callable[[type, tuple[Any, ...]], Any]) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        inputs: Sequence[Input],
+        surrogate: Callable[[type, tuple[Any, ...]], Any],
+    ) -> None:
         self._dispatcher = dispatcher
+        self._inputs = inputs
         self._surrogate = surrogate
         self._thread = get_ident()
         self._inside = False
@@ -77,7 +85,7 @@ class OwnGradients:
         self._inside = True
         try:
             with dispatcher.decreeing():
-                derivative = _Derivative(dispatcher, original, args)
+                derivative = _Derivative(dispatcher, self._inputs, original, args)
             decreed = True
         except Untraced as reason:
             dispatcher.untraced(str(reason))
@@ -85,8 +93,11 @@ class OwnGradients:
         try:
             if not decreed:
                 return original(*args)
+            start = len(dispatcher.nodes)
             with dispatcher.decreeing():
                 returned = original(*args)
+            if _computed(dispatcher.nodes[start:]) != derivative.forward:
+                raise dispatcher.refusal(*TRAINING)
         finally:
             self._inside = False
         several = isinstance(returned, tuple)
@@ -95,20 +106,37 @@ class OwnGradients:
         return tuple(outs) if several else outs[0]
 
 
+def _computed(nodes: Sequence[Node]) -> list[str]:
+    """Operations by name, without the copies that are made of what is saved."""
+    return [node.op for node in nodes if node.op not in ("detach", "alias")]
+
+
 class _Derivative:
     """What the gradients of one call are made of.
 
     Args:
         dispatcher: of the network.
+        inputs: what the leaves of the network are.
         original: the function.
         args: its arguments.
+
+    Attributes:
+        forward: the operations of the function itself, by name.
 
     Raises:
         Untraced: the reason.
     """
 
-    def __init__(self, dispatcher: Dispatcher, original: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        inputs: Sequence[Input],
+        original: Callable[..., Any],
+        args: tuple[Any, ...],
+    ) -> None:
         self._dispatcher = dispatcher
+        self._inputs = inputs
+        self.forward: list[str] = []
         self._leaves: list[Source | Given] = []
         self._inner = Dispatcher(dispatcher.label, self._other)
         self.differentiable: list[int] = []
@@ -142,6 +170,7 @@ class _Derivative:
         try:
             with self._inner:
                 returned = original(*given)
+            self.forward = _computed(self._inner.nodes)
             outs = list(returned) if isinstance(returned, tuple) else [returned]
             self.differentiable = [
                 place for place, out in enumerate(outs) if isinstance(out, Tensor) and out.requires_grad
@@ -161,8 +190,17 @@ class _Derivative:
         except Exception as error:
             raise Untraced(f"it raises {type(error).__name__}: {error}") from error
         if self._inner.reads:
-            raise Untraced(f"Python reads a value of a tensor at {next(iter(self._inner.reads))}")
+            moves = [not self._is_constant(source) for source in self._leaves]
+            for line in reading_lines(self._inner.nodes, moves):
+                raise Untraced(f"Python reads a value of a tensor at {line}")
         return read
+
+    def _is_constant(self, source: Any) -> bool:
+        """True for a number that Python made a tensor of, and what is computed of such ones."""
+        if isinstance(source, Ref):
+            nodes = self._dispatcher.nodes[: source.node + 1]
+            return not moving(nodes, [known.kind != "constant" for known in self._inputs])[-1]
+        return isinstance(source, Leaf) and self._inputs[source.index].kind == "constant"
 
     def _packed(self) -> tuple[tuple[Any, ...], ...]:
         """The operations that the gradients need, as literals in the arguments of an operation."""

@@ -57,7 +57,7 @@ def program_of(net: nn.Module, sample: Any, adapter: Adapter) -> tuple[PortedPro
         ConversionError: why it is no program.
     """
     net = unwrap(net)
-    adapter.check_network(net)
+    adapter.check_program(net)
     check_finite(net, adapter)
     program = trace_program(net, arguments_of(net, sample), adapter=adapter, steady=True)
     check_operators(program)

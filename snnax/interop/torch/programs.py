@@ -17,7 +17,7 @@ from snnax.interop.program.aligning import align, depends, unlike
 from snnax.interop.program.cleaning import clean
 from snnax.interop.program.folding import fold
 from snnax.interop.program.lengths import Fixed, difference, template
-from snnax.interop.program.nodes import Leaf, Note, Program, mapped
+from snnax.interop.program.nodes import Input, Leaf, Note, Program, mapped
 from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.leaves import Leaves, value_of
@@ -182,7 +182,7 @@ class _Tracing:
         copy.begin(dispatcher, leaves)
         before = {id(b) for b in copy.net.buffers()}
         args, kwargs = sample.having(tensors)
-        with self._running(copy.net, dispatcher):
+        with self._running(copy.net, dispatcher, leaves.inputs):
             result = copy.net(*args, **kwargs)
             outputs = mapped(result, lambda entry: self._output(dispatcher, entry))
             updates = {**self._written(copy, dispatcher, before), **copy.ends()}
@@ -193,7 +193,7 @@ class _Tracing:
         return _Traced(clean(trace, dispatcher.nodes), copy.calls, len(dispatcher.nodes), reads)
 
     @contextmanager
-    def _running(self, twin: nn.Module, dispatcher: Dispatcher) -> Iterator[None]:
+    def _running(self, twin: nn.Module, dispatcher: Dispatcher, inputs: list[Input]) -> Iterator[None]:
         neurons = self._adapter.neurons(twin)
         try:
             with (
@@ -203,7 +203,7 @@ class _Tracing:
                 self._adapter.alone(neurons),
                 dispatcher,
                 Scalars(dispatcher),
-                OwnGradients(dispatcher, self._adapter.surrogate),
+                OwnGradients(dispatcher, inputs, self._adapter.surrogate),
             ):
                 yield
         except (SnnaxError, Longer):

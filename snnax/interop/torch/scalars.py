@@ -13,17 +13,12 @@ from torch.overrides import TorchFunctionMode
 
 from snnax.interop.program.nodes import flat, mapped
 from snnax.interop.torch.dispatch import Dispatcher
-from snnax.interop.torch.frames import HOOK, of_user, place
+from snnax.interop.torch.frames import HOOK, TRAINING, of_user, place
 
 _SWITCH = torch._C._set_grad_enabled
 _DETACHING = (Tensor.detach_, torch.detach_)
-_OF_TRAINING: dict[Any, tuple[str, str]] = {
-    Tensor.register_hook: HOOK,
-    Tensor.requires_grad.__get__: (  # type: ignore[attr-defined]
-        "forward asks whether a tensor has a gradient, so what it computes in training is not what it computes else",
-        "Take the question out of forward; x.detach() may be called on any tensor.",
-    ),
-}
+_ASKING = Tensor.requires_grad.__get__  # type: ignore[attr-defined]
+_OF_TRAINING: dict[Any, tuple[str, str]] = {Tensor.register_hook: HOOK, _ASKING: TRAINING}
 """What is another thing in training than in the call that is recorded, and what to say of it."""
 
 
@@ -100,7 +95,7 @@ class Scalars(TorchFunctionMode):
             return func(*args, **kwargs)
         if func is _SWITCH and place().function is None:
             self._dispatcher.gradients = args[0]
-        if func in _OF_TRAINING and of_user(sys._getframe(1)):
+        if func in _OF_TRAINING and of_user(sys._getframe(1)) and not _saving(func):
             raise self._dispatcher.refusal(*_OF_TRAINING[func])
         if func in _DETACHING:  # it ends in autograd, and the dispatcher never sees it
             self._dispatcher.values.detach(args[0])
@@ -121,6 +116,11 @@ class Scalars(TorchFunctionMode):
             return func(*known[0], **known[1])
         except TypeError:  # it takes numbers only; a second sample shows whether this one depends on the data
             return func(*args, **kwargs)
+
+
+def _saving(func: Any) -> bool:
+    """A ``torch.autograd.Function`` asks what to save: both answers are tried where its derivative is recorded."""
+    return func == _ASKING and place().function is not None
 
 
 def _tensor(number: Scalar, beside: list[Tensor]) -> Tensor:
