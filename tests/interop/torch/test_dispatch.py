@@ -53,6 +53,12 @@ def written_through_parts(net, x):
     return y, first + second
 
 
+def powers_in_place(net, x):
+    y = x.clone()
+    y.pow_(2).pow_(x + 1)
+    return y
+
+
 def written_where(net, x):
     y = x.clone()
     y[y > 0.5] = 0.25
@@ -101,7 +107,8 @@ def by_numpy_of_weights(net, x):
 
 
 FUNCTIONS = [
-    written_through_a_view, read_through_an_older_view, written_through_a_chain, written_through_parts, written_where,
+    powers_in_place, written_through_a_view, read_through_an_older_view, written_through_a_chain, written_through_parts,
+    written_where, powers_in_place,
     cast_in_place, buffers_that_change, buffers_that_are_replaced, numbers, constants, not_recorded,
     by_numpy_of_weights,
 ]  # fmt: skip

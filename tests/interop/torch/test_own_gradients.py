@@ -55,6 +55,39 @@ class Scaled(Function):
         return first, second
 
 
+class Constant(Function):
+    """It saves a number in a tensor, and reads it."""
+
+    @staticmethod
+    def forward(ctx, x, width):
+        ctx.save_for_backward(x, torch.tensor([width]) * 2)
+        return (x > 0).to(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, width = ctx.saved_tensors
+        return gradient * (width.item() - x.abs()).clamp(min=0), None
+
+
+class Asking(Function):
+    """It saves what it needs if a gradient is wanted; powers in place."""
+
+    other = False
+
+    @staticmethod
+    def forward(ctx, x):
+        if x.requires_grad:
+            ctx.save_for_backward(x)
+            if Asking.other:
+                x = x + 1
+        return torch.sign(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * (-(x * 2).pow_(2)).exp_()
+
+
 class Several(Function):
     """Several results, one of which has no gradient."""
 
@@ -157,6 +190,8 @@ USES = {
     "context": lambda net, x: Context.apply(x, 0.8),
     "with weights": lambda net, x: x + Saved.apply(net.fc.weight).sum(1),
     "no gradient": lambda net, x: x + Saved.apply(x).detach(),
+    "constant": lambda net, x: Constant.apply(x, 0.625),
+    "asking": lambda net, x: Asking.apply(x),
 }
 
 
@@ -231,6 +266,12 @@ def test_what_is_no_data_flow_is_refused_for_training(function, words):
         np.testing.assert_allclose(out, net(x).detach(), rtol=1e-5, atol=1e-6)
     with pytest.raises(ConversionError, match=f"gradient of its own, which is not ported: .*{words}"):
         interop.crossvalidate(net, (model, variables), x.numpy(), gradients=True)
+
+
+def test_a_function_that_computes_something_else_in_training_is_refused(monkeypatch):
+    monkeypatch.setattr(Asking, "other", True)
+    with pytest.raises(ConversionError, match="forward asks whether a tensor has a gradient"):
+        interop.from_snntorch(Net(USES["asking"]).eval(), sample(4, 3, 6))
 
 
 def test_the_operations_of_a_function_are_one_of_the_program():

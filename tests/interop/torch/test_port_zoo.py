@@ -12,6 +12,7 @@ pytest.importorskip("snntorch")
 
 import torch
 from helpers.port_zoo_ends import ENDS
+from helpers.port_zoo_hand import HAND
 from helpers.port_zoo_kinds import KINDS, RANDOM
 from helpers.port_zoo_starts import STARTS
 from helpers.port_zoo_states import STATES, PerStepNorm
@@ -26,7 +27,7 @@ from snnax.interop.torch.call_side import CalledTorch
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inhibition is an unstable feature:UserWarning")
 
-ZOO = {**ENDS, **KINDS, **STARTS, **STATES}
+ZOO = {**ENDS, **HAND, **KINDS, **STARTS, **STATES}
 STACKED = {PerStepNorm}
 """Ported as graphs that hold the weights of several layers in one array: gradients have other names."""
 

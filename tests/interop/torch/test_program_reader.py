@@ -293,6 +293,15 @@ def test_what_is_another_thing_in_training_is_refused(asking, words):
     assert "test_program_reader.py" in str(caught.value)
 
 
+def test_neurons_of_another_framework_are_for_its_own_function():
+    norse = pytest.importorskip("norse.torch")
+    net = norse.SequentialState(nn.Linear(3, 2), norse.LIFCell())
+    with pytest.raises(
+        ConversionError, match=r"those of Norse, and none .* of snnTorch.* interop.from_norse"
+    ):
+        interop.from_snntorch(net, torch.ones(1, 3))
+
+
 def test_attention_of_the_library_may_ask_for_gradients():
     class Attends(nn.Module):
         def __init__(self):
