@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from snnax.layers.shapes import *
     from snnax.layers.signals import *
     from snnax.layers.torch_named import *
+    from snnax.layers.torch_own import *
     from snnax.limits import size_limit as size_limit
     from snnax.network import *
     from snnax.neurons import *

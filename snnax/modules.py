@@ -74,6 +74,26 @@ _LINES = {
 }  # fmt: skip
 
 
+_BOUND = ("to", "parameters", "train", "eval")
+"""Lines of torch's that do what they say there, for a bound network, or one without a layer that they mean."""
+
+
+def _stay(net: Module, device: Any) -> Module:
+    """``net.to(device)``: a module has no arrays to move; they are where JAX computes.
+
+    Raises:
+        TorchLineError: that is another kind of device, or ``device`` is a dtype.
+    """
+    kind = getattr(device, "type", None) or getattr(device, "platform", None) or str(device).partition(":")[0]
+    here = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
+    if {"gpu": "cuda"}.get(kind, kind) == here:
+        return net
+    raise TorchLineError(
+        f"{type(net).__name__}.to({checks.shown(device)}): a module holds no arrays, and JAX computes on {here!r}; "
+        f"write {_LINES['to']}."
+    )
+
+
 class Module(nn.Module):
     """A linen module whose errors are snnax's, and which knows the lines that torch scripts call it with.
 
@@ -95,10 +115,25 @@ class Module(nn.Module):
     @nn.nowrap
     def __getattr__(self, name: str) -> Any:
         """What is not there: of the names that torch's modules have, the error says what takes their place."""
+        if name in _BOUND and (found := self._as_in_torch(name)) is not None:
+            return found
         if name in _LINES and not name.startswith("_"):
             line = _LINES[name].format(me=self._nickname(), call=self._works())
             raise TorchLineError(f"{type(self).__name__} has no {name!r}; write {line}.")
         return super().__getattr__(name)
+
+    @nn.nowrap
+    def _as_in_torch(self, name: str) -> Any:
+        """A method of torch's where it can do the same; ``None`` where it cannot."""
+        from snnax.modes import switches  # layers are modules themselves
+
+        if name == "to":
+            return functools.partial(_stay, self)
+        if name == "parameters" and self.scope is not None:
+            return lambda: self.variables.get("params", {})
+        if name in ("train", "eval") and not switches(self):
+            return lambda mode=True: self
+        return None
 
     @nn.nowrap
     def init(self, rngs: Any, *args: Any, **kwargs: Any) -> Any:

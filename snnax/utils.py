@@ -8,14 +8,14 @@ from typing import Any
 import flax.linen as nn
 
 from snnax.errors import TorchLineError
-from snnax.layers.norm import BatchNormTT
+from snnax.modes import switched
 from snnax.modules import NET, VARIABLES
 from snnax.subsets import data_subset, valid_split
 
 __all__ = ["data_subset", "evaluating", "reset", "training", "valid_split"]
 
 
-def reset(variables: Mapping[str, Any]) -> dict[str, Any]:
+def reset(variables: Mapping[str, Any] | nn.Module) -> dict[str, Any]:
     """The same variables without the collection ``hidden``: the next call starts anew, with any batch size.
 
     Every state then begins where its module lets it begin: at zero in neurons of this package, in a module of your
@@ -23,10 +23,14 @@ def reset(variables: Mapping[str, Any]) -> dict[str, Any]:
     of your own keeps in a collection of another name stays; leave that collection out yourself.
 
     Args:
-        variables: what ``init``, ``apply`` or ``unroll`` returned; left as it is.
+        variables: what ``init``, ``apply`` or ``unroll`` returned; left as it is. Or a network that is bound to its
+            variables, ``net.bind(variables, mutable=["hidden"])``: that one forgets its state, as in snnTorch.
 
     Returns:
         A new dictionary; only the collection ``hidden`` is not in it.
+
+    Raises:
+        TorchLineError: for a module that is not bound, which has no state to forget.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -42,10 +46,7 @@ def reset(variables: Mapping[str, Any]) -> dict[str, Any]:
     process; here the state belongs to ``variables``, so it resets exactly these, at any depth.
     """
     if isinstance(variables, nn.Module):
-        raise TorchLineError(
-            f"reset({type(variables).__name__}) got a module, which keeps no state; write variables = "
-            "snnax.utils.reset(variables)."
-        )
+        variables = _forgotten(variables)
     VARIABLES(variables, "reset(variables)")
     return {name: tree for name, tree in variables.items() if name != "hidden"}
 
@@ -60,43 +61,31 @@ def training(net: nn.Module) -> nn.Module:
         >>> snn.utils.training(snn.Sequential([nn.Dropout(0.5, deterministic=True)])).layers[0].deterministic
         False
     """
-    return _switched(NET(net, "training(net)"), True, {})
+    return switched(NET(net, "training(net)"), True)
 
 
 def evaluating(net: nn.Module) -> nn.Module:
     """A copy of ``net`` with dropout off and running averages in use (torch's ``eval()``)."""
-    return _switched(NET(net, "evaluating(net)"), False, {})
+    return switched(NET(net, "evaluating(net)"), False)
 
 
-def _switched(value: Any, train: bool, done: dict[Any, nn.Module]) -> Any:
-    """``value`` with its modules switched; a module that is in it twice stays one module."""
-    if isinstance(value, nn.Module):
-        if value._id not in done:
-            done[value._id] = _switched_module(value, train, done)
-        return done[value._id]
-    if isinstance(value, tuple | list):
-        return tuple(_switched(item, train, done) for item in value)
-    if isinstance(value, Mapping):
-        return {key: _switched(item, train, done) for key, item in value.items()}
-    return value
+def _forgotten(net: nn.Module) -> Mapping[str, Any]:
+    """The variables of a bound network, whose state is gone."""
+    if net.scope is None:
+        raise TorchLineError(
+            f"reset({type(net).__name__}) got a module, which keeps no state; write variables = "
+            "snnax.utils.reset(variables), or bind it first: net = net.bind(variables, mutable=['hidden'])."
+        )
+    if net.scope.is_mutable_collection("hidden"):
+        _empty(net.scope._mutable_collection("hidden"))
+    variables: Mapping[str, Any] = net.variables
+    return variables
 
 
-def _switched_module(module: nn.Module, train: bool, done: dict[Any, nn.Module]) -> nn.Module:
-    if isinstance(module, nn.Dropout):
-        return module.clone(deterministic=not train)
-    if isinstance(module, nn.BatchNorm | BatchNormTT):
-        return module.clone(use_running_average=not train)
-    fields = {
-        name: _switched(getattr(module, name), train, done)
-        for name in module.__dataclass_fields__
-        if name not in ("parent", "name") and _holds_modules(getattr(module, name))
-    }
-    return module.clone(**fields) if fields else module
-
-
-def _holds_modules(value: Any) -> bool:
-    if isinstance(value, tuple | list):
-        return any(_holds_modules(item) for item in value)
-    if isinstance(value, Mapping):
-        return any(_holds_modules(item) for item in value.values())
-    return isinstance(value, nn.Module)
+def _empty(tree: Any) -> None:
+    """Remove the arrays; the dictionaries stay, since the scopes of the layers hold them too."""
+    for name, value in list(tree.items()):
+        if isinstance(value, Mapping):
+            _empty(value)
+        else:
+            del tree[name]

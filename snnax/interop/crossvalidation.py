@@ -72,7 +72,7 @@ class FlaxSide:
         self.label = label
         self.model = model
         self.variables = {c: v for c, v in nn.unbox(dict(variables)).items() if c != "hidden"}
-        self.convert = channels_first and not (isinstance(model, Graph) and model.channels_first)
+        self.convert = channels_first and not getattr(model, "channels_first", False)
         self.turn = channels_first
         self._found = dict(_neurons(model, self.variables))
         self._sample: np.ndarray | None = None

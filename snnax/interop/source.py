@@ -179,7 +179,8 @@ class Writer:
             return self._graph(path, module)
         if isinstance(module, Sequential):
             layers = [("", self.module(f"{path}/{n}", m)) for n, m in module.members().items()]
-            return call("snn.Sequential", [Bracket("[", layers, "]")])
+            options = {"channels_first": "True"} if module.channels_first else {}
+            return call("snn.Sequential", [Bracket("[", layers, "]")], **options)
         kind = type(module)
         given = {f.name: getattr(module, f.name) for f in dataclasses.fields(kind) if f.init}
         given = _plain(kind, {k: v for k, v in given.items() if k not in ("parent", "name")})
@@ -431,7 +432,9 @@ def _body(writer: Writer, model: Container, names: Mapping[str, str]) -> list[st
         labels = list(model.plan().order) if isinstance(model, Graph) else [""] * len(order)
         layers = Bracket("[", [("", parts[i]) for i in order], "]", [readable(n) for n in labels])
         found += lines("layers = ", layers)
-        found += lines("model = ", call("snn.Sequential", ["layers"]))
+        first = isinstance(model, Sequential) and model.channels_first
+        options = {"channels_first": "True"} if first else {}
+        found += lines("model = ", call("snn.Sequential", ["layers"], **options))
     else:
         nodes = [(f"{quoted(n)}: ", part) for n, part in zip(members, parts, strict=True)]
         found += lines("nodes = ", Bracket("{", nodes, "}"))

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import prod
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from snnax.interop.layers.entries import Entry, Keys, Layer, Rule, entries_of
 from snnax.interop.nir.entries import SAMPLE
 from snnax.interop.numbers import array, as_stored, held, whole
 from snnax.interop.state_dict_ranks import known_ranks
-from snnax.layers import Flatten
+from snnax.layers import Flatten, Reshape
 from snnax.modules import NET, VARIABLES
 from snnax.network.containers import Container, Graph
 from snnax.network.kinds import homes
@@ -80,10 +81,10 @@ def _custom(
     for attribute, value in _attributes(module):
         for key, part in _parts(value):
             torch_name = _joined(attribute, key)
-            if isinstance(part, Flatten) and not part.channels_first:
+            if isinstance(part, Flatten | Reshape) and not part.channels_first:
                 raise ConversionError(
                     _joined(name, torch_name), "it may flatten an image in another order than torch",
-                    "Use snnax.Flatten(channels_first=True).",
+                    f"Use snnax.{type(part).__name__}(..., channels_first=True).",
                 )  # fmt: skip
             if isinstance(module, nn.Sequential):
                 torch_name = key
@@ -202,7 +203,7 @@ def _follow(
             raise ConversionError(name, "it adds flattened images in different orders", REMEDY)
         module, here = members[name], (*path, name)
         if isinstance(module, Container):
-            turns = isinstance(module, Graph) and module.channels_first
+            turns = getattr(module, "channels_first", False)
             inside = MAYBE if turns else image
             image, order = _follow(module, here, inside, order, shapes, found)
             known[name] = (None if turns else image, order)  # an image that it returns has torch's order
@@ -213,13 +214,12 @@ def _follow(
 
 def _shows_torch(model: Container) -> bool:
     """Whether a container hands its input to a graph that takes images in torch's order: then they come in it."""
-    if isinstance(model, Graph) and model.channels_first:
+    if getattr(model, "channels_first", False):
         return False
     members, plan = model.members(), model.plan()
     fed = [members[n] for n, sources in plan.sources.items() if n != OUTPUT and (INPUT, False) in sources]
     return any(
-        (isinstance(part, Graph) and part.channels_first)
-        or (isinstance(part, Container) and _shows_torch(part))
+        isinstance(part, Container) and (getattr(part, "channels_first", False) or _shows_torch(part))
         for part in fed
     )
 
@@ -228,7 +228,14 @@ def _after(
     module: Any, path: Keys, image: Any, order: Any, shapes: Shapes, found: dict[Keys, np.ndarray]
 ) -> tuple[Any, Any]:
     """Whether an image, and in which order a vector, leaves one layer."""
-    if isinstance(module, Flatten):
+    if isinstance(module, Reshape) and len(module.shape) > 1:
+        if module.channels_first or 1 in (module.shape[-1], prod(module.shape[:-1])):
+            return MAYBE, None
+        raise ConversionError(
+            "/".join(path), f"it makes images of shape {tuple(module.shape)}, channels last, where torch reads C, H, W",
+            "Use snnax.Reshape((C, H, W), channels_first=True).",
+        )  # fmt: skip
+    if isinstance(module, Flatten | Reshape):
         if module.channels_first or image is None:
             return None, None
         shape = shapes[path][1:] if path in shapes else MAYBE

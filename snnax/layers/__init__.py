@@ -1,10 +1,13 @@
 """Stateless layers that spiking networks need beside ``flax.linen``: pooling, shapes, scale, signals, norms."""
 
-from snnax.layers import norm, pooling, shapes, signals, torch_named
+from snnax.layers import norm, pooling, shapes, signals, torch_named, torch_own
 from snnax.layers.norm import *
 from snnax.layers.pooling import *
 from snnax.layers.shapes import *
 from snnax.layers.signals import *
 from snnax.layers.torch_named import *
+from snnax.layers.torch_own import *
 
-__all__ = [*norm.__all__, *pooling.__all__, *shapes.__all__, *signals.__all__, *torch_named.__all__]
+__all__ = [
+    *norm.__all__, *pooling.__all__, *shapes.__all__, *signals.__all__, *torch_named.__all__, *torch_own.__all__,
+]  # fmt: skip

@@ -52,11 +52,13 @@ class Flatten(Module):
 
 
 class Reshape(Module):
-    """Another shape for each sample, read and written in torch's channels-first order.
+    """Another shape for each sample, as ``x.reshape`` makes it: the channels come last.
 
     Args:
-        shape: shape of one sample, without the batch, channels first: ``(C, H, W)``, ``(C, L)`` or ``(N,)``.
-            One entry may be -1, for what is left.
+        shape: shape of one sample, without the batch: ``(H, W, C)``, ``(L, C)`` or ``(N,)``. One entry may be -1, for
+            what is left.
+        channels_first: ``shape`` is ``(C, H, W)``, and values are read and written in torch's order, although the
+            arrays are channels-last.
 
     Raises:
         ArgumentError: at construction, for a bad ``shape``.
@@ -64,11 +66,14 @@ class Reshape(Module):
 
     Example:
         >>> import jax.numpy as jnp, snnax as snn
-        >>> snn.Reshape((2, 3, 4)).apply({}, jnp.zeros((5, 24))).shape
+        >>> snn.Reshape((3, 4, 2)).apply({}, jnp.zeros((5, 24))).shape
+        (5, 3, 4, 2)
+        >>> snn.Reshape((2, 3, 4), channels_first=True).apply({}, jnp.zeros((5, 24))).shape
         (5, 3, 4, 2)
     """
 
     shape: Sequence[int]
+    channels_first: bool = False
 
     time_independent: ClassVar[bool] = True
 
@@ -87,7 +92,7 @@ class Reshape(Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Reshape ``[B, ...]`` to ``[B, *shape]``, kept channels-last."""
+        """Reshape ``[B, ...]``; the result is channels-last."""
         elements = math.prod(x.shape[1:])
         known = math.prod(s for s in self.shape if s != -1)
         shape = tuple(elements // known if s == -1 else s for s in self.shape)
@@ -96,7 +101,9 @@ class Reshape(Module):
                 f"Reshape({self.shape}) got shape {x.shape}; expected [B, ...] with "
                 f"{'a multiple of ' if -1 in self.shape else ''}{known} elements per sample."
             )
-        return jnp.moveaxis(jnp.moveaxis(x, -1, 1).reshape(x.shape[0], *shape), 1, -1)
+        if self.channels_first:
+            return jnp.moveaxis(jnp.moveaxis(x, -1, 1).reshape(x.shape[0], *shape), 1, -1)
+        return x.reshape(x.shape[0], *shape)
 
 
 class Scale(Module):

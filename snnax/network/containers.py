@@ -13,7 +13,7 @@ from flax.core import Scope
 
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError, StateError
-from snnax.layers import State
+from snnax.layers import Flatten, Reshape, State
 from snnax.layers.signals import Delay
 from snnax.limits import check_convolution
 from snnax.modules import Module, check_layout, fitted
@@ -57,17 +57,24 @@ class Container(Module):
 
     @nn.nowrap
     def enter(self, x: jax.Array) -> jax.Array:
-        """The input as the nodes take it."""
-        return x
+        """The input as the nodes take it: channels last, if the caller's images are channels-first."""
+        return jnp.moveaxis(x, 1, -1) if getattr(self, "channels_first", False) and x.ndim > 2 else x
 
     @nn.nowrap
     def leave(self, values: Mapping[str, Any]) -> Any:
-        """What the network returns, from what its nodes returned."""
+        """What the network returns, from what its nodes returned, in the caller's layout."""
         entries = self.plan().sources[OUTPUT]
         members = self.members()
         if len(entries) == 1:
-            return values[entries[0][0]]
-        return total([read_port(s, members.get(s, self), values[s], "out") for s, _ in entries])
+            result = values[entries[0][0]]
+        else:
+            result = total([read_port(s, members.get(s, self), values[s], "out") for s, _ in entries])
+        return jax.tree.map(self.to_caller, result)
+
+    @nn.nowrap
+    def to_caller(self, y: jax.Array) -> jax.Array:
+        """One result of ``[B, ...]`` in the caller's layout."""
+        return jnp.moveaxis(y, -1, 1) if getattr(self, "channels_first", False) and y.ndim > 2 else y
 
     @nn.nowrap
     def walk(
@@ -216,6 +223,8 @@ class Sequential(Container):
 
     Args:
         layers: linen modules; neurons need ``init_hidden=True``, so that they keep their own state.
+        channels_first: take and return images as torch does, ``[B, C, H, W]``, and flatten and reshape them in its
+            order, so that weights from torch fit. Inside they are channels-last.
 
     Raises:
         ArgumentError: if a layer is not a module, or a neuron takes explicit states.
@@ -234,6 +243,7 @@ class Sequential(Container):
     """
 
     layers: Sequence[nn.Module]
+    channels_first: bool = False
 
     preserve_adopted_names: ClassVar[bool] = False
 
@@ -244,6 +254,7 @@ class Sequential(Container):
         if (layers != ()) == ("layers" in more):
             raise ArgumentError("Sequential() got no layers, or got them twice; expected Sequential([a, b]).")
         self.layers = more.pop("layers", layers)
+        self.channels_first = checks.flag(more.pop("channels_first", False), "Sequential(channels_first=...)")
         self.name = more.pop("name", None)
         self.parent = more.pop("parent", type(self).__dataclass_fields__["parent"].default)
         if more:
@@ -258,7 +269,8 @@ class Sequential(Container):
                 f"Sequential(layers) got {checks.shown(self.layers)}; expected linen modules, as "
                 "Sequential([flax.linen.Dense(10), snnax.Leaky(beta=0.9, init_hidden=True)])."
             )
-        self.layers = tuple(self._own(None, layer) for layer in self.layers)
+        layers = map(in_torch_order, self.layers) if self.channels_first else self.layers
+        self.layers = tuple(self._own(None, layer) for layer in layers)
         members = self.members()
         check_members(members)
         check_wiring(members, self.plan(), None)
@@ -273,6 +285,26 @@ class Sequential(Container):
     def plan(self) -> Plan:
         """A chain."""
         return _chained(len(self.layers))
+
+
+def in_torch_order(layer: Any) -> Any:
+    """A layer that flattens or reshapes images in torch's order, C before H and W; in containers, each that does."""
+    new: dict[str, Any] = {}
+    if type(layer) in (Flatten, Reshape) and not layer.channels_first:
+        new = {"channels_first": True}
+    elif type(layer) is Sequential:
+        inner = tuple(map(in_torch_order, layer.layers))
+        new = {"layers": inner} if any(a is not b for a, b in zip(inner, layer.layers, strict=True)) else {}
+    elif type(layer) is Graph:
+        nodes = {name: in_torch_order(node) for name, node in layer.members().items()}
+        new = (
+            {"nodes": nodes} if any(nodes[name] is not node for name, node in layer.members().items()) else {}
+        )
+    if not new:
+        return layer
+    twin = layer.clone(**new)
+    object.__setattr__(twin, "_id", layer._id)  # to flax it stays one module where it is at two places
+    return twin
 
 
 @lru_cache(maxsize=256)
@@ -369,20 +401,13 @@ class Graph(Container):
         if self.input_shape is not None and x.shape[1:] != self.input_shape:
             sizes = ", ".join(str(n) for n in self.input_shape)
             raise ShapeError(f"the network got one step's input of shape {x.shape}; expected [B, {sizes}].")
-        return jnp.moveaxis(x, 1, -1) if self.channels_first and x.ndim > 2 else x
+        return super().enter(x)
 
     @nn.nowrap
     def leave(self, values: Mapping[str, Any]) -> Any:
         """The named outputs, in the caller's layout."""
         if self.outputs is None:
-            result = super().leave(values)
-        else:
-            members = self.members()
-            ports = tuple(read_port(n, members[n], values[n], p) for n, p in self.outputs)
-            result = ports[0] if len(ports) == 1 else ports
-        return jax.tree.map(self.to_caller, result) if self.channels_first else result
-
-    @nn.nowrap
-    def to_caller(self, y: jax.Array) -> jax.Array:
-        """One result of ``[B, ...]`` in the caller's layout."""
-        return jnp.moveaxis(y, -1, 1) if self.channels_first and y.ndim > 2 else y
+            return super().leave(values)
+        members = self.members()
+        ports = tuple(read_port(n, members[n], values[n], p) for n, p in self.outputs)
+        return jax.tree.map(self.to_caller, ports[0] if len(ports) == 1 else ports)

@@ -306,6 +306,10 @@ MODULES: dict[str, Callable[[], Call]] = {
     "BatchNorm2d": lambda: used(snn.BatchNorm2d, (B, 6, 6, N), num_features=N),
     "Conv1d": lambda: used(snn.Conv1d, (B, 6, 2), in_channels=2, out_channels=4, kernel_size=3),
     "Conv2d": lambda: used(snn.Conv2d, (B, 6, 6, 2), in_channels=2, out_channels=4, kernel_size=3),
+    "AdaptiveAvgPool2d": lambda: used(snn.AdaptiveAvgPool2d, (B, 6, 6, 2), output_size=2),
+    "ConvTranspose2d": lambda: used(
+        snn.ConvTranspose2d, (B, 4, 4, 2), in_channels=2, out_channels=3, kernel_size=3, stride=2
+    ),
     "Dropout": lambda: used(snn.Dropout, (B, N), p=0.5),
     "LayerNorm": lambda: used(snn.LayerNorm, (B, N), normalized_shape=N),
     "Linear": lambda: used(snn.Linear, (B, N), in_features=N, out_features=3),
@@ -326,6 +330,7 @@ MODULES: dict[str, Callable[[], Call]] = {
     "MaxPool2d": lambda: used(snn.MaxPool2d, (B, 6, 6, 2), kernel_size=2),
     "RLeaky": lambda: used(snn.RLeaky, (B, N), beta=0.5, linear_features=N),
     "RSynaptic": lambda: used(snn.RSynaptic, (B, N), alpha=0.5, beta=0.5, V=1.0, all_to_all=False),
+    "ReLU": lambda: used(snn.ReLU, (B, N)),
     "Reshape": lambda: used(snn.Reshape, (B, N), shape=(2, 2)),
     "SConv2dLSTM": lambda: used(snn.SConv2dLSTM, (B, 6, 6, 2), in_channels=2, out_channels=3, kernel_size=3),
     "SLSTM": lambda: used(snn.SLSTM, (B, N), input_size=N, hidden_size=3),
@@ -739,6 +744,7 @@ def step(module: nn.Module, shape: tuple[int, ...], states: tuple[str, ...] = ()
 # What a NumPy array, a dictionary of arrays, a user's own class or a record of results may hold is theirs.
 NOT_CALLED = {
     "errors": "errors are raised, not called",
+    "Module": "a base for networks of the user's own: tests/network/test_written.py",
     "size_limit": "a context, tried with its own nonsense in network/test_limits.py",
     "backprop.Trained": "a result",
     "event.Simulation": "a result",

@@ -160,8 +160,11 @@ TABLE = {
     "AvgPool2d": Entry("AvgPool2d", lambda: snn.AvgPool2d(2, 1, 1), IMAGE),
     "SumPool1d": Entry("SumPool1d", lambda: snn.SumPool1d(2), ROW),
     "SumPool2d": Entry("SumPool2d", lambda: snn.SumPool2d(2), IMAGE),
+    "ConvTranspose2d": Entry("ConvTranspose2d", lambda: snn.ConvTranspose2d(2, 3, (3, 2), 2, 1, (1, 0)), IMAGE),
+    "AdaptiveAvgPool2d": Entry("AdaptiveAvgPool2d", lambda: snn.AdaptiveAvgPool2d((2, 3)), IMAGE),
+    "ReLU": Entry("ReLU", snn.ReLU, NEURON),
     "Flatten": Entry("Flatten", lambda: snn.Flatten(channels_first=True), IMAGE),
-    "Reshape": Entry("Reshape", lambda: snn.Reshape((4, -1, 2)), IMAGE),
+    "Reshape": Entry("Reshape", lambda: snn.Reshape((4, -1, 2), channels_first=True), IMAGE),
     "Scale": Entry("Scale", lambda: snn.Scale(array()), NEURON),
     "Scale, learned": Entry("Scale", lambda: snn.Scale(0.5, learn_scale=True), IMAGE),
     "Threshold": Entry("Threshold", lambda: snn.Threshold(array(), snn.surrogate.fast_sigmoid(5.0)), NEURON),
@@ -187,6 +190,7 @@ NOT_SMOOTH = {
 """Entries without a part that is differentiable in truth."""
 
 NOT_APPLICABLE = {
+    "Module": "a base for networks of the user's own: tests/network/test_written.py",
     "SpikingCell": "called with a carry, by flax.linen.RNN: tests/neurons/test_cell.py",
     "State": "never called by itself: a Graph reads the state; it is inside the Graph entries",
 }

@@ -549,7 +549,7 @@ def test_without_a_sample_a_state_dict_knows_its_axes_or_refuses():
             (3, 1, 1),
         ),
         (lambda lif: [nn.Conv(1, (1, 1)), snn.Flatten(channels_first=True), nn.Dense(3), lif], (3,)),
-        (lambda lif: [snn.Reshape((3, 2, 2)), lif], (3, 1, 1)),
+        (lambda lif: [snn.Reshape((3, 2, 2), channels_first=True), lif], (3, 1, 1)),
         (lambda lif: [nn.Dense(3), lif], (3,)),
         (lambda lif: [lif], (3,)),
     ],

@@ -193,8 +193,9 @@ def test_reshape_is_torchs_unflatten(shape, x):
     torch = pytest.importorskip("torch")
     given = torch.tensor(outside(x) if x.ndim > 2 else x)
     expected = given.reshape(2, *shape).numpy()
-    ours = snn.Reshape(shape).apply({}, x)
+    ours = snn.Reshape(shape, channels_first=True).apply({}, x)
     np.testing.assert_array_equal(outside(ours) if ours.ndim > 2 else ours, expected)
+    np.testing.assert_array_equal(snn.Reshape(shape)(x), np.reshape(x, (2, *shape)))
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (-1, -1), (-2,), (2.5,), "ab"])

@@ -12,7 +12,7 @@ from scipy import stats
 
 import snnax as snn
 from snnax import interop
-from snnax.errors import ArgumentError, ShapeError
+from snnax.errors import ArgumentError, ConversionError, ShapeError
 
 KEY = jax.random.key(0)
 
@@ -24,6 +24,14 @@ CASES = {
     "Conv2d, all": ("Conv2d", (2, 4, (3, 2), (1, 2), (1, 0), 2, 2, False), {}, (2, 2, 9, 8)),
     "Conv2d, same": ("Conv2d", (2, 4, 3), {"padding": "same"}, (2, 2, 9, 8)),
     "Conv2d, valid": ("Conv2d", (2, 4, 3, 2), {"padding": "valid"}, (2, 2, 9, 8)),
+    "ConvTranspose2d": ("ConvTranspose2d", (3, 4, 3), {}, (2, 3, 5, 4)),
+    "ConvTranspose2d, all": (
+        "ConvTranspose2d",
+        (4, 6, (3, 2), (2, 3), 1, 1, 2, False, (2, 1)),
+        {},
+        (2, 4, 5, 4),
+    ),
+    "ConvTranspose2d, cut": ("ConvTranspose2d", (2, 2, 2), {"padding": 3}, (1, 2, 9, 9)),
     "BatchNorm1d": ("BatchNorm1d", (4, 1e-3), {}, (6, 4)),
     "BatchNorm2d": ("BatchNorm2d", (4,), {"momentum": 0.3}, (6, 4, 3, 2)),
 }
@@ -61,7 +69,12 @@ def test_outputs_are_those_of_torch_with_its_state_dict(case):
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "shape"), [("Linear", (64, 400), (1, 64)), ("Conv2d", (4, 100, 5), (1, 9, 9, 4))]
+    ("kind", "given", "shape"),
+    [
+        ("Linear", (64, 400), (1, 64)),
+        ("Conv2d", (4, 100, 5), (1, 9, 9, 4)),
+        ("ConvTranspose2d", (4, 100, 5, 2), (1, 9, 9, 4)),
+    ],
 )
 def test_initial_weights_have_the_distribution_of_torch(kind, given, shape):
     torch.manual_seed(0)
@@ -84,15 +97,47 @@ def test_layer_norm_and_dropout_are_those_of_torch():
     assert np.array_equal(snn.utils.evaluating(dropout).apply({}, x), x)
 
 
+@pytest.mark.parametrize("size", [3, (2, 5), (None, 1), 9])
+def test_an_adaptive_mean_is_torchs(size):
+    x = drawn((2, 3, 7, 6))
+    y = snn.AdaptiveAvgPool2d(size)(last(x))
+    theirs = torch.nn.AdaptiveAvgPool2d(size)(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(y, last(theirs), rtol=1e-5, atol=1e-6)
+
+
+def test_a_decoder_goes_to_torch_and_is_refused_a_file_by_name():
+    net = snn.Sequential(
+        snn.ConvTranspose2d(2, 3, 3, 2, 1, 1),
+        snn.ReLU(),
+        snn.AdaptiveAvgPool2d((5, 3)),
+        snn.Leaky(0.5, threshold=0.1, init_hidden=True),
+    )
+    x = np.abs(drawn((6, 2, 4, 4, 2)))  # [T, B, H, W, C]
+    first, variables = np.moveaxis(x, -1, 2), net.init(KEY, x[0])
+    spk = snn.unroll(net, variables, x)[0]
+    there = interop.to_snntorch(net, variables, x[0])
+    theirs = np.stack([there(torch.from_numpy(frame)).detach().numpy() for frame in first])
+    assert spk.sum() > 5 and np.array_equal(np.moveaxis(spk, -1, 2), theirs)
+    graph = interop.to_nir(net, variables, x[0], dt=1e-4)
+    assert interop.crossvalidate((net, variables), graph, first).agree
+    again, held = interop.from_nir(graph, dt=1e-4)
+    assert interop.crossvalidate((net, variables), (again, held), first).agree
+    with pytest.raises(ConversionError, match=r"no node for (ConvTranspose2d|ReLU|AdaptiveAvgPool2d)"):
+        interop.write_nir("never.nir", graph)
+
+
 @pytest.mark.parametrize(("layer", "shape"), [
     (lambda: snn.Conv2d(1, 12, 5), (4, 1, 28, 28)),
     (lambda: snn.Conv1d(2, 4, 3), (4, 2, 28)),
     (lambda: snn.BatchNorm2d(3), (4, 3, 8, 8)),
+    (lambda: snn.ConvTranspose2d(3, 2, 3), (4, 3, 8, 8)),
+    (lambda: snn.ConvTranspose2d(3, 2, 3, padding=9), (4, 8, 8, 3)),
+    (lambda: snn.AdaptiveAvgPool2d(3), (4, 8)),
     (lambda: snn.Linear(784, 10), (4, 28, 28)),
     (lambda: snn.LayerNorm(5), (4, 3)),
 ])  # fmt: skip
 def test_an_input_with_other_features_is_refused_by_name(layer, shape):
-    with pytest.raises(ShapeError, match=r"expected|channels-last"):
+    with pytest.raises(ShapeError, match=r"expected|channels-last|nothing"):
         snn.Sequential(layer()).init(KEY, jnp.ones(shape))
 
 
@@ -107,6 +152,8 @@ def test_weights_that_are_there_are_no_excuse():
     lambda: snn.Linear(0, 3), lambda: snn.Linear(3, 2.5), lambda: snn.Conv2d(1, 2, (3, 3, 3)),
     lambda: snn.Conv2d(3, 4, 3, groups=2), lambda: snn.Conv2d(1, 2, 3, padding="full"),
     lambda: snn.Conv2d(1, 2, 3, 2, "same"), lambda: snn.Conv2d(1, 2, 3, -1), lambda: snn.Conv2d(1, 2, 3, 1, -1),
+    lambda: snn.ConvTranspose2d(2, 3, 3, output_padding=1), lambda: snn.ConvTranspose2d(2, 3, 3, groups=2),
+    lambda: snn.ConvTranspose2d(2, 3, 0), lambda: snn.AdaptiveAvgPool2d(0), lambda: snn.AdaptiveAvgPool2d((1, 2, 3)),
     lambda: snn.Dropout(1.5), lambda: snn.BatchNorm1d(None), lambda: snn.LayerNorm((3, 4)),
 ])  # fmt: skip
 def test_bad_arguments_are_refused(wrong):

@@ -8,7 +8,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from snnax.errors import ShapeError
+from snnax.errors import ConversionError, ShapeError
 from snnax.interop.layers.entries import axes_of
 from snnax.interop.layers.registry import Built, Function, Shape, Site, Variables, builds, evaluates, writes
 from snnax.interop.nir.extension import Extension
@@ -22,7 +22,7 @@ def build_flatten(node: nir.Flatten, site: Site) -> Built:
     out = flattened(site.name, node, site.shape_in)
     if len(out) == 1:
         return Built(Flatten(channels_first=True), {}, out)
-    return Built(Reshape(out), {}, out)
+    return Built(Reshape(out, channels_first=True), {}, out)
 
 
 def flattened(name: str, node: nir.Flatten, shape: Shape) -> Shape:
@@ -51,7 +51,7 @@ def build_reshape(node: Extension, site: Site) -> Built:
     out = tuple(int(s) for s in node.options["shape"])
     if prod(out) != prod(site.shape_in):
         raise ShapeError(f"{site.name!r} cannot make {out} of samples of shape {site.shape_in}.")
-    return Built(Reshape(out), {}, out)
+    return Built(Reshape(out, channels_first=True), {}, out)
 
 
 @evaluates("Reshape")
@@ -62,8 +62,26 @@ def evaluate_reshape(name: str, node: Extension, dtype: Any) -> Function:
 
 @writes(Reshape)
 def write_reshape(module: Reshape, variables: Variables, site: Site) -> nir.NIRNode:
-    """Flatten, where axes that follow one another become one; else an extension: NIR has no reshape."""
+    """Flatten, where axes that follow one another become one; else an extension: NIR has no reshape.
+
+    Raises:
+        ConversionError: if it reads or makes images in the order H, W, C, where NIR has C, H, W.
+    """
+    if not module.channels_first:
+        values = np.arange(prod(site.shape_in)).reshape(1, *site.shape_in)
+        last = np.moveaxis(values, 1, -1).reshape(
+            1, *((site.shape_out and _last(site.shape_out)) or module.shape)
+        )
+        if not np.array_equal(np.moveaxis(last, -1, 1).ravel(), values.ravel()):
+            raise ConversionError(
+                site.name, "it reshapes images in the order H, W, C, where NIR has C, H, W",
+                "Use snnax.Reshape((C, H, W), channels_first=True), or snnax.Flatten().",
+            )  # fmt: skip
     return reshape_node(site.shape_in, site.shape_out or tuple(module.shape))
+
+
+def _last(shape: Shape) -> Shape:
+    return (*shape[1:], shape[0])
 
 
 def reshape_node(before: Shape, after: Shape) -> nir.NIRNode:

@@ -172,7 +172,7 @@ def _frame(model: Container, sample: Any) -> jax.ShapeDtypeStruct:
         raise ArgumentError(
             "the model does not know its input's shape; pass sample=x[0], one step's input [B, ...]."
         )
-    first = isinstance(model, Graph) and model.channels_first
+    first = bool(getattr(model, "channels_first", False))
     return jax.ShapeDtypeStruct((1, *(conventions.shape_last(shape) if first else shape)), jnp.float32)
 
 
@@ -347,7 +347,7 @@ class _Exporter:
         if isinstance(module, Slice):
             self._part(path, module, feeds, site)
             return out
-        if isinstance(module, Reshape) and self._shapes_input(path, feeds, site):
+        if isinstance(module, Reshape) and module.channels_first and self._shapes_input(path, feeds, site):
             return out
         if is_neuron(module):
             self._neuron(path, module, variables, site, feeds, axes)
@@ -491,9 +491,9 @@ def _is_alone(model: Container, plan: Plan, name: str, alone: bool) -> bool:
 
 def _check_layout(prefix: str, model: Container, shapes: list[Any]) -> None:
     """Refuse a nested graph that turns images."""
-    turns = isinstance(model, Graph) and model.channels_first
+    turns = getattr(model, "channels_first", False)
     if turns and any(shape is not None and len(shape.shape) > 2 for shape in shapes):
         raise ConversionError(
-            prefix.removesuffix("."), "a nested Graph takes or returns channels-first images",
-            "Keep channels_first= for the outermost Graph.",
+            prefix.removesuffix("."), f"a nested {type(model).__name__} takes or returns channels-first images",
+            "Keep channels_first= for the outermost network.",
         )  # fmt: skip

@@ -18,6 +18,7 @@ from snnax.interop.layers.conv import conv_node, pads_of, sizes, text
 from snnax.interop.layers.pooling import pool_node, window
 from snnax.interop.layers.registry import Site
 from snnax.interop.layers.shape import reshape_node
+from snnax.interop.layers.torch_own import TRANSPOSED
 from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
 from snnax.interop.torch.arrays import array
@@ -340,6 +341,17 @@ def _scale_layer(node: nir.Scale, site: Site) -> nn.Module:
     return ScaleBy(small, bool(content.get("learn", False)))
 
 
+def _transposed_layer(node: Extension, site: Site) -> nn.Module:
+    weight, options = _tensor(node.arrays["weight"]), {k: node.options[k] for k in TRANSPOSED}
+    given = {k: v if isinstance(v, int) else tuple(v) for k, v in options.items()}
+    layer = nn.ConvTranspose2d(
+        weight.shape[0], weight.shape[1] * options["groups"], tuple(weight.shape[2:]), bias="bias" in node.arrays,
+        dtype=weight.dtype, **given,
+    )  # fmt: skip
+    layer.load_state_dict({key: _tensor(value) for key, value in node.arrays.items()})
+    return layer
+
+
 _LAYERS: dict[str, Callable[[Any, Site], nn.Module]] = {
     "Affine": _linear_layer,
     "Linear": _linear_layer,
@@ -352,4 +364,7 @@ _LAYERS: dict[str, Callable[[Any, Site], nn.Module]] = {
     "Flatten": _flatten_layer,
     "Reshape": lambda node, site: Reshape(tuple(node.options["shape"])),
     "Scale": _scale_layer,
+    "ConvTranspose2d": _transposed_layer,
+    "AdaptiveAvgPool2d": lambda node, site: nn.AdaptiveAvgPool2d(tuple(node.options["output_size"])),
+    "ReLU": lambda node, site: nn.ReLU(),
 }

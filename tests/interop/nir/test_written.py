@@ -133,7 +133,7 @@ RESHAPES = {
 def test_a_reshape_is_nirs_flatten_where_it_is_one(name, tmp_path):
     shape, after, dims = RESHAPES[name]
     x = np.moveaxis(_x(np.float32, *shape), 2, -1)
-    net, variables = _built([snn.Reshape(after)], x, np.float32)
+    net, variables = _built([snn.Reshape(after, channels_first=True)], x, np.float32)
     graph = interop.to_nir(net, variables, x[0])
     node = graph.nodes["0"]
     assert isinstance(node, nir.Flatten) == (dims is not None)
