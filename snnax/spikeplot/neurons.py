@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
     """Spikes as dots: time to the right, neurons upwards.
 
+    Axes of yours get the dots and nothing else: limits, ticks, labels and title are as you set them, and what
+    ``scatter`` does not say is matplotlib's default. A picture of its own has labels, small dark dots and limits that
+    show all time steps and neurons.
+
     Args:
         data: spikes ``[T, N]`` or ``[T]`` of NumPy, JAX or torch; whatever is not 0 is a spike. Or what event-driven
             networks return for one sample, :class:`~snnax.event.Trains` (``trains.sample(0)``) or a
@@ -41,17 +45,25 @@ def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
         >>> ax.get_xlabel(), ax.get_ylabel()
         ('time step', 'neuron')
 
-    As snnTorch's, which needs ``ax``, returns the markers and leaves the axes without labels.
+    As snnTorch's, which needs ``ax`` and returns the markers. One neuron has one tick here, its number.
     """
     if events.are_events(data):
         return _event_raster(data, ax, scatter)
     spikes = canvas.matrix(data, "data")
-    ax = canvas.axes(ax, 7, 3.5)
+    given, ax = ax, canvas.axes(ax, 7, 3.5)
+    own = given is None and not (ax.has_data() or ax.get_xlabel() or ax.get_ylabel())
     time, neuron = np.nonzero(spikes)
-    ax.scatter(time, neuron, **_style(scatter))
-    ax.set(xlabel="time step", ylabel="neuron", xlim=(-0.5, len(spikes) - 0.5))
-    ax.set_ylim(-0.5, spikes.shape[1] - 0.5)
-    ax.yaxis.set_major_locator(canvas.module("ticker").MaxNLocator(integer=True))
+    ax.scatter(time, neuron, **(_style(scatter) if own else scatter))
+    ticker = canvas.module("ticker")
+    if isinstance(ax.yaxis.get_major_locator(), ticker.AutoLocator):
+        ax.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    if not own:
+        return ax
+    ax.set(xlabel="time step", ylabel="neuron")
+    if ax.get_autoscalex_on():
+        ax.set_xlim(-0.5, len(spikes) - 0.5)
+    if ax.get_autoscaley_on():
+        ax.set_ylim(-0.5, spikes.shape[1] - 0.5)
     return canvas.tidy(ax)
 
 
