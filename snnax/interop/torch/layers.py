@@ -344,7 +344,8 @@ def _scale_layer(node: nir.Scale, site: Site) -> nn.Module:
 def _transposed_layer(node: Extension, site: Site) -> nn.Module:
     weight, options = _tensor(node.arrays["weight"]), {k: node.options[k] for k in TRANSPOSED}
     given = {k: v if isinstance(v, int) else tuple(v) for k, v in options.items()}
-    layer = nn.ConvTranspose2d(
+    kind: Any = nn.ConvTranspose2d
+    layer: nn.Module = kind(
         weight.shape[0], weight.shape[1] * options["groups"], tuple(weight.shape[2:]), bias="bias" in node.arrays,
         dtype=weight.dtype, **given,
     )  # fmt: skip
