@@ -25,7 +25,8 @@ felt after the reset. An input at :math:`t` before the spike :math:`s_k` (and af
     \qquad \frac{dL}{dt} = w \frac{\partial}{\partial t} \frac{dL}{dw}
 
 These are the jumps of EventProp, :math:`\mu` and :math:`\Lambda` its adjoint voltage and current (with the signs of
-the two turned), for any leak, reset voltage, refractory time and number of spikes. Times are all that is kept.
+the two turned), for any leak, reset voltage, refractory time and number of spikes. Spike times are all that it takes;
+the currents at them follow, and save time where they are known.
 """
 
 from __future__ import annotations
@@ -43,12 +44,9 @@ from snnax.event.neuron import LIFParameters, Membrane
 
 __all__ = ["current_at", "pullback"]
 
-_PAIRS = 2**20
-"""So many pairs of an input and a neuron are worked on at once; more go by in chunks of inputs."""
-
 
 class _Segments(NamedTuple):
-    """What an input that comes before a spike is worth, ``[B, M, K]``."""
+    """What an input that comes before a spike is worth, ``[K, M, B]``."""
 
     spike: jax.Array
     """s_k; minus infinity for none."""
@@ -67,8 +65,12 @@ def pullback(
     cotangents: jax.Array,
     parameters: LIFParameters,
     t_max: float,
+    currents: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """The cotangents of input times and weights from those of spike times.
+
+    One input after the other: what is in memory at once are numbers of all neurons and samples, and of the latter the
+    last axis here, which is the one that processors go along.
 
     Args:
         times: of the inputs, ``[B, N, K_in]``, ``inf`` for none.
@@ -78,27 +80,29 @@ def pullback(
         cotangents: of ``spikes``; those of no spike are not read.
         parameters: of the neurons.
         t_max: no spike is later.
+        currents: of the neurons at ``spikes``, where they are known.
 
     Returns:
         Cotangents of ``times`` and ``weights``.
     """
+    kept: tuple[jax.Array, ...] = (spikes, cotangents) if currents is None else (spikes, cotangents, currents)
     if parameters.fires_once:
-        spikes, cotangents = spikes[..., :1], cotangents[..., :1]
+        kept = tuple(array[..., :1] for array in kept)
     samples, neurons, per_neuron = times.shape
     inputs = times.reshape(samples, neurons * per_neuron).T
     rows = jnp.repeat(weights, per_neuron, 0)
     centre = t_max / 2 if _separable(t_max, parameters, times.dtype) else None
-    segments = _segments(inputs, rows, spikes, cotangents, parameters, centre)
+    segments = _segments(inputs, rows, tuple(array.T for array in kept), parameters, centre)
     worth = _worth(segments, parameters) if centre is None else _separate_worth(segments, parameters, centre)
+    every = jnp.ones(samples, rows.dtype)
 
-    def chunk(inputs: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-        by_weight, by_time = worth(inputs[:, :, None])
-        return jnp.sum(by_time * rows[:, None], -1), jnp.sum(by_weight, 1)
+    def one(_: None, given: tuple[jax.Array, jax.Array]) -> tuple[None, tuple[jax.Array, jax.Array]]:
+        time, row = given
+        by_weight, by_time = worth(time[None])
+        # As products of matrices: XLA's sums over an axis of a result that it has not stored are slow on CPUs.
+        return None, (by_weight @ every, row @ by_time)
 
-    _, parts = jax.lax.scan(
-        lambda _, c: (None, chunk(*c)), None, _chunks(inputs, rows, samples * rows.shape[1])
-    )
-    by_time, by_row = (part.reshape(-1, part.shape[-1])[: len(rows)] for part in parts)
+    _, (by_row, by_time) = jax.lax.scan(one, None, (inputs, rows))
     return by_time.T.reshape(times.shape), by_row.reshape(neurons, per_neuron, -1).sum(1)
 
 
@@ -128,43 +132,42 @@ def current_at(
     Args:
         inputs: times of the inputs, ``[E, B]``.
         rows: the weights of each, ``[E, M]``.
-        points: ``[B, M, K]``, finite.
+        points: ``[K, M, B]``, finite.
         parameters: of the neurons.
         centre: about which exponentials are taken apart; ``None`` if they are not.
 
     Returns:
-        ``[B, M, K]``.
+        ``[K, M, B]``.
     """
     tau_syn = parameters.tau_syn
 
-    def chunk(inputs: jax.Array, rows: jax.Array) -> jax.Array:
-        times = inputs[:, :, None, None]
-        before = times < points[None]
+    def more(sums: jax.Array, given: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        time, row = given
+        before = time < points
         if centre is None:
-            left = jnp.exp(-jnp.where(before, points[None] - times, 0) / tau_syn)
+            left = jnp.exp(-jnp.where(before, points - time, 0) / tau_syn)
         else:
-            left = jnp.exp((jnp.minimum(times, 2 * centre) - centre) / tau_syn)
-        return jnp.sum(jnp.where(before, left * rows[:, None, :, None], 0), 0)
+            left = jnp.exp((jnp.minimum(time, 2 * centre) - centre) / tau_syn)
+        return sums + jnp.where(before, left * row[None, :, None], 0), None
 
-    zero = jnp.zeros(points.shape, rows.dtype)
-    sums = jax.lax.scan(lambda sums, c: (sums + chunk(*c), None), zero, _chunks(inputs, rows, points.size))[0]
+    sums, _ = jax.lax.scan(more, jnp.zeros(points.shape, rows.dtype), (inputs[:, None, None], rows))
     return sums if centre is None else sums * jnp.exp(-(points - centre) / tau_syn)
 
 
 def _segments(
     inputs: jax.Array,
     rows: jax.Array,
-    spikes: jax.Array,
-    cotangents: jax.Array,
+    kept: tuple[jax.Array, ...],
     parameters: LIFParameters,
     centre: float | None,
 ) -> _Segments:
     """The recursion backward over the spikes of each neuron."""
     tau_mem, tau_syn = parameters.tau_mem, parameters.tau_syn
+    spikes, cotangents, *known = kept
     fired = spikes < jnp.inf
     spike = jnp.where(fired, spikes, 0)
-    release = jnp.concatenate([jnp.zeros_like(spike[..., :1]), spike[..., :-1] + parameters.pause], -1)
-    current = current_at(inputs, rows, spike, parameters, centre)
+    release = jnp.concatenate([jnp.zeros_like(spike[:1]), spike[:-1] + parameters.pause])
+    current = known[0] if known else current_at(inputs, rows, spike, parameters, centre)
     rise = rise_at_threshold(current, parameters)
     restart = current_at(inputs, rows, spike + parameters.pause, parameters) if parameters.pause else current
     factors = decay(jnp.where(fired, spike - release, 0), parameters)
@@ -179,15 +182,14 @@ def _segments(
         before = factors.mem * voltage, factors.response * voltage + factors.syn * feedback
         return before, (voltage, feedback)
 
-    zero = jnp.zeros_like(spike[..., 0])
-    arrays = _spikes_first((fired, cotangents, rise, restart, factors))
+    zero = jnp.zeros_like(spike[0])
+    arrays = (fired, cotangents, rise, restart, factors)
     _, (mus, lams) = jax.lax.scan(earlier, (zero, zero), arrays, reverse=True, unroll=_unrolled(spikes))
-    mus, lams = jnp.moveaxis(mus, 0, -1), jnp.moveaxis(lams, 0, -1)
     return _Segments(jnp.where(fired, spike, -jnp.inf), release, mus, lams)
 
 
 _Worth = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
-"""Times ``[C, B, 1]`` of inputs to two ``[C, B, M]``: the derivative in an input's weight, and of that in its time."""
+"""Times ``[1, B]`` of an input to two ``[M, B]``: the derivative in its weight, and of that in its time."""
 
 
 def _worth(segments: _Segments, parameters: LIFParameters) -> _Worth:
@@ -230,37 +232,19 @@ def _separate_worth(segments: _Segments, parameters: LIFParameters, centre: floa
 def _chosen(
     time: jax.Array, spikes: jax.Array, fields: tuple[jax.Array, ...]
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """Of ``fields[B, M, K]`` those of the first spike after each input, ``[C, B, M]``; zero and ``False`` for none."""
+    """Of ``fields[K, M, B]`` those of the first spike after an input, ``[M, B]``; zero and ``False`` for none."""
 
     def earlier(later: Any, spike: tuple[jax.Array, tuple[jax.Array, ...]]) -> Any:
         felt, chosen = later
         time_of, values = spike
-        before = time < time_of[None]
+        before = time < time_of
         pairs = zip(values, chosen, strict=True)
-        return (felt | before, tuple(jnp.where(before, new[None], old) for new, old in pairs)), None
+        return (felt | before, tuple(jnp.where(before, new, old) for new, old in pairs)), None
 
-    shape = (time.shape[0], *spikes.shape[:-1])
-    none = jnp.zeros(shape, bool), tuple(jnp.zeros(shape, field.dtype) for field in fields)
-    by_spike = _spikes_first((spikes, fields))
-    return jax.lax.scan(earlier, none, by_spike, reverse=True, unroll=_unrolled(spikes))[0]
-
-
-def _spikes_first(arrays: Any) -> Any:
-    """Arrays ``[B, M, K]`` as ``[K, B, M]``, for a scan over the spikes."""
-    return jax.tree.map(lambda array: jnp.moveaxis(array, -1, 0), arrays)
+    none = jnp.zeros(spikes.shape[1:], bool), tuple(jnp.zeros(f.shape[1:], f.dtype) for f in fields)
+    return jax.lax.scan(earlier, none, (spikes, fields), reverse=True, unroll=_unrolled(spikes))[0]
 
 
 def _unrolled(spikes: jax.Array) -> int:
     """A few spikes are a few lines of the compiled program; for many it has a loop."""
-    return min(spikes.shape[-1], 8)
-
-
-def _chunks(inputs: jax.Array, rows: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
-    """Inputs ``[E, B]`` and their weights ``[E, M]`` as ``[n, E / n, ...]``, filled up with inputs that never come.
-
-    ``width`` is how many numbers there are for one input. Only a chunk's numbers are in memory at once.
-    """
-    size = min(len(inputs), max(1, _PAIRS // width))
-    missing = ((0, -len(inputs) % size), (0, 0))
-    inputs, rows = jnp.pad(inputs, missing, constant_values=jnp.inf), jnp.pad(rows, missing)
-    return inputs.reshape(-1, size, inputs.shape[1]), rows.reshape(-1, size, rows.shape[1])
+    return min(len(spikes), 8)

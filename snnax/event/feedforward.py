@@ -7,7 +7,8 @@ whether any crossed the threshold in between, and notes when (:mod:`snnax.event.
 computed once per sample and input, outside of the scan. States decay from input to input, so that nothing overflows,
 however long the time.
 
-The gradients are those of :mod:`snnax.event.eventprop`; nothing of the scan is kept for them but the spike times.
+The gradients are those of :mod:`snnax.event.eventprop`; nothing of the scan is kept for them but the spike times, and
+the currents at them.
 """
 
 from __future__ import annotations
@@ -97,38 +98,48 @@ def checked_inputs(inputs: Any, weights: Any, name: str) -> tuple[Trains, jax.Ar
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _spikes(
+def _spikes_with_gradient(
     times: jax.Array, weights: jax.Array, parameters: LIFParameters, t_max: float, budget: int
 ) -> tuple[jax.Array, jax.Array]:
+    return _found(times, weights, parameters, t_max, budget)[:2]
+
+
+def _found(
+    times: jax.Array, weights: jax.Array, parameters: LIFParameters, t_max: float, budget: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Spike times, overflow, and the currents at the spikes, ``[B, M, K]``."""
     events = sorted_events(times, t_max, parameters, parameters.fires_alone)
     if parameters.fires_alone:  # the input that there is not has no weights
         weights = jnp.pad(weights, ((0, 1), (0, 0)))
     if parameters.fires_once:
-        first = _once(events, weights, parameters)[:, :, None]
+        first, current = (array[:, :, None] for array in _once(events, weights, parameters))
         padding = ((0, 0), (0, 0), (0, budget - 1))
-        return jnp.pad(first, padding, constant_values=jnp.inf), jnp.zeros(first.shape[:2], bool)
+        found = jnp.pad(first, padding, constant_values=jnp.inf)
+        return found, jnp.zeros(first.shape[:2], bool), current
     return _many(events, weights, parameters, budget)
+
+
+_Kept = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+"""For the way back: input times, weights, spikes, and the currents at these."""
 
 
 def _spikes_forward(
     times: jax.Array, weights: jax.Array, parameters: LIFParameters, t_max: float, budget: int
-) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
-    spikes, overflow = _spikes(times, weights, parameters, t_max, budget)
-    return (spikes, overflow), (times, weights, spikes)
+) -> tuple[tuple[jax.Array, jax.Array], _Kept]:
+    spikes, overflow, currents = _found(times, weights, parameters, t_max, budget)
+    return (spikes, overflow), (times, weights, spikes, currents)
 
 
 def _spikes_backward(
-    parameters: LIFParameters,
-    t_max: float,
-    budget: int,
-    kept: tuple[jax.Array, jax.Array, jax.Array],
-    cotangents: tuple[jax.Array, Any],
+    parameters: LIFParameters, t_max: float, budget: int, kept: _Kept, cotangents: tuple[jax.Array, Any]
 ) -> tuple[jax.Array, jax.Array]:
     del budget
-    return eventprop.pullback(*kept, cotangents[0], parameters, t_max)
+    times, weights, spikes, currents = kept
+    return eventprop.pullback(times, weights, spikes, cotangents[0], parameters, t_max, currents)
 
 
-_spikes.defvjp(_spikes_forward, _spikes_backward)
+_spikes_with_gradient.defvjp(_spikes_forward, _spikes_backward)
+_spikes = jax.jit(_spikes_with_gradient, static_argnums=(2, 3, 4))  # one program where Python calls it, too
 
 
 class Events(NamedTuple):
@@ -183,8 +194,8 @@ def _weights_at(rows: jax.Array, weights: jax.Array) -> jax.Array:
     return rows if rows.ndim == 2 else weights[rows]
 
 
-def _once(events: Events, weights: jax.Array, parameters: LIFParameters) -> jax.Array:
-    """The time of the first spike of each neuron, ``[B, M]``: one root per neuron, after the scan."""
+def _once(events: Events, weights: jax.Array, parameters: LIFParameters) -> tuple[jax.Array, jax.Array]:
+    """The time of the first spike of each neuron, ``[B, M]``, and its current: one root per neuron, after the scan."""
     u, current = _state_at_first(events, weights, parameters)
     number = events.start.shape[0]
     found = (u, current, jnp.full(u.shape, number, jnp.int32))
@@ -205,11 +216,12 @@ def _once(events: Events, weights: jax.Array, parameters: LIFParameters) -> jax.
     clock = clock_of(parameters)
     start, stop = at(events.start), at(events.stop)
     span = clock.crossing(u, current, clock.span(stop - start), hit)
-    return jnp.where(hit, _within(start + clock.time(span), start, stop), jnp.inf)
+    spike = jnp.where(hit, _within(start + clock.time(span), start, stop), jnp.inf)
+    return spike, clock.advance(u, current, span)[1]
 
 
 class _Layer(NamedTuple):
-    """What the scan of :func:`_many` carries: ``[B, M]``, and ``[K, B, M]`` spike times."""
+    """What the scan of :func:`_many` carries: ``[B, M]``, and ``[K, B, M]`` spike times and the currents at them."""
 
     u: jax.Array
     current: jax.Array
@@ -217,15 +229,16 @@ class _Layer(NamedTuple):
     """Until when the voltage is held after a spike."""
     fired: jax.Array
     times: jax.Array
+    currents: jax.Array
 
 
 def _many(
     events: Events, weights: jax.Array, parameters: LIFParameters, budget: int
-) -> tuple[jax.Array, jax.Array]:
-    """Spike times ``[B, M, K]`` and whether there were more: in each interval a loop over the spikes of a neuron."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """As :func:`_found`: in each interval a loop over the spikes of a neuron."""
     u, current = _state_at_first(events, weights, parameters)
     times = jnp.full((budget, *u.shape), jnp.inf, u.dtype)
-    start = _Layer(u, current, jnp.zeros_like(u), jnp.zeros(u.shape, jnp.int32), times)
+    start = _Layer(u, current, jnp.zeros_like(u), jnp.zeros(u.shape, jnp.int32), times, jnp.zeros_like(times))
 
     def interval(layer: _Layer, arrived: tuple[Events, jax.Array]) -> tuple[_Layer, None]:
         event, rows = arrived
@@ -233,7 +246,7 @@ def _many(
         return _interval(layer, event, parameters), None
 
     end, _ = jax.lax.scan(interval, start, (events, _rows(events, weights)))
-    return jnp.moveaxis(end.times, 0, -1), end.fired > budget
+    return jnp.moveaxis(end.times, 0, -1), end.fired > budget, jnp.moveaxis(end.currents, 0, -1)
 
 
 def _interval(layer: _Layer, event: Events, parameters: LIFParameters) -> _Layer:
@@ -263,12 +276,15 @@ def _interval(layer: _Layer, event: Events, parameters: LIFParameters) -> _Layer
         span = clock.crossing(layer.u, layer.current, clock.rest(whole, used), hit)
         used = clock.joined(used, span)
         time = _within(event.start + clock.time(used), event.start, event.stop)
+        current = clock.advance(layer.u, layer.current, span)[1]
+        noted = hit[None] & (layer.fired[None] == slots)
         layer = layer._replace(
             u=jnp.where(hit, parameters.u_reset, layer.u),
-            current=clock.advance(layer.u, layer.current, span)[1],
+            current=current,
             release=jnp.where(hit, time + parameters.pause, layer.release),
             fired=layer.fired + hit,
-            times=jnp.where(hit[None] & (layer.fired[None] == slots), time[None], layer.times),
+            times=jnp.where(noted, time[None], layer.times),
+            currents=jnp.where(noted, current[None], layer.currents),
         )
         layer, used = held(layer, used, jnp.where(hit, time, layer.release))
         end = ended(layer, used)

@@ -97,7 +97,7 @@ def recurrent_spikes(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _loop(plan: Plan, times: Array, wiring: Wiring) -> tuple[Array, Array]:
+def _loop_with_gradient(plan: Plan, times: Array, wiring: Wiring) -> tuple[Array, Array]:
     return _forward(plan, times, wiring)[0]
 
 
@@ -127,4 +127,5 @@ def _backward(plan: Plan, kept: _Kept, cotangents: tuple[Array, Any]) -> tuple[A
     return found.times, rows
 
 
-_loop.defvjp(_forward, _backward)
+_loop_with_gradient.defvjp(_forward, _backward)
+_loop = jax.jit(_loop_with_gradient, static_argnums=0)  # one program where Python calls it, too

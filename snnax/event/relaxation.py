@@ -148,7 +148,7 @@ def _complete(times: Array) -> Trains:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _relaxed(plan: _Plan, inputs: Array, wiring: Wiring) -> tuple[Array, Array]:
+def _relaxed_with_gradient(plan: _Plan, inputs: Array, wiring: Wiring) -> tuple[Array, Array]:
     return _forward(plan, inputs, wiring)[0]
 
 
@@ -188,4 +188,5 @@ def _backward(plan: _Plan, kept: _Kept, cotangents: tuple[Array, Any]) -> tuple[
     return inputs, wiring
 
 
-_relaxed.defvjp(_forward, _backward)
+_relaxed_with_gradient.defvjp(_forward, _backward)
+_relaxed = jax.jit(_relaxed_with_gradient, static_argnums=0)  # one program where Python calls it, too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -221,45 +222,55 @@ def sort_events(times: jax.Array) -> tuple[jax.Array, jax.Array]:
     return ordered, index
 
 
-_NETWORK = 256
+_NETWORK = 1024
 """Up to so many events of a sample are sorted by a network of comparisons.
 
-On CPUs it takes half the time of XLA's sort, which compares rows one after the other; its program grows with the
-logarithm of the number, squared.
+On CPUs it takes a fourth of the time of XLA's sort, which compares rows one after the other, and the network all rows
+at once.
 """
 
 
 def _bitonic(times: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Batcher's bitonic network over a batch: each layer compares all pairs that are ``stride`` apart at once."""
+    """Batcher's bitonic network, with the batch as the last axis: each layer compares all pairs ``stride`` apart.
+
+    Layers of one stride are one piece of the compiled program, whatever the blocks that they sort: the number of layers
+    is the logarithm of the number of events squared, that of strides the logarithm.
+    """
     events = times.shape[1]
-    size = 1 << (events - 1).bit_length()
-    padding = ((0, 0), (0, size - events))
-    times = jnp.pad(times, padding, constant_values=jnp.inf)
-    index = jnp.pad(index, padding, constant_values=size)
-    block = 2
-    while block <= size:
-        stride = block // 2
-        while stride:
-            # Runs of ``block`` are sorted upward and downward in turn, so that two of them make one bitonic run.
-            upward = np.arange(size // (2 * stride)) * 2 * stride & block == 0
-            times, index = _exchanged(times, index, stride, jnp.asarray(upward)[None, :, None])
-            stride //= 2
-        block *= 2
-    return times[:, :events], index[:, :events]
+    bits = (events - 1).bit_length()
+    padding = ((0, (1 << bits) - events), (0, 0))
+    pairs = (
+        jnp.pad(times.T, padding, constant_values=jnp.inf),
+        jnp.pad(index.T, padding, constant_values=1 << bits),
+    )
+    layers = [(stride, 2 << block) for block in range(bits) for stride in reversed(range(block + 1))]
+    strides, blocks = (jnp.array(column, jnp.int32) for column in zip(*layers, strict=True))
+    exchanges = [functools.partial(_exchanged, stride=1 << bit) for bit in range(bits)]
+
+    def layer(pairs: Any, which: Any) -> Any:
+        stride, block = which
+        return jax.lax.switch(stride, exchanges, *pairs, block), None
+
+    (times, index), _ = jax.lax.scan(layer, pairs, (strides, blocks))
+    return times[:events].T, index[:events].T
 
 
 def _exchanged(
-    times: jax.Array, index: jax.Array, stride: int, upward: jax.Array
+    times: jax.Array, index: jax.Array, block: jax.Array, stride: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Pairs ``stride`` apart in the order asked for; at equal times that of their index."""
-    shape = (times.shape[0], -1, 2, stride)
+    """Pairs ``stride`` apart in order, ``[E, B]``; at equal times in that of their index.
+
+    Upward and downward in turn, so that two blocks make one bitonic run.
+    """
+    shape = (-1, 2, stride, times.shape[1])
     pairs, places = times.reshape(shape), index.reshape(shape)
-    (first, second), (one, other) = (pairs[:, :, 0], pairs[:, :, 1]), (places[:, :, 0], places[:, :, 1])
+    (first, second), (one, other) = (pairs[:, 0], pairs[:, 1]), (places[:, 0], places[:, 1])
+    begin = 2 * stride * jnp.arange(len(pairs), dtype=jnp.int32)[:, None, None]
     later = (first > second) | ((first == second) & (one > other))
-    swap = later == upward
-    times = jnp.stack([jnp.where(swap, second, first), jnp.where(swap, first, second)], 2)
-    index = jnp.stack([jnp.where(swap, other, one), jnp.where(swap, one, other)], 2)
-    return times.reshape(times.shape[0], -1), index.reshape(times.shape[0], -1)
+    swap = later == (begin & block == 0)
+    times_of = jnp.stack([jnp.where(swap, second, first), jnp.where(swap, first, second)], 1)
+    index_of = jnp.stack([jnp.where(swap, other, one), jnp.where(swap, one, other)], 1)
+    return times_of.reshape(times.shape), index_of.reshape(index.shape)
 
 
 def from_dense(spikes: Any, dt: float, max_spikes: int) -> Trains:

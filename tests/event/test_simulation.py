@@ -160,3 +160,18 @@ def test_what_cannot_run_is_refused_with_what_can(options, error, said):
     arguments = {"network": cycle(generator, (1.0, None, 1.0)), "inputs": trains(generator, "x"), **options}
     with pytest.raises(error, match=said):
         run(**arguments)
+
+
+@pytest.mark.parametrize("engine", ["feedforward", "loop", "relaxation"])
+def test_python_dispatches_no_loop_of_an_engine(engine):
+    """Outside of ``jit``, too, an engine is one compiled program: its loops would be traced anew in each call."""
+    generator = np.random.default_rng(0)
+    network = chain(generator) if engine == "feedforward" else cycle(generator, (1.0, 1.0, 1.0))
+    given = trains(generator, *network.inputs)
+    run = jax.make_jaxpr(lambda given: simulate_trains(network, given, engine))
+    called = {equation.primitive.name for equation in run(given).eqns}
+    assert called and not called & {"scan", "while", "custom_vjp_call"}
+
+
+def simulate_trains(network, given, engine):
+    return event.simulate(network, given, t_max=T_MAX, engine=engine).trains
