@@ -12,7 +12,7 @@ a ``dt`` in a conversion of networks that have none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, Literal
 
@@ -38,7 +38,14 @@ _UNIT = checks.one_of("s", "ms")
 _STEP = checks.number(above=0, called="a number of seconds")
 
 
-@checks.takes(graph=FILE_OR_GRAPH, dt=DT, w_in=_CHOICE, time_unit=_UNIT, synapse=checks.maybe(_STEP))
+@checks.takes(
+    graph=FILE_OR_GRAPH,
+    dt=DT,
+    w_in=_CHOICE,
+    time_unit=_UNIT,
+    synapse=checks.maybe(_STEP),
+    preset=checks.maybe(checks.one_of("jaxsnn")),
+)
 def events_from_nir(
     graph: nir.NIRGraph | str | PathLike[str],
     dt: float | None = None,
@@ -46,6 +53,7 @@ def events_from_nir(
     w_in: Literal["ode", "impulse"] = "ode",
     time_unit: Literal["s", "ms"] = "s",
     synapse: float | None = None,
+    preset: Literal["jaxsnn"] | None = None,
 ) -> event.Network:
     r"""Read a NIR graph of ``CubaLIF`` and ``CubaLI`` neurons as a network in continuous time.
 
@@ -62,6 +70,9 @@ def events_from_nir(
         synapse: a time constant in seconds for ``LIF`` and ``LI``, which have no synapse and whose voltage jumps. The
             charge of each spike stays: a current of :math:`w` for ``dt``, or what lifts the voltage by :math:`r w` with
             ``w_in="impulse"``. It is an approximation, the better the shorter; ``None`` refuses these neurons.
+        preset: ``"jaxsnn"`` reads a graph as jaxsnn 0.3.0's ``from_nir`` does, which has milliseconds, weights as
+            ``[N_source, N_target]`` (NIR has them the other way round), spikes that add their weight, and does not read
+            ``r`` and ``w_in``. The other choices are then not read.
 
     Returns:
         :class:`snnax.event.Network`: populations and inputs have the names of their nodes, the gains are in the
@@ -77,8 +88,8 @@ def events_from_nir(
 
     Compared with
         * :func:`from_nir`: steps of ``dt``. With ``w_in="impulse"`` its spikes become these for a vanishing step.
-        * jaxsnn 0.3.0's ``from_nir``: chains without delay; it reads the first neuron of each node for all, takes
-          milliseconds, and ignores ``r`` and ``w_in``. ``w_in="impulse", time_unit="ms"`` reads its files.
+        * jaxsnn 0.3.0's ``from_nir``: chains without delay; it reads the first neuron of each node for all. The spikes
+          of ``preset="jaxsnn"`` are those of its engine.
 
     Example:
         >>> import nir, numpy as np, jax.numpy as jnp
@@ -94,6 +105,9 @@ def events_from_nir(
         '0.0044'
     """
     flat = flatten(read_nir(graph) if not isinstance(graph, nir.NIRGraph) else graph)
+    if preset == "jaxsnn":
+        w_in, time_unit = "impulse", "ms"
+        flat = replace(flat, nodes={name: _of_jaxsnn(node) for name, node in flat.nodes.items()})
     check(flat)
     step: Any = flat.content.get("dt") if dt is None else dt
     if w_in == "ode" and step is None:
@@ -103,6 +117,18 @@ def events_from_nir(
         )
     duration = None if w_in == "impulse" else float(step)
     return _Reader(flat, duration, Reading(time_unit=time_unit).seconds, synapse).network()
+
+
+def _of_jaxsnn(node: nir.NIRNode) -> nir.NIRNode:
+    """A node with the numbers that jaxsnn 0.3.0 reads in it, in NIR's words."""
+    if isinstance(node, nir.Linear | nir.Affine) and np.ndim(node.weight) == 2:
+        weight = conventions.kernel_to_torch(node.weight)
+        return nir.Linear(weight) if isinstance(node, nir.Linear) else nir.Affine(weight, node.bias)
+    if isinstance(node, nir.CubaLIF):
+        one = np.ones(np.shape(node.tau_mem))
+        numbers = ("tau_mem", "tau_syn", "v_leak", "v_threshold", "v_reset")
+        return nir.CubaLIF(r=one, w_in=one, **{name: getattr(node, name) for name in numbers})
+    return node
 
 
 _SPIKING, _READING = (nir.CubaLIF, nir.LIF), (nir.CubaLI, nir.LI)

@@ -124,7 +124,7 @@ def test_gains_are_in_the_weights():
     np.testing.assert_allclose(only(graph, w_in="ode", dt=1e-3).weights, expected / 5, rtol=1e-6)
 
 
-def test_files_of_jaxsnn_are_in_milliseconds():
+def test_milliseconds():
     graph = between(
         nir.Delay(np.array([1.0, 2.0])), nir.Linear(weights()), neurons=cuba(3, tau_mem=10, tau_syn=5)
     )
