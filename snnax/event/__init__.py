@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from snnax.event.layers import Connection as Connection
     from snnax.event.layers import Graph as Graph
     from snnax.event.layers import Sequential as Sequential
+    from snnax.event.layers import as_network as as_network
     from snnax.event.layers import firing_normal as firing_normal
     from snnax.event.losses import max_over_time_loss as max_over_time_loss
     from snnax.event.losses import mse_time_loss as mse_time_loss
@@ -72,6 +73,7 @@ __all__ = [
     "Wiring",
     "accuracy_first_spike",
     "accuracy_max_voltage",
+    "as_network",
     "biased",
     "concatenated",
     "count",
@@ -123,6 +125,7 @@ _FACE = Face(
         "LI": "layers",
         "LIF": "layers",
         "Sequential": "layers",
+        "as_network": "layers",
         "firing_normal": "layers",
     },
 )

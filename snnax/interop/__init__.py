@@ -15,6 +15,7 @@ from snnax.faces import Face
 if TYPE_CHECKING:
     from snnax.interop.compare import Report as Report
     from snnax.interop.crossvalidation import *
+    from snnax.interop.event_convergence import *
     from snnax.interop.families.custom import register_neuron as register_neuron
     from snnax.interop.frameworks.norse import from_norse as from_norse
     from snnax.interop.frameworks.norse import to_norse as to_norse
@@ -36,7 +37,7 @@ _FACE = Face(
     "snnax.interop",
     rooms=(
         "trace", "nir.readings", "nir.files", "nir.exporting", "nir.importing", "nir.portable", "nir.events",
-        "recordings", "state_dict", "source", "crossvalidation",
+        "recordings", "state_dict", "source", "crossvalidation", "event_convergence",
     ),
     named={
         "Report": "compare",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers.event_differences import gradient_error, with_pull_back
 
-from snnax.errors import ArgumentError, ShapeError
+from snnax import event
+from snnax.errors import ArgumentError, GraphError, ShapeError
 from snnax.event import LIFParameters, LIParameters, Trains, li_max_voltage, li_voltage, trains
 
 PAIRS = [(2.0, 1.0), (1.0, 1.0), (0.7, 3.0)]
@@ -105,3 +106,37 @@ def test_no_nan_over_ten_thousand_time_constants_and_without_input():
 def test_errors_say_what_works(call, error, message):
     with pytest.raises(error, match=message):
         call(trains([[0.1, 0.2]]))
+
+
+def test_voltages_of_a_network_need_times_or_an_end():
+    network = event.Network(
+        [event.Population("out", 1, event.LIFParameters())],
+        [
+            event.Projection("in", "out", jnp.ones((1, 1))),
+            event.Projection("out", "voltage", jnp.ones((1, 1)), delay=1e-3),
+        ],
+        [event.Readout("voltage", 1, event.LIParameters())],
+    )
+    spikes = {"out": event.trains(jnp.array([[2e-3]]))}
+    read = event.voltages(network, {}, spikes, times=jnp.array([2e-3, 8e-3]))["voltage"][:, 0, 0]
+    alone = event.li_voltage(
+        event.trains(jnp.array([[3e-3]])), jnp.ones((1, 1)), event.LIParameters(), jnp.array([2e-3, 8e-3])
+    )
+    np.testing.assert_allclose(read, alone[:, 0, 0])
+    for given, said in (({}, "either times"), ({"times": [0.0], "t_max": 1.0}, "either times")):
+        with pytest.raises(ArgumentError, match=said):
+            event.voltages(network, {}, spikes, **given)
+    with pytest.raises(ArgumentError, match="reached by 'out'"):
+        event.voltages(network, {}, {}, t_max=0.05)
+
+
+def test_a_readout_sends_nothing():
+    with pytest.raises(GraphError, match="sends no spikes"):
+        event.Network(
+            [event.Population("out", 1, event.LIFParameters())],
+            [
+                event.Projection("voltage", "out", jnp.ones((1, 1))),
+                event.Projection("out", "voltage", jnp.ones((1, 1))),
+            ],
+            [event.Readout("voltage", 1, event.LIParameters())],
+        )

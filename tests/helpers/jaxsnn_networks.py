@@ -1,7 +1,7 @@
 """Networks that run in jaxsnn and here: what they are, and how jaxsnn's spikes were recorded.
 
-``JAX_ENABLE_X64=1 python tests/helpers/jaxsnn_networks.py tests/interop/nir/jaxsnn_spikes.json`` writes the recording, in an
-environment with jaxsnn 0.3.0 and nir 1.0.8, in which snnax need not be. Weights and inputs are drawn from fixed seeds.
+``JAX_ENABLE_X64=1 python tests/helpers/jaxsnn_networks.py tests/interop/nir/jaxsnn_spikes.json`` writes the recording,
+in an environment with jaxsnn 0.3.0 and nir 1.0.8, in which snnax need not be. Weights and inputs come from fixed seeds.
 """
 
 import itertools

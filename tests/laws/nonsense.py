@@ -495,6 +495,10 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
         lambda **given: interop.save_trace(folder / "t.npz", interop.Trace(**given)),
         {"nodes": trace().nodes, "outputs": (spikes(),)},
     ),
+    "interop.crossvalidate_events": lambda _: Call(
+        interop.crossvalidate_events,
+        {"a": event_network(), "inputs": trains(), "t_max": 0.05, "steps": (0.01,), "dt": 1e-3},
+    ),
     "interop.crossvalidate": lambda _: Call(
         interop.crossvalidate, {"a": (net(), variables()), "b": (net(), variables()), "x": x(T, B, N)}
     ),
@@ -579,6 +583,10 @@ FUNCTIONS |= {
         max_in_flight=9,
     ),
     "event.Sequential": lambda _: used(event.Sequential, (B, N), layers=[event.LIF(3, 0.05)]),
+    "event.as_network": lambda _: Call(
+        event.as_network,
+        {"model": event.LIF(3, 0.05), "variables": {"params": {"weights": x(N, 3)}}},
+    ),
     "event.firing_normal": lambda _: Call(
         lambda key=KEY, **given: event.firing_normal(**given)(key, (N, 3)),
         {"parameters": event.LIFParameters()},
@@ -749,7 +757,9 @@ NOT_CALLED = {
     "backprop.Trained": "a result",
     "event.Simulation": "a result",
     "training.History": "a result",
+    "interop.EventReport": "a result",
     "interop.Report": "a result",
+    "interop.Steps": "a part of a result",
     "interop.Side": "a protocol, to be implemented",
     "nnx.Buffer": "a variable of flax.nnx",
     "nnx.Hidden": "a variable of flax.nnx",

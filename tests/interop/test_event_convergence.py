@@ -1,0 +1,125 @@
+"""Events are the limit of time steps: the verdict says so where it is true, and finds what is planted."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import nir
+import numpy as np
+import pytest
+
+from snnax import event, interop
+from snnax.errors import ArgumentError, ConversionError, ShapeError
+from snnax.interop.event_bounds import step_bounds
+
+INPUTS = event.from_lists([[[1e-3, 9e-3], [4e-3], [6e-3]], [[0.0], [2e-3, 3e-3], [11e-3]]])
+STEPS = (2e-4, 1e-4, 5e-5)
+
+
+def network(v_reset=-0.3, scale=1.0, **given):
+    draw = np.random.default_rng(4)
+    neurons = event.LIFParameters(v_reset=v_reset, **given)
+    return event.Network(
+        [event.Population("hidden", 4, neurons), event.Population("out", 2, neurons)],
+        [
+            event.Projection("in", "hidden", jnp.asarray(scale * draw.uniform(1, 4, (3, 4)))),
+            event.Projection("hidden", "out", jnp.asarray(draw.uniform(1, 3, (4, 2)))),
+        ],
+    )
+
+
+def of_another_writer(net):
+    graph = interop.events_to_nir(net)
+    return nir.NIRGraph(graph.nodes, graph.edges, type_check=False)
+
+
+def report(a, b=None, steps=STEPS, **given):
+    return interop.crossvalidate_events(a, INPUTS, b, t_max=0.03, steps=steps, **given)
+
+
+def test_steps_converge_to_events_with_order_one():
+    found = report(network())
+    assert found.agree, str(found)
+    assert {row.engine for row in found.rows} == {"dense", "referee"}
+    assert sum(row.spikes for row in found.finest) > 10
+    assert all(0.7 < order < 1.3 for order in found.order.values()), str(found)
+
+
+def test_cycles_and_delays():
+    net = network()
+    back = event.Projection("out", "hidden", jnp.full((2, 4), -0.5))
+    late = replace(net.projections[1], delay=2e-3)
+    found = report(replace(net, projections=(net.projections[0], late, back)), steps=(1e-4, 5e-5))
+    assert found.agree, str(found)
+
+
+def test_a_module_with_its_weights():
+    net = event.Sequential([event.LIF(4, 0.03, max_spikes=4), event.LI(2, 0.03)])
+    variables = net.init(jax.random.key(1), INPUTS)
+    assert report((net, variables), steps=(1e-4, 5e-5)).agree
+
+
+@pytest.mark.parametrize(
+    "change", [{"tau_mem": 10.5e-3}, {"tau_syn": 4.7e-3}, {"threshold": 1.03}, {"scale": 1.03}]
+)
+def test_another_network_is_found(change):
+    graph = interop.events_to_nir(network(**change), dt=1e-4)
+    found = report(network(), graph, steps=(5e-5,))
+    assert not found.agree and found.unexplained, str(found)
+    assert report(network(), interop.events_to_nir(network(), dt=1e-4), steps=(5e-5,)).agree
+
+
+def test_bounds_hold_for_spikes_that_are_seen_late():
+    """Of an exact neuron whose resets are late by up to dt, by brute force: its spikes are within the bounds."""
+    neurons = event.LIFParameters(v_reset=-0.3)
+    weights, dt = np.array([[5.0], [4.0]]), 1e-5
+    heard = event.trains(jnp.asarray([[1e-3, 4e-3]]))
+    with jax.enable_x64(True):
+        exact = np.asarray(
+            event.lif_spikes(
+                event.trains(np.asarray(heard.times, float)), weights, neurons, t_max=0.03, max_spikes=8
+            ).times
+        )
+    bounds = step_bounds(np.asarray(heard.times, float)[:, :, 0], np.zeros(2), weights, exact, neurons, dt)
+    v, current, seen, fine = 0.0, 0.0, [], 1e-8
+    mem, syn = np.exp(-fine / neurons.tau_mem), np.exp(-fine / neurons.tau_syn)
+    response = (mem - syn) * neurons.tau_syn / (neurons.tau_mem - neurons.tau_syn)
+    arrivals = dict(
+        zip(
+            np.round(np.asarray(heard.times)[0, :, 0] / fine).astype(int).tolist(), weights[:, 0], strict=True
+        )
+    )
+    for k in range(round(0.012 / fine)):
+        current += arrivals.get(k, 0.0)
+        v, current = v * mem + current * response, current * syn
+        if (k + 1) % round(dt / fine) == 0 and v > neurons.threshold:
+            seen.append((k + 1) * fine)
+            v = neurons.v_reset
+    times = exact[0, 0][np.isfinite(exact[0, 0])]
+    assert len(seen) >= 2
+    late = np.array(seen) - times[: len(seen)]
+    assert (np.abs(late) <= 1.1 * bounds[0, 0, : len(seen)] + 1e-8).all()
+    assert (np.abs(late) > 0).any()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (lambda: report(network(refractory=1e-3)), ConversionError, "refractory"),
+        (lambda: report(network(), steps=(7e-4,)), ArgumentError, "parts of t_max"),
+        (lambda: report(network(), max_spikes=1), ArgumentError, "max_spikes=2"),
+        (lambda: report("net"), ArgumentError, "event.Network"),
+        (lambda: report(network(), of_another_writer(network())), ArgumentError, "dt=1e-4"),
+        (
+            lambda: report(
+                network(),
+                interop.events_to_nir(event.Network(network().populations[:1], network().projections[:1])),
+            ),
+            ShapeError,
+            "as many",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(make, error, said):
+    with pytest.raises(error, match=said):
+        make()
