@@ -20,7 +20,7 @@ import pytest
 import snnax as snn
 from snnax import interop
 from snnax.errors import ArgumentError, ConversionError
-from snnax.interop.source import Bracket, call, lines, literal, quoted, readable
+from snnax.interop.expressions import Bracket, call, lines, literal, quoted, readable
 
 RNG = np.random.default_rng(0)
 PAPER = Path(__file__).parents[3] / "shared" / "data" / "nir_paper"

@@ -52,7 +52,7 @@ class ProgramNeuron:
         self, x: Array, states: States, parameters: Mapping[str, Array], forced: Array | None = None
     ) -> Fired:
         """One step on ``x`` ``[B, ...]``; a state that is ``None`` is zeros."""
-        turned = self._turned(x.ndim)
+        turned = is_turned(self.spec, x.ndim)
         module, variables = self._module(x.ndim - 1, parameters, turned)
         hidden = {name: _last(state, turned) for name, state in states.items() if state is not None}
         given = {**variables, "hidden": hidden}
@@ -66,7 +66,7 @@ class ProgramNeuron:
 
     def sequence(self, x: Array, parameters: Mapping[str, Array]) -> Fired:
         """A neuron that takes all steps ``[T, B, N]`` at once, and starts from rest."""
-        module, variables = self._module(x.ndim - 2, parameters, self._turned(x.ndim - 1))
+        module, variables = self._module(x.ndim - 2, parameters, is_turned(self.spec, x.ndim - 1))
         has_output = any(field.name == "output" for field in fields(module))
         output = {"output": self.spec.output} if has_output else {}
         module = module.clone(init_hidden=False, **output)
@@ -87,7 +87,7 @@ class ProgramNeuron:
             every: return the states after each step; else none.
             image: what is beside it has the channels last.
         """
-        turned = self._turned(x.ndim - 1) or image
+        turned = is_turned(self.spec, x.ndim - 1) or image
         module, variables = self._module(x.ndim - 2, parameters, turned, output=every)
         hidden = {name: _last(state, turned) for name, state in states.items() if state is not None}
         given, settings = {**variables, "hidden": hidden}, Settings(("hidden",), ())
@@ -114,7 +114,7 @@ class ProgramNeuron:
             if isinstance(value, np.ndarray) and np.array_equal(value, self.spec.values.get(name, ())):
                 continue  # it is the module's own, and the compiler may know it
             path, array = self._home(name, value, rank, turned)
-            home = variables.setdefault("params" if name in self.spec.family.weights else "buffers", {})
+            home = variables.setdefault(collection_of(self.spec, name), {})
             for key in path[:-1]:
                 home = home.setdefault(key, {})
             if path:
@@ -123,21 +123,30 @@ class ProgramNeuron:
 
     def _home(self, name: str, value: Array, rank: int, turned: bool) -> tuple[tuple[str, ...], Array]:
         """Where flax keeps one of torch's numbers, and as what; nowhere, if it is part of the spec."""
-        if name in self.spec.family.weights:
-            path = self.spec.family.weights[name]
-            return path, _kernel(value) if path[-1] == "kernel" else value
-        if name == "recurrent.weight":
-            return ("recurrent", "kernel"), _kernel(value)
-        if name == "recurrent.bias":
-            return ("recurrent", "bias"), value
-        if name in self.spec.values or name == "V":
-            return (name,), _aligned(value, rank) if turned and value.ndim else value
-        return (), value
+        path = home_of(self.spec, name)
+        if path[-1:] == ("kernel",):
+            return path, _kernel(value)
+        alone = name in self.spec.values or name == "V"
+        return path, _aligned(value, rank) if alone and turned and value.ndim else value
 
-    def _turned(self, ndim: int) -> bool:
-        """Whether its axes are turned: of images, unless all neurons of a layer are alike."""
-        arrays = [*self.spec.values.values(), *self.spec.recurrent.values(), *self.spec.weights.values()]
-        return ndim > 2 and any(value.ndim for value in arrays)
+
+def home_of(spec: NeuronSpec, name: str) -> tuple[str, ...]:
+    """Where flax keeps one of torch's numbers of a neuron; nowhere, if it is part of the spec."""
+    if name in spec.family.weights:
+        return tuple(spec.family.weights[name])
+    recurrent = {"recurrent.weight": ("recurrent", "kernel"), "recurrent.bias": ("recurrent", "bias")}
+    return recurrent.get(name, (name,) if name in spec.values or name == "V" else ())
+
+
+def collection_of(spec: NeuronSpec, name: str) -> str:
+    """In which collection that is."""
+    return "params" if name in spec.family.weights else "buffers"
+
+
+def is_turned(spec: NeuronSpec, ndim: int) -> bool:
+    """Whether a neuron's axes are turned: of images, unless all neurons of a layer are alike."""
+    arrays = [*spec.values.values(), *spec.recurrent.values(), *spec.weights.values()]
+    return ndim > 2 and any(value.ndim for value in arrays)
 
 
 def _kernel(weight: Array) -> Array:

@@ -27,11 +27,12 @@ from snnax.interop.program.operators import (
     shapes,
     views,
 )
-from snnax.interop.program.operators.registry import evaluate, is_random, known
+from snnax.interop.program.operators.registry import aten, evaluate, is_random, known
 
 __all__ = [
     "activations",
     "arithmetic",
+    "aten",
     "comparisons",
     "convolutions",
     "distances",

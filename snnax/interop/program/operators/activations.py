@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnax.interop.program.operators.arithmetic import scaled
+from snnax.interop.program.operators.forms import Text, Words, call, forms
 from snnax.interop.program.operators.promotion import elementwise, operands
 from snnax.interop.program.operators.registry import Call, computes
 
@@ -148,6 +149,20 @@ def softmax(call: Call, x: jax.Array, dim: int, half_to_float: bool = False) -> 
     """``exp(x)`` by its sum along an axis."""
     del half_to_float
     return jax.nn.softmax(x.astype(call.dtype), dim if x.ndim else None)
+
+
+for name, written in {"_softmax": "jax.nn.softmax", "_log_softmax": "jax.nn.log_softmax"}.items():
+    forms(name)(
+        lambda words, x, dim, half=False, written=written: call(
+            written, words.cast(x), dim if x.ndim else None
+        )
+    )
+
+
+@forms("leaky_relu")
+def _leaky(words: Words, x: Text, negative_slope: Any = 0.01) -> Text:
+    x = words.named(x)
+    return call("jnp.where", f"{x} > 0", x, f"{x} * {words.number(negative_slope)}")
 
 
 @computes("_log_softmax")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnax.interop.program.operators.forms import POWER, PRODUCT, SUM, Text, Words, call, forms, infix
 from snnax.interop.program.operators.promotion import elementwise, operands
 from snnax.interop.program.operators.registry import Call, computes
 
@@ -33,6 +34,27 @@ def sub(call: Call, x: Any, other: Any, alpha: Any = 1) -> jax.Array:
     return x - scaled(other, alpha)
 
 
+def _combined(words: Words, sign: str, x: Any, other: Any, alpha: Any) -> Text:
+    x, other = words.operands(x, other)
+    other = other if alpha == 1 else infix("*", other, words.number(alpha), PRODUCT)
+    return infix(sign, x, other, SUM)
+
+
+@forms("add.Tensor", "add.Scalar")
+def _added(words: Words, x: Any, other: Any, alpha: Any = 1) -> Text:
+    return _combined(words, "+", x, other, alpha)
+
+
+@forms("sub.Tensor", "sub.Scalar")
+def _subtracted(words: Words, x: Any, other: Any, alpha: Any = 1) -> Text:
+    return _combined(words, "-", x, other, alpha)
+
+
+@forms("rsub.Tensor", "rsub.Scalar")
+def _subtracted_from(words: Words, x: Any, other: Any, alpha: Any = 1) -> Text:
+    return _combined(words, "-", other, x, alpha)
+
+
 @computes("rsub.Tensor", "rsub.Scalar")
 def rsub(call: Call, x: Any, other: Any, alpha: Any = 1) -> jax.Array:
     """``other - alpha x``."""
@@ -53,6 +75,12 @@ def div(call: Call, x: Any, other: Any, rounding_mode: str | None = None) -> jax
     if jnp.issubdtype(x.dtype, jnp.floating):
         return lax.stop_gradient(jnp.trunc(x / other))
     return lax.div(*jnp.broadcast_arrays(x, other))
+
+
+@forms("div.Tensor", "div.Scalar")
+def _divided(words: Words, x: Any, other: Any) -> Text:
+    x, other = words.operands(x, other)
+    return infix("/", x, other, PRODUCT)
 
 
 @elementwise("floor_divide", "floor_divide.Scalar")
@@ -86,6 +114,15 @@ def power(call: Call, x: Any, exponent: Any) -> jax.Array:
     if isinstance(exponent, int | float) and exponent == 0.5:
         return jnp.sqrt(x)
     return jnp.power(x, jnp.asarray(exponent, x.dtype))
+
+
+@forms("pow.Tensor_Scalar")
+def _powered(words: Words, x: Any, exponent: Any) -> Text | None:
+    (x,) = words.operands(x)
+    if exponent == 0.5:
+        return call("jnp.sqrt", x)
+    whole = isinstance(exponent, int | float) and exponent in (-2, -1, 0, 1, 2, 3)
+    return infix("**", x, words.number(int(exponent)), POWER) if whole else None
 
 
 @elementwise("pow.Tensor_Tensor", "pow.Scalar")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from snnax.interop.program.operators.forms import Text, Words, call, forms, of_function
 from snnax.interop.program.operators.promotion import aligned, compared, elementwise, operands
 from snnax.interop.program.operators.registry import Call, Function, computes
 
@@ -20,6 +23,24 @@ def _comparison(function: Callable[..., jax.Array]) -> Function:
     return applied
 
 
+def _compares(*names: str) -> Callable[[Callable[..., jax.Array]], Function]:
+    """Register a comparison, and its form: arrays with axes are of one type there, or one of two is a number."""
+
+    def register(function: Callable[..., jax.Array]) -> Function:
+        written = of_function(function)
+
+        def form(words: Words, *values: Any) -> Text | None:
+            kinds = {v.dtype for v in values if isinstance(v, Text)}
+            if written is None or len(kinds) > 1:
+                return None
+            return written(words.operands(*values, cast=False))
+
+        forms(*names)(form)
+        return computes(*names)(_comparison(function))
+
+    return register
+
+
 _TWO_OVERLOADS: dict[str, Callable[..., jax.Array]] = {
     "gt": jnp.greater, "lt": jnp.less, "ge": jnp.greater_equal, "le": jnp.less_equal, "eq": jnp.equal,
     "ne": jnp.not_equal,
@@ -30,9 +51,9 @@ _ONE_OVERLOAD: dict[str, Callable[..., jax.Array]] = {
     "isposinf": jnp.isposinf, "isneginf": jnp.isneginf,
 }  # fmt: skip
 for name, function in _TWO_OVERLOADS.items():
-    computes(f"{name}.Tensor", f"{name}.Scalar")(_comparison(function))
+    _compares(f"{name}.Tensor", f"{name}.Scalar")(function)
 for name, function in _ONE_OVERLOAD.items():
-    computes(name)(_comparison(function))
+    _compares(name)(function)
 
 
 @computes("signbit")
@@ -50,6 +71,14 @@ def where(call: Call, condition: jax.Array, x: Any, other: Any) -> jax.Array:
     """``x`` where the condition holds, else ``other``."""
     chosen, x, other = aligned(condition.astype(bool), *(jnp.asarray(v, call.dtype) for v in (x, other)))
     return jnp.where(chosen, x, other)
+
+
+@forms("where.self", "where.ScalarSelf", "where.ScalarOther", "where.Scalar")
+def _chosen(words: Words, condition: Text, x: Any, other: Any) -> Text | None:
+    x, other = (words.cast(v) if isinstance(v, Text) else call("jnp.asarray", words.number(v), words.type(words.dtype))
+                for v in (x, other))  # fmt: skip
+    parts = words.operands(condition, x, other, cast=False)
+    return call("jnp.where", *parts) if condition.dtype == np.bool_ else None
 
 
 @elementwise("heaviside")
@@ -86,6 +115,17 @@ def clamp(call: Call, x: Any, min: Any = None, max: Any = None) -> jax.Array:
     if max is not None:
         x, bound = operands(call, x, max)
         x = jnp.where(x > bound, bound, x)
+    return x
+
+
+@forms("clamp", "clamp.Tensor")
+def _bounded(words: Words, x: Any, min: Any = None, max: Any = None) -> Text:
+    for bound, sign in ((min, "<"), (max, ">")):  # jnp.clip would hand on a half of the slope at a bound
+        if bound is not None:
+            x, limit = map(words.named, words.operands(x, bound))
+            x = replace(
+                call("jnp.where", f"{x} {sign} {limit}", limit, x), shape=words.shape, dtype=words.dtype
+            )
     return x
 
 

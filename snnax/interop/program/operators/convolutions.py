@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnax.interop.program.operators.forms import ATOM, SUM, Text, Words, call, forms, infix
 from snnax.interop.program.operators.registry import Call, computes
 from snnax.kernels.convolution import conv
 
@@ -56,6 +57,24 @@ def convolution(
     if bias is not None:
         y = y + bias.reshape((1,) * (rank + 1) + bias.shape)
     return jnp.moveaxis(y, -1, 1)
+
+
+@forms("convolution")
+def _written(
+    words: Words, x: Text, weight: Text, bias: Text | None, stride: Any, padding: Any, dilation: Any,
+    transposed: bool, output_padding: Any, groups: int,
+) -> Text | None:  # fmt: skip
+    if transposed:
+        return None
+    rank = weight.ndim - 2
+    stride, padding, dilation = (each(value, rank) for value in (stride, padding, dilation))
+    made = call(
+        "jax.lax.conv_general_dilated", x, weight, stride, [(p, p) for p in padding],
+        rhs_dilation=dilation if max(dilation) > 1 else None, feature_group_count=groups if groups > 1 else None,
+    )  # fmt: skip
+    if bias is None:
+        return made
+    return infix("+", made, Text(f"{bias.within(ATOM)}[None, :{', None' * rank}]"), SUM)
 
 
 def _spans(sizes: Sequence[int], dilation: Sequence[int]) -> list[int]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy import special
 
+from snnax.interop.program.operators.forms import PRODUCT, Text, Words, call, forms, infix
 from snnax.interop.program.operators.promotion import elementwise, operands
 from snnax.interop.program.operators.registry import Call, computes
 
@@ -36,6 +37,15 @@ def sign(x: jax.Array) -> jax.Array:
 def absolute(x: jax.Array) -> jax.Array:
     """The size; at 0 the slope is 0, where JAX's is 1."""
     return x * lax.stop_gradient(jnp.sign(x)) if jnp.issubdtype(x.dtype, jnp.floating) else jnp.abs(x)
+
+
+@forms("abs")
+def _size(words: Words, x: Any) -> Text:
+    (x,) = words.operands(x)
+    if words.dtype.kind != "f":
+        return call("jnp.abs", x)
+    x = words.named(x)  # whose slope at 0 is 0
+    return infix("*", x, call("jax.lax.stop_gradient", call("jnp.sign", x)), PRODUCT)
 
 
 @elementwise("rsqrt")

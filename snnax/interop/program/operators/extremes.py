@@ -7,12 +7,14 @@ all axes, share it among them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnax.interop.program.operators.forms import Text, Words, axes, forms, method
 from snnax.interop.program.operators.reductions import Axes, axes_of
 from snnax.interop.program.operators.registry import Call, Function, computes
 
@@ -51,10 +53,20 @@ def _place(find: Reduction) -> Function:
     return applied
 
 
+def _form(name: str) -> Any:
+    def form(words: Words, x: Text, dim: Any = None, keepdim: bool = False) -> Text:
+        made = replace(method(x, name, axes(dim, x), keepdims=True if keepdim else None), dtype=x.dtype)
+        return words.cast(replace(made, dtype=None)) if name.startswith("arg") else made
+
+    return form
+
+
 for side, reduction, find in (("max", jnp.max, jnp.argmax), ("min", jnp.min, jnp.argmin)):
     computes(f"a{side}", side)(_over_all(reduction))
     computes(f"{side}.dim")(_along(find))
     computes(f"arg{side}")(_place(find))
+    forms(f"a{side}", side)(_form(side))
+    forms(f"arg{side}")(_form(f"arg{side}"))
 
 
 @computes("aminmax")

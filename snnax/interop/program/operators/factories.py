@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from snnax.interop.program.operators.forms import Text, Words, call, forms
 from snnax.interop.program.operators.registry import Call, computes
 
 Size = Sequence[int]
@@ -43,6 +44,40 @@ def full(call: Call, size: Size, fill_value: Any, **ignored: Any) -> jax.Array:
     """One number in a shape."""
     del ignored
     return jnp.full(tuple(size), jnp.asarray(fill_value, call.dtype))
+
+
+def _made(function: str) -> Any:
+    def form(words: Words, *given: Any, **ignored: Any) -> Text:
+        return call(function, words.list(words.shape), words.type(words.dtype))
+
+    return form
+
+
+forms("zeros", "new_zeros", "empty.memory_format", "new_empty", "zeros_like", "empty_like")(
+    _made("jnp.zeros")
+)
+forms("ones", "new_ones", "ones_like")(_made("jnp.ones"))
+
+
+@forms("full", "new_full", "full_like")
+def _full(words: Words, *given: Any, **ignored: Any) -> Text | None:
+    value = given[-1]
+    shown = value if isinstance(value, Text) else words.like(value)
+    return call("jnp.full", words.list(words.shape), shown, words.type(words.dtype))
+
+
+@forms("scalar_tensor")
+def _scalar(words: Words, s: Any, **ignored: Any) -> Text:
+    return call("jnp.asarray", s if isinstance(s, Text) else words.like(s), words.type(words.dtype))
+
+
+@forms("arange", "arange.start", "arange.start_step")
+def _counted(words: Words, *bounds: Any, **ignored: Any) -> Text | None:
+    if any(isinstance(bound, float) for bound in bounds):
+        return None
+    first, *rest = bounds
+    shown = [first, *rest][1:2] if len(bounds) > 1 and first == 0 and bounds[2:] in ((), (1,)) else bounds
+    return call("jnp.arange", *map(words.number, shown), dtype=words.type(words.dtype))
 
 
 @computes("new_full")

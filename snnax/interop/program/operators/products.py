@@ -11,6 +11,7 @@ from jax import lax
 
 from snnax.interop.program.operators.activations import safe_softmax
 from snnax.interop.program.operators.arithmetic import scaled
+from snnax.interop.program.operators.forms import PRODUCT, SUM, Text, Words, forms, infix
 from snnax.interop.program.operators.promotion import aligned, operands
 from snnax.interop.program.operators.registry import Call, computes
 from snnax.kernels.product import dot_general
@@ -37,6 +38,18 @@ def addmm(
         return product
     product, x = aligned(product, scaled(x, beta))
     return product + x
+
+
+forms("mm", "mv", "dot", "vdot", "matmul", "bmm")(lambda words, x, other: infix("@", x, other, PRODUCT))
+
+
+@forms("addmm", "addmv", "baddbmm")
+def _product_and_sum(
+    words: Words, x: Text, first: Text, second: Text, beta: Any = 1, alpha: Any = 1
+) -> Text | None:
+    if (beta, alpha) != (1, 1):
+        return None
+    return infix("+", infix("@", first, second, PRODUCT), words.aligned(x, len(words.shape)), SUM)
 
 
 @computes("addbmm")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnax.interop.program.operators.forms import forms, of_function
 from snnax.interop.program.operators.registry import Call, Function, computes
 
 
@@ -33,6 +34,9 @@ def elementwise(*names: str) -> Callable[[Callable[..., jax.Array]], Function]:
         def applied(call: Call, *values: Any) -> jax.Array:
             return function(*operands(call, *values))
 
+        written = of_function(function)
+        if written is not None:
+            forms(*names)(lambda words, *values: written(words.operands(*values)))
         return computes(*names)(applied)
 
     return register

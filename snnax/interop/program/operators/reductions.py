@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnax.interop.program.operators.forms import Text, Words, axes, call, forms, method
 from snnax.interop.program.operators.registry import Call, computes
 
 Axes = int | Sequence[int] | None
@@ -51,6 +52,18 @@ def mean(call: Call, x: jax.Array, dim: Axes = None, keepdim: bool = False, dtyp
     del dtype
     summed = total(call, x, dim, keepdim)
     return summed / jnp.asarray(count_of(x, dim), summed.dtype)
+
+
+def _reduction(name: str) -> Any:
+    def form(words: Words, x: Text, dim: Any = None, keepdim: bool = False) -> Text:
+        return method(words.cast(x), name, axes(dim, x), keepdims=True if keepdim else None)
+
+    return form
+
+
+forms("sum", "sum.dim_IntList")(_reduction("sum"))
+forms("mean", "mean.dim")(_reduction("mean"))
+forms("prod", "prod.dim_int")(_reduction("prod"))
 
 
 @computes("prod", "prod.dim_int")
@@ -186,6 +199,11 @@ def cumsum(call: Call, x: jax.Array, dim: int, dtype: Any = None) -> jax.Array:
     del dtype
     x = x.astype(call.dtype)
     return jnp.cumsum(x, dim) if x.ndim else x
+
+
+@forms("cumsum")
+def _running_sum(words: Words, x: Text, dim: int) -> Text | None:
+    return call("jnp.cumsum", words.cast(x), dim) if x.ndim else None
 
 
 @computes("cumprod")

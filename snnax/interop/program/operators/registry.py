@@ -99,6 +99,30 @@ def evaluate(
     )
 
 
+def aten(op: str, *args: Any, gives: Any, key: jax.Array | None = None, **kwargs: Any) -> Any:
+    """One operator, as modules that :func:`~snnax.interop.write_source` writes call it.
+
+    Args:
+        op: its name in torch's schema, see :func:`evaluate`.
+        args: as torch's dispatcher passes them.
+        gives: the data type of the result, or a tuple with one for each.
+        key: for what draws random numbers.
+        kwargs: the same by name.
+
+    Returns:
+        The result; of several a tuple.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from snnax.interop.program.operators import aten
+        >>> aten("flip", jnp.arange(3.0), [0], gives=jnp.float32).tolist()
+        [2.0, 1.0, 0.0]
+    """
+    dtypes = gives if isinstance(gives, tuple) else (gives,)
+    made = evaluate(op, args, kwargs, [jax.ShapeDtypeStruct((), np.dtype(dtype)) for dtype in dtypes], key)
+    return made if isinstance(gives, tuple) else made[0]
+
+
 def _of_jax(value: Any) -> Any:
     """NumPy's arrays as JAX's, which alone have ``at``."""
     return jnp.asarray(value) if isinstance(value, np.ndarray | np.generic) else value

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnax.interop.program.operators.forms import ATOM, Text, Words, axes, call, forms, indexed, method
 from snnax.interop.program.operators.registry import Call, computes
 
 
@@ -17,6 +18,11 @@ def view(call: Call, x: jax.Array, size: Sequence[int], stride: Any = None) -> j
     """In another shape; -1 stands for what is left."""
     del call, stride
     return x.reshape(tuple(size))
+
+
+@forms("view", "_unsafe_view", "reshape", "_reshape_alias")
+def _in_shape(words: Words, x: Text, size: Any, stride: Any = None) -> Text:
+    return x if x.shape == words.shape else method(x, "reshape", words.list(size, "") or "()")
 
 
 @computes("flatten.using_ints")
@@ -39,11 +45,22 @@ def permute(call: Call, x: jax.Array, dims: Sequence[int]) -> jax.Array:
     return jnp.transpose(x, tuple(dims))
 
 
+@forms("permute")
+def _permuted(words: Words, x: Text, dims: Sequence[int]) -> Text:
+    turned = [dim % x.ndim for dim in dims] == [1, 0]
+    return Text(f"{x.within(ATOM)}.T") if turned else method(x, "transpose", *dims)
+
+
 @computes("transpose.int")
 def transpose(call: Call, x: jax.Array, dim0: int, dim1: int) -> jax.Array:
     """Two axes changed for each other."""
     del call
     return jnp.swapaxes(x, dim0, dim1) if x.ndim else x
+
+
+@forms("transpose.int")
+def _turned(words: Words, x: Text, dim0: int, dim1: int) -> Text:
+    return method(x, "swapaxes", dim0, dim1) if x.ndim else x
 
 
 @computes("t")
@@ -58,6 +75,16 @@ def same(call: Call, x: jax.Array, **ignored: Any) -> jax.Array:
     """The same numbers, in the result's type: a copy and another name for one are the same here."""
     del ignored
     return x.astype(call.dtype)
+
+
+@forms("alias", "clone", "contiguous", "lift", "lift_fresh", "lift_fresh_copy", "_to_copy", "positive")
+def _same(words: Words, x: Text, **ignored: Any) -> Text:
+    return words.cast(x)
+
+
+forms("t")(lambda words, x: Text(f"{x.within(ATOM)}.T"))
+forms("detach")(lambda words, x: call("jax.lax.stop_gradient", x))
+forms("unsqueeze")(lambda words, x, dim: indexed(x, dim % (x.ndim + 1), "None"))
 
 
 @computes("copy")
@@ -89,6 +116,18 @@ def squeeze(call: Call, x: jax.Array, dim: Any = None) -> jax.Array:
         return jnp.squeeze(x)
     axes = [axis % x.ndim for axis in ([dim] if isinstance(dim, int) else dim)]
     return jnp.squeeze(x, tuple(axis for axis in axes if x.shape[axis] == 1))
+
+
+@forms("squeeze", "squeeze.dim", "squeeze.dims")
+def _without_ones(words: Words, x: Text, dim: Any = None) -> Text:
+    wanted = range(x.ndim) if dim is None else [d % x.ndim for d in ([dim] if isinstance(dim, int) else dim)]
+    single = [d for d in wanted if x.shape is not None and x.shape[d] == 1]
+    return method(x, "squeeze", axes(single, x)) if single else x
+
+
+@forms("expand", "broadcast_to")
+def _expanded(words: Words, x: Text, size: Any, implicit: bool = False) -> Text:
+    return x if x.shape == words.shape else call("jnp.broadcast_to", x, words.list(words.shape))
 
 
 @computes("expand", "broadcast_to")
@@ -127,6 +166,18 @@ def cat(call: Call, tensors: Sequence[jax.Array], dim: int = 0) -> jax.Array:
 def stack(call: Call, tensors: Sequence[jax.Array], dim: int = 0) -> jax.Array:
     """Side by side along a new axis."""
     return jnp.stack([x.astype(call.dtype) for x in tensors], dim)
+
+
+@forms("cat")
+def _joined(words: Words, tensors: Sequence[Text], dim: int = 0) -> Text | None:
+    if any(x.shape == (0,) for x in tensors):
+        return None
+    return call("jnp.concatenate", f"[{', '.join(str(words.cast(x)) for x in tensors)}]", dim)
+
+
+@forms("stack")
+def _stacked(words: Words, tensors: Sequence[Text], dim: int = 0) -> Text:
+    return call("jnp.stack", f"[{', '.join(str(words.cast(x)) for x in tensors)}]", dim)
 
 
 @computes("unbind.int")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from snnax.interop.program.operators.forms import ATOM, Text, Words, call, forms, indexed
 from snnax.interop.program.operators.registry import Call, computes
 
 
@@ -44,6 +45,36 @@ def select(call: Call, x: jax.Array, dim: int, index: Any) -> jax.Array:
     if isinstance(where, int):
         return lax.index_in_dim(x, where, dim, keepdims=False)
     return lax.dynamic_index_in_dim(x, where, dim, keepdims=False)
+
+
+@forms("select.int")
+def _selected(words: Words, x: Text, dim: int, index: Any) -> Text:
+    return indexed(x, dim % x.ndim, index if isinstance(index, Text) else words.number(index))
+
+
+@forms("slice.Tensor")
+def _sliced(words: Words, x: Text, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Text:
+    return indexed(x, dim % x.ndim, _bounds(words, start, end, step))
+
+
+def _bounds(words: Words, start: Any, end: Any, step: int) -> str:
+    first = "" if start in (None, 0) else str(words.number(start))
+    last = "" if end is None or (isinstance(end, int) and end >= 2**31) else str(words.number(end))
+    return f"{first}:{last}" + (f":{step}" if step != 1 else "")
+
+
+@forms("select_scatter")
+def _with_entry(words: Words, x: Text, src: Text, dim: int, index: Any) -> Text:
+    index = index if isinstance(index, Text) else words.number(index)
+    return call(f"{x.within(ATOM)}.at[{':, ' * (dim % x.ndim)}{index}].set", words.cast(src))
+
+
+@forms("slice_scatter")
+def _with_part(
+    words: Words, x: Text, src: Text, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+) -> Text:
+    where = _bounds(words, start, end, step)
+    return call(f"{x.within(ATOM)}.at[{':, ' * (dim % x.ndim)}{where}].set", words.cast(src))
 
 
 @computes("slice.Tensor")
