@@ -81,7 +81,7 @@ def test_every_program_of_the_zoo_has_source(cls, tmp_path):
     )
 
 
-@pytest.mark.parametrize("cls", [*ZOO][::8], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [*ZOO][::12], ids=lambda cls: cls.__name__)
 def test_values_and_derivatives_are_the_programs(cls, tmp_path):
     torch.manual_seed(0)
     model, variables = interop.from_snntorch(cls().eval(), ZOO[cls](3))
