@@ -37,6 +37,8 @@ def shown(value: Any) -> str:
     if isinstance(value, jax.core.Tracer):
         return f"a traced array of shape {value.shape}"
     kind = type(value).__name__
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return f"a random key of shape {value.shape}" if value.ndim else "a random key"
     if (shape := getattr(value, "shape", None)) is not None and not isinstance(value, type):
         try:
             if math.prod(shape) != 1:
@@ -381,12 +383,17 @@ def _from_host(value: Any, what: str) -> jax.Array:
         if fits and np.issubdtype(host.dtype, np.floating):
             value = rounded(host, jax.dtypes.canonicalize_dtype(host.dtype), what)
         if fits:
-            return jnp.asarray(value)
+            return jnp.asarray(_native(value))
     except ArgumentError:
         raise
     except (TypeError, ValueError, OverflowError, RuntimeError, NotImplementedError, AttributeError) as error:
         raise refuse(what, given, expected) from error
     raise refuse(what, given, expected)
+
+
+def _native(value: Any) -> Any:
+    """An array of NumPy's in the order of bytes of this machine, which JAX needs."""
+    return value.astype(value.dtype.newbyteorder("=")) if isinstance(value, np.ndarray) else value
 
 
 def takes(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:

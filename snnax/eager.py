@@ -21,7 +21,7 @@ from flax.core import FrozenDict
 
 from snnax import checks
 
-__all__ = ["Same", "intercepted", "program_for", "sharing"]
+__all__ = ["Held", "Made", "Same", "intercepted", "made", "program_for"]
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.dtype, np.generic, enum.Enum)
 
@@ -46,8 +46,10 @@ def program_for(module: nn.Module, variables: Any, args: Any, options: Mapping[s
     given = [_as_array(value) for value in args]
     if any(value is NotImplemented for value in given):
         return None
-    program = _program_of(Same(module), names)
-    return None if program is None else functools.partial(program, variables, rngs, *given)
+    found = _program_of(Same(module), names)
+    if found is not None and not found.held.is_so():  # a field was assigned, which flax allows
+        found = _found(module, names)
+    return None if found is None else functools.partial(found.program, variables, rngs, *given)
 
 
 class Same:
@@ -63,19 +65,46 @@ class Same:
         return id(self.module)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """A module's program, and what the module was made of then."""
+
+    program: Program
+    held: Held
+
+
+class Held:
+    """What the modules of a network hold; ``is_so`` is quick enough to be asked in each call."""
+
+    def __init__(self, net: nn.Module) -> None:
+        from snnax.neurons.own import instances  # the neurons' base is a module itself
+
+        self._held = [(vars(module), dict(vars(module))) for module in instances(net)]
+
+    def is_so(self) -> bool:
+        """Whether it still is what it was."""
+        try:
+            return all(now == then for now, then in self._held)
+        except ValueError:  # an array has no truth
+            return False
+
+
 @functools.lru_cache(maxsize=256)
-def _program_of(same: Same, mutable: Any) -> Program | None:
-    module = same.module
+def _program_of(same: Same, mutable: Any) -> _Found | None:
+    return _found(same.module, mutable)
+
+
+def _found(module: nn.Module, mutable: Any) -> _Found | None:
     if module.scope is not None or isinstance(module.parent, nn.Module) or not _is_ours(module):
         return None
     try:
-        return _compiled(module, sharing(module), mutable)
+        return _Found(_compiled(module, made(module), mutable), Held(module))
     except TypeError:  # flax allows fields that cannot be hashed
         return None
 
 
 @functools.lru_cache(maxsize=256)
-def _compiled(module: nn.Module, shared: tuple[int, ...], mutable: Any) -> Program:
+def _compiled(module: nn.Module, parts: Made, mutable: Any) -> Program:
     """One program for all modules that are equal and share the same parts."""
 
     @jax.jit
@@ -89,12 +118,33 @@ def _compiled(module: nn.Module, shared: tuple[int, ...], mutable: Any) -> Progr
     return step
 
 
-def sharing(net: nn.Module) -> tuple[int, ...]:
-    """Which modules of ``net`` are one and the same; ``==`` between modules does not see that."""
+class Made:
+    """Equal for networks that share the same parts among their places, and hold the same in their fields.
+
+    ``==`` between modules does not see the first, nor that a module which a cache keeps was changed since.
+    """
+
+    def __init__(self, numbers: tuple[int, ...], fields: tuple[Any, ...]) -> None:
+        self._numbers, self._fields = numbers, fields
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Made) and (self._numbers, self._fields) == (other._numbers, other._fields)
+
+    def __hash__(self) -> int:
+        return hash(self._numbers)
+
+
+def made(net: nn.Module) -> Made:
+    """Which modules of ``net`` are one and the same, and what they hold now."""
     from snnax.neurons.own import instances  # the neurons' base is a module itself
 
     numbers: dict[Any, int] = {}
-    return tuple(numbers.setdefault(module._id, len(numbers)) for module in instances(net))
+    places, fields = [], []
+    for module in instances(net):
+        places.append(numbers.setdefault(module._id, len(numbers)))
+        values = vars(module)
+        fields += [values.get(name) for name in module.__dataclass_fields__ if name not in ("parent", "name")]
+    return Made(tuple(places), tuple(fields))
 
 
 def intercepted() -> bool:

@@ -28,7 +28,7 @@ from snnax.errors import (
     warn,
 )
 
-__all__ = ["Module", "check_layout", "explained", "fitted"]
+__all__ = ["Module", "check_layout", "check_numbers", "explained", "fitted"]
 
 _MISSING = (
     flax_errors.ScopeParamNotFoundError,
@@ -159,6 +159,7 @@ class Module(nn.Module):
             # what stops a program, the call itself says better
             with suppress(Exception):
                 return program()
+        check_numbers(variables, f"{type(self).__name__}.apply(variables=...)")
         with explained(self, args):
             return super().apply(variables, *args, **kwargs)
 
@@ -281,6 +282,17 @@ def check_rngs(rngs: Any, what: str) -> dict[str, jax.Array]:
     return dict(rngs)
 
 
+def check_numbers(variables: Any, what: str) -> None:
+    """Refuse arrays of NumPy with numbers that the precision of the run cannot hold; those of JAX are in it.
+
+    Raises:
+        ArgumentError: names one of them.
+    """
+    for leaf in jax.tree.leaves(variables):
+        if isinstance(leaf, np.ndarray):
+            checks.array(leaf, what)
+
+
 @contextmanager
 def explained(module: Any, args: tuple[Any, ...]) -> Iterator[None]:
     """Within it, what flax says about variables and keys that do not fit becomes an error of snnax's.
@@ -304,7 +316,7 @@ def explained(module: Any, args: tuple[Any, ...]) -> Iterator[None]:
         raise StateError(f"{_name(module)} updates {_kept(error)}") from error
     except flax_errors.InvalidRngError as error:
         raise ArgumentError(
-            f"{_name(module)} draws random numbers and lacks a key: {_said(error)} Pass keys by name, as "
+            f"{_name(module)} draws random numbers and lacks a key: {_said(error).rstrip('.')}. Pass keys by name, as "
             "rngs={'dropout': jax.random.key(0)}, and to init a key: init(jax.random.key(0), x)."
         ) from error
 
@@ -320,7 +332,7 @@ def fitted(name: str, layer: nn.Module, x: Any, run: Callable[[Any], Any]) -> An
             y = run(x)
     except SnnaxError:
         raise
-    except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, IndexError, ZeroDivisionError, AssertionError) as error:
         if isinstance(error, flax_errors.FlaxError) or not type(layer).__module__.startswith(
             ("flax.", "snnax.")
         ):

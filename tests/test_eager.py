@@ -11,7 +11,7 @@ from flax.core import freeze
 
 import snnax as snn
 from snnax.eager import program_for
-from snnax.errors import SnnaxError, StateError
+from snnax.errors import ArgumentError, SnnaxError, StateError
 
 X = jnp.asarray(np.random.default_rng(0).uniform(0, 2, (3, 4)), jnp.float32)
 
@@ -149,3 +149,50 @@ def test_gradients_of_a_loop_in_python_are_those_of_unroll():
 
     ours, theirs = jax.grad(looped)(variables["params"]), jax.grad(unrolled)(variables["params"])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, theirs)
+
+
+RUNNERS = {
+    "apply": lambda network, variables, x: network.apply(variables, x, mutable=["hidden"])[0][1],
+    "step": lambda network, variables, x: snn.step(network, variables, x)[0][1],
+    "unroll": lambda network, variables, x: snn.unroll(network, variables, x[None])[0][1][0],
+}
+
+
+@pytest.mark.parametrize("run", RUNNERS)
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [(0, "use_bias", False), (1, "reset_mechanism", "none"), (1, "threshold", 0.1)],
+)
+def test_a_field_that_is_assigned_counts_from_the_next_call(run, place, name, value):
+    """Flax allows it, and a program is kept for a module: of what it was."""
+    dense = nn.Dense(4, bias_init=nn.initializers.constant(0.25))
+    network = snn.Sequential(dense, snn.Leaky(0.5, init_hidden=True, output=True))
+    variables = network.init(jax.random.key(0), X)
+    variables["hidden"]["layers_1"]["mem"] += 1.5
+    before = RUNNERS[run](network, variables, X)
+    setattr(network.layers[place], name, value)
+    after = RUNNERS[run](network, variables, X)
+    same(after, plain(network, variables, X, mutable=["hidden"])[0][1])
+    assert np.abs(after - before).max() > 0.1
+    again = snn.Sequential(
+        nn.Dense(4, bias_init=dense.bias_init), snn.Leaky(0.5, init_hidden=True, output=True)
+    )
+    same(RUNNERS[run](again, variables, X), before)  # not the program of what the other one has become
+
+
+@pytest.mark.parametrize("run", RUNNERS)
+def test_numbers_of_numpy_that_float32_takes_for_infinity_are_refused(run):
+    network = net()
+    variables = jax.tree.map(lambda v: np.array(v, np.float64), network.init(jax.random.key(0), X))
+    RUNNERS[run](network, variables, X)
+    variables["params"]["layers_0"]["kernel"][0, 0] = 1e300
+    with pytest.raises(ArgumentError, match=r"variables=\.\.\.\) holds 1e\+300"):
+        RUNNERS[run](network, variables, X)
+
+
+def test_arrays_in_the_order_of_bytes_of_other_machines():
+    lif = snn.Leaky(np.full(4, 0.5, ">f8"), threshold=np.ones(4, ">f4"))
+    x = np.asarray(X)
+    variables = lif.init(jax.random.key(0), x.astype(">f4"))
+    same(lif.apply(variables, x.astype(">f8")), lif.apply(variables, x))
+    assert lif.apply(variables, x.astype(">i2"))[0].shape == x.shape

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snnax.errors import ArgumentError, ShapeError
+from snnax import checks
+from snnax.errors import ShapeError
 
 Size = int | Sequence[int]
 
@@ -23,7 +24,8 @@ def as_tuple(value: Size, rank: int, what: str) -> tuple[int, ...]:
     except (TypeError, ValueError, RuntimeError):
         sizes = ()
     if len(sizes) != rank:
-        raise ArgumentError(f"{what}={value!r}; expected an int or {rank} of them, as {what}={(2,) * rank}.")
+        named = what if what.endswith("=...)") else f"{what}=...)"
+        raise checks.refuse(named, value, f"a whole number or {rank} of them, as {(2,) * rank}")
     return sizes
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from snnax.eager import intercepted, sharing
+from snnax.eager import intercepted, made
 from snnax.network.outside import outside
 
 __all__ = ["Compiled"]
@@ -18,10 +18,10 @@ __all__ = ["Compiled"]
 class Compiled:
     """``jax.jit`` of ``function(static, *args)`` for programs of a network, kept for as long as they are right.
 
-    Calls share a program if ``static`` is equal, the network has the same modules at the same places, and its own
-    classes and functions read the same values from outside. What they change themselves while they are traced, as a
-    counter of their calls, does not count. Under ``flax.linen.intercept_methods`` each call is traced anew, and nothing
-    of it is kept.
+    Calls share a program if ``static`` is equal, the network has the same modules at the same places, these have the
+    same in their fields, and its own classes and functions read the same values from outside. What they change
+    themselves while they are traced, as a counter of their calls, does not count. Under
+    ``flax.linen.intercept_methods`` each call is traced anew, and nothing of it is kept.
     """
 
     def __init__(self, function: Callable[..., Any], **options: Any) -> None:
@@ -67,7 +67,7 @@ class _Key:
     """Equal to that of another call if both run the same program."""
 
     def __init__(self, net: nn.Module, static: Any, written: dict[Any, set[str]]) -> None:
-        self.static = (static, sharing(net))
+        self.static = (static, made(net))
         self._net, self._read, self._written = net, outside(net), written
 
     def note_written(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +14,7 @@ from snnax.errors import ArgumentError, GraphError
 from snnax.layers import State
 from snnax.network.topology import INPUT, OUTPUT, Plan
 from snnax.neurons import SpikingNeuron
+from snnax.neurons.own import instances
 
 
 def read_port(name: str, module: nn.Module, raw: Any, port: str) -> jax.Array:
@@ -114,13 +115,20 @@ def runs_whole(module: Any) -> bool:
     return getattr(module, "runs_whole", False) is True
 
 
-def check_stepwise(modules: Iterable[nn.Module]) -> None:
-    """Refuse, in the time loop, what takes all time steps at once.
+def check_stepwise(net: nn.Module) -> None:
+    """Refuse, in the time loop, what takes all time steps at once, and a neuron that nothing is carried for.
 
     Raises:
-        ArgumentError: names both remedies.
+        ArgumentError: names the remedies.
     """
-    for module in modules:
+    if takes_states(net):
+        kind = type(net).__name__
+        raise ArgumentError(
+            f"{kind}(init_hidden=False) takes its state as an argument, so that in a loop over time each step would "
+            f"start from zeros. Build it as {kind}(..., init_hidden=True, output=True), or write the loop: "
+            f"{net._works()}."
+        )
+    for module in instances(net):
         kind = type(module).__name__
         if runs_whole(module):
             raise ArgumentError(

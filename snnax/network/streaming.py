@@ -13,9 +13,9 @@ from flax.core import unfreeze
 from jax.typing import ArrayLike
 
 from snnax import checks
-from snnax.eager import Same, program_for
+from snnax.eager import Held, Same, program_for
 from snnax.errors import ArgumentError
-from snnax.modules import NET, VARIABLES, check_rngs, explained
+from snnax.modules import NET, VARIABLES, check_numbers, check_rngs, explained
 from snnax.network.compiled import Compiled
 from snnax.network.kinds import instances
 from snnax.network.members import check_stepwise
@@ -78,26 +78,36 @@ def step(
     VARIABLES(variables, "step(variables=...)")
     names = tuple(dict.fromkeys(("hidden", *collections(mutable))))
     keys = check_rngs(rngs, "step(rngs=...)")
-    _check(Same(net))
+    if not _found_fit(Same(net)).is_so():
+        _check(net)
     if program := program_for(net, variables, (x,), {"mutable": names, "rngs": keys}):
         with suppress(Exception):  # what stops it is said below, in the network's own words
             return _plain(*program())
+    check_numbers(variables, "step(variables=...)")
     x = checks.array(x, "step(x=...)")
+    if any(getattr(module, "reads_values", False) for module in instances(net)):
+        with explained(net, (x,)):
+            return _run(net, names, unfreeze(dict(variables)), x, keys)
     with explained(net, (x,)):
         result: tuple[Any, dict[str, Any]] = _compiled(net, (net, names), unfreeze(dict(variables)), x, keys)
     return result
 
 
 @lru_cache(maxsize=256)
-def _check(same: Same) -> None:
+def _found_fit(same: Same) -> Held:
+    """What a network was made of when it was checked."""
+    _check(same.module)
+    return Held(same.module)
+
+
+def _check(net: nn.Module) -> None:
     """Refuse what has no single steps."""
-    net = same.module
     if isinstance(net, WholeNetwork):
         raise ArgumentError(
             f"step(net={type(net).__name__}) got a network that runs all its steps in one call; write outputs, updates "
             "= snnax.unroll(net, variables, x)."
         )
-    check_stepwise(instances(net))
+    check_stepwise(net)
 
 
 def _plain(y: Any, updates: Any) -> tuple[Any, dict[str, Any]]:

@@ -8,15 +8,13 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax.core import unfreeze
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.typing import ArrayLike
 
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
-from snnax.modules import NET, VARIABLES, check_rngs, explained
-from snnax.network.kinds import instances
+from snnax.modules import NET, VARIABLES, check_numbers, check_rngs, explained
 from snnax.network.loop import Run, chunk_size, is_open, run, whole_steps
 from snnax.network.members import check_stepwise
 from snnax.network.settings import Tree
@@ -50,13 +48,6 @@ def collections(mutable: Any) -> tuple[str, ...]:
             "'hidden' is always updated."
         )
     return tuple(names)
-
-
-def check_numbers(variables: Tree) -> None:
-    """Refuse arrays of NumPy with numbers that the precision of the run cannot hold; those of JAX are in it."""
-    for leaf in jax.tree.leaves(variables):
-        if isinstance(leaf, np.ndarray):
-            checks.array(leaf, "unroll(variables=...)")
 
 
 def keys_of(rngs: Any) -> dict[str, jax.Array]:
@@ -213,11 +204,11 @@ def unroll(
         )  # fmt: skip
         return (y, updates, _select(recorded, wanted)) if record else (y, updates)
     x = checks.array(x, "unroll(x=...)")
-    check_stepwise(instances(net))
+    check_stepwise(net)
     constant = num_steps is not None
     steps = count_steps(x, num_steps)
     plain = unfreeze(dict(variables))
-    check_numbers(plain)
+    check_numbers(plain, "unroll(variables=...)")
     keys = keys_of(rngs)
     chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1], constant)
     short, recomputed = keeps_bfloat16(residuals), check_remat(remat)

@@ -13,6 +13,7 @@ from flax.core import unfreeze
 from flax.traverse_util import flatten_dict
 
 from snnax import checks
+from snnax.eager import Made, made
 from snnax.errors import ArgumentError, ShapeError
 from snnax.modules import Module
 
@@ -81,20 +82,22 @@ def run_whole(
         )
     arguments = x if isinstance(x, tuple) else (x,)
     if force:
-        check_spikes(force, _neurons(net, variables, arguments, rngs))
+        check_spikes(force, _neurons(net, variables, arguments, rngs, mutable))
     forced = {name: {"spk": spikes} for name, spikes in force.items()}
-    outputs, updates = _called(net, tuple(mutable), record, variables, arguments, dict(rngs), forced)
+    outputs, updates = _called(
+        net, made(net), tuple(mutable), record, variables, arguments, dict(rngs), forced
+    )
     recorded = updates.pop("record", {})
     return outputs, updates, recorded
 
 
 def _neurons(
-    net: nn.Module, variables: Tree, arguments: Any, rngs: Mapping[str, jax.Array]
+    net: nn.Module, variables: Tree, arguments: Any, rngs: Mapping[str, jax.Array], mutable: Sequence[str]
 ) -> dict[str, tuple[int, ...]]:
     """The shape of each neuron's spikes, all steps of it, by path."""
 
     def recorded(given: Tree) -> Any:
-        names = ["hidden", "record"]
+        names = ["hidden", "record", *mutable]
         return net.apply(given, *arguments, rngs=dict(rngs), mutable=names)[1].get("record", {})
 
     found = flatten_dict(unfreeze(jax.eval_shape(recorded, variables)))
@@ -118,9 +121,10 @@ def check_spikes(force: Mapping[str, jax.Array], neurons: Mapping[str, tuple[int
             )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _called(
     net: nn.Module,
+    _: Made,
     mutable: tuple[str, ...],
     record: bool,
     variables: Tree,

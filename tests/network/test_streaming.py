@@ -67,6 +67,20 @@ def test_it_runs_inside_of_jit_and_under_grad():
     assert jnp.any(slope != 0)
 
 
+def test_a_step_without_statistics_is_refused():
+    net = snn.Sequential(snn.BatchNormTT1d(4, time_steps=1, use_running_average=True))
+    _, updates = snn.step(net, net.init(jax.random.key(0), X[0]), X[0])
+    variables = {**net.init(jax.random.key(0), X[0]), **updates}
+    with pytest.raises(ArgumentError, match="got step 1; expected 0 to 0"):
+        snn.step(net, variables, X[1])
+
+
+@pytest.mark.parametrize("run", [snn.unroll, snn.step])
+def test_a_neuron_whose_state_nobody_carries_is_refused(run):
+    with pytest.raises(ArgumentError, match=r"each step would start from zeros.*init_hidden=True"):
+        run(snn.Leaky(0.5), {}, X)
+
+
 def test_what_has_no_steps_and_what_does_not_fit_is_refused():
     net = networks()["chain"]
     variables = net.init(jax.random.key(0), X[0])

@@ -520,7 +520,8 @@ def to_snntorch(
         AssociativeLeaky it takes all time steps at once, ``[T, B, N]``, as these do.
 
     Raises:
-        ConversionError: for what torch or snnTorch has no equal of.
+        ConversionError: for what torch or snnTorch has no equal of, and if the neurons of ``into`` reset, inhibit or
+            quantize in another way; it is then left as it was.
         ShapeError: if ``into`` has other layers or shapes; it is then left as it was.
         ArgumentError: for another ``dtype`` than float32 and float64.
 
@@ -533,4 +534,4 @@ def to_snntorch(
         ['Linear', 'Leaky']
     """
     made = writing.to_torch(model, variables, sample, ADAPTER, dtype=dtype)
-    return made if into is None else writing.load_into(made, into, ADAPTER.words)
+    return made if into is None else writing.load_into(made, into, ADAPTER)

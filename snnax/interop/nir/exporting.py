@@ -389,7 +389,7 @@ class _Exporter:
         if getattr(module, "output", False):
             self.telling.add(path)
         spec = spec_from_module(path, module, variables, len(site.shape_in))
-        after = site.shape_out or site.shape_in
+        after = site.shape_in if site.shape_out is None else site.shape_out
         spec = spec.aligned(path, spec.family.state_shape(spec.sizes, site.shape_in, after))
         if axes is not None:
             if any(np.ndim(v) for v in spec.values.values()) or spec.recurrent or spec.weights:

@@ -23,6 +23,7 @@ from snnax.interop.program.nodes import (
     Program,
     Ref,
     Result,
+    at,
     filled,
     flat,
     mapped,
@@ -72,6 +73,23 @@ def align(first: Program, second: Program, label: str) -> Program:
         outputs=pairs.tree(first.outputs, second.outputs, "what it returns", ""),
         updates=pairs.tree(first.updates, second.updates, "what it keeps", ""),
     )
+
+
+def sized(program: Program, batch: int) -> Program:
+    """An aligned program without loops for a batch of one size."""
+    items = [
+        replace(
+            n,
+            args=at(n.args, batch),
+            kwargs=at(n.kwargs, batch),
+            results=tuple(r.at(batch) for r in n.results),
+        )
+        for n in program.items
+        if isinstance(n, Node)
+    ]
+    inputs = [replace(entry, result=entry.result.at(batch)) for entry in program.inputs]
+    ends = at((program.outputs, program.updates), batch)
+    return replace(program, items=items, inputs=inputs, outputs=ends[0], updates=ends[1], size=batch)
 
 
 class _Pairs:

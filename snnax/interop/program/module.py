@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from snnax.errors import ArgumentError, ConversionError, ShapeError
+from snnax.errors import ArgumentError, ConversionError, ShapeError, StateError
 from snnax.interop.layers.entries import Entry, Layer, entries_of, find, plain
+from snnax.interop.program.depending import changed
 from snnax.interop.program.lengths import longer
 from snnax.interop.program.nodes import NEURON, Affine, Input, Leaf, Program, flat
 from snnax.interop.program.repeating import is_step, repeated
@@ -74,6 +75,12 @@ class Held:
             if leaf in numbers - others and is_held(known) and not known.trained and not known.result.shape
         }
         return frozenset(names - set(self.program.updates))
+
+    @cached_property
+    def changed(self) -> dict[str, str]:
+        """The collection of each parameter and buffer that a call changes for the next one."""
+        kinds = {known.name: known for known in self.program.inputs}
+        return {name: collection_of(kinds[name]) for name in sorted(changed(self.program))}
 
     def __repr__(self) -> str:
         """Without its operations, which are many."""
@@ -150,8 +157,17 @@ class PortedProgram(WholeNetwork):
         for name, value in updates.items():
             known = kinds.get(name)
             collection = "hidden" if known is None or known.kind == "state" else collection_of(known)
-            if self.is_mutable_collection(collection) and not self.is_initializing():
+            if self.is_initializing():
+                continue
+            if self.is_mutable_collection(collection):
                 trees.setdefault(collection, {})[name] = value
+            elif name in self.held.changed:
+                raise StateError(
+                    f"a call changes {name!r} of {collection!r}, from which the next one goes on, and that "
+                    f"collection is not mutable in this call. Pass mutable=[{collection!r}], and carry on what comes "
+                    "back: outputs, updates = snnax.unroll(net, variables, x, mutable=...); variables = {**variables, "
+                    "**updates}."
+                )
         for collection, tree in trees.items():
             before = dict(self.variables.get(collection, {}))
             for name, value in unflatten_dict(tree, sep=".").items():
@@ -295,16 +311,25 @@ def _check_shape(program: Program, leaf: Leaf, shape: tuple[int, ...]) -> None:
     if len(traced) == len(shape) and all(
         axis in free or a == b for axis, (a, b) in enumerate(zip(traced, shape, strict=True))
     ):
+        few = [shape[axis] for axis, letter in free.items() if letter == "B" and shape[axis] < program.fewest]
+        if few:
+            raise ShapeError(
+                f"{known.name} has shape {shape}, a batch of {few[0]}; expected {program.fewest} or more: "
+                f"{_why(program, 'fewer')}. Fill the batch up, or port the network again with a sample of this shape."
+            )
         return
     wanted = ", ".join(free.get(axis, str(n)) for axis, n in enumerate(traced))
-    why = next(
-        (f": {n.text}" + (f" ({n.line})" if n.line else "") for n in program.notes if n.kind == "steps"), ""
-    )
-    steps = f" The number of its time steps is fixed{why}." if why else ""
+    why = _why(program, "steps")
+    steps = f" The number of its time steps is fixed: {why}." if why else ""
     raise ShapeError(
         f"{known.name} has shape {shape}; the network was traced with [{wanted}].{steps} Pass that, or port the "
         "network again with a sample of this shape."
     )
+
+
+def _why(program: Program, kind: str) -> str:
+    """What a note of that kind says, with its line."""
+    return next((n.text + (f" ({n.line})" if n.line else "") for n in program.notes if n.kind == kind), "")
 
 
 def _tree(held: Held, *, trained: bool) -> Variables:

@@ -290,14 +290,15 @@ class Note:
 
     Attributes:
         kind: ``"data"``: memory was written past autograd, as by ``p.data.clamp_()``, so that torch's gradients are
-            not those of the operations; ``"batch"``: the size of the batch could not be changed; ``"guard"``: Python
+            not those of the operations; ``"batch"``: the size of the batch could not be changed; ``"fewer"``: for a
+            smaller batch it is another program; ``"guard"``: Python
             read a value only to raise an error; ``"unrolled"``: steps of time that could not be folded; ``"steps"``:
             for another number of steps it is another program.
         text: what was found, in words.
         line: where, as ``net.py:12``.
     """
 
-    kind: Literal["data", "batch", "guard", "unrolled", "steps"]
+    kind: Literal["data", "batch", "fewer", "guard", "unrolled", "steps"]
     text: str
     line: str = ""
 
@@ -318,6 +319,7 @@ class Program:
         notes: what the forward pass does not show.
         time: the argument leaves and axes that are the steps of time, if there may be another number of them.
         least: how many of them there must be.
+        fewest: samples that a batch must have: with fewer it is another program.
         template: then, the same with rules in place of numbers: see :mod:`~snnax.interop.program.lengths`.
     """
 
@@ -332,6 +334,7 @@ class Program:
     notes: list[Note] = field(default_factory=list)
     time: list[tuple[Leaf, int]] = field(default_factory=list)
     least: int = 1
+    fewest: int = 1
     template: Any = field(default=None, repr=False)
 
     @property

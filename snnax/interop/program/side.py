@@ -57,13 +57,18 @@ class ProgramSide:
         self.label = label
         self.model = model
         self.variables = nn.unbox(dict(variables))
+        self._mutable = sorted(
+            set(model.held.changed.values())
+        )  # every comparison starts from the same variables
 
     def call(self, arguments: Any, forced: Mapping[str, np.ndarray]) -> Trace:
         """Run it in the precision of its input."""
         with jax.enable_x64(_precision(arguments) is np.float64):
             force = {name.replace(".", "/"): jnp.asarray(spikes) for name, spikes in forced.items()}
             given = in_precision(self.variables, _precision(arguments))
-            outputs, _, recorded = unroll(self.model, given, _tuple(arguments), record=True, force=force)
+            outputs, _, recorded = unroll(
+                self.model, given, _tuple(arguments), record=True, force=force, mutable=self._mutable
+            )
             nodes = {name.replace("/", "."): self._trace(name, values) for name, values in recorded.items()}
             return Trace(nodes, outputs_of(outputs))
 
@@ -80,7 +85,9 @@ class ProgramSide:
             given = in_precision(self.variables, _precision(arguments))
 
             def loss(params: Any) -> jax.Array:
-                outputs, _ = unroll(self.model, {**given, "params": params}, _tuple(arguments))
+                outputs, _ = unroll(
+                    self.model, {**given, "params": params}, _tuple(arguments), mutable=self._mutable
+                )
                 floats = [
                     y for y in jax.tree.leaves(outputs) if jnp.issubdtype(jnp.asarray(y).dtype, jnp.floating)
                 ]

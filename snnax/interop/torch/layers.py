@@ -246,7 +246,13 @@ def norm_from_torch(module: Any, site: Site) -> Extension:
 def _shape(module: Any, site: Site) -> nir.NIRNode:
     if isinstance(module, nn.Flatten) and site.shape_out is not None and len(site.shape_out) == 1:
         return nir.Flatten(input_type={"input": np.array(site.shape_in)}, start_dim=0, end_dim=-1)
-    return reshape_node(site.shape_in, tuple(site.shape_out or module.shape))
+    after = tuple(module.shape if site.shape_out is None else site.shape_out)
+    if not after:
+        raise ConversionError(
+            site.name, "it leaves no axis but that of the batch, and a layer has neurons on an axis of their own",
+            "Return [B, 1], and take the axis away outside of the network.",
+        )  # fmt: skip
+    return reshape_node(site.shape_in, after)
 
 
 def layer_from_node(node: Any, site: Site) -> nn.Module:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from snnax.errors import ConversionError, SnnaxError
 from snnax.interop.frameworks import adapter_of
-from snnax.interop.program.aligning import align, depends, unlike
+from snnax.interop.program.aligning import align, depends, sized, unlike
 from snnax.interop.program.cleaning import clean
 from snnax.interop.program.folding import fold
 from snnax.interop.program.lengths import Fixed, difference, template
@@ -152,7 +152,7 @@ class _Tracing:
             )
             raise ConversionError(self._label, problem_of_chance, self._adapter.words.random)
         guards = self._guards(first, sample)
-        program = self._aligned(first, sample)
+        program = self._with_fewest(self._aligned(first, sample), sample)
         return self._of_any_length(fold(replace(program, notes=[*program.notes, *guards])), sample)
 
     # --- Traces
@@ -292,6 +292,28 @@ class _Tracing:
         found = align(first.program, replace(second.program, size=first.program.size), self._label)
         fixed = Note("batch", f"it runs for samples of {[tuple(t.shape) for t in tensors]} only", "")
         return replace(found, notes=[*found.notes, fixed])
+
+    def _with_fewest(self, program: Program, sample: Sample) -> Program:
+        """The program with the least batch that it is for: one of one sample may be another, as after ``squeeze()``."""
+        axes = {leaf.index: axis for leaf, axis in program.batch}
+        found = program
+        for size in (1, 2):
+            if not axes or size >= program.size:
+                break
+            try:
+                few = self._trace(
+                    self._copy(), sample.shorter(tuple(map(axes.get, range(len(sample.names)))), size)
+                )
+                problem = unlike(sized(program, size), replace(few.program, size=size), self._label)
+            except SnnaxError as error:
+                problem = error
+            if problem is None:
+                break
+            text = f"with a batch of {size}, {getattr(problem, 'problem', problem)}"
+            note = Note("fewer", text, getattr(problem, "line", ""))
+            least = 2 if size == 1 else program.size
+            found = replace(program, fewest=least, notes=[*program.notes, note])
+        return found
 
     def _of_any_length(self, program: Program, sample: Sample) -> Program:
         """The program with what follows the number of steps, from samples with some more of them."""

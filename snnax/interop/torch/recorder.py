@@ -65,6 +65,7 @@ class Recorder(TorchFunctionMode):
         self.ledger = Ledger()
         self.problems: list[ConversionError] = []
         self.zeros: dict[int, Tensor] = {}
+        self._used: dict[str, nn.Module] = {}
         self._path = [self._label]
         self._paused = False
         for name, module in self._neurons.items():
@@ -146,6 +147,22 @@ class Recorder(TorchFunctionMode):
     def _hold(self, name: str, module: nn.Module, values: Any = None) -> nn.Module:
         """``module`` as this call finds it; tensors that depend on the sample are refused."""
         passing = self.adapter.passing(module)
+        self._check_own(name, module)
+        self._used[name] = module
+        with self._pause():
+            now = held(
+                module, self._held.get(id(module)), children=self._held, values=values, passing=passing
+            )
+        self._held[id(module)] = now
+        return now
+
+    def check_left(self) -> None:
+        """Refuse what the call left in its layers and neurons for the next one; their states are apart."""
+        for name, module in self._used.items():
+            self._check_own(name, module)
+
+    def _check_own(self, name: str, module: nn.Module) -> None:
+        passing = self.adapter.passing(module)
         for what, tensor in own_tensors(module):
             if what not in passing and self.ledger.find(tensor) is not None:
                 self.refuse(
@@ -155,12 +172,6 @@ class Recorder(TorchFunctionMode):
                         "Let a layer hold weights only; " + _STEADY,
                     )
                 )
-        with self._pause():
-            now = held(
-                module, self._held.get(id(module)), children=self._held, values=values, passing=passing
-            )
-        self._held[id(module)] = now
-        return now
 
     @contextmanager
     def _pause(self) -> Iterator[None]:

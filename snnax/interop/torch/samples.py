@@ -72,6 +72,15 @@ class Sample:
         args, kwargs = self.having(tensors)
         return Sample(args, kwargs, self.names)
 
+    def shorter(self, axes: tuple[int | None, ...], size: int) -> Sample:
+        """Other values; of each tensor as many along its entry of ``axes`` as ``size`` says."""
+        tensors = [
+            other(tensor) if axis is None else other(tensor).narrow(axis, 0, size).clone()
+            for tensor, axis in zip(self.tensors, axes, strict=True)
+        ]
+        args, kwargs = self.having(tensors)
+        return Sample(args, kwargs, self.names)
+
     def batches(self, size: int | None) -> Iterator[tuple[int | None, ...]]:
         """Ways in which the tensors may have an axis for the batch, the likely ones first.
 

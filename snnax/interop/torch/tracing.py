@@ -130,6 +130,7 @@ class _Run:
                     args[position] = value = other(value)
                 recorder.ledger.emit(value, "arg", call.names[position], self.label, position=position)
         result = self._called(call.arguments(args))
+        recorder.check_left()
         return Recording(
             ops=recorder.ledger.ops,
             result=self._values(result),

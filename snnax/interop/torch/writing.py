@@ -19,7 +19,7 @@ from snnax.interop.nir.exporting import exported
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.importing import Import
 from snnax.interop.program.module import PortedProgram
-from snnax.interop.spec import NeuronSpec
+from snnax.interop.spec import OPTIONS, NeuronSpec
 from snnax.interop.torch.containers import place
 from snnax.interop.torch.layers import layer_from_node
 from snnax.interop.torch.program_writer import program_network
@@ -28,7 +28,7 @@ from snnax.network.containers import Graph
 from snnax.network.topology import INPUT, OUTPUT, Plan
 
 if TYPE_CHECKING:
-    from snnax.interop.frameworks.adapter import Adapter, Words
+    from snnax.interop.frameworks.adapter import Adapter
 
 States = Mapping[str, tuple[str, ...]]
 """From the name of each neuron, the states that it returns after its spikes."""
@@ -209,8 +209,13 @@ class PortedNetwork(nn.Module):
         return state[0] if isinstance(state, tuple) else state  # some return that of the step before as well
 
 
-def load_into(made: nn.Module, into: nn.Module, words: Words) -> nn.Module:
-    """Weights of ``made`` into ``into``, all of them or none."""
+def load_into(made: nn.Module, into: nn.Module, adapter: Adapter) -> nn.Module:
+    """Weights of ``made`` into ``into``, all of them or none.
+
+    Raises:
+        ShapeError: it has other weights.
+        ConversionError: its neurons compute something else, whatever their weights.
+    """
     new = {k: v for k, v in made.state_dict().items() if not k.endswith("num_batches_tracked")}
     old = into.state_dict()
     twice = {v.data_ptr() for k, v in old.items() if k in new and v.numel()}  # a layer that is used twice
@@ -228,12 +233,39 @@ def load_into(made: nn.Module, into: nn.Module, words: Words) -> nn.Module:
     if missing or unknown or shapes:
         raise ShapeError(
             f"into= is not the network that was ported: it lacks {unknown}, has {missing} besides, and differs in "
-            f"shape at {shapes}. Pass the network given to {words.source}, or leave into= out."
+            f"shape at {shapes}. Pass the network given to {adapter.words.source}, or leave into= out."
         )
+    _check_choices(made, into, adapter)
     with torch.no_grad():
         for key, value in new.items():
             old[key].copy_(value.reshape(old[key].shape))
     return into
+
+
+def _check_choices(made: nn.Module, into: nn.Module, adapter: Adapter) -> None:
+    """Refuse neurons of the same weights that reset or quantize in another way."""
+    theirs = adapter.neurons(into)
+    for name, module in adapter.neurons(made).items():
+        try:
+            ours, other = (adapter.spec_of(name, m, True) for m in (module, theirs[name]))
+        except (
+            KeyError,
+            ConversionError,
+        ):  # a neuron of the user's own, or one whose name its weights do not say
+            continue
+        found = (_choices(ours), _choices(other))
+        if wrong := [key for key in found[0] if found[0][key] != found[1].get(key)]:
+            how = " and ".join(f"{key}={found[1].get(key)!r} instead of {found[0][key]!r}" for key in wrong)
+            raise ConversionError(
+                name, f"into= has a {other.kind} there with {how}, so that with the same weights it computes something "
+                "else", f"Pass the network given to {adapter.words.source}, or leave into= out.",
+            )  # fmt: skip
+
+
+def _choices(spec: NeuronSpec) -> dict[str, Any]:
+    """What a neuron computes with beside numbers; what it returns and how it is trained is its network's."""
+    options = {key: getattr(spec, key) for key in OPTIONS if key not in ("output", "surrogate_disable")}
+    return {"kind": spec.kind, **options, "quantizer": spec.quantizer, **spec.sizes}
 
 
 def _is_computed(net: nn.Module, key: str) -> bool:

@@ -12,6 +12,7 @@ import snntorch
 import torch
 from helpers.traced_nets import NETS, Noise, OneStep, OwnFeedback, RunningTotal, Statistics
 from helpers.way_back import assert_is_the_network
+from snntorch.functional.quant import state_quant
 
 from snnax import interop
 from snnax.errors import ArgumentError, ConversionError, ShapeError
@@ -87,6 +88,46 @@ def test_trained_weights_go_into_the_network_that_was_ported():
     other = torch.nn.Sequential(torch.nn.Linear(6, 2))
     with pytest.raises(ShapeError, match="into= is not the network"):
         interop.to_snntorch(model, variables, into=other)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("reset_mechanism", {"reset_mechanism": "zero"}),
+        ("reset_delay", {"reset_delay": False}),
+        ("inhibition", {"inhibition": True}),
+        ("quantizer", {"state_quant": state_quant(num_bits=2)}),
+    ],
+)
+@pytest.mark.parametrize("looped", [False, True], ids=["graph", "program"])
+@pytest.mark.filterwarnings("ignore:Inhibition is an unstable feature")
+def test_weights_do_not_go_into_neurons_that_compute_something_else(looped, name, option):
+    def built(**options):
+        layers = torch.nn.Sequential(
+            torch.nn.Linear(3, 2), snntorch.Leaky(beta=0.9, init_hidden=True, **options)
+        )
+        return (Twice(layers) if looped else layers).eval()
+
+    x, into = torch.ones(4, 3), built(**option)
+    model, variables = interop.from_snntorch(built(), x)
+    assert type(model).__name__ == ("PortedProgram" if looped else "Graph")
+    before = {key: value.clone() for key, value in into.state_dict().items()}
+    with pytest.raises(ConversionError, match=f"{name}=.* instead of .*leave into= out"):
+        interop.to_snntorch(model, variables, into=into)
+    assert all(torch.equal(value, before[key]) for key, value in into.state_dict().items())
+    other = built(spike_grad=snntorch.surrogate.sigmoid(5), learn_beta=True)  # how it is trained is its own
+    assert interop.to_snntorch(model, variables, into=other) is other
+
+
+class Twice(torch.nn.Module):
+    """No graph of layers."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x):
+        return torch.special.expit(self.layers(x)) * 2
 
 
 def test_double_precision():

@@ -4,6 +4,7 @@ import copy
 import threading
 import weakref
 
+import numpy as np
 import pytest
 import snntorch as snn
 import torch
@@ -32,7 +33,8 @@ from helpers.traced_nets import (
 )
 from torch import nn
 
-from snnax.errors import ConversionError, TrainingModeError
+from snnax import interop
+from snnax.errors import ConversionError, ShapeError, TrainingModeError
 from snnax.interop.program.nodes import NEURON, Affine, Leaf, NoState, flat
 from snnax.interop.torch.programs import trace_program
 
@@ -244,6 +246,36 @@ def test_a_check_that_raises_is_a_guard():
 def test_what_is_only_printed_is_nothing():
     program = trace_program(Small(prints).eval(), (torch.rand(4, BATCH, 6),))
     assert not program.notes and [n.op for n in step(program).body] == ["addmm", "mul.Tensor", NEURON]
+
+
+class Small1(nn.Module):
+    """One sample is a case of its own: it loses its axis, or takes another way."""
+
+    def __init__(self, least):
+        super().__init__()
+        self.fc, self.lif, self.least = nn.Linear(3, 1), snn.Leaky(beta=0.9), least
+
+    def forward(self, x):
+        mem, total = self.lif.init_leaky(), 0
+        for t in range(x.size(1)):
+            spk, mem = self.lif(self.fc(x[:, t]), mem)
+            total = total + mem
+        return total.squeeze() if x.size(0) >= self.least else -total.squeeze()
+
+
+@pytest.mark.parametrize(("least", "fewest"), [(1, 2), (3, 4)])
+def test_a_smaller_batch_that_is_another_program_is_refused(least, fewest):
+    torch.manual_seed(0)
+    net, x = Small1(least).eval(), torch.rand(4, 5, 3)
+    program = trace_program(net, (x,))
+    assert program.fewest == fewest and any("with a batch of " in note.text for note in program.notes)
+    model, variables = interop.from_snntorch(net, x)
+    np.testing.assert_allclose(model.apply(variables, x.numpy()), net(x).detach(), atol=1e-6)
+    assert model.apply(variables, np.ones((9, 5, 3), np.float32)).shape == (9,)
+    with pytest.raises(
+        ShapeError, match=f"a batch of {fewest - 1}; expected {fewest} or more: with a batch of"
+    ):
+        model.apply(variables, np.ones((fewest - 1, 5, 3), np.float32))
 
 
 def test_a_fixed_batch_is_noted():

@@ -21,7 +21,7 @@ from torch import nn
 
 import snnax
 from snnax import interop
-from snnax.errors import ConversionError
+from snnax.errors import ConversionError, StateError
 
 # a port copies the network, and with it what it holds
 pytestmark = pytest.mark.filterwarnings("ignore:Pickle, copy, and deepcopy support:DeprecationWarning")
@@ -33,6 +33,35 @@ SETTINGS = types.SimpleNamespace(calls=0)
 MARKS: list[int] = []
 GAINS = [3.0, 1.0]
 DRAWN, SEEDED = np.random.default_rng(0), random.Random(0)
+
+
+class Tired(nn.Module):
+    """Its threshold rises with what it fires, in the call or after it."""
+
+    def __init__(self, loop: bool, way: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.lif = nn.Linear(4, 5), snn.Leaky(beta=0.9, init_hidden=not loop, output=True)
+        self.loop, self.way = loop, way
+
+    def tire(self, spk: torch.Tensor) -> None:
+        if self.way == "new":
+            self.lif.threshold = self.lif.threshold + 0.1 * spk.mean()
+        else:
+            with torch.no_grad():
+                self.lif.threshold.add_(0.1 * spk.mean())
+
+    def forward(self, x: torch.Tensor) -> Any:
+        if not self.loop:
+            spk, mem = self.lif(self.fc(x))
+            self.tire(spk)
+            return spk, mem
+        mem, record = self.lif.init_leaky(), []
+        for frame in x:
+            spk, mem = self.lif(self.fc(frame), mem)
+            self.tire(spk)
+            record.append(spk)
+        return torch.stack(record)
 
 
 class Counter:
@@ -201,3 +230,27 @@ def test_what_every_call_finds_alike_is_ported(name: str):
         expected = net(X).numpy()
     assert 0 < expected.mean() < 1
     np.testing.assert_array_equal(snnax.unroll(model, variables, X.numpy())[0], expected)
+
+
+@pytest.mark.parametrize("way", ["new", "in place"])
+@pytest.mark.parametrize("loop", [True, False], ids=["loop", "step"])
+def test_what_a_call_changes_by_its_signals_is_carried_on_or_refused(loop: bool, way: str):
+    """Also where nothing fires on the sample, and so nothing changes."""
+    net = Tired(loop, way).eval()
+    x = torch.linspace(-3, 5, 6 * 3 * 4).reshape(6, 3, 4).sin() * 4
+    if loop and way == "in place":
+        with pytest.raises(ConversionError, match=r"threshold"):
+            interop.from_snntorch(net, x)
+        return
+    model, variables = interop.from_snntorch(net, 0 * (x if loop else x[0]))
+    assert interop.crossvalidate(net, (model, variables), x).agree
+    with pytest.raises(StateError, match=r"changes 'lif.threshold' of 'buffers'.*mutable=\['buffers'\]"):
+        snnax.unroll(model, variables, x.numpy())
+    for _ in range(2):
+        ours, updates = snnax.unroll(model, variables, x.numpy(), mutable=["buffers"])
+        variables = {**variables, **updates}
+        if loop:
+            np.testing.assert_array_equal(ours, net(x).detach())
+        else:
+            np.testing.assert_array_equal(ours[0], torch.stack([net(frame)[0] for frame in x]).detach())
+    assert float(net.lif.threshold.detach()) > 1.05
