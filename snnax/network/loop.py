@@ -200,8 +200,6 @@ def chunk_size(net: nn.Module, chunk: int | str, steps: int, batch: int, constan
     if isinstance(chunk, str) and chunk == "auto":
         if is_open(steps):
             return 1
-        if is_open(batch):
-            return _divisor(steps, _STEPS)
         return fast_size(steps, batch, constant or has_convolution(net))
     if is_open(steps):
         return _of_open(steps, chunk)
@@ -210,6 +208,8 @@ def chunk_size(net: nn.Module, chunk: int | str, steps: int, batch: int, constan
 
 def fast_size(steps: int, batch: int, light: bool) -> int:
     """How many steps at once are fast on a CPU; ``light``: without products of the input that are large matrices'."""
+    if is_open(batch):
+        return _divisor(steps, _STEPS)
     wanted = _FRAMES / max(batch, 1) if light else max(_STEPS, _ROWS / max(batch, 1))
     return _divisor(steps, wanted)
 

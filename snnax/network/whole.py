@@ -71,7 +71,7 @@ def run_whole(
         ArgumentError: for another ``num_steps`` than its own, and names in ``force`` that no neuron has.
         ShapeError: for forced spikes of another shape than the neuron's.
     """
-    longer = net.over_time(len(jax.tree.leaves(x)[0]) if num_steps is None else num_steps)
+    longer = net.over_time(jnp.shape(jax.tree.leaves(x)[0])[0] if num_steps is None else num_steps)
     if longer is not net and num_steps is not None:
         x = jax.tree.map(lambda frame: jnp.broadcast_to(frame, (num_steps, *frame.shape)), x)
     net = longer

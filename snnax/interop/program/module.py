@@ -20,6 +20,7 @@ from snnax.interop.program.lengths import longer
 from snnax.interop.program.nodes import NEURON, Affine, Input, Leaf, Program, flat
 from snnax.interop.program.repeating import is_step, repeated
 from snnax.interop.program.running import guarded, run
+from snnax.network.loop import is_open
 from snnax.network.whole import WholeNetwork
 
 Variables = dict[str, Any]
@@ -147,7 +148,10 @@ class PortedProgram(WholeNetwork):
     @nn.nowrap
     def over_time(self, steps: int) -> WholeNetwork:
         """The network that runs ``steps`` calls of this one, if a call is one step."""
-        return self.clone(held=self.held.repeated(steps)) if is_step(self.program) else self
+        if not is_step(self.program):
+            return self
+        _check_known(steps)
+        return self.clone(held=self.held.repeated(steps))
 
     @nn.nowrap
     def _store(self, updates: Mapping[str, Any]) -> None:
@@ -249,6 +253,7 @@ def given_to(
         if len(known) > 1:
             raise ShapeError(f"the arguments have {what} of other sizes: {known}. Pass equal ones.")
     for steps in sizes["numbers of time steps"]:
+        _check_known(steps)
         program = held.with_steps(steps)
     return given, program
 
@@ -311,7 +316,11 @@ def _check_shape(program: Program, leaf: Leaf, shape: tuple[int, ...]) -> None:
     if len(traced) == len(shape) and all(
         axis in free or a == b for axis, (a, b) in enumerate(zip(traced, shape, strict=True))
     ):
-        few = [shape[axis] for axis, letter in free.items() if letter == "B" and shape[axis] < program.fewest]
+        few = [
+            shape[axis]
+            for axis, letter in free.items()
+            if letter == "B" and _fewer(shape[axis], program.fewest)
+        ]
         if few:
             raise ShapeError(
                 f"{known.name} has shape {shape}, a batch of {few[0]}; expected {program.fewest} or more: "
@@ -325,6 +334,27 @@ def _check_shape(program: Program, leaf: Leaf, shape: tuple[int, ...]) -> None:
         f"{known.name} has shape {shape}; the network was traced with [{wanted}].{steps} Pass that, or port the "
         "network again with a sample of this shape."
     )
+
+
+def _check_known(steps: Any) -> None:
+    """Refuse a number of steps that ``jax.export`` leaves open.
+
+    Raises:
+        ShapeError: says what may be open.
+    """
+    if is_open(steps):
+        raise ShapeError(
+            f"the number of time steps is {steps}, which jax.export leaves open; the loops of a program have a "
+            "length. Leave the batch open only, and export the program for each number of steps."
+        )
+
+
+def _fewer(size: Any, least: int) -> bool:
+    """Whether a batch is too small, or may be where ``jax.export`` leaves it open."""
+    try:
+        return least > 1 and not size >= least
+    except Exception:  # JAX's class for what it cannot compare is private
+        return True
 
 
 def _why(program: Program, kind: str) -> str:

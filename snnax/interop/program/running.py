@@ -93,9 +93,10 @@ def run(
 
 
 def batch_size(program: Program, leaves: Sequence[Any]) -> int:
-    """The size of the batch of these inputs."""
+    """The size of the batch of these inputs, which ``jax.export`` may leave open."""
     for leaf, axis in program.batch:
-        return int(np.shape(leaves[leaf.index])[axis])
+        size: int = np.shape(leaves[leaf.index])[axis]
+        return size
     return program.size
 
 

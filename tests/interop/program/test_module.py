@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -22,12 +23,13 @@ from helpers.written_programs import (
     sample,
     step_program,
 )
+from jax import export
 
 import snnax as snn
 from snnax import interop
 from snnax.errors import ArgumentError, ShapeError, StateDictError
 from snnax.interop.program.module import Held, PortedProgram, variables_of
-from snnax.interop.program.nodes import Leaf
+from snnax.interop.program.nodes import Leaf, Note
 
 
 def ported(program):
@@ -203,3 +205,28 @@ def test_fit_finds_the_samples_on_the_axis_where_forward_has_them():
 
     _, history = snn.training.fit(state, data, epochs=3, loss=loss, read="all", progress=False)
     assert history.loss[-1] < history.loss[0]
+
+
+def test_export_leaves_the_batch_open_and_not_the_time():
+    model, variables = ported(loop_program(True))
+    steps, batch = export.symbolic_shape("t, b")
+    shape = sample().shape
+
+    def exported(program, *open_shape):
+        def call(weights, x):
+            return snn.unroll(program, weights, x)[0]
+
+        return export.export(jax.jit(call))(variables, jax.ShapeDtypeStruct(open_shape, jnp.float32))
+
+    for size in (1, 5):
+        x = np.resize(sample(), (shape[0], size, *shape[2:]))
+        found = exported(model, shape[0], batch, *shape[2:]).call(variables, x)
+        jax.tree.map(
+            partial(np.testing.assert_allclose, rtol=1e-6), found, snn.unroll(model, variables, x)[0]
+        )
+    for program in (loop_program(True), step_program()):
+        with pytest.raises(ShapeError, match=r"time steps is t, which jax\.export leaves open"):
+            exported(ported(replace(program, time=[(Leaf(0), 0)]))[0], steps, shape[1], *shape[2:])
+    few = replace(loop_program(True), fewest=2, notes=[Note("fewer", "with a batch of 1, it squeezes")])
+    with pytest.raises(ShapeError, match="a batch of b; expected 2 or more: with a batch of 1, it squeezes"):
+        exported(ported(few)[0], shape[0], batch, *shape[2:])

@@ -258,7 +258,7 @@ class Small1(nn.Module):
     def forward(self, x):
         mem, total = self.lif.init_leaky(), 0
         for t in range(x.size(1)):
-            spk, mem = self.lif(self.fc(x[:, t]), mem)
+            _, mem = self.lif(self.fc(x[:, t]), mem)
             total = total + mem
         return total.squeeze() if x.size(0) >= self.least else -total.squeeze()
 
