@@ -77,7 +77,7 @@ def align(first: Program, second: Program, label: str) -> Program:
 
 def sized(program: Program, batch: int) -> Program:
     """An aligned program without loops for a batch of one size."""
-    items = [
+    items: list[Any] = [
         replace(
             n,
             args=at(n.args, batch),

@@ -300,6 +300,7 @@ class _Tracing:
         for size in (1, 2):
             if not axes or size >= program.size:
                 break
+            problem: SnnaxError | None
             try:
                 few = self._trace(
                     self._copy(), sample.shorter(tuple(map(axes.get, range(len(sample.names)))), size)
