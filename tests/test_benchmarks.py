@@ -6,12 +6,13 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import compile_time, measuring, memory, train_step
+from benchmarks import compile_time, event_yinyang, measuring, memory, train_step
 from benchmarks.peers import registry
 from benchmarks.train_step import Result
 from benchmarks.workloads.spec import data
@@ -121,3 +122,20 @@ def test_each_candidate_has_its_function_and_says_how_it_differs(name):
         pytest.skip(f"not there: {candidate.missing}")
     module = importlib.import_module(f"benchmarks.peers.{candidate.module}")
     assert callable(getattr(module, candidate.function)) and candidate.differs
+
+
+def test_an_epoch_of_events_starts_from_weights_and_data_that_it_is_given(monkeypatch):
+    import jax.numpy as jnp
+    import numpy as np
+
+    monkeypatch.setattr(event_yinyang, "BATCHES", 2)
+    monkeypatch.setattr(event_yinyang, "HIDDEN", 8)
+    random, order = np.random.default_rng(0), np.array([2, 0, 1, 3, 4])
+    shape = (event_yinyang.BATCHES, event_yinyang.BATCH, 5)
+    spikes = SimpleNamespace(time=jnp.zeros(shape), idx=jnp.broadcast_to(jnp.asarray(order), shape))
+    goals = jnp.full((*shape[:2], 3), 5e-3)
+    weights = {"syn1": jnp.asarray(random.normal(3, 1.6, (5, 8))), "syn2": jnp.full((8, 3), 2.0)}
+    epoch = event_yinyang.ours("once", weights, ({"inp": spikes}, goals))
+    epoch()
+    before = epoch.state[0]["layers_1"]["weights"]
+    assert math.isfinite(epoch.first_loss) and (before != 2.0).any()
