@@ -34,6 +34,7 @@ EARLY, LATE = 4.5e-3, 5.5e-3
 # Of the weights before learning. Hidden neurons: each is to fire about once, at different times. The outputs add up so
 # many spikes that only the first few count: a large mean makes them fire when these have come, before the inputs end.
 _HIDDEN = {"gain": 1.9, "spread": 0.45}
+# That is a matter of one weight, whatever the number of hidden neurons: these are the numbers for 120.
 _OUTPUT = {"gain": 15.0, "spread": 2.2}
 
 # In time steps a neuron that fires several times says more: strong inputs.
@@ -58,6 +59,7 @@ def two_layers(
         recurrent: whether the hidden neurons project to each other.
     """
     neurons = ONCE if max_spikes == 1 else AGAIN
+    gain, spread = _OUTPUT["gain"] * hidden / 120, _OUTPUT["spread"] * math.sqrt(hidden / 120)
     return Sequential(
         [
             LIF(
@@ -68,7 +70,7 @@ def two_layers(
                 recurrent=recurrent,
                 weight_init=firing_normal(neurons, **_HIDDEN),
             ),
-            LIF(classes, t_max, ONCE, weight_init=firing_normal(ONCE, **_OUTPUT)),
+            LIF(classes, t_max, ONCE, weight_init=firing_normal(ONCE, gain=gain, spread=spread)),
         ]
     )
 
