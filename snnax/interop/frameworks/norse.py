@@ -53,7 +53,7 @@ from snnax.interop.torch import graph_reader
 from snnax.interop.torch.calls import Call, tensor_of
 from snnax.interop.torch.graph_reader import Reader
 from snnax.interop.torch.observers import Observer
-from snnax.interop.torch.step_graph import Slot, Source, StepGraph, StepNode
+from snnax.interop.torch.step_graph import Source, StepGraph, StepNode
 from snnax.network.containers import Graph
 
 __all__ = ["ADAPTER", "from_norse", "to_norse"]
@@ -395,7 +395,7 @@ class Norse(Adapter):
             raise ShapeError(f"sample has shape {tuple(x.shape)}; {type(net).__name__} takes {wanted}.")
         steps = 2 if x.shape[0 if stepwise else 1] == 3 else 3
         few = torch.stack([x] * steps) if stepwise else x[[t % len(x) for t in range(steps)]]
-        call = Call([few], ["x"], few.dtype, tree=(Slot(0),), only_input=True)
+        call = Call([few], ["x"], few.dtype, tree=(None,), only_input=True)
         if stepwise or len(x) < 2:
             yield call
         else:

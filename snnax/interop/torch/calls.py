@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnax.interop.torch.step_graph import Slot, filled
+from snnax.interop.program.nodes import filled, mapped
 
 if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
@@ -25,7 +25,7 @@ class Call:
         args: the arguments, lists, tuples and dicts of tensors taken apart.
         names: their names.
         dtype: of the network.
-        tree: how the arguments are put together, see :func:`~snnax.interop.torch.step_graph.filled`.
+        tree: how the arguments are put together, see :func:`~snnax.interop.program.nodes.filled`.
         probes: positions of empty tensors that stand for states.
         optional: those of them that ``forward`` has the default None for.
         missing: number of required arguments that the sample left out.
@@ -64,32 +64,22 @@ class Call:
         del args[max([len(sample), *(i + 1 for i in probed)]) :]
         call = cls([], [], dtype, missing=sum(p.default is empty for p in left_out))
         call.states_next = call.missing == 1 or (bool(left_out) and _is_nothing(left_out[0].default))
-        tree = []
         for i, arg in enumerate(args):
-            name = parameters[i].name if i < len(parameters) else f"argument {i}"
             if i in probed:
                 call.probes.add(len(call.args))
                 if i < len(parameters) and parameters[i].default is None:
                     call.optional.add(len(call.args))
-                arg = torch.zeros(0, dtype=dtype)
-            tree.append(call._slots(arg, name, device))
-        call.tree = tuple(tree)
+                args[i] = arg = torch.zeros(0, dtype=dtype)
+            name = parameters[i].name if i < len(parameters) else f"argument {i}"
+            for path, part in named(name, arg):
+                call.args.append(tensor_of(part).to(device, dtype) if is_array(part) else part)
+                call.names.append(path)
+        call.tree = mapped(tuple(args), lambda _: None)
         return call
-
-    def _slots(self, arg: Any, name: str, device: torch.device) -> Any:
-        """``arg`` with a slot for each tensor in it."""
-        if isinstance(arg, dict):
-            return {key: self._slots(part, f"{name}[{key!r}]", device) for key, part in arg.items()}
-        if isinstance(arg, list | tuple):
-            parts = [self._slots(part, f"{name}[{i}]", device) for i, part in enumerate(arg)]
-            return type(arg)(*parts) if hasattr(arg, "_fields") else type(arg)(parts)
-        self.args.append(tensor_of(arg).to(device, self.dtype) if is_array(arg) else arg)
-        self.names.append(name)
-        return Slot(len(self.args) - 1)
 
     def arguments(self, args: Sequence[Any]) -> tuple[Any, ...]:
         """What ``forward`` is called with, from one value for each entry of ``args``."""
-        return tuple(filled(self.tree, args))
+        return tuple(filled(self.tree, [*args]))
 
     def without(self, positions: set[int]) -> Call:
         """The same call with None in place of some probes."""
@@ -115,6 +105,18 @@ def _nested_states(net: nn.Module, adapter: Adapter) -> Iterator[Any]:
     each = [tuple(s) if len(s) > 1 else s[0] for s in states.values() if s]
     flat = [tensor for s in states.values() for tensor in s]
     yield from (flat, each, [tuple(s) for s in states.values()], dict(zip(states, each, strict=False)))
+
+
+def named(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What is in the lists, tuples and dicts of an argument, by name."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from named(f"{name}[{key!r}]", part)
+    elif isinstance(value, list | tuple):
+        for position, part in enumerate(value):
+            yield from named(f"{name}[{position}]", part)
+    else:
+        yield name, value
 
 
 def shape_text(arg: Any) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch._decomp import core_aten_decompositions
+from torch.overrides import _pop_mode_temporarily
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -55,7 +56,8 @@ _TURNS = (aten.t, aten.transpose)
 """They are what most layers begin with, and their decomposition takes its time."""
 
 _PLAIN = (bool, int, complex, str, np.dtype, Given, *SOURCES)
-_COPIES, _ZEROS = ("detach", "clone", "alias"), ("zeros", "zeros_like", "new_zeros")
+ZEROS = frozenset({"zeros", "zeros_like", "new_zeros"})
+_COPIES = ("detach", "clone", "alias")
 _READS = (aten._local_scalar_dense, aten.equal)
 _READERS = frozenset(packet.__name__ for packet in _READS)
 _MEMORY = frozenset({"layout", "device", "pin_memory", "memory_format", "non_blocking", "generator"})
@@ -129,6 +131,15 @@ class Dispatcher(TorchDispatchMode):
             yield
         finally:
             self.paused = before
+
+    @contextmanager
+    def unseen(self) -> Iterator[None]:
+        """The same for a part of the network itself, which torch then runs without asking for each operation."""
+        if self.paused:
+            yield
+            return
+        with self.pause(), _pop_mode_temporarily(), torch._C._DisableTorchDispatch():
+            yield
 
     @contextmanager
     def decreeing(self) -> Iterator[None]:
@@ -222,7 +233,7 @@ class Dispatcher(TorchDispatchMode):
         entry: Any = source
         while isinstance(entry, Ref):
             node = self.nodes[entry.node]
-            if node.base not in (*_COPIES, *_ZEROS) or node.results[0].shape not in ((0,), form.shape):
+            if node.base not in (*_COPIES, *ZEROS) or node.results[0].shape not in ((0,), form.shape):
                 return None
             chain.append(entry.node)
             entry = node.args[0] if node.base in _COPIES else None
@@ -281,7 +292,7 @@ class Dispatcher(TorchDispatchMode):
             raise self.refusal("it uses the strides of a tensor", STRIDES)
         for position, tensor in enumerate(outs):
             value = Ref(node, position)
-            if returns[0].alias_info is not None and _share(tensor, args[0]):
+            if returns[0].alias_info is not None and shares_memory(tensor, args[0]):
                 which = position if len(outs) > 1 else None
                 view = View(func, tuple(args[1:]), kwargs, which, Form.of(args[0]), forms)
                 self.values.bind_view(tensor, args[0], value, view)
@@ -391,6 +402,6 @@ def _turned(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[in
     return order
 
 
-def _share(tensor: Tensor, other: Any) -> bool:
+def shares_memory(tensor: Tensor, other: Any) -> bool:
     """True for two tensors over one memory."""
     return isinstance(other, Tensor) and tensor.untyped_storage()._cdata == other.untyped_storage()._cdata

@@ -75,7 +75,7 @@ def fold(recording: Recording) -> StepGraph:
         num_steps=loop.num_steps if looped else None,
         batch_size=sample.shape[1 if layout == Layout.TIME_FIRST else 0],
         args=_arguments(recording, sample.op.position, states),
-        tree=recording.tree,
+        tree=recording.call.tree,
         input_arg=sample.op.position,
         state_args=states,
         state_outputs=new,
@@ -147,7 +147,7 @@ def _input(recording: Recording, live: list[Op]) -> Value:
     states = recording.state_positions()
     used = {op for op in live if op.kind == "arg"}
     for op in sorted(used, key=lambda op: op.position):
-        if op.position in recording.probes or op.position in states:
+        if op.position in recording.call.probes or op.position in states:
             also = "as a neuron's state" if op.position in states else "and the sample does not hold it"
             raise ConversionError(
                 recording.label,
@@ -240,7 +240,7 @@ def _threaded(recording: Recording, chains: Chains, step: Step, looped: bool) ->
     new = []
     for position, source in states:
         if positions.count(position) > 1:
-            problem = f"argument {recording.names[position]!r} is the state of two layers"
+            problem = f"argument {recording.call.names[position]!r} is the state of two layers"
             raise ConversionError(source.node, problem, "Pass one for each.")
         if looped:
             start = recording.args[position]

@@ -13,6 +13,8 @@ import torch
 from snnax.interop.frameworks import LABELS
 
 _LIBRARIES = frozenset({"snnax", "torch", "functools", "contextlib", *LABELS})
+_CALLERS = frozenset({"snnax.interop.torch.tracing", "snnax.interop.torch.programs"})
+"""They call the network: who called them is none of its lines."""
 HOOK = (
     "forward hangs a hook on the gradient of a tensor, which a port would lose",
     "Take it out, or write what it does to the gradient as a torch.autograd.Function.",
@@ -47,13 +49,23 @@ def place() -> Place:
     """
     frame: FrameType | None = sys._getframe(1)
     line, function = "", None
-    while frame is not None:
+    while frame is not None and frame.f_globals.get("__name__") not in _CALLERS:
         if frame.f_code is _APPLY.__code__:
             function = (frame.f_locals["cls"], frame)
         elif not line and of_user(frame):
             line = f"{basename(frame.f_code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back
     return Place(line, function)
+
+
+def line_of(error: BaseException) -> str:
+    """``file.py:12`` of the innermost line of the user's code that an error went through."""
+    found, step = "", error.__traceback__
+    while step is not None:
+        if of_user(step.tb_frame):
+            found = f"{basename(step.tb_frame.f_code.co_filename)}:{step.tb_lineno}"
+        step = step.tb_next
+    return found
 
 
 def of_user(frame: FrameType) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, count
 from typing import Any, Literal
 
 import torch
@@ -101,9 +101,9 @@ def _tensors(home: Any, path: str) -> Iterator[tuple[str, Tensor]]:
     if isinstance(home, Tensor):
         yield path, home
     elif isinstance(home, dict | list | tuple):
-        keys: Any = home if isinstance(home, dict) else getattr(home, "_fields", range(len(home)))
+        keys: Any = home if isinstance(home, dict) else getattr(home, "_fields", count())
         values = home.values() if isinstance(home, dict) else home
-        for key, value in zip(keys, values, strict=True):
+        for key, value in zip(keys, values, strict=False):  # whoever asks for the length of a list is noted
             yield from _tensors(value, f"{path}.{key}".lstrip("."))
 
 

@@ -19,12 +19,12 @@ from snnax.interop.program.folding import fold
 from snnax.interop.program.lengths import Fixed, difference, template
 from snnax.interop.program.nodes import Input, Leaf, Note, Program, mapped
 from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
+from snnax.interop.torch.frames import line_of
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.leaves import Leaves, value_of
 from snnax.interop.torch.own_gradients import OwnGradients
 from snnax.interop.torch.prepare import check_mode, copy_net, threads_for, unwrap
 from snnax.interop.torch.reached import chance, note_lengths
-from snnax.interop.torch.records import line_of
 from snnax.interop.torch.repeats import Watch, check_hooks, untouched
 from snnax.interop.torch.samples import Sample
 from snnax.interop.torch.scalars import Scalar, Scalars

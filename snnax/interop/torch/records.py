@@ -1,21 +1,18 @@
-"""What a traced call of a network is recorded as: values, the operations that made them, and a ledger."""
+"""What a traced call of a network is recorded as: values, and the operations that made them."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from snnax.errors import ConversionError
-from snnax.interop.frameworks import LABELS
 
 if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
+    from snnax.interop.torch.calls import Call
 
 Kind = Literal[
     "arg", "state", "constant", "module", "neuron", "sequence", "add", "scale", "reshape",
@@ -77,91 +74,6 @@ class Value:
     shape: tuple[int, ...]
 
 
-class Ledger:
-    """All operations of one traced call, and the value that each live tensor object holds now.
-
-    Tensors are kept alive for as long as the ledger lives, so an id names one tensor only.
-    """
-
-    def __init__(self) -> None:
-        self.ops: list[Op] = []
-        self._held: dict[int, tuple[Tensor, Value]] = {}
-        self._by_storage: dict[int, list[int]] = {}
-
-    def find(self, tensor: object) -> Value | None:
-        """The value that ``tensor`` holds, None if the trace does not know it."""
-        entry = self._held.get(id(tensor))
-        return entry[1] if entry else None
-
-    def bind(self, tensor: Tensor, value: Value) -> None:
-        """Say that ``tensor`` now holds ``value``."""
-        if id(tensor) not in self._held:
-            self._by_storage.setdefault(_storage(tensor), []).append(id(tensor))
-        self._held[id(tensor)] = (tensor, value)
-
-    def add(self, kind: Kind, name: str, where: str, **details: Any) -> Op:
-        """Append an operation."""
-        op = Op(len(self.ops), kind, name, where, line=place(), **details)
-        self.ops.append(op)
-        return op
-
-    def emit(self, result: Tensor, kind: Kind, name: str, where: str, **details: Any) -> Value:
-        """Append an operation with one output and say that ``result`` holds it."""
-        op = self.add(kind, name, where, shape=tuple(result.shape), **details)
-        value = Value(op, "out", op.shape)
-        self.bind(result, value)
-        return value
-
-    def spoil_aliases(self, tensor: Tensor, name: str, where: str) -> None:
-        """After ``tensor`` changed in place: refuse what still reads another tensor over the same memory."""
-        storage = _storage(tensor)
-        for key in self._by_storage.get(storage, []) if storage else []:
-            other, value = self._held[key]
-            if other is not tensor:
-                self.emit(
-                    other,
-                    "unsupported",
-                    name,
-                    where,
-                    inputs=(value,),
-                    problem=f"{name} changes in place a tensor of which its forward uses another view later",
-                    remedy="Write y = x + z instead of x += z.",
-                )
-
-
-def place() -> str:
-    """``file.py:12`` of the user's code that runs now; empty if a library calls the libraries."""
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        home = str(frame.f_globals.get("__name__", ""))
-        if home == _CALLER:
-            return ""
-        if home.partition(".")[0] not in _LIBRARIES:
-            return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-        frame = frame.f_back
-    return ""
-
-
-def line_of(error: BaseException) -> str:
-    """``file.py:12`` of the innermost line of the user's code that an error went through."""
-    found, step = "", error.__traceback__
-    while step is not None:
-        home = str(step.tb_frame.f_globals.get("__name__", ""))
-        if home.partition(".")[0] not in _LIBRARIES:
-            found = f"{Path(step.tb_frame.f_code.co_filename).name}:{step.tb_lineno}"
-        step = step.tb_next
-    return found
-
-
-_CALLER = "snnax.interop.torch.tracing"
-_LIBRARIES = ("snnax", "torch", *LABELS, "functools", "contextlib")
-
-
-def _storage(tensor: Tensor) -> int:
-    """Address of the memory of ``tensor``; 0 if it has none."""
-    return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0
-
-
 @dataclass
 class Recording:
     """A recorded call.
@@ -169,8 +81,8 @@ class Recording:
     Attributes:
         ops: operations in order of execution.
         result: what ``forward`` returned, with values for tensors.
-        args: positional arguments it was called with, taken apart; ``names`` are theirs, ``tree`` puts them together.
-        probes: positions where an empty state stands for one that the sample left out.
+        args: positional arguments it was called with, taken apart as those of ``call``.
+        call: what they were made for.
         modules: the user's modules by path.
         label: class name of the network.
         adapter: its framework.
@@ -182,14 +94,12 @@ class Recording:
     ops: list[Op]
     result: Any
     args: list[Any]
-    names: list[str]
-    probes: set[int]
+    call: Call
     modules: dict[str, nn.Module]
     label: str
     adapter: Adapter
     problems: list[ConversionError] = field(default_factory=list)
     ends: dict[str, dict[str, Value | None]] = field(default_factory=dict)
-    tree: tuple[Any, ...] = ()
     more: Callable[[], list[ConversionError]] = list
 
     def blockers(self) -> list[ConversionError]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnax.interop.program.nodes import filled, flat, mapped
-from snnax.interop.torch.calls import tensor_of
+from snnax.interop.torch.calls import named, tensor_of
 from snnax.interop.torch.repeats import other
 
 _MOST = 16
@@ -47,7 +47,8 @@ class Sample:
 
         made = mapped((tuple(args), dict(kwargs)), taken)
         called = {**dict(zip(_positional(net, len(args)), made[0], strict=True)), **made[1]}
-        names = tuple(name for key, value in called.items() for name in _names(key, value))
+        parts = (part for key, value in called.items() for part in named(key, value))
+        names = tuple(name for name, part in parts if isinstance(part, Tensor))
         return cls(made[0], made[1], names)
 
     @property
@@ -133,15 +134,3 @@ def _positional(net: nn.Module, count: int) -> list[str]:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     known = [n for n, p in inspect.signature(net.forward).parameters.items() if p.kind in kinds]
     return [known[i] if i < len(known) else f"argument {i}" for i in range(count)]
-
-
-def _names(name: str, value: Any) -> Iterator[str]:
-    """Names of the tensors in an argument."""
-    if isinstance(value, Tensor):
-        yield name
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            yield from _names(f"{name}[{key!r}]", part)
-    elif isinstance(value, list | tuple):
-        for position, part in enumerate(value):
-            yield from _names(f"{name}[{position}]", part)

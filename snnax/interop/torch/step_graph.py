@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from torch import nn
 
+from snnax.interop.program.nodes import filled
+
 INPUT = "input"
 
 
@@ -22,24 +24,6 @@ class Source:
 
     node: str
     port: str = "out"
-
-
-@dataclass(frozen=True)
-class Slot:
-    """The place of one entry of ``StepGraph.args`` in nested arguments."""
-
-    position: int
-
-
-def filled(tree: Any, args: Sequence[Any]) -> Any:
-    """Nested arguments with the entries of ``args`` in their slots."""
-    if isinstance(tree, Slot):
-        return args[tree.position]
-    if isinstance(tree, dict):
-        return {key: filled(part, args) for key, part in tree.items()}
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(filled(part, args) for part in tree))
-    return type(tree)(filled(part, args) for part in tree) if isinstance(tree, list | tuple) else tree
 
 
 def listed(result: Any) -> Any:
@@ -94,7 +78,8 @@ class StepGraph:
         batch_size: batch of the sample.
         args: ``forward``'s positional arguments, lists, tuples and dicts taken apart; None where the input or a
             state belongs.
-        tree: how they are put together again, see :func:`filled`; empty if nothing was taken apart.
+        tree: how they are put together again, see :func:`~snnax.interop.program.nodes.filled`; empty if nothing was
+            taken apart.
         input_arg: position of the input in ``args``.
         state_args: position in ``args`` and the neuron state that it feeds.
         state_outputs: index in ``outputs`` and the new neuron state found there, for each state in
@@ -123,7 +108,7 @@ class StepGraph:
 
     def arguments(self, args: Sequence[Any]) -> tuple[Any, ...]:
         """What ``forward`` is called with, from one value for each entry of ``args``."""
-        return tuple(filled(self.tree, args)) if self.tree else tuple(args)
+        return tuple(filled(self.tree, [*args])) if self.tree else tuple(args)
 
     def node(self, name: str) -> StepNode:
         """The node called ``name``."""

@@ -1,7 +1,7 @@
 """Tracing: one concrete call of a torch network, recorded operation by operation.
 
-The network runs as it is, on a copy: leaf modules report their calls, and a torch function mode sees
-what ``forward`` does with tensors in between. Nothing is guessed from source code.
+The network runs as it is, on a copy: layers and neurons report their calls, and torch's dispatcher tells what
+``forward`` does with tensors in between. Nothing is guessed from source code.
 """
 
 from __future__ import annotations
@@ -13,19 +13,23 @@ from torch import Tensor, nn
 
 from snnax.errors import ConversionError, SnnaxError
 from snnax.interop.torch.calls import Call
+from snnax.interop.torch.frames import line_of
+from snnax.interop.torch.functions import Functions
+from snnax.interop.torch.layer_calls import LayerCalls
+from snnax.interop.torch.leaves import Leaves
 from snnax.interop.torch.prepare import (
     check_finite,
     check_mode,
     copy_net,
     isolated,
     owned,
-    tensors_of,
     threads_for,
     unwrap,
 )
-from snnax.interop.torch.recorder import Recorder
-from snnax.interop.torch.records import Op, Recording, line_of
+from snnax.interop.torch.reached import chance
+from snnax.interop.torch.records import Op, Recording, Value
 from snnax.interop.torch.repeats import Watch, check_hooks, common_step, other, restart, untouched
+from snnax.interop.torch.signals import Signals
 from snnax.interop.torch.step_graph import StepGraph, listed
 
 if TYPE_CHECKING:
@@ -91,7 +95,7 @@ def _traced(net: nn.Module, call: Call, adapter: Adapter) -> StepGraph:
 
 
 class _Run:
-    """A copy of a network that can be called again and again under a recorder."""
+    """A copy of a network that can be called again and again while its operations are recorded."""
 
     def __init__(self, net: nn.Module, call: Call, adapter: Adapter) -> None:
         self.adapter = adapter
@@ -100,15 +104,13 @@ class _Run:
         self.label = type(net).__name__
         self.twin = copy_net(net)
         restart(adapter, self.twin, call.dtype)
-        tensors = (t for m in self.twin.modules() for t in tensors_of(m))
-        constants = {id(t) for t in tensors if not isinstance(t, nn.Parameter)}
-        self.recorder = Recorder(adapter, self.label, owned(net, self.twin), constants)
-        self.recorder.attach(self.twin)
+        self._owned = owned(net, self.twin)
+        self._calls = LayerCalls(self.twin, self.label, adapter)
 
     def folded(self, recording: Recording | None = None) -> StepGraph:
         """The graph of one step; refused if a second call, on other data, computes something else."""
         first = recording or self.record()
-        watch = Watch(self.twin, self.adapter, lambda t: self.recorder.ledger.find(t) is not None)
+        watch = Watch(self.twin, self.adapter, lambda tensor: self._calls.signals.follows([tensor]))
         return common_step(first, watch, self._again)
 
     def _again(self) -> Recording:
@@ -121,48 +123,61 @@ class _Run:
         Args:
             other_data: the input has the same shape and type, and other values.
         """
-        recorder, call = self.recorder, self.call
-        recorder.begin()
+        call, leaves = self.call, Leaves(self.twin, self.net, frozenset())
+        signals = Signals(self.label, leaves, self.net, self.adapter)
         args = [a.clone() if isinstance(a, Tensor) else a for a in call.args]
+        missing = {}
         for position, value in enumerate(args):
             if isinstance(value, Tensor):
                 if other_data and (call.only_input or (value.numel() and bool((value != 0).any()))):
                     args[position] = value = other(value)
-                recorder.ledger.emit(value, "arg", call.names[position], self.label, position=position)
-        result = self._called(call.arguments(args))
-        recorder.check_left()
+                signals.argument(value, call.names[position], position)
+                if not value.numel():
+                    missing[id(value)] = call.names[position]
+        self._calls.begin(signals)
+        result = self._called(call.arguments(args), signals, Functions(signals, self._owned, missing))
+        self._calls.check_left()
+        for note in signals.notes:  # a graph of layers would have another gradient
+            signals.problems.append(ConversionError(self.label, note.text, "Write y = y + x.", note.line))
         return Recording(
-            ops=recorder.ledger.ops,
-            result=self._values(result),
+            ops=signals.ops,
+            result=self._values(result, signals),
             args=args,
-            names=call.names,
-            tree=call.tree,
-            probes=call.probes,
+            call=call,
             modules={name or self.label: module for name, module in self.net.named_modules()},
             label=self.label,
             adapter=self.adapter,
-            problems=recorder.problems,
-            ends=recorder.ends(),
-            more=partial(self._neuron_problems, recorder.ledger.ops),
+            problems=signals.problems,
+            ends={name: self._ends(module, signals) for name, module in self._calls.neurons.items()},
+            more=partial(self._neuron_problems, signals.ops),
         )
 
-    def _called(self, args: tuple[Any, ...]) -> Any:
+    def _ends(self, module: nn.Module, signals: Signals) -> dict[str, Value | None]:
+        """The states of a neuron after the call."""
+        kept = self.adapter.kept(module).items()
+        return {state: None if tensor is None else signals.of(tensor) for state, tensor in kept}
+
+    def _called(self, args: tuple[Any, ...], signals: Signals, functions: Functions) -> Any:
         """Call the copy; what ``forward`` itself raises is reported with the sample that made it."""
-        recorder = self.recorder
+        drawn = chance()
         given = [arg for arg in self.call.args if isinstance(arg, Tensor)]
         with isolated(self.adapter, self.adapter.neurons(self.twin), self.call.dtype), threads_for(given):
             try:
-                with recorder:
-                    return listed(self.adapter.call(self.twin, args))
+                with signals, functions:
+                    result = listed(self.adapter.call(self.twin, args))
             except ConversionError as error:
-                raise ConversionError.joined([*recorder.problems, error]) from error.__cause__
+                raise ConversionError.joined([*signals.problems, error]) from error.__cause__
             except SnnaxError:
                 raise
             except Exception as error:
                 how, remedy = self.adapter.call_text(args)
                 problem = f"its forward raised {type(error).__name__}: {error}; {how}"
-                raised = ConversionError(recorder.where, problem, remedy, line_of(error))
-                raise ConversionError.joined([*recorder.problems, raised]) from error
+                raised = ConversionError(self._calls.failed or self.label, problem, remedy, line_of(error))
+                raise ConversionError.joined([*signals.problems, raised]) from error
+            if chance() != drawn:
+                problem = "its forward draws random numbers, so that each call computes something else"
+                signals.problems.append(ConversionError(self.label, problem, self.adapter.words.random))
+        return result
 
     def _neuron_problems(self, ops: list[Op]) -> list[ConversionError]:
         """Why neurons that ran cannot be converted, one error for each."""
@@ -175,12 +190,12 @@ class _Run:
                     found[op.name] = error
         return list(found.values())
 
-    def _values(self, result: Any) -> Any:
+    def _values(self, result: Any, signals: Signals) -> Any:
         """What ``forward`` returned, with values in place of tensors."""
         if isinstance(result, Tensor):
-            return self.recorder.signal(result, "an output")
+            return signals.output(result)
         if isinstance(result, list | tuple):
-            return type(result)(map(self._values, result))
+            return type(result)(self._values(part, signals) for part in result)
         raise ConversionError(
-            self.recorder.where, f"its forward returns a {type(result).__name__}", self.adapter.words.results
+            self.label, f"its forward returns a {type(result).__name__}", self.adapter.words.results
         )

@@ -6,7 +6,7 @@ from the memory to it, and what it reads is that chain applied to the newest ver
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,6 +149,15 @@ class Values:
         self._held[tensor] = held = Held(memory, (), -1, None)  # another name of known memory
         return held
 
+    def known(self, tensors: Iterable[Tensor]) -> list[Source]:
+        """The values of those tensors whose memory some operation was seen to make or to use as they do."""
+        found = []
+        for tensor in tensors:
+            memory = self._memory(tensor)
+            if memory is not None and (self._lookup(tensor) or memory.form == Form.of(tensor)):
+                found.append(self.read(tensor))
+        return found
+
     def read(self, tensor: Tensor) -> Source:
         """The value of ``tensor`` now."""
         held = self.find(tensor)
@@ -181,6 +190,13 @@ class Values:
         if memory.name:
             self.written[memory.name] = memory
         return any(view.op is aten.detach.default for view in chain)
+
+    def forget(self, tensor: Tensor) -> None:
+        """Say that the memory of ``tensor``, as far as it is known, now holds something that nothing recorded."""
+        memory = self._memory(tensor)
+        if memory is not None:
+            memory.value = Ref(self._emit("forgotten", (), {}, (memory.form,)))
+            memory.version += 1
 
     def detach(self, tensor: Tensor) -> None:
         """Say that ``tensor`` gave up its gradient; what was made of it before keeps its own."""

@@ -76,11 +76,11 @@ class Watching:
         if name in self._neurons:
             self.adapter.tap(name, module, partial(self._step, name, module))
         elif self.adapter.is_sequence(module):
-            vars(module)["forward"] = _bound(self._whole, name, module.forward)
+            vars(module)["forward"] = bound(self._whole, name, module.forward)
         kind = plain_class(module)
-        library = name in self._neurons or _is_layer(module, self.adapter)
+        library = name in self._neurons or is_layer(module, self.adapter)
         text = f"{kind.__module__}.{kind.__qualname__}" if library else ""
-        vars(module)["forward"] = _bound(self._inside, name, text, module.forward)
+        vars(module)["forward"] = bound(self._inside, name, text, module.forward)
 
     def _inside(self, name: str, kind: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with self._dispatcher.inside(name, kind):
@@ -104,7 +104,7 @@ class Watching:
             for state, tensor in before.items()
             if tensor is not None and state not in first
         }
-        with dispatcher.pause():
+        with dispatcher.unseen():
             fired = run()
         states: dict[str, Source] = {}
         for state, after in fired.states.items():
@@ -128,7 +128,7 @@ class Watching:
 
     def _read_parameters(self, name: str, module: nn.Module) -> dict[str, Source]:
         """As they are now: a network may change or exchange them from step to step."""
-        tensors = {path: _attribute(module, path) for path in self._parameters[name]}
+        tensors = {path: attribute(module, path) for path in self._parameters[name]}
         return {
             path: self._dispatcher.read(tensor)
             for path, tensor in tensors.items()
@@ -142,7 +142,7 @@ class Watching:
             dispatcher.values.bind(tensor, Ref(node, position))
 
 
-def _is_layer(module: nn.Module, adapter: Adapter) -> bool:
+def is_layer(module: nn.Module, adapter: Adapter) -> bool:
     """True for a layer of torch.nn or the framework whose ``forward`` is the library's own."""
     if isinstance(module, _CONTAINERS) or replaced_method(module):
         return False
@@ -152,14 +152,14 @@ def _is_layer(module: nn.Module, adapter: Adapter) -> bool:
     )
 
 
-def _attribute(module: Any, path: str) -> Any:
+def attribute(module: Any, path: str) -> Any:
     """What ``module`` has under a name with dots; None if the network has taken it away."""
     for name in path.split("."):
         module = getattr(module, name, None)
     return module
 
 
-def _bound(call: Callable[..., Any], *first: Any) -> Callable[..., Any]:
+def bound(call: Callable[..., Any], *first: Any) -> Callable[..., Any]:
     """``call`` with its first arguments filled in, as a plain function that torch can hook."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:

@@ -153,13 +153,6 @@ class Spike(torch.autograd.Function):
         return torch.from_numpy(x.numpy() > 1).float() if x.requires_grad else torch.ones(3, 4)
 
 
-def aliased(n, x):
-    y = n.fc1(x)
-    view = y.view_as(y)
-    y += x
-    return n.lif1(view)
-
-
 OPERATIONS = {
     "relu": (lambda n, x: n.lif1(torch.relu(n.fc1(x))), "relu|outside the network"),
     "sigmoid": (lambda n, x: n.lif1(n.fc1(x).sigmoid()), "sigmoid"),
@@ -182,10 +175,9 @@ OPERATIONS = {
     "condition": (lambda n, x: n.lif1(n.fc1(x)) if x.sum() > 0 else n.lif2(x), "__bool__|control flow"),
     "numpy": (lambda n, x: n.lif1(torch.from_numpy(n.fc1(x).numpy())), "numpy|control flow"),
     "type": (lambda n, x: n.lif1(n.fc1(x).int()), "int"),
-    "batch moved": (lambda n, x: n.lif1(n.fc1(x).T), "T|outside the network"),
+    "batch moved": (lambda n, x: n.lif1(n.fc1(x).T), "T|batch axis"),
     "batch transposed": (lambda n, x: n.lif1(n.fc1(x).transpose(0, 1)), "transpose|batch axis"),
     "batch flattened": (lambda n, x: n.lif1(n.fc1(x).view(6, 2)), "reshapes (3, 4)|(6, 2)|x.flatten(1)"),
-    "in place through a view": (aliased, "add_|in place|y = x + z"),
     "poisson coding": (lambda n, x: n.lif1(n.fc1(torch.bernoulli(0 * x))), "bernoulli|Encode the input"),
     "bug": (lambda n, x: n.lif1(n.missing(x)), "AttributeError|missing|(3, 4)"),
     "set": (lambda n, x: {n.lif1(n.fc1(x))}, "a set|in a tuple, list or dict"),

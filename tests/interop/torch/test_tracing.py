@@ -17,6 +17,7 @@ from helpers.torch_sides import trace
 from helpers.torch_zoo import CASES, Case, ConstantFrame, Net, OneStep, Sequence, T, hidden_sequential, loop
 from torch import nn
 
+from snnax.errors import ConversionError
 from snnax.interop.torch.step_graph import Source, StepGraph
 
 
@@ -121,6 +122,57 @@ def test_factors_may_be_any_number_that_the_network_holds(factor: Any):
     net = Net(lambda n, x: n.lif1(n.gain * n.fc1(x)), init_hidden=True)
     net.gain = factor
     assert trace(net, X).node("scale_1").factor == 2.0
+
+
+def by_another_view(n, x):
+    y = n.fc1(x)
+    view = y.view_as(y)
+    y += x
+    return view
+
+
+def by_a_row(n, x):
+    y = n.fc1(x)
+    y[:].add_(x)
+    return y
+
+
+def by_a_layer(n, x):
+    y = n.fc1(x)
+    torch.nn.Flatten()(y).add_(x)
+    return y
+
+
+@pytest.mark.parametrize("write", [by_another_view, by_a_row, by_a_layer])
+def test_what_is_written_in_place_is_seen_by_all_that_share_the_memory(write: Any):
+    net = Net(lambda n, x: n.lif1(write(n, x)), init_hidden=True)
+    assert wiring(trace(net, X))[-2:] == [("add_1", "fc1.out", "input.out"), ("lif1", "add_1.out")]
+
+
+class Halved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 0.5
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+def test_what_a_function_of_the_users_own_computes_is_no_known_operation():
+    net = Net(lambda n, x: n.lif1(Halved.apply(n.fc1(x))), init_hidden=True)
+    with pytest.raises(ConversionError, match="custom function"):
+        trace(net, X)
+
+
+def test_a_write_past_autograd_is_refused_since_a_graph_would_have_another_gradient():
+    def past(n, x):
+        y = n.fc1(x)
+        y.detach().add_(n.fc2(x))
+        return n.lif1(y)
+
+    with pytest.raises(ConversionError, match="past autograd"):
+        trace(Net(past, init_hidden=True), X)
 
 
 def test_reused_modules_are_nodes_of_their_own():
