@@ -263,12 +263,12 @@ class Signals(Dispatcher):
     # --- The same signal, sums and factors
 
     def _same(self, number: int, node: Node) -> bool:
-        """clone, detach, to...: the same signal, as long as its type and shape stay."""
-        entry = node.args[1] if node.op == STRAIGHT else node.args[0]
-        value = self.find(entry)
-        if value is None or node.results[0] != self._form(entry):
-            return value is None
-        self._signals[Ref(number)] = value
+        """clone, detach, to..., and a write over all there is: the same signal, as long as its type and shape stay."""
+        entry = node.args[node.op in (STRAIGHT, "slice_scatter")]
+        if node.results[0] != self._form(entry):
+            return False
+        if (value := self.find(entry)) is not None:
+            self._signals[Ref(number)] = value
         return True
 
     def _number(self, entry: Any) -> float | None:
@@ -416,7 +416,8 @@ class Signals(Dispatcher):
 
 _HANDLERS: dict[str, Callable[[Signals, int, Node], bool]] = {
     **dict.fromkeys(
-        ("alias", "clone", "detach", "_to_copy", "expand", "lift_fresh", STRAIGHT), Signals._same
+        ("alias", "clone", "detach", "_to_copy", "expand", "lift_fresh", "slice_scatter", STRAIGHT),
+        Signals._same,
     ),
     **dict.fromkeys(("add", "sub"), Signals._sum),
     **dict.fromkeys(("mul", "div"), Signals._factor),
