@@ -15,7 +15,7 @@ from snnax.interop.program.repeating import is_step
 from snnax.interop.program.side import outputs_of, weights_like
 from snnax.interop.torch.calls import is_array
 from snnax.interop.torch.observers import Observer
-from snnax.interop.torch.prepare import check_mode, copy_net, isolated, unwrap
+from snnax.interop.torch.prepare import check_mode, gradients_of, isolated, reset_copy, unwrap
 from snnax.interop.trace import Trace
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class CalledTorch:
         """Run it in the precision of its input, and record the neurons that the program has."""
         check_mode(self._net)
         given, dtype = _tensors(arguments)
-        twin, neurons = self._copy(dtype)
+        twin, neurons = reset_copy(self._net, self._adapter, dtype)
         uses = {path: self._uses(path, forced, dtype) for path in self._program.neurons if path in neurons}
         for path, records in uses.items():
             self._tap(path, neurons[path], records)
@@ -56,7 +56,7 @@ class CalledTorch:
     def gradients(self, arguments: Any) -> dict[str, np.ndarray]:
         """Of a weighted sum of all that it returns, by the parameters' names; zeros where nothing depends on one."""
         given, dtype = _tensors(arguments)
-        twin, neurons = self._copy(dtype)
+        twin, neurons = reset_copy(self._net, self._adapter, dtype)
         with isolated(self._adapter, neurons, dtype), torch.enable_grad():
             total = torch.zeros((), dtype=dtype)
             for value in flat(self._returned(twin, given)):
@@ -65,8 +65,7 @@ class CalledTorch:
             if total.requires_grad:
                 total.backward()
         known = {source.name for source in self._program.inputs if source.trained}
-        named = {n: p for n, p in twin.named_parameters() if p.requires_grad and n in known}
-        return {n: np.zeros(tuple(p.shape)) if p.grad is None else p.grad.numpy() for n, p in named.items()}
+        return {name: gradient for name, gradient in gradients_of(twin).items() if name in known}
 
     def _returned(self, twin: nn.Module, given: tuple[Any, ...]) -> Any:
         """What it returns; where a call is one step of time, of each frame of what it is given, stacked."""
@@ -79,13 +78,6 @@ class CalledTorch:
         columns = zip(*(flat(row) for row in rows), strict=True)
         stacked = [torch.stack(column) if isinstance(column[0], Tensor) else column[0] for column in columns]
         return filled(rows[0], stacked)
-
-    def _copy(self, dtype: torch.dtype) -> tuple[nn.Module, dict[str, nn.Module]]:
-        twin = copy_net(self._net).to(dtype=dtype)
-        neurons = self._adapter.neurons(twin)
-        for neuron in neurons.values():
-            self._adapter.reset(neuron, dtype, traced=False)
-        return twin, neurons
 
     def _uses(self, path: str, forced: Mapping[str, np.ndarray], dtype: torch.dtype) -> list[Observer]:
         """A record for each use of a neuron in one step, named as the program's run names them."""

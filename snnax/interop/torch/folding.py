@@ -13,9 +13,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from snnax.errors import ConversionError, ShapeError
+from snnax.interop.program.nodes import flat
 from snnax.interop.torch.layers import is_unknown, no_equal
 from snnax.interop.torch.layouts import Layout, Layouts
-from snnax.interop.torch.records import Op, Recording, Value, values_in
+from snnax.interop.torch.records import Op, Recording, Value
 from snnax.interop.torch.step_graph import Source, StepGraph
 from snnax.interop.torch.steps import Chains, Loop, Step, build_step, difference
 
@@ -214,7 +215,7 @@ def _outputs(
             outputs.append(part)
             axes.append(None)
             continue
-        for value in values_in(part):
+        for value in flat(part):
             found = layouts.of(value.op)
             if found not in (Layout.STEP, Layout.TIME_FIRST, Layout.BATCH_FIRST):
                 raise ConversionError(recording.label, f"it returns a tensor {found.value}", _STACK)

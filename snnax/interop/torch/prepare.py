@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -120,6 +121,23 @@ def copy_net(net: nn.Module) -> nn.Module:
         if isinstance(module, TimedNorm):
             module.reset()
     return twin
+
+
+def reset_copy(
+    net: nn.Module, adapter: Adapter, dtype: torch.dtype
+) -> tuple[nn.Module, dict[str, nn.Module]]:
+    """A copy of a network in the reset state, and its neurons by path."""
+    twin = copy_net(net).to(dtype=dtype)
+    neurons = adapter.neurons(twin)
+    for neuron in neurons.values():
+        adapter.reset(neuron, dtype, traced=False)
+    return twin, neurons
+
+
+def gradients_of(net: nn.Module) -> dict[str, np.ndarray]:
+    """The gradients of the parameters that are trained, by name; zeros where nothing depends on one."""
+    named = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    return {n: np.zeros(tuple(p.shape)) if p.grad is None else p.grad.numpy() for n, p in named.items()}
 
 
 def tensors_of(module: nn.Module) -> Iterator[Tensor]:

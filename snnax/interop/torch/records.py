@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import nn
 
 from snnax.errors import ConversionError
+from snnax.interop.program.nodes import flat
 
 if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
@@ -113,7 +114,7 @@ class Recording:
 
     def live(self) -> list[Op]:
         """Operations on which an output or a neuron depends, in order of execution."""
-        todo = [v.op for v in values_in(self.result)] + [
+        todo = [v.op for v in flat(self.result)] + [
             op for op in self.ops if op.kind in ("neuron", "sequence")
         ]
         seen: set[Op] = set()
@@ -123,8 +124,3 @@ class Recording:
                 seen.add(op)
                 todo += [v.op for v in op.inputs]
         return [op for op in self.ops if op in seen]
-
-
-def values_in(tree: Any) -> list[Value]:
-    """All values in nested lists and tuples."""
-    return [tree] if isinstance(tree, Value) else [v for part in tree for v in values_in(part)]

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError, SnnaxError
+from snnax.interop.program.nodes import flat
 from snnax.interop.torch.graph_reader import graph_of_step
 from snnax.interop.torch.observers import Observer, array
-from snnax.interop.torch.prepare import check_mode, copy_net, isolated, unwrap
+from snnax.interop.torch.prepare import check_mode, gradients_of, isolated, reset_copy, unwrap
 from snnax.interop.torch.step_graph import StepGraph, StepNode, listed
 from snnax.interop.torch.tracing import trace
 from snnax.interop.trace import Trace
@@ -85,7 +86,7 @@ class TorchSide:
     def _execute(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
         frames, num_steps = self._frames(np.asarray(x))
         check_mode(self._net)
-        twin, neurons = self._copy(frames.dtype)
+        twin, neurons = reset_copy(self._net, self._adapter, frames.dtype)
         records: dict[str, list[Observer]] = {}  # of the uses of each neuron, by its path
         paths = {id(module): path for path, module in self._net.named_modules()}
         modules = dict(twin.named_modules())
@@ -104,14 +105,6 @@ class TorchSide:
         order = [self._adapter.observer(node, self._step).name for node in self._neuron_nodes()]
         traces = {record.name: record.trace() for uses in records.values() for record in uses}
         return Trace({name: traces[name] for name in order}, outputs)
-
-    def _copy(self, dtype: torch.dtype) -> tuple[nn.Module, dict[str, nn.Module]]:
-        """A copy of the network in the reset state, and its neurons by path."""
-        twin = copy_net(self._net).to(dtype=dtype)
-        neurons = self._adapter.neurons(twin)
-        for neuron in neurons.values():
-            self._adapter.reset(neuron, dtype, traced=False)
-        return twin, neurons
 
     def _tap(self, path: str, module: nn.Module, uses: list[Observer], num_steps: int) -> None:
         """Let a neuron of the copy write each call into the record that it belongs to."""
@@ -206,7 +199,7 @@ class TorchSide:
         rows = []
         for frame in frames:
             args[step.input_arg] = frame
-            row = _flat(listed(self._adapter.call(twin, step.arguments(args))))
+            row = [*flat(listed(self._adapter.call(twin, step.arguments(args))))]
             rows.append(row)
             for position, source in step.state_args:
                 args[position] = row[new[source]]
@@ -222,19 +215,13 @@ class DifferentiableSide(TorchSide):
         From the reset state, in the precision of ``x``. A parameter that nothing depends on has a gradient of zeros.
         """
         frames, _ = self._frames(np.asarray(x))
-        twin, neurons = self._copy(frames.dtype)
+        twin, neurons = reset_copy(self._net, self._adapter, frames.dtype)
         with isolated(self._adapter, neurons, frames.dtype), torch.enable_grad():
             total = torch.zeros((), dtype=frames.dtype)
             for part in self._returned(twin, frames):
-                total = total + sum(tensor.sum() for tensor in _flat(part))
+                total = total + sum(tensor.sum() for tensor in flat(part))
             total.backward()
-        named = {n: p for n, p in twin.named_parameters() if p.requires_grad}
-        return {n: np.zeros(tuple(p.shape)) if p.grad is None else p.grad.numpy() for n, p in named.items()}
-
-
-def _flat(tree: Any) -> list[Tensor]:
-    """All tensors in nested lists and tuples."""
-    return [tree] if isinstance(tree, Tensor) else [t for part in tree for t in _flat(part)]
+        return gradients_of(twin)
 
 
 def _flat_records(parts: list[Any]) -> list[Any]:
