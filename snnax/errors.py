@@ -94,14 +94,23 @@ class ConversionError(SnnaxError, ValueError):
         listed = "".join(f"\n{number}. {text}" for number, text in enumerate(texts, 1))
         super().__init__(f"{len(texts)} things cannot be converted:{listed}" if self.others else texts[0])
 
+    def apart(self) -> list[ConversionError]:
+        """An error for each of the things that stand in the way."""
+        if not self.others:
+            return [self]
+        first = type(self)(self.node, self.problem, self.remedy, self.line)
+        first.__cause__ = self.__cause__
+        return [first, *self.others]
+
     @classmethod
     def joined(cls, errors: Sequence[ConversionError]) -> ConversionError:
         """One error for all of ``errors``, each said once; of the class of the first."""
-        first, *rest = {str(error): error for error in errors}.values()
+        each = [part for error in errors for part in error.apart()]
+        first, *rest = {str(error): error for error in each}.values()
         if not rest:
             return first
         made = type(first)(first.node, first.problem, first.remedy, first.line, rest)
-        made.__cause__ = first.__cause__
+        made.__cause__ = next((error.__cause__ for error in each if error.__cause__), None)
         return made
 
 

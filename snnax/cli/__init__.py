@@ -1,6 +1,6 @@
 """The command line: ``snnax`` and ``python -m snnax``.
 
-Exit status: 0 the sides agree or the work is done, 1 they disagree, 2 bad input.
+Exit status: 0 the sides agree or the work is done, 1 they disagree or the network does not port, 2 bad input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from snnax.cli.speaking import failed, say, say_json
 from snnax.errors import ArgumentError, SnnaxError
 
 AGREE, DISAGREE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-COMMANDS = ("demo", "inspect", "compare", "run", "convert")
+COMMANDS = ("demo", "check", "inspect", "compare", "run", "convert")
 TARGETS = ("flax", "snntorch", "norse", "flax-source")
 
 
@@ -96,9 +96,34 @@ def _parser() -> argparse.ArgumentParser:
     _add_reading(compare)
     compare.add_argument("--json", action="store_true")
     compare.set_defaults(run=_compare)
+    _add_check(commands)
     _add_run(commands)
     _add_convert(commands)
     return parser
+
+
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser(
+        "check", help="say whether a torch network ports, and all that stands in the way"
+    )
+    check.add_argument(
+        "network", metavar="FILE.py:NAME", help="class, function or network; arguments as 'Net(784)'"
+    )
+    for option, metavar, text in (
+        ("sample", "SHAPE", "sizes of what forward takes, as 25,4,784; once for each argument"),
+        ("input", "X.npy", ".npy file with what forward takes; once for each argument"),
+    ):
+        check.add_argument(
+            f"--{option}", metavar=metavar, action="append", dest="samples", help=text,
+            type=partial(_of_kind, option),
+        )  # fmt: skip
+    check.add_argument("--train", action="store_true", help="leave it in training mode (default: net.eval())")
+    check.add_argument("--json", action="store_true")
+    check.set_defaults(run=_check)
+
+
+def _of_kind(kind: str, text: str) -> tuple[str, str]:
+    return kind, text
 
 
 def _add_run(commands: Any) -> None:
@@ -155,6 +180,17 @@ def _demo(options: argparse.Namespace) -> int:
     if options.json:
         say_json(results)
     return AGREE if results["agree"] else DISAGREE
+
+
+def _check(options: argparse.Namespace) -> int:
+    from snnax.cli.check import check
+
+    found = check(options)
+    if options.json:
+        say_json(found.to_dict())
+    else:
+        say(str(found))
+    return AGREE if found.ok else DISAGREE
 
 
 def _inspect(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from snnax.errors import MissingDependencyError
 from snnax.faces import Face
 
 if TYPE_CHECKING:
+    from snnax.interop.checking import check as check
     from snnax.interop.compare import Report as Report
     from snnax.interop.crossvalidation import *
     from snnax.interop.event_convergence import *
@@ -41,6 +42,7 @@ _FACE = Face(
     ),
     named={
         "Report": "compare",
+        "check": "checking",
         "from_norse": "frameworks.norse",
         "from_snntorch": "frameworks.snntorch",
         "from_spikingjelly": "frameworks.spikingjelly",

@@ -499,6 +499,7 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
         interop.crossvalidate_events,
         {"a": event_network(), "inputs": trains(), "t_max": 0.05, "steps": (0.01,), "dt": 1e-3},
     ),
+    "interop.check": lambda _: Call(interop.check, {"net": torch_net(), "sample": x()}, packages=TORCH),
     "interop.crossvalidate": lambda _: Call(
         interop.crossvalidate, {"a": (net(), variables()), "b": (net(), variables()), "x": x(T, B, N)}
     ),

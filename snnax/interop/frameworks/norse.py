@@ -127,30 +127,31 @@ def _is_state(part: Any) -> bool:
 
 def _check_modules(net: nn.Module) -> None:
     """Refuse networks without Norse cells, of both libraries, and cells without a NIR form."""
+    found: list[ConversionError] = []
+    label = type(net).__name__
     others = {package_of(base) for module in net.modules() for base in type(module).__mro__} - {"", "norse"}
     if others:
-        raise ConversionError(
-            type(net).__name__,
-            f"it has neurons of both {LABELS[min(others)]} and Norse",
-            "Convert the two parts one by one.",
-        )
+        problem = f"it has neurons of both {LABELS[min(others)]} and Norse"
+        found.append(ConversionError(label, problem, "Convert the two parts one by one."))
     for name, module in net.named_modules():
         if is_norse(module) and not is_cell(module) and type(module) not in _GLUE:
             names = sorted(kind.__name__ for kind in KINDS)
-            raise ConversionError(
-                name or type(net).__name__,
+            found.append(ConversionError(
+                name or label,
                 f"Norse's {_norse_class(module)} has no NIR form, or is a class derived from it",
                 f"Convertible are Norse's own {', '.join(names)}, SequentialState and Lift; states that a forward of "
                 "your own hands on.",
-            )  # fmt: skip
+            ))  # fmt: skip
     for name, module in cells_of(net).items():
-        check_step(name or type(net).__name__, module)
-    if not cells_of(net):
-        raise ConversionError(
-            type(net).__name__,
-            "the network has no Norse neuron",
-            "Pass the network that holds the LIFCell (or other).",
-        )
+        try:
+            check_step(name or label, module)
+        except ConversionError as error:
+            found.append(error)
+    if not cells_of(net) and not found:
+        remedy = "Pass the network that holds the LIFCell (or other)."
+        found.append(ConversionError(label, "the network has no Norse neuron", remedy))
+    if found:
+        raise ConversionError.joined(found)
 
 
 def _norse_class(module: nn.Module) -> str:

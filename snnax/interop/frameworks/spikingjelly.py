@@ -25,7 +25,7 @@ from snnax.interop.nir.entries import CALL
 from snnax.interop.program.module import PortedProgram
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.prepare import copy_net, unwrap
-from snnax.interop.torch.program_reader import arguments_of, program_of
+from snnax.interop.torch.program_reader import arguments_of, findings_of, program_of
 
 __all__ = ["ADAPTER", "from_spikingjelly"]
 
@@ -107,21 +107,20 @@ class SpikingJelly(Adapter):
     def check_network(self, net: nn.Module) -> None:
         """It has neurons, of no other framework, and no dropout that draws."""
         super().check_network(net)
+        found: list[ConversionError] = []
         others = {package_of(cls) for module in net.modules() for cls in type(module).__mro__} - {
             "",
             _PACKAGE,
         }
         if others:
-            raise ConversionError(
-                type(net).__name__, f"it has neurons of both {LABELS[min(others)]} and {self.label}",
-                "Convert the two parts one by one.",
-            )  # fmt: skip
+            problem = f"it has neurons of both {LABELS[min(others)]} and {self.label}"
+            found.append(ConversionError(type(net).__name__, problem, "Convert the two parts one by one."))
         for name, module in net.named_modules():
             if isinstance(module, Dropout) and module.training and module.p > 0:
-                raise TrainingModeError(
-                    name, f"{type(module).__name__} is in training mode, where it depends on chance",
-                    "Call net.eval() first.",
-                )  # fmt: skip
+                problem = f"{type(module).__name__} is in training mode, where it depends on chance"
+                found.append(TrainingModeError(name, problem, "Call net.eval() first."))
+        if found:
+            raise ConversionError.joined(found)
 
     def check(self, name: str, module: Any) -> None:
         """Every neuron is looked into."""
@@ -129,8 +128,10 @@ class SpikingJelly(Adapter):
 
     def spec_of(self, name: str, module: Any, used: bool) -> NeuronSpec:
         """None has one."""
+        kind = type(module).__name__
+        problem = f"SpikingJelly's {kind} fires at its threshold, and no neuron of snnax or NIR does"
         raise ConversionError(
-            name, f"SpikingJelly's {type(module).__name__} fires at its threshold, and no neuron of snnax or NIR does",
+            name, problem if hasattr(module, "v_threshold") else f"SpikingJelly's {kind} is no neuron",
             "from_spikingjelly(net, sample) makes a program of its operations, which runs, trains and is compared.",
         )  # fmt: skip
 
@@ -145,7 +146,7 @@ def _check_calls(net: nn.Module, sample: Any) -> None:
     """Refuse a network that takes one step of time in each call, and keeps its states from call to call.
 
     Raises:
-        ConversionError: names the first such neuron.
+        ConversionError: names all such neurons.
     """
     twin, counts = copy_net(net), Counter[str]()
     memories: dict[str, Any] = {**ADAPTER.neurons(twin)}
@@ -157,15 +158,18 @@ def _check_calls(net: nn.Module, sample: Any) -> None:
             twin(*arguments_of(net, sample))
         except Exception:  # what is wrong with it is said, with its line, by the tracer
             return
+    found: list[ConversionError] = []
     for name, module in memories.items():
         stays = any(isinstance(value, Tensor | list | tuple) for value in module._memories.values())
         if counts[name] == 1 and stays and module.step_mode == "s":
-            raise ConversionError(
+            found.append(ConversionError(
                 name or type(net).__name__,
                 "it is in single-step mode and ran one step, so that the network keeps its states from call to call",
                 "Pass all steps at once: functional.set_step_mode(net, 'm') and a sample [T, B, ...], T > 1; or loop "
                 "over them inside forward.",
-            )  # fmt: skip
+            ))  # fmt: skip
+    if found:
+        raise ConversionError.joined(found)
 
 
 @checks.takes(net=checks.instance(nn.Module, "a torch.nn.Module"), sample=CALL)
@@ -207,6 +211,9 @@ def from_spikingjelly(net: nn.Module, sample: Any) -> tuple[PortedProgram, Varia
     NIR form.
     """
     inner = unwrap(net)
-    ADAPTER.check_network(inner)
-    _check_calls(inner, sample)
-    return program_of(inner, sample, ADAPTER)
+    findings = findings_of(inner)
+    with findings.going_on():
+        ADAPTER.check_network(inner)
+    with findings.going_on():
+        _check_calls(inner, sample)
+    return program_of(inner, sample, ADAPTER, findings)

@@ -29,10 +29,31 @@ from snnax.interop.program.nodes import (
     mapped,
 )
 
+Names = tuple[str, str]
+SAMPLES: Names = ("for one sample", "for another sample")
+CALLS: Names = ("in the first call", "in the second")
+VALUES: Names = ("for the value that it has", "for another value")
+"""What to call two traces."""
+
 _REMEDY = (
     "Compute with tensors what depends on the data (torch.where instead of if, a tensor instead of .item()), or take "
     "it out of forward."
 )
+
+
+_EDITS = (
+    ((".numpy(", "np.", ".tolist("), "Compute it with torch: the array is another one for each sample."),
+    (
+        (".item()", "int(", "float(", "round("),
+        "Leave out .item(), int() and float(), so that it stays a tensor; what an if does then, does torch.where.",
+    ),
+    (
+        ("while ",),
+        "Loop over a number of steps that is an argument or a shape: for step in range(num_steps).",
+    ),
+    (("if ", "elif "), "Choose with torch.where(condition, a, b), on tensors, and let every call do both."),
+)
+"""What is in the line that is read, and the edit of it."""
 
 
 def depends(label: str, problem: str, line: str = "") -> ConversionError:
@@ -40,18 +61,31 @@ def depends(label: str, problem: str, line: str = "") -> ConversionError:
     return ConversionError(label, problem, _REMEDY, line)
 
 
-def align(first: Program, second: Program, label: str) -> Program:
+def steers(label: str, problem: str, line: str) -> ConversionError:
+    """The error for a line where Python reads a value, and computes something else for another one."""
+    text = getattr(line, "text", "")
+    edit = next((edit for words, edit in _EDITS if any(word in text for word in words)), _REMEDY)
+    return ConversionError(
+        label,
+        f"Python reads a value of a tensor, and what forward computes hangs on it: {problem}",
+        edit,
+        line,
+    )
+
+
+def align(first: Program, second: Program, label: str, names: Names = SAMPLES) -> Program:
     """The first of two cleaned traces, with numbers that follow the batch in place of those that differ.
 
     Args:
         first: a trace, whose items are all operations.
         second: another one of the same network.
         label: what to call the network in errors.
+        names: what to call the two.
 
     Raises:
         ConversionError: they differ in more: names the operation and its line.
     """
-    pairs = _Pairs(label, first.size, second.size)
+    pairs = _Pairs(label, first.size, second.size, names)
     items: list[Any] = []
     ours, theirs = ([item for item in p.items if isinstance(item, Node)] for p in (first, second))
     for a, b in zip(ours, theirs, strict=False):
@@ -60,11 +94,11 @@ def align(first: Program, second: Program, label: str) -> Program:
         longer = (ours if len(ours) > len(theirs) else theirs)[len(items)]
         raise depends(
             label,
-            f"it makes {len(ours)} operations for one sample and {len(theirs)} for another",
+            f"it makes {len(ours)} operations {names[0]} and {len(theirs)} {names[1]}",
             longer.line,
         )
     if len(first.inputs) != len(second.inputs):
-        raise depends(label, "it uses other parameters or constants for another sample")
+        raise depends(label, f"it uses other parameters or constants {names[1]}")
     inputs = [pairs.input(a, b) for a, b in zip(first.inputs, second.inputs, strict=True)]
     return replace(
         first,
@@ -99,10 +133,12 @@ class _Pairs:
         label: what to call the network.
         size: of the batch of the first.
         other: that of the second.
+        names: of the two.
     """
 
-    def __init__(self, label: str, size: int, other: int) -> None:
+    def __init__(self, label: str, size: int, other: int, names: Names) -> None:
         self._label = label
+        self._one, self._another = names
         self._size = size
         self._growth = other - size
 
@@ -110,11 +146,11 @@ class _Pairs:
         """One operation."""
         if (a.op, a.path) != (b.op, b.path):
             raise depends(
-                self._label, f"it computes {a.op} for one sample and {b.op} ({b.line}) for another", a.line
+                self._label, f"it computes {a.op} {self._one} and {b.op} ({b.line}) {self._another}", a.line
             )
         args, kwargs = self.tree((a.args, a.kwargs), (b.args, b.kwargs), a.op, a.line)
         if len(a.results) != len(b.results):
-            text = f"{a.op} gives {len(a.results)} tensors for one sample and {len(b.results)} for another"
+            text = f"{a.op} gives {len(a.results)} tensors {self._one} and {len(b.results)} {self._another}"
             raise depends(self._label, text, a.line)
         pairs = zip(a.results, b.results, strict=True)
         results = [self._result(first, second, a.op, a.line) for first, second in pairs]
@@ -124,11 +160,11 @@ class _Pairs:
         """One leaf."""
         if (a.kind, a.name) != (b.kind, b.name):
             raise depends(
-                self._label, f"it uses {a.name or 'a constant'} for one sample and {b.name} for another"
+                self._label, f"it uses {a.name or 'a constant'} {self._one} and {b.name} {self._another}"
             )
         if a.kind == "constant" and not _equal(a.value, b.value):
             name = f"its {a.name}" if a.name else f"a tensor of shape {a.result.shape} that Python makes"
-            raise depends(self._label, f"{name} is another one for another sample")
+            raise depends(self._label, f"{name} is another one {self._another}")
         return replace(a, result=self._result(a.result, b.result, a.name, ""))
 
     def tree(self, a: Any, b: Any, what: str, line: str) -> Any:
@@ -137,7 +173,7 @@ class _Pairs:
         if len(ours) != len(theirs):
             raise depends(
                 self._label,
-                f"{what} has {len(ours)} inputs for one sample and {len(theirs)} for another",
+                f"{what} has {len(ours)} inputs {self._one} and {len(theirs)} {self._another}",
                 line,
             )
         return filled(a, [self._entry(*pair, what, line) for pair in zip(ours, theirs, strict=True)])
@@ -146,7 +182,7 @@ class _Pairs:
         if isinstance(a, SOURCES) or isinstance(b, SOURCES):
             if a != b:
                 raise depends(
-                    self._label, f"{what} takes its input from somewhere else for another sample", line
+                    self._label, f"{what} takes its input from somewhere else {self._another}", line
                 )
             return a
         if type(a) is type(b) and (a == b or a != a):
@@ -155,12 +191,12 @@ class _Pairs:
             slope, rest = divmod(b - a, self._growth)
             if rest == 0:
                 return Affine(slope, a - slope * self._size)
-        raise depends(self._label, f"{what} gets {a!r} for one sample and {b!r} for another", line)
+        raise depends(self._label, f"{what} gets {a!r} {self._one} and {b!r} {self._another}", line)
 
     def _result(self, a: Result, b: Result, what: str, line: str) -> Result:
         if len(a.shape) != len(b.shape) or a.dtype != b.dtype:
             raise depends(
-                self._label, f"{what} gives {a.shape} for one sample and {b.shape} for another", line
+                self._label, f"{what} gives {a.shape} {self._one} and {b.shape} {self._another}", line
             )
         shape = [self._entry(*pair, what, line) for pair in zip(a.shape, b.shape, strict=True)]
         return Result(tuple(shape), a.dtype)
@@ -172,13 +208,13 @@ def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     return a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def unlike(first: Program, second: Program, label: str) -> ConversionError | None:
+def unlike(first: Program, second: Program, label: str, names: Names = SAMPLES) -> ConversionError | None:
     """How two traces on samples of the same size differ; None if they compute the same, in whatever order."""
     known: dict[Any, int] = {}
     if _numbered(first, known) == _numbered(second, known):
         return None
     try:
-        align(first, replace(second, size=first.size), label)
+        align(first, replace(second, size=first.size), label, names)
     except ConversionError as error:
         return error
     return depends(label, "it returns something else")

@@ -6,7 +6,7 @@ there is taken apart. Views and writes in place become data flow (:mod:`~snnax.i
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -59,9 +59,14 @@ _PLAIN = (bool, int, complex, str, np.dtype, Given, *SOURCES)
 ZEROS = frozenset({"zeros", "zeros_like", "new_zeros"})
 _COPIES = ("detach", "clone", "alias")
 _READS = (aten._local_scalar_dense, aten.equal)
-_READERS = frozenset(packet.__name__ for packet in _READS)
+_ARRAYS = ("numpy", "__array__", "tolist")
+_READERS = frozenset({*_ARRAYS, *(packet.__name__ for packet in _READS)})
 _MEMORY = frozenset({"layout", "device", "pin_memory", "memory_format", "non_blocking", "generator"})
 _IN_PLACE = "Write it as a new tensor: y = f(x)."
+
+
+OPAQUE = "opaque"
+"""An operation that stands for what is refused, so that the search goes on behind it; no program has one."""
 
 
 class Longer(Exception):
@@ -76,12 +81,15 @@ class Dispatcher(TorchDispatchMode):
         leaf: says what a tensor is that no operation made, see :class:`~snnax.interop.torch.values.Values`.
         forced: for lines of the user's code, from which of the reads there on Python is to find another value than the
             tensor has.
+        replayed: for such lines, what Python is to find there, read by read.
         limit: of operations; more raise :class:`Longer`.
         surrogate: of a class of ``torch.autograd.Function`` and the arguments of a call, the name and arguments of
             the surrogate if that is a known spike function.
 
     Attributes:
         gradients: they are on, outside of a ``torch.autograd.Function``, whose ``forward`` always runs without.
+        reads: by line, the values that Python has read there.
+        problems: what was refused; the call went on.
     """
 
     def __init__(
@@ -91,6 +99,7 @@ class Dispatcher(TorchDispatchMode):
         forced: Mapping[str, int] | None = None,
         limit: int | None = None,
         surrogate: Callable[[type, tuple[Any, ...]], Any] = lambda *_: None,
+        replayed: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         super().__init__()
         self.label = label
@@ -98,10 +107,11 @@ class Dispatcher(TorchDispatchMode):
         self._surrogate = surrogate
         self.nodes: list[Node] = []
         self.notes: list[Note] = []
-        self.reads: Counter[str] = Counter()
-        self.values = Values(self.emit, leaf, self.refusal)
+        self.reads: defaultdict[str, list[Any]] = defaultdict(list)
+        self.problems: list[ConversionError] = []
+        self.values = Values(self.emit, leaf, self.refused)
         self.paused = False
-        self._forced = forced or {}
+        self._forced, self._replayed = forced or {}, replayed or {}
         self._limit = limit
         self._modules: list[tuple[str, Call | None]] = [("", None)]
         self._calls = 0
@@ -122,6 +132,17 @@ class Dispatcher(TorchDispatchMode):
     def refusal(self, problem: str, remedy: str) -> ConversionError:
         """The error for what cannot be a program, at the line that runs."""
         return ConversionError(self.where or self.label, problem, remedy, place().line)
+
+    def blocked(self, problem: str, remedy: str) -> None:
+        """Note what cannot be a program; the call goes on, to find out what else there is."""
+        error = self.refusal(problem, remedy)
+        if str(error) not in map(str, self.problems):
+            self.problems.append(error)
+
+    def refused(self, problem: str, remedy: str, form: Form) -> Ref:
+        """The same, and a value of this form in the place of what is refused."""
+        self.blocked(problem, remedy)
+        return Ref(self.emit(OPAQUE, (), {}, (form,)))
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -221,7 +242,11 @@ class Dispatcher(TorchDispatchMode):
     def read(self, tensor: Tensor) -> Source:
         """The value of a tensor; refused for those that are no arrays."""
         if tensor.layout != torch.strided or tensor.is_quantized:
-            raise self.refusal(f"it uses a {tensor.layout} tensor", "Use dense tensors: x.to_dense().")
+            kind = "quantized" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
+            remedy = "Use dense tensors: x.to_dense()."
+            if tensor.is_quantized:
+                remedy = "Use floating numbers: x.dequantize()."
+            return self.refused(f"it uses a {kind} tensor", remedy, Form(tuple(tensor.shape), tensor.dtype))
         return self.values.read(tensor)
 
     def widened(self, source: Source, form: Form) -> Source | None:
@@ -282,14 +307,20 @@ class Dispatcher(TorchDispatchMode):
         out = func(*args, **kwargs)
         outs = list(out) if isinstance(out, list | tuple) else [out]
         if not all(isinstance(tensor, Tensor) for tensor in outs):
-            if any(isinstance(tensor, Tensor) for tensor in outs):
-                raise self.refusal(f"{func} returns something beside tensors", _IN_PLACE)
+            for tensor in outs:
+                if isinstance(tensor, Tensor):
+                    problem = f"torch's operation {_name(func)} returns something beside tensors"
+                    self.values.bind(tensor, self.refused(problem, _IN_PLACE, Form.of(tensor)))
             return out
+        if any(tensor.layout != torch.strided or tensor.is_quantized for tensor in outs):
+            return out  # refused where it is used
         forms = tuple(map(Form.of, outs))
         node = self.emit(func, args, kwargs, forms)
         returns = func._schema.returns
         if packet is aten.as_strided:
-            raise self.refusal("it uses the strides of a tensor", STRIDES)
+            self.blocked("it uses the strides of a tensor", STRIDES)
+            self.values.bind(out, Ref(node))
+            return out
         for position, tensor in enumerate(outs):
             value = Ref(node, position)
             if returns[0].alias_info is not None and shares_memory(tensor, args[0]):
@@ -302,13 +333,18 @@ class Dispatcher(TorchDispatchMode):
 
     def _read_by_python(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A value goes to Python, which may do with it what it likes."""
-        value = func(*args, **kwargs)
-        self.emit(func, args, {}, ())
+        return self.found(func, args, func(*args, **kwargs))
+
+    def found(self, op: Any, args: tuple[Any, ...], value: Any) -> Any:
+        """What Python is to find where it reads ``value``, by an operation or a method of tensors."""
+        self.emit(op, args, {}, ())
         line = self.nodes[-1].line
-        self.reads[line] += 1
-        if self.reads[line] > self._forced.get(line, self.reads[line]):
-            return not value if isinstance(value, bool) else type(value)(value * 1.7 + 1)
-        return value
+        reads = self.reads[line]
+        reads.append(value)
+        if len(reads) > self._forced.get(line, len(reads)):
+            return _another(value)
+        known = self._replayed.get(line, ())
+        return known[len(reads) - 1] if len(reads) <= len(known) else value
 
     def _in_place(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that writes into its first argument."""
@@ -316,7 +352,7 @@ class Dispatcher(TorchDispatchMode):
         if name in ("set_", "resize_", "requires_grad_"):
             return func(*args, **kwargs)
         if func._overloadname == "out" or "out" in kwargs or not isinstance(target, Tensor):
-            raise self.refusal(f"{func} writes into an argument", _IN_PLACE)
+            return self._overwritten(func, args, kwargs)
         if name in HEADERS:
             return self._turned(func, args, kwargs)
         if (draw := drawing(func)) is not None:
@@ -326,7 +362,7 @@ class Dispatcher(TorchDispatchMode):
             with self:
                 new = functional(func, args, kwargs)
             if new is None:
-                raise self.refusal(f"{func} writes into an argument", _IN_PLACE)
+                return self._overwritten(func, args, kwargs)
             value = self.read(new)
             target.copy_(new)
         seen = torch.is_grad_enabled() or place().function is not None or not target.is_floating_point()
@@ -334,6 +370,16 @@ class Dispatcher(TorchDispatchMode):
             text = "it writes into a tensor past autograd, through .data or detach()"
             self.notes.append(Note("data", text, place().line))
         return target
+
+    def _overwritten(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An operation that writes where it should not."""
+        out = func(*args, **kwargs)
+        written = [kwargs["out"]] if "out" in kwargs else [out]
+        for tensor in pytree.tree_leaves(written):
+            if isinstance(tensor, Tensor):
+                problem = f"torch's operation {_name(func)} writes into an argument"
+                self.values.write(tensor, self.refused(problem, _IN_PLACE, Form.of(tensor)))
+        return out
 
     def _turned(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """A view that is written into the tensor's own header."""
@@ -371,11 +417,12 @@ def reading_lines(nodes: Sequence[Node], leaves: Sequence[bool]) -> list[str]:
 
 
 def moving(nodes: Sequence[Node], leaves: Sequence[bool]) -> list[bool]:
-    """For each operation, whether it depends on chance or on a leaf that is said to move."""
+    """For each operation, whether it depends on chance, on what is refused, or on a leaf that is said to move."""
     found: list[bool] = []
     for node in nodes:
         found.append(
             node.base in RANDOM
+            or node.op == OPAQUE
             or any(
                 found[entry.node] if isinstance(entry, Ref) else leaves[entry.index]
                 for entry in node.inputs
@@ -383,6 +430,18 @@ def moving(nodes: Sequence[Node], leaves: Sequence[bool]) -> list[bool]:
             )
         )
     return found
+
+
+def _another(value: Any) -> Any:
+    """Another value of the same kind; of arrays with the places of the largest exchanged."""
+    if isinstance(value, list):
+        return [_another(entry) for entry in reversed(value)]
+    if isinstance(value, np.ndarray):
+        if value.dtype == bool:
+            return ~value
+        ramp = np.arange(value.size).reshape(value.shape)
+        return (np.flip(value) * 1.7 + 1 + ramp).astype(value.dtype)
+    return not value if isinstance(value, bool) else type(value)(value * 1.7 + 1)
 
 
 def _name(op: Any) -> str:

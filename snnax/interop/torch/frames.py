@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from os.path import basename
 from types import FrameType
 from typing import Any
 
 import torch
 
+from snnax.interop.findings import Line
 from snnax.interop.frameworks import LABELS
 
 _LIBRARIES = frozenset({"snnax", "torch", "functools", "contextlib", *LABELS})
@@ -38,7 +38,7 @@ class Place:
             which its calls are told apart.
     """
 
-    line: str
+    line: Line
     function: tuple[type, FrameType] | None
 
 
@@ -48,22 +48,22 @@ def place() -> Place:
     It is read, not patched: other threads may run the same functions.
     """
     frame: FrameType | None = sys._getframe(1)
-    line, function = "", None
+    line, function = Line(), None
     while frame is not None and frame.f_globals.get("__name__") not in _CALLERS:
         if frame.f_code is _APPLY.__code__:
             function = (frame.f_locals["cls"], frame)
         elif not line and of_user(frame):
-            line = f"{basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+            line = Line.at(frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back
     return Place(line, function)
 
 
-def line_of(error: BaseException) -> str:
+def line_of(error: BaseException) -> Line:
     """``file.py:12`` of the innermost line of the user's code that an error went through."""
-    found, step = "", error.__traceback__
+    found, step = Line(), error.__traceback__
     while step is not None:
         if of_user(step.tb_frame):
-            found = f"{basename(step.tb_frame.f_code.co_filename)}:{step.tb_lineno}"
+            found = Line.at(step.tb_frame.f_code.co_filename, step.tb_lineno)
         step = step.tb_next
     return found
 

@@ -9,7 +9,7 @@ import nir
 import numpy as np
 from torch import nn
 
-from snnax.errors import ArgumentError, ConversionError, ShapeError, TrainingModeError
+from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.interop.families.nodes import node_from_spec
 from snnax.interop.families.recurrent import split
 from snnax.interop.layers.registry import Site, Variables
@@ -42,8 +42,6 @@ def from_torch(
     step = adapter.time_step(unwrap(net), dt)  # what is wrong with it, no program puts right
     try:
         graph = graph_of_step(trace(net, sample, adapter), adapter, step, batchnorm)
-    except TrainingModeError:
-        raise
     except ShapeError as refusal:
         if not _is_whole(sample):
             raise

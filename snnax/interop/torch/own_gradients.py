@@ -97,7 +97,7 @@ class OwnGradients:
             with dispatcher.decreeing():
                 returned = original(*args)
             if _computed(dispatcher.nodes[start:]) != derivative.forward:
-                raise dispatcher.refusal(*TRAINING)
+                dispatcher.blocked(*TRAINING)
         finally:
             self._inside = False
         several = isinstance(returned, tuple)
@@ -189,6 +189,8 @@ class _Derivative:
             raise
         except Exception as error:
             raise Untraced(f"it raises {type(error).__name__}: {error}") from error
+        if self._inner.problems:
+            raise Untraced(self._inner.problems[0].problem)
         if self._inner.reads:
             moves = [not self._is_constant(source) for source in self._leaves]
             for line in reading_lines(self._inner.nodes, moves):

@@ -59,25 +59,39 @@ def unwrap(net: object) -> nn.Module:
 
 
 def check_mode(net: nn.Module) -> None:
-    """Refuse layers that compute something else in training than in evaluation."""
+    """Refuse layers that compute something else in training than in evaluation, all of them at once.
+
+    Raises:
+        TrainingModeError: names them.
+        ConversionError: for those that depend on the batch in evaluation too.
+    """
+    found: list[ConversionError] = []
     for name, module in net.named_modules():
+        name = name or type(net).__name__
         dropout = isinstance(module, _DropoutNd) and module.p > 0
         if module.training and (dropout or isinstance(module, _BatchNorm)):
-            raise TrainingModeError(
+            error = TrainingModeError(
                 name,
                 f"{type(module).__name__} is in training mode, where it depends on chance or on the batch",
                 "Call net.eval() first.",
             )
+            found.append(error)
         if isinstance(module, _BatchNorm) and module.running_mean is None:
-            raise ConversionError(
-                name,
-                f"{type(module).__name__} keeps no running statistics, so that it depends on the batch",
-                "Build it with track_running_stats=True and train it so.",
+            problem = f"{type(module).__name__} keeps no running statistics, so that it depends on the batch"
+            found.append(
+                ConversionError(name, problem, "Build it with track_running_stats=True and train it so.")
             )
+    if found:
+        raise ConversionError.joined(found)
 
 
 def check_finite(net: nn.Module, adapter: Adapter) -> None:
-    """Refuse parameters and buffers that are not finite real numbers; neuron states do not count."""
+    """Refuse parameters and buffers that are not finite real numbers, all at once; neuron states do not count.
+
+    Raises:
+        ConversionError: names them.
+    """
+    errors: list[ConversionError] = []
     for name, module in net.named_modules():
         states = adapter.states(module)
         tensors = {**module._parameters, **module._buffers}
@@ -91,11 +105,14 @@ def check_finite(net: nn.Module, adapter: Adapter) -> None:
                 numbers.plain(name or type(net).__name__, key, found)
             bad = int((~torch.isfinite(tensor.detach())).sum())
             if bad:
-                raise ConversionError(
+                error = ConversionError(
                     name or type(net).__name__,
                     f"{bad} of the {tensor.numel()} values of {key} are NaN or infinite",
                     "Restore a checkpoint from before training diverged, or set a large finite value.",
                 )
+                errors.append(error)
+    if errors:
+        raise ConversionError.joined(errors)
 
 
 def copy_net(net: nn.Module) -> nn.Module:

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError, SnnaxError
+from snnax.interop.findings import Findings
 from snnax.interop.frameworks import adapter_of
-from snnax.interop.program.aligning import align, depends, sized, unlike
+from snnax.interop.program.aligning import CALLS, VALUES, align, depends, sized, steers, unlike
 from snnax.interop.program.cleaning import clean
 from snnax.interop.program.folding import fold
 from snnax.interop.program.lengths import Fixed, difference, template
 from snnax.interop.program.nodes import Input, Leaf, Note, Program, mapped
+from snnax.interop.torch.declared import line_of_draws, line_of_module, line_of_return
 from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
 from snnax.interop.torch.frames import line_of
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.leaves import Leaves, value_of
 from snnax.interop.torch.own_gradients import OwnGradients
 from snnax.interop.torch.prepare import check_mode, copy_net, threads_for, unwrap
-from snnax.interop.torch.reached import chance, note_lengths
-from snnax.interop.torch.repeats import Watch, check_hooks, untouched
+from snnax.interop.torch.reached import Draws, chance, note_lengths
+from snnax.interop.torch.repeats import Watch, check_hooks, kept_from_call_to_call, untouched
 from snnax.interop.torch.samples import Sample
 from snnax.interop.torch.scalars import Scalar, Scalars
 from snnax.interop.torch.watching import Watching, freeze, known_neurons, restart
@@ -48,6 +52,8 @@ def trace_program(
     adapter: Adapter | None = None,
     *,
     steady: bool = False,
+    findings: Findings | None = None,
+    refused: Callable[[Program], Iterable[ConversionError]] = lambda _: (),
 ) -> Program:
     """What ``net(*args, **kwargs)`` computes, as data flow.
 
@@ -68,12 +74,15 @@ def trace_program(
         kwargs: its arguments by name.
         adapter: the framework of its neurons; found from its modules by default.
         steady: refuse it also if a call leaves other numbers in parameters and buffers than it found.
+        findings: what stands in the way as far as it is known: it is told together with what is found here.
+        refused: says what else of a program is refused.
 
     Returns:
         The program. Numbers among the arguments are as they were given: the program is for these.
 
     Raises:
-        ConversionError: what runs depends on the data, on earlier calls, or is no data flow; names the line.
+        ConversionError: what runs depends on the data, on earlier calls, or is no data flow; names all of it, with
+            the lines.
         TrainingModeError: a layer is in training mode.
 
     Example:
@@ -88,12 +97,20 @@ def trace_program(
         '1.mem becomes %2.1'
     """
     net = unwrap(net)
-    check_mode(net)
-    check_hooks(net)
-    tracing = _Tracing(net, adapter or adapter_of(net))
+    findings = Findings(partial(line_of_module, net)) if findings is None else findings
+    evaluating = True
+    with findings.going_on():
+        check_mode(net)
+        evaluating = False
+    with findings.going_on():
+        check_hooks(net)
+    tracing = _Tracing(net, adapter or adapter_of(net), findings, evaluating=evaluating)
     sample = Sample.of(net, args, kwargs or {})
-    with _ONE_AT_A_TIME, untouched(net), threads_for(sample.tensors):
-        program = tracing.checked(sample, steady)
+    with findings.going_on(), _ONE_AT_A_TIME, untouched(net), threads_for(sample.tensors):
+        program = tracing.checked(sample, steady, refused)
+        if not findings:
+            program = tracing.folded(program, sample)
+    findings.check()
     return _with_values(program, net)
 
 
@@ -105,13 +122,13 @@ class _Traced:
         program: cleaned.
         calls: of neurons, in order: path and shape of a step's input.
         length: how many operations it had before it was cleaned.
-        reads: lines where Python read values that depend on the sample, and how many.
+        reads: lines where Python read values that depend on the sample, and which.
     """
 
     program: Program
     calls: list[tuple[str, tuple[int, ...]]]
     length: int
-    reads: Mapping[str, int]
+    reads: Mapping[str, list[Any]]
 
 
 class _Tracing:
@@ -120,45 +137,95 @@ class _Tracing:
     Args:
         net: the user's.
         adapter: its framework.
+        findings: what stands in the way; more is added.
+        evaluating: its mode is refused, and what else there is is looked for in the other one.
     """
 
-    def __init__(self, net: nn.Module, adapter: Adapter) -> None:
+    def __init__(self, net: nn.Module, adapter: Adapter, findings: Findings, *, evaluating: bool) -> None:
         self._net = net
         self._adapter = adapter
+        self._findings = findings
+        self._evaluating = evaluating
         self._label = type(net).__name__
+        self._draws = Draws()
         self._neurons = known_neurons(net, adapter)
         self._trained = frozenset(name for name, p in net.named_parameters() if p.requires_grad)
 
-    def checked(self, sample: Sample, steady: bool) -> Program:
-        """The program of a call that other calls agree with."""
+    def checked(
+        self, sample: Sample, steady: bool, refused: Callable[[Program], Iterable[ConversionError]]
+    ) -> Program:
+        """The program of a call that other calls agree with; where one does not, that is among the findings.
+
+        Raises:
+            ConversionError: the call itself came to no end.
+        """
         copy = self._copy()
         note_lengths(copy.net)
         held = {id(tensor) for module in copy.net.modules() for _, tensor in own_tensors(module)}
         drawn = chance()[:3]
-        first = self._trace(copy, sample)
+        first = self._trace(copy, sample, first=True)
+        drew = chance()[:3] != drawn
+        if drew:
+            problem = "its forward draws random numbers in Python, so that each call computes something else"
+            where = line_of_draws(self._net)
+            self._findings.add([ConversionError(self._label, problem, self._adapter.words.random, where)])
+        self._findings.add(refused(first.program))
         watch = Watch(copy.net, self._adapter, lambda tensor: id(tensor) not in held)
         neurons = self._adapter.neurons(copy.net)
         known = neurons if self._adapter.starts_anew else {name: neurons[name] for name in self._neurons}
         restart(known, self._adapter, copy.net)
-        again = self._trace(copy, sample)
-        problem = unlike(first.program, again.program, self._label)
-        if problem is not None:
-            raise ConversionError(self._label, f"in a second call, {problem.problem}", _ONCE, problem.line)
-        if (changed := watch.problem(tensors=steady)) is not None:
-            raise changed
-        if chance()[:3] != drawn:
-            problem_of_chance = (
-                "its forward draws random numbers in Python, so that each call computes something else"
-            )
-            raise ConversionError(self._label, problem_of_chance, self._adapter.words.random)
-        guards = self._guards(first, sample)
-        program = self._with_fewest(self._aligned(first, sample), sample)
-        return self._of_any_length(fold(replace(program, notes=[*program.notes, *guards])), sample)
+        if not self._repeated(copy, first, watch, sample, steady):
+            return first.program
+        notes, steering = self._guards(first, sample)
+        if any(isinstance(value, list | np.ndarray) for values in steering.values() for value in values):
+            return first.program  # of other sizes in another batch
+        try:
+            program = self._aligned(first, sample, steering)
+        except ConversionError as error:
+            blamed = self._findings.lines  # which are known to do what cannot be followed
+            if error.line not in blamed and (error.line or not drew):
+                self._findings.add([error])
+            return first.program
+        if self._findings:
+            return program
+        program = self._with_fewest(program, sample)
+        return replace(program, notes=[*program.notes, *notes])
+
+    def folded(self, program: Program, sample: Sample) -> Program:
+        """With its loops over time, and for any number of steps if it is the same for others."""
+        return self._of_any_length(fold(program), sample)
+
+    def _repeated(self, copy: Watching, first: _Traced, watch: Watch, sample: Sample, steady: bool) -> bool:
+        """Call a copy again; what it does otherwise is among the findings. False if a new copy does so too."""
+        problem: ConversionError | None = None
+        remembered: list[ConversionError] = []
+        try:
+            again = self._trace(copy, sample).program
+        except ConversionError as error:
+            problem = error.apart()[-1]
+        else:
+            problem = unlike(first.program, again, self._label, CALLS)
+            known = {entry.name for entry in first.program.inputs}
+            left = [
+                entry.name for entry in again.inputs if entry.kind == "constant" and entry.name not in known
+            ]
+            remembered = [kept_from_call_to_call(copy.net, name) for name in left if name]
+        changed = [*watch.problems(tensors=steady)]
+        if problem is None:
+            self._findings.add(changed)
+            return True
+        vague = ConversionError(
+            self._label, f"a second call computes something else: {problem.problem}", _ONCE, problem.line
+        )
+        self._findings.add([*remembered, *changed] or [vague])
+        return unlike(first.program, self._trace(self._copy(), sample).program, self._label) is None
 
     # --- Traces
 
     def _copy(self) -> Watching:
         twin = copy_net(self._net)
+        if self._evaluating:
+            twin.eval()
         freeze(twin)
         restart(self._adapter.neurons(twin), self._adapter, twin)
         self._adapter.opened(twin)
@@ -168,12 +235,24 @@ class _Tracing:
         self,
         copy: Watching,
         sample: Sample,
+        *,
+        first: bool = False,
         forced: Mapping[str, int] | None = None,
+        replayed: Mapping[str, Sequence[Any]] | None = None,
         limit: int | None = None,
     ) -> _Traced:
-        """One call of a copy; what ``forward`` itself raises is reported with its line."""
+        """One call of a copy; what ``forward`` itself raises is reported with its line.
+
+        Args:
+            copy: of the network.
+            sample: its arguments.
+            first: what is refused is among the findings, and the call goes on; else all that is new is raised.
+            forced: see :class:`~snnax.interop.torch.dispatch.Dispatcher`.
+            replayed: see there.
+            limit: see there.
+        """
         leaves = Leaves(copy.net, self._net, self._trained)
-        dispatcher = Dispatcher(self._label, leaves.other, forced, limit, self._adapter.surrogate)
+        dispatcher = Dispatcher(self._label, leaves.other, forced, limit, self._adapter.surrogate, replayed)
         tensors = [tensor.clone() for tensor in sample.tensors]
         marks: list[Any] = []
         for tensor, name in zip(tensors, sample.names, strict=True):
@@ -186,6 +265,10 @@ class _Tracing:
             result = copy.net(*args, **kwargs)
             outputs = mapped(result, lambda entry: self._output(dispatcher, entry))
             updates = {**self._written(copy, dispatcher, before), **copy.ends()}
+        if first:
+            self._findings.add(dispatcher.problems)
+        elif new := [problem for problem in dispatcher.problems if problem not in self._findings]:
+            raise ConversionError.joined(new)
         trace = Program(
             leaves.inputs, [], outputs, sample.having(marks), updates, [], 1, self._neurons, dispatcher.notes
         )
@@ -200,18 +283,23 @@ class _Tracing:
                 _layers_in_steps(twin),
                 torch.enable_grad(),
                 torch.random.fork_rng(devices=[]),
+                self._draws.same(),
                 self._adapter.alone(neurons),
                 dispatcher,
                 Scalars(dispatcher),
                 OwnGradients(dispatcher, inputs, self._adapter.surrogate),
             ):
                 yield
+        except ConversionError as error:
+            raise ConversionError.joined([*dispatcher.problems, error]) from error.__cause__
         except (SnnaxError, Longer):
             raise
         except Exception as error:
             problem = f"its forward raised {type(error).__name__}: {error}"
             remedy = "Pass a sample for which net(sample) runs."
-            raise ConversionError(self._label, problem, remedy, line_of(error)) from error
+            raised = ConversionError(self._label, problem, remedy, line_of(error))
+            raised.__cause__ = error
+            raise ConversionError.joined([*dispatcher.problems, raised]) from error
 
     def _output(self, dispatcher: Dispatcher, entry: Any) -> Any:
         """What ``forward`` returns, or a part of it."""
@@ -221,9 +309,16 @@ class _Tracing:
             return dispatcher.read(entry)
         if entry is None or isinstance(entry, bool | int | float | str):
             return entry
-        raise ConversionError(
-            self._label, f"its forward returns a {type(entry).__name__}", self._adapter.words.results
+        kind = type(entry).__name__
+        dispatcher.problems.append(
+            ConversionError(
+                self._label,
+                f"its forward returns a {kind}",
+                self._adapter.words.results,
+                line_of_return(self._net),
+            )
         )
+        return None
 
     def _written(self, copy: Watching, dispatcher: Dispatcher, before: set[int]) -> dict[str, Any]:
         """Parameters and buffers that the call changed, by name; states of neurons are apart."""
@@ -239,35 +334,56 @@ class _Tracing:
 
     # --- Checks
 
-    def _guards(self, first: _Traced, sample: Sample) -> list[Note]:
-        """Refuse that Python reads values and does something else for others, but to raise an error."""
-        notes = []
-        for line, count in first.reads.items():
-            # an error may be the end of a loop that is left too early: then only the last value is another one
-            for start in dict.fromkeys((0, count - 1)):
-                raised = self._forced(first, sample, line, start)
-                if not raised:
-                    break
+    def _guards(self, first: _Traced, sample: Sample) -> tuple[list[Note], dict[str, list[Any]]]:
+        """Let Python read other values, line by line. Nothing may come of it but an error.
+
+        Returns:
+            Notes of such errors; and of the lines where something else came of it, which are findings, what was read.
+        """
+        notes: list[Note] = []
+        steering: dict[str, list[Any]] = {}
+        for line, values in first.reads.items():
+            try:
+                # an error may be the end of a loop that is left too early: then only later values are others
+                for start in dict.fromkeys((0, len(values) // 2, len(values) - 1)):
+                    raised = self._forced(first, sample, line, start)
+                    if not raised:
+                        break
+            except ConversionError as error:
+                self._findings.add([error])
+                steering[line] = values
+                continue
             if raised:
                 notes.append(Note("guard", f"another value there raises: {raised}", line))
-        return notes
+        return notes, steering
 
     def _forced(self, first: _Traced, sample: Sample, line: str, start: int) -> str:
-        """The error that is raised if Python reads other values at a line; none if they do not matter."""
+        """The error that is raised if Python reads other values at a line; none if they do not matter.
+
+        Raises:
+            ConversionError: the network computes something else then.
+        """
+        limit = 2 * first.length + 1000
         try:
-            forced = self._trace(self._copy(), sample, {line: start}, 2 * first.length + 1000)
-            problem = unlike(first.program, forced.program, self._label)
+            forced = self._trace(self._copy(), sample, forced={line: start}, limit=limit)
+            problem = unlike(first.program, forced.program, self._label, VALUES)
         except Longer:
             problem = depends(self._label, "it runs on and on", line)
+        except ConversionError as error:
+            return error.apart()[-1].problem
         except SnnaxError as error:
-            return getattr(error, "problem", str(error))
+            return str(error)
         if problem is not None:
-            text = f"Python reads a value of a tensor, and for another value {problem.problem}"
-            raise depends(self._label, text, line)
+            raise steers(self._label, problem.problem, line)
         return ""
 
-    def _aligned(self, first: _Traced, sample: Sample) -> Program:
-        """The program with what follows the batch, from a second sample with one more in it."""
+    def _aligned(
+        self, first: _Traced, sample: Sample, replayed: Mapping[str, Sequence[Any]] | None = None
+    ) -> Program:
+        """The program with what follows the batch, from a second sample with one more in it.
+
+        ``replayed`` are values of the first that Python is to find again: what comes of others is known.
+        """
         tensors = sample.tensors
         seen = first.calls[0][1][0] if first.calls and first.calls[0][1] else None
         errors = []
@@ -276,7 +392,7 @@ class _Tracing:
             sizes = {tensors[leaf.index].shape[axis] for leaf, axis in batch}
             size = min(sizes)
             try:
-                second = self._trace(self._copy(), sample.varied(axes))
+                second = self._trace(self._copy(), sample.varied(axes), replayed=replayed)
             except SnnaxError:
                 continue  # an axis that is none of the batch
             if len(sizes) > 1 or not _grew(first.calls, second.calls, size):
@@ -288,7 +404,7 @@ class _Tracing:
                 errors.append(error)
         if errors:
             raise errors[0]
-        second = self._trace(self._copy(), sample.varied())
+        second = self._trace(self._copy(), sample.varied(), replayed=replayed)
         found = align(first.program, replace(second.program, size=first.program.size), self._label)
         fixed = Note("batch", f"it runs for samples of {[tuple(t.shape) for t in tensors]} only", "")
         return replace(found, notes=[*found.notes, fixed])

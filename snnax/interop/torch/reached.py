@@ -15,6 +15,7 @@ import warnings
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from operator import length_hint
 from typing import Any
 
@@ -68,6 +69,32 @@ def chance() -> tuple[Any, ...]:
     numpy: Any = np.random.get_state(legacy=False)
     keys = zlib.crc32(numpy["state"]["key"].tobytes())
     return random.getstate(), keys, numpy["state"]["pos"], zlib.crc32(torch.get_rng_state().numpy().tobytes())
+
+
+class Draws:
+    """Lets calls draw the same numbers of Python's and NumPy's generators, so that they can be compared."""
+
+    def __init__(self) -> None:
+        self._start: tuple[Any, Any] | None = None
+
+    @contextmanager
+    def same(self) -> Iterator[None]:
+        """One call; the first one draws on, and those after it what that drew."""
+        if self._start is None:
+            self._start = (random.getstate(), np.random.get_state())
+            yield
+            return
+        now = (random.getstate(), np.random.get_state())
+        try:
+            self._set(self._start)
+            yield
+        finally:
+            self._set(now)
+
+    @staticmethod
+    def _set(state: tuple[Any, Any]) -> None:
+        random.setstate(state[0])
+        np.random.set_state(state[1])
 
 
 class Kept(list[Any]):

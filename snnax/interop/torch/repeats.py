@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError
+from snnax.interop.torch.declared import line_of_change, line_of_function
 from snnax.interop.torch.folding import fold
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.layers import TimedNorm
@@ -73,31 +74,56 @@ class Watch:
                 if name not in self._skip[id(module)] and not self._followed(tensor):
                     yield f"{path}.{name}".lstrip("."), tensor
 
-    def problem(self, tensors: bool = True) -> ConversionError | None:
-        """The first thing that the last call changed again; without ``tensors`` of what is none."""
-        now = self._now()
+    def problem(self) -> ConversionError | None:
+        """The first thing that the last call changed again."""
+        return next(self.problems(), None)
+
+    def problems(self, tensors: bool = True) -> Iterator[ConversionError]:
+        """All that the last call changed again; without ``tensors`` of what is none."""
+        now, told = self._now(), set()
         for path, value in now.items():
             before = self._scalars.get(path, value)
             if before != value and before == before:
-                return self._changed(path, f"from {before!r} to {value!r}")
+                told.add(path)
+                yield self._changed(path, f"from {before!r} to {value!r}")
         for path, tensor in self._held() if tensors else ():
             old = self._tensors.get(path, tensor)
-            if old.shape != tensor.shape or not torch.equal(old.nan_to_num(), tensor.nan_to_num()):
-                return self._changed(path, "to other values")
-        return None
+            if path not in told and (
+                old.shape != tensor.shape or not torch.equal(old.nan_to_num(), tensor.nan_to_num())
+            ):
+                yield self._changed(path, "to other values")
 
     def _changed(self, path: str, how: str) -> ConversionError:
-        home, _, name = path.rpartition(".")
-        modules = dict(self._net.named_modules())
-        while home and home not in modules:
-            home, _, more = home.rpartition(".")
-            name = f"{more}.{name}"
-        remedy = _TRAINING if modules[home].training else _ONCE
+        home, name = _parted(self._net, path)
+        remedy = _TRAINING if self._net.get_submodule(home).training else _ONCE
         return ConversionError(
             home or type(self._net).__name__,
             f"each call of forward changes its {name}, in the second call {how}",
             remedy,
+            line_of_change(self._net, home, name.partition(".")[0]),
         )
+
+
+def _parted(net: nn.Module, path: str) -> tuple[str, str]:
+    """The module that a name with dots leads into, and the rest of the name."""
+    home, _, name = path.rpartition(".")
+    modules = dict(net.named_modules())
+    while home and home not in modules:
+        home, _, more = home.rpartition(".")
+        name = f"{more}.{name}"
+    return home, name
+
+
+def kept_from_call_to_call(net: nn.Module, path: str) -> ConversionError:
+    """The error for an attribute in which a call finds what the call before has left."""
+    home, name = _parted(net, path)
+    attribute = name.partition(".")[0]
+    return ConversionError(
+        home or type(net).__name__,
+        f"it keeps {attribute} from call to call, so that a second call computes with what the first one left there",
+        f"Set self.{attribute} at the start of forward; or take it as an argument, and return the new one.",
+        line_of_change(net, home, attribute),
+    )
 
 
 def common_step(first: Recording, watch: Watch, again: Callable[[], Recording]) -> StepGraph:
@@ -165,7 +191,8 @@ def check_hooks(net: nn.Module) -> None:
             for hook in hooks.values():
                 if not of_library(hook):
                     problem = f"it has a {kind}, which may change gradients"
-                    found.append(ConversionError(path or type(net).__name__, problem, _GRADIENTS))
+                    line = line_of_function(hook)
+                    found.append(ConversionError(path or type(net).__name__, problem, _GRADIENTS, line))
     if found:
         raise ConversionError.joined(found)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import operator
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from snnax.interop.program.nodes import flat, mapped
 from snnax.interop.torch.dispatch import Dispatcher
@@ -17,6 +20,7 @@ from snnax.interop.torch.frames import HOOK, TRAINING, of_user, place
 
 _SWITCH = torch._C._set_grad_enabled
 _DETACHING = (Tensor.detach_, torch.detach_)
+_ARRAYS = (Tensor.numpy, Tensor.__array__, Tensor.tolist)
 _ASKING = Tensor.requires_grad.__get__  # type: ignore[attr-defined]
 _OF_TRAINING: dict[Any, tuple[str, str]] = {Tensor.register_hook: HOOK, _ASKING: TRAINING}
 """What is another thing in training than in the call that is recorded, and what to say of it."""
@@ -95,8 +99,15 @@ class Scalars(TorchFunctionMode):
             return func(*args, **kwargs)
         if func is _SWITCH and place().function is None:
             self._dispatcher.gradients = args[0]
-        if func in _OF_TRAINING and of_user(sys._getframe(1)) and not _saving(func):
-            raise self._dispatcher.refusal(*_OF_TRAINING[func])
+        if func in _OF_TRAINING and of_user(_caller()) and not _saving(func):
+            self._dispatcher.blocked(*_OF_TRAINING[func])
+            return RemovableHandle(OrderedDict()) if func is Tensor.register_hook else func(*args, **kwargs)
+        if (
+            func in _ARRAYS and args[0].layout == torch.strided
+        ):  # ends in Python, and the dispatcher never sees it
+            with self._dispatcher.pause():
+                value = func(*args, **kwargs)
+            return self._dispatcher.found(func.__name__, args[:1], value)
         if func in _DETACHING:  # it ends in autograd, and the dispatcher never sees it
             self._dispatcher.values.detach(args[0])
         if func is Tensor.item and args[0].is_floating_point():
@@ -121,6 +132,17 @@ class Scalars(TorchFunctionMode):
 def _saving(func: Any) -> bool:
     """A ``torch.autograd.Function`` asks what to save: both answers are tried where its derivative is recorded."""
     return func == _ASKING and place().function is not None
+
+
+def _caller() -> FrameType:
+    """Who calls a method of tensors that torch has written in Python, or another."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__") in (
+        "torch._tensor",
+        "torch.overrides",
+    ):
+        frame = frame.f_back
+    return frame
 
 
 def _tensor(number: Scalar, beside: list[Tensor]) -> Tensor:

@@ -173,6 +173,7 @@ class _Run:
                 how, remedy = self.adapter.call_text(args)
                 problem = f"its forward raised {type(error).__name__}: {error}; {how}"
                 raised = ConversionError(self._calls.failed or self.label, problem, remedy, line_of(error))
+                raised.__cause__ = error
                 raise ConversionError.joined([*signals.problems, raised]) from error
             if chance() != drawn:
                 problem = "its forward draws random numbers, so that each call computes something else"

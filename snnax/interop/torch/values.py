@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from snnax.errors import ConversionError
 from snnax.interop.program.nodes import STRAIGHT, Ref, Source
 
 aten = torch.ops.aten
@@ -96,18 +95,18 @@ class Values:
     Args:
         emit: appends an operation.
         leaf: says what a tensor is that no operation made: its source, and its name if a module holds it.
-        refusal: the error for what is no data flow, at the line that runs.
+        refused: notes what is no data flow, at the line that runs, and gives a value to go on with.
     """
 
     def __init__(
         self,
         emit: Emit,
         leaf: Callable[[Tensor], tuple[Source, str]],
-        refusal: Callable[[str, str], ConversionError],
+        refused: Callable[[str, str, Form], Source],
     ) -> None:
         self._emit = emit
         self._leaf = leaf
-        self._refusal = refusal
+        self._refused = refused
         self._held: Any = WeakTensorKeyDictionary()
         self._memories: dict[int, Memory] = {}
         self.written: dict[str, Memory] = {}
@@ -145,7 +144,10 @@ class Values:
                 apart.shared = memory.shared = True
                 self._held[tensor] = held = Held(apart, (), 0, value)
                 return held
-            raise self._refusal("it sees memory of torch in another form than torch gave it", STRIDES)
+            text = "it sees memory of torch in another form than torch gave it"
+            held = Held(memory, (), memory.version, self._refused(text, STRIDES, Form.of(tensor)))
+            self._held[tensor] = held
+            return held
         self._held[tensor] = held = Held(memory, (), -1, None)  # another name of known memory
         return held
 
@@ -175,7 +177,8 @@ class Values:
         held = self.find(tensor)
         memory, chain = held.memory, held.chain
         if memory.shared:
-            raise self._refusal("it writes into a parameter that shares its memory with another", STRIDES)
+            text = "it writes into a parameter that shares its memory with another"
+            value = self._refused(text, STRIDES, Form.of(tensor))
         befores = self._steps(memory, chain)
         new = value
         for view, before in zip(reversed(chain), reversed(befores[:-1]), strict=True):
@@ -248,5 +251,7 @@ class Values:
             start, size = (out * sizes, sizes) if isinstance(sizes, int) else (sum(sizes[:out]), sizes[out])
             op, where = aten.slice_scatter.default, (args[1] if len(args) > 1 else 0, start, start + size)
         else:
-            raise self._refusal(f"it writes through {view.op}", STRIDES)
+            return self._refused(
+                f"it writes through a view that {packet.__name__} made", STRIDES, view.before
+            )
         return Ref(self._emit(op, (before, new, *where), {}, form))

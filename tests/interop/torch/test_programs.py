@@ -217,7 +217,7 @@ def prints(net, spk):
 
 
 REFUSED = [
-    (stops, "another value"),
+    (stops, "hangs on it"),
     (scales, "test_programs.py"),
     (through_numpy, "another"),
     (remembers, "second call"),
