@@ -33,7 +33,7 @@ _REAL = "Pass finite real numbers."
 
 
 def array(node: str, what: str, value: Any) -> np.ndarray:
-    """An array of any library as NumPy's, in the type that it has; torch's float8 as float32.
+    """An array of any library as NumPy's, in its type and this machine's order of bytes; torch's float8 as float32.
 
     Args:
         node: name of what it belongs to, for errors.
@@ -48,9 +48,10 @@ def array(node: str, what: str, value: Any) -> np.ndarray:
     if hasattr(value, "detach"):
         return _of_torch(node, what, value)
     try:
-        return np.asarray(value)
+        found = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise ConversionError(node, f"{what} is no array of numbers ({error})", _REAL) from error
+    return found if found.dtype.isnative else found.astype(found.dtype.newbyteorder("="))
 
 
 def _of_torch(node: str, what: str, tensor: Any) -> np.ndarray:

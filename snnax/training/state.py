@@ -14,6 +14,7 @@ from flax.core import unfreeze
 
 from snnax import checks
 from snnax.errors import ArgumentError
+from snnax.modules import check_numbers
 from snnax.training.objective import foreign
 from snnax.training.optimizing import descend
 
@@ -167,6 +168,7 @@ def check_network(where: str, net: Any, variables: Any) -> None:
             f"{where}(variables=...) holds no 'params', so there is nothing to train; expected what "
             "net.init(key, x[0]) returns."
         )
+    check_numbers(variables, f"{where}(variables=...)")
 
 
 def _copied(tree: Any) -> Any:

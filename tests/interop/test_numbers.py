@@ -487,3 +487,16 @@ def test_graphs_that_hold_tensors(tmp_path, name):
     graph.nodes["linear"].weight = weight.detach().to_sparse()
     with pytest.raises(NIRFileError, match=r"'linear'.*weight is not dense"):
         interop.from_nir(graph)
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", ">i2"])
+def test_a_state_dict_in_the_order_of_bytes_of_other_machines(kind):
+    net = snn.Sequential([nn.Dense(2), snn.Leaky(0.5, init_hidden=True)])
+    variables = net.init(jax.random.key(0), SAMPLE)
+    variables = jax.tree.map(jnp.round, variables) if kind == ">i2" else variables
+    weights = interop.to_state_dict(net, variables, SAMPLE)
+    given = {k: v.astype(kind) if "weight" in k or "val" in k else v for k, v in weights.items()}
+    found = interop.from_state_dict(net, variables, given, SAMPLE)
+    kernel = found["params"]["layers_0"]["kernel"]
+    assert isinstance(kernel, jax.Array)
+    np.testing.assert_array_equal(kernel, variables["params"]["layers_0"]["kernel"])

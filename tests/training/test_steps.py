@@ -262,3 +262,10 @@ def test_what_cannot_be_a_state():
 def test_the_programs_are_shared_by_equal_steps():
     assert make_train_step(LOSS, donate=False)._program is _train
     assert make_train_step(SF.ce_rate_loss()) == make_train_step(SF.ce_rate_loss())
+
+
+def test_numbers_of_numpy_that_float32_takes_for_infinity_are_refused():
+    net = snn.Sequential(nn.Dense(2), snn.Leaky(0.5, init_hidden=True))
+    variables = {"params": {"layers_0": {"kernel": np.full((3, 2), 1e300), "bias": np.zeros(2)}}}
+    with pytest.raises(ArgumentError, match=r"TrainState.create\(variables=...\) holds 1e\+300"):
+        TrainState.create(net, variables, optax.sgd(0.1))

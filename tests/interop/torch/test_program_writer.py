@@ -119,6 +119,16 @@ def test_weights_do_not_go_into_neurons_that_compute_something_else(looped, name
     assert interop.to_snntorch(model, variables, into=other) is other
 
 
+@pytest.mark.parametrize("looped", [False, True], ids=["graph", "program"])
+def test_weights_do_not_go_into_a_part_of_a_larger_network(looped):
+    layers = [torch.nn.Linear(3, 2), snntorch.Leaky(beta=0.9, init_hidden=True)]
+    net, into = torch.nn.Sequential(*layers), torch.nn.Sequential(*layers, torch.nn.Linear(2, 2))
+    net, into = (Twice(net), Twice(into)) if looped else (net, into)
+    model, variables = interop.from_snntorch(net.eval(), torch.ones(4, 3))
+    with pytest.raises(ShapeError, match=r"has \['(layers\.)?2.bias', '(layers\.)?2.weight'\] besides"):
+        interop.to_snntorch(model, variables, into=into)
+
+
 class Twice(torch.nn.Module):
     """No graph of layers."""
 
