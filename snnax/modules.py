@@ -338,8 +338,8 @@ def fitted(name: str, layer: nn.Module, x: Any, run: Callable[[Any], Any]) -> An
         ):
             raise
         raise ShapeError(
-            f"the layer {name!r} ({_name(layer)}) cannot take an input of shape {np.shape(x)}: {checks.brief(error)}. "
-            f"{LAYOUT}"
+            f"the layer {name!r} ({_name(layer)}) cannot take an input of shape {np.shape(x)}: "
+            f"{checks.brief(error) or _unsaid(layer)}. {LAYOUT}"
         ) from error
     if x.size and any(0 in np.shape(part) for part in jax.tree.leaves(y)):
         raise ShapeError(
@@ -347,6 +347,12 @@ def fitted(name: str, layer: nn.Module, x: Any, run: Callable[[Any], Any]) -> An
             f"smaller than the kernel. {LAYOUT}"
         )
     return y
+
+
+def _unsaid(layer: nn.Module) -> str:
+    """What an assertion of Flax's without words is about."""
+    groups = getattr(layer, "feature_group_count", 1)
+    return f"its channels do not divide into {groups} groups" if groups != 1 else "flax refuses it"
 
 
 def check_layout(name: str, layer: nn.Module, x: Any) -> None:

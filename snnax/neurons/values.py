@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnax import checks
 from snnax.errors import ArgumentError
 
 __all__ = ["FrozenArray", "Parameter", "SupportsArray"]
@@ -68,9 +69,7 @@ class FrozenArray:
             )
         array = _as_numpy(value)
         if array is None or array.dtype == bool or not _is_real(array):
-            raise ArgumentError(
-                f"{name}={value!r} of type {type(value).__name__}; expected a number or an array."
-            )
+            raise checks.refuse(name, value, "a number or an array of numbers, as 0.9 or [0.8, 0.9]")
         return float(array) if array.ndim == 0 else FrozenArray(array)
 
     @staticmethod
@@ -82,7 +81,7 @@ class FrozenArray:
         """
         wrapped = FrozenArray.wrap(value, name)
         if not np.isfinite(np.asarray(wrapped, float)).all():
-            raise ArgumentError(f"{name} got {value!r}; expected finite numbers.")
+            raise checks.refuse(name, value, "finite numbers")
         return wrapped
 
     @property

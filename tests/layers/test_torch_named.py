@@ -141,6 +141,11 @@ def test_an_input_with_other_features_is_refused_by_name(layer, shape):
         snn.Sequential(layer()).init(KEY, jnp.ones(shape))
 
 
+def test_channels_that_groups_do_not_divide_are_refused():
+    with pytest.raises(ShapeError, match=r"\(1, 8, 8, 5\): its channels do not divide into 2 groups"):
+        snn.Sequential(snn.Conv2d(4, 6, 3, groups=2)).init(KEY, jnp.ones((1, 8, 8, 5)))
+
+
 def test_weights_that_are_there_are_no_excuse():
     conv = snn.Conv2d(1, 2, 3)
     variables = conv.init(KEY, jnp.ones((1, 5, 5, 1)))
