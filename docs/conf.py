@@ -48,7 +48,7 @@ def copy_tutorials() -> None:
     target = HERE / "generated" / "tutorials"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for notebook in sorted((HERE.parent / "tutorials").glob("*.ipynb")):
+    for notebook in sorted((HERE.parent / "tutorials").rglob("*.ipynb")):
         shutil.copy(notebook, target)
 
 

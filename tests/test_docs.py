@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 API = sorted(DOCS.glob("api/*.rst"))
 PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst"))]
-NOTEBOOKS = sorted(ROOT.glob("tutorials/*.ipynb"))
+NOTEBOOKS = sorted(ROOT.glob("tutorials/**/*.ipynb"))
 PARTS = (
     "backprop",
     "datasets",
@@ -96,6 +96,14 @@ def test_every_page_is_listed():
     }
     pages = {page.stem for page in [*PAGES[1:], *API]} - {"index"}
     assert pages <= listed
+
+
+def test_names_to_write_in_place_of_others_exist():
+    """The page for those who know jaxsnn: every name of ours that it tells to write."""
+    named = {*re.findall(r"``(snnax(?:\.\w+)+)``", (DOCS / "coming_from_jaxsnn.rst").read_text())}
+    assert len(named) > 40
+    for name in named:
+        assert resolve(name) is not None
 
 
 # --- the code in the pages runs -------------------------------------------------------------------

@@ -28,7 +28,7 @@ def _layers(value: Any, what: str) -> Any:
 
 
 @checks.takes(layers=_layers, fig=canvas.FIG)
-def activity(layers: Mapping[str, Any] | Simulation, fig: Figure | None = None) -> Figure:
+def activity(layers: Any, fig: Figure | None = None) -> Figure:
     """What every layer did over time: spikes as dots, or membranes where there are few neurons or no spikes.
 
     Args:
