@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from snnax.interop.frameworks.snntorch import from_snntorch as from_snntorch
     from snnax.interop.frameworks.snntorch import to_snntorch as to_snntorch
     from snnax.interop.frameworks.spikingjelly import from_spikingjelly as from_spikingjelly
+    from snnax.interop.nir.event_models import *
     from snnax.interop.nir.events import *
     from snnax.interop.nir.exporting import *
     from snnax.interop.nir.files import *
@@ -38,7 +39,7 @@ _FACE = Face(
     "snnax.interop",
     rooms=(
         "trace", "nir.readings", "nir.files", "nir.exporting", "nir.importing", "nir.portable", "nir.events",
-        "recordings", "state_dict", "source", "crossvalidation", "event_convergence",
+        "nir.event_models", "recordings", "state_dict", "source", "crossvalidation", "event_convergence",
     ),
     named={
         "Report": "compare",

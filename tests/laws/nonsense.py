@@ -242,6 +242,14 @@ def event_network(projections: Any = None, **given: Any) -> Any:
     )
 
 
+def synaptic_net() -> Any:
+    return snn.Sequential([nn.Dense(3, use_bias=False), snn.Synaptic(alpha=0.8, beta=0.9, init_hidden=True)])
+
+
+def synaptic_variables() -> Any:
+    return synaptic_net().init(KEY, x(B, N))
+
+
 def event_readouts() -> list[Any]:
     return [event.Readout("voltage", 3, event.LIParameters())]
 
@@ -502,6 +510,10 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "interop.check": lambda _: Call(interop.check, {"net": torch_net(), "sample": x()}, packages=TORCH),
     "interop.crossvalidate": lambda _: Call(
         interop.crossvalidate, {"a": (net(), variables()), "b": (net(), variables()), "x": x(T, B, N)}
+    ),
+    "interop.events_from_model": lambda _: Call(
+        interop.events_from_model,
+        {"model": synaptic_net(), "variables": synaptic_variables(), "sample": x(B, N), "dt": 1e-3},
     ),
     "interop.events_from_nir": lambda _: Call(interop.events_from_nir, {"graph": graph_of_spikes()}),
     "interop.events_to_nir": lambda _: Call(interop.events_to_nir, {"network": event_network()}),
