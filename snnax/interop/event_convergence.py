@@ -153,8 +153,8 @@ def crossvalidate_events(
         ...     [event.Population("out", 2, event.LIFParameters())],
         ...     [event.Projection("in", "out", jnp.array([[6.0, 7.0]]))])
         >>> report = interop.crossvalidate_events(network, event.from_lists([[[1e-3, 6e-3]]]), t_max=0.03)
-        >>> report.agree, f"{report.order['dense']:.1f}"
-        (True, '1.0')
+        >>> report.agree, 0.7 < report.order["dense"] < 1.3
+        (True, True)
     """
     network = _network(a)
     horizon = seconds(t_max, "crossvalidate_events(t_max=...)")
