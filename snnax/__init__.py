@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from snnax import surrogate as surrogate
     from snnax import training as training
     from snnax import utils as utils
+    from snnax.functional.torch_named import CrossEntropyLoss as CrossEntropyLoss
+    from snnax.functional.torch_named import L1Loss as L1Loss
+    from snnax.functional.torch_named import MSELoss as MSELoss
     from snnax.layers.norm import *
     from snnax.layers.pooling import *
     from snnax.layers.shapes import *
@@ -49,7 +52,10 @@ if TYPE_CHECKING:
 _FACE = Face(
     "snnax",
     rooms=("layers", "network", "neurons"),
-    named={"size_limit": "limits"},
+    named={
+        "size_limit": "limits",
+        **dict.fromkeys(("CrossEntropyLoss", "L1Loss", "MSELoss"), "functional.torch_named"),
+    },
     modules=(
         "backprop", "datasets", "errors", "event", "functional", "interop", "nnx", "spikegen", "spikeplot", "surrogate",
         "training", "utils",

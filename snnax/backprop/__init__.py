@@ -33,6 +33,7 @@ from snnax.backprop.pieces import Pieces, train_batch
 from snnax.errors import ArgumentError, ShapeError
 from snnax.modules import NET, VARIABLES
 from snnax.training.objective import Loss, Objective, Regularization
+from snnax.training.same_optimizer import first_alike
 from snnax.training.state import check_network, check_optimizer
 
 __all__ = ["BPTT", "RTRL", "TBPTT", "Trained"]
@@ -247,12 +248,12 @@ def _epoch(
         opt_state = optimizer.init(held["params"])
     else:
         check_opt_state(f"{name}(opt_state=...)", optimizer, opt_state, held["params"])
-    losses = []
+    losses, alike = [], first_alike(optimizer)
     for number, item in enumerate(dataloader):
         x, y = pair(item, time_var and not time_first, place)
         steps = x.shape[0] if time_var else int(num_steps)
         size = min(int(K), steps) if K else steps
-        pieces = Pieces(net, optimizer, objective, steps, size, not time_var, cuts_targets(criterion))
+        pieces = Pieces(net, alike, objective, steps, size, not time_var, cuts_targets(criterion))
         if pieces.cut_targets and (y.ndim == 0 or y.shape[0] != steps):
             raise ShapeError(f"the targets have shape {y.shape}; expected [T, ...] with T = {steps}.")
         keys = None if key is None else jax.random.fold_in(key, number)

@@ -25,8 +25,9 @@ class Module(base.Module):
     which is called as in torch: ``net(x)``; with ``mutable=["hidden"]`` it keeps the state of its neurons from call to
     call, and ``snnax.utils.reset(net)`` forgets it.
 
-    ``__init__`` runs in each ``init``, ``apply`` and call of a bound network, so that it draws the same numbers each
-    time if it is told a key; what it sets is not there outside of them.
+    ``__init__`` runs in each ``init``, ``apply`` and bound network, and what it sets is there in them only. Random
+    numbers in it need a fixed key or seed, so that they are the same each time. Layers without weights may also be made
+    in ``forward``.
 
     Raises:
         TypeError: for arguments that ``__init__`` does not take.
@@ -82,7 +83,8 @@ class Module(base.Module):
     def setup(self) -> None:
         """Make the layers, as flax asks for them."""
         if self.written is not None:
-            self.written(*self.given[0], **dict(self.given[1]))
+            with jax.ensure_compile_time_eval():  # numbers that it draws are fixed, also while jit traces
+                self.written(*self.given[0], **dict(self.given[1]))
 
     @nn.nowrap
     def __setattr__(self, name: str, value: Any) -> None:
@@ -91,6 +93,7 @@ class Module(base.Module):
             value = switched(value, self.mode)
         super().__setattr__(name, value)
 
+    @nn.compact
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run ``forward``, with arrays of NumPy or torch as JAX's."""
         return self.forward(

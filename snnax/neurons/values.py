@@ -99,6 +99,10 @@ class FrozenArray:
         """Number of axes."""
         return self._array.ndim
 
+    def item(self) -> Any:
+        """The number of an array of one, as Python's."""
+        return self._array.item()
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """The value as a NumPy array; read-only unless copied or cast."""
         if copy:

@@ -18,6 +18,7 @@ from snnax.spikeplot.counts import spike_count
 from snnax.spikeplot.crossvalidation import crossvalidation
 from snnax.spikeplot.galleries import neuron_gallery, surrogate_gallery
 from snnax.spikeplot.graphs import network_graph
+from snnax.spikeplot.history import history
 from snnax.spikeplot.layers import LayerPicture
 from snnax.spikeplot.neurons import panel, raster, traces
 
@@ -26,6 +27,7 @@ __all__ = [
     "activity",
     "animator",
     "crossvalidation",
+    "history",
     "network_graph",
     "neuron_gallery",
     "panel",

@@ -1,4 +1,4 @@
-"""What training measured, epoch by epoch."""
+"""What training measured, epoch by epoch and step by step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ __all__ = ["History", "mean"]
 
 @dataclass
 class History:
-    """One entry per epoch in each list; lists of what was not measured are empty.
+    """One entry per epoch in each list, those of ``step_`` one per step; lists of what was not measured are empty.
+
+    :func:`snnax.spikeplot.history` draws it.
 
     Attributes:
         loss: mean over the samples of the epoch, each batch before its update.
@@ -21,6 +23,8 @@ class History:
         eval_accuracy: the same.
         overflow: share of the epoch's samples in which a network in continuous time had more spikes than its budget.
         eval_overflow: the same, on the evaluation data.
+        step_loss: of each batch of the epochs that are complete, before its update.
+        step_accuracy: the same.
         samples_per_second: of training, without compilation.
         seconds: of the whole epoch, with compilation and evaluation.
         compile_seconds: of all compilations together, in this run.
@@ -39,6 +43,8 @@ class History:
     eval_accuracy: list[float] = field(default_factory=list)
     overflow: list[float] = field(default_factory=list)
     eval_overflow: list[float] = field(default_factory=list)
+    step_loss: list[float] = field(default_factory=list)
+    step_accuracy: list[float] = field(default_factory=list)
     samples_per_second: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     compile_seconds: float = 0.0
@@ -46,14 +52,20 @@ class History:
     unfinished: list[dict[str, float]] = field(default_factory=list)
 
     def last(self) -> dict[str, float]:
-        """The newest entry of each list that has one."""
-        lists = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "unfinished"}
+        """The newest entry of each list of epochs that has one."""
+        names = [f.name for f in fields(self) if f.name != "unfinished" and not f.name.startswith("step_")]
+        lists = {name: getattr(self, name) for name in names}
         return {name: value[-1] for name, value in lists.items() if isinstance(value, list) and value}
 
     def add(self, values: Mapping[str, float]) -> None:
         """Append an epoch's values to the lists of their names."""
         for name, value in values.items():
             getattr(self, name).append(float(value))
+
+    def add_steps(self, batches: Sequence[Mapping[str, float]]) -> None:
+        """Append the metrics of an epoch's batches."""
+        for name in ("loss", "accuracy"):
+            getattr(self, f"step_{name}").extend(float(batch[name]) for batch in batches if name in batch)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and lists, as JSON has them."""

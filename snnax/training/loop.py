@@ -112,7 +112,7 @@ def fit(
         too.
 
     Raises:
-        TrainingError: if the loss is not finite.
+        TrainingError: if a loss or an input is not finite; it names the batch, and what in it or which layer.
         ArgumentError: for bad arguments; data that is empty, can be read only once, or is no pair; nothing
             left to train; a directory that already holds checkpoints, without ``resume``.
         CheckpointError: if the checkpoint to resume from is damaged or of another network.

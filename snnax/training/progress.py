@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +36,27 @@ def describe(values: Values) -> str:
     """
     shown = {name for name, value in values.items() if value or not name.endswith("overflow")}
     return ", ".join(text.format(values[name]) for name, text in _SHOWN.items() if name in shown)
+
+
+_LEVELS = "▁▂▃▄▅▆▇█"
+
+
+def curve(values: Sequence[float], width: int = 16) -> str:
+    """The course of some numbers in one line of text: means of ``width`` parts, from the lowest to the highest.
+
+    Example:
+        >>> from snnax.training.progress import curve
+        >>> curve([4.0, 3.0, 2.0, 1.0, 0.5])
+        '█▆▄▂▁'
+    """
+    count, parts = len(values), min(width, len(values))
+    cuts = [n * count // parts for n in range(parts + 1)] if parts else []
+    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(cuts)]
+    low, high = min(means, default=0.0), max(means, default=0.0)
+    if not all(map(math.isfinite, (*means, high - low))):
+        return ""
+    scale = (len(_LEVELS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_LEVELS[round((mean - low) * scale)] for mean in means)
 
 
 class Reporter:
@@ -99,12 +123,14 @@ class Bars(Reporter):
             progress.TextColumn("{task.description}"),
             progress.BarColumn(bar_width=24),
             progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[curve]}"),
             progress.TextColumn("{task.fields[shown]}"),
             progress.TimeRemainingColumn(elapsed_when_finished=True, compact=True),
             console=console,
         )
         self._epoch: TaskID | None = None
         self._compile: TaskID | None = None
+        self._losses: list[float] = []
 
     def __enter__(self) -> Bars:
         self._bars.start()
@@ -115,7 +141,7 @@ class Bars(Reporter):
 
     def compiling(self, what: str) -> None:
         """A bar that runs back and forth."""
-        self._compile = self._bars.add_task(f"compiling the {what}", total=None, shown="")
+        self._compile = self._bars.add_task(f"compiling the {what}", total=None, curve="", shown="")
 
     def compiled(self, what: str, seconds: float) -> None:
         """A line in its place."""
@@ -125,12 +151,13 @@ class Bars(Reporter):
 
     def begin(self, epoch: int, epochs: int, batches: int | None) -> None:
         """A new bar below those of the epochs before."""
-        self._epoch = self._bars.add_task(f"epoch {epoch}/{epochs}", total=batches, shown="")
+        self._epoch = self._bars.add_task(f"epoch {epoch}/{epochs}", total=batches, curve="", shown="")
 
     def advance(self, done: int, values: Values) -> None:
         """Move the bar."""
         if self._epoch is not None:
-            self._bars.update(self._epoch, completed=done, shown=describe(values))
+            self._losses.append(values["loss"])
+            self._bars.update(self._epoch, completed=done, curve=curve(self._losses), shown=describe(values))
 
     def finish(self, epoch: int, epochs: int, batches: int, values: Values) -> None:
         """Fill the bar; it stays."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from snnax import checks
 from snnax.errors import ArgumentError, TrainingError
 from snnax.training.calling import batch_axis
 from snnax.training.checkpoints import Checkpoints
+from snnax.training.diagnosis import culprit
 from snnax.training.history import History, mean
 from snnax.training.progress import Reporter
 from snnax.training.state import TrainState
@@ -43,6 +45,8 @@ class Run:
         self.pending: list[dict[str, Any]] = list(history.unfinished)
         self.first = int(state.step) - len(self.pending)
         self.known: set[Any] = set()
+        self.sound: list[Any] = [True] * len(self.pending)
+        self.good: tuple[TrainState, int] | None = None
         history.unfinished = []
 
     def epoch(self, data: Data, eval_data: Data | None, epochs: int) -> None:
@@ -51,6 +55,7 @@ class Run:
         skip = int(self.state.step) - self.first
         began, looked, samples = time.perf_counter(), 0.0, 0
         source = data(number) if callable(data) else data
+        self.good = self.state, skip
         self.shown.begin(number + 1, epochs, _length(source, data))
         for done, item in enumerate(source, 1):
             if done <= skip:
@@ -59,17 +64,19 @@ class Run:
             self._compile("training step", self.step, x, y)
             self.state, metrics = self.step(self.state, x, y)  # type: ignore[misc]
             self.pending.append({**metrics, "samples": count})
+            self.sound.append(_sound(x))
             samples += count
             if time.perf_counter() - looked > _LOOK:
-                latest = jax.device_get(self.pending[-1])
+                latest, sound = jax.device_get((self.pending[-1], self.sound[-1]))
                 looked = time.perf_counter()
-                if not math.isfinite(latest["loss"]):
+                if not (sound and math.isfinite(latest["loss"])):
                     break
+                self.good = self.state, done
                 busy = looked - began - (self.history.compile_seconds - before)
                 self.shown.advance(done, {**latest, "samples_per_second": samples / busy})
         if not self.pending:
             raise ArgumentError(f"data has no batches in epoch {number + 1}; expected at least one (x, y).")
-        self.pending = self._fetched()
+        self.pending = self._fetched(data)
         trained = time.perf_counter() - began - (self.history.compile_seconds - before)
         measured = [name for name in ("loss", "accuracy", "overflow") if name in self.pending[0]]
         values: dict[str, float] = {name: mean(self.pending, name) for name in measured}
@@ -79,7 +86,8 @@ class Run:
         values["seconds"] = time.perf_counter() - began
         self.state = self.state.replace(epoch=self.state.epoch + 1)
         count = len(self.pending)
-        self.first, self.pending = int(self.state.step), []
+        self.history.add_steps(self.pending)
+        self.first, self.pending, self.sound = int(self.state.step), [], []
         self.history.add(values)
         self.shown.finish(number + 1, epochs, count, values)
 
@@ -110,23 +118,46 @@ class Run:
         saved = "" if self.store is None else f"; saved to {self.store.directory}"
         self.shown.note(f"interrupted in {where}{saved}")
 
-    def _fetched(self) -> list[dict[str, float]]:
-        """The metrics of the epoch's batches as numbers.
+    def _fetched(self, data: Data | None = None) -> list[dict[str, float]]:
+        """The metrics of the epoch's batches as numbers; ``data`` is where they came from.
 
         Raises:
-            TrainingError: if a loss is not finite.
+            TrainingError: if a loss or an input is not finite.
         """
-        numbers = [{k: float(v) for k, v in entry.items()} for entry in jax.device_get(self.pending)]
-        for done, entry in enumerate(numbers, 1):
+        fetched, sound = jax.device_get((self.pending, self.sound))
+        numbers = [{k: float(v) for k, v in entry.items()} for entry in fetched]
+        for done, (entry, fine) in enumerate(zip(numbers, sound, strict=False), 1):
+            if not fine and math.isfinite(entry["loss"]):
+                raise TrainingError(
+                    f"the input at step {self.first + done} (epoch {int(self.state.epoch) + 1}, batch {done}) is not "
+                    f"finite.{self._why(data, done)} No neuron spikes on NaN, so that the loss does not show it. Clean "
+                    "the data, as with jnp.nan_to_num(x)."
+                )
             if not math.isfinite(entry["loss"]):
                 raise TrainingError(
                     f"the loss is {entry['loss']} at step {self.first + done} (epoch {int(self.state.epoch) + 1}, "
-                    f"batch {done}). Look for NaN in that batch and for labels outside 0 ... C-1, which give NaN; "
+                    f"batch {done}).{self._why(data, done)} Look for NaN in that batch and for labels outside 0 ... "
+                    "C-1, which give NaN; "
                     "else lower the learning rate or clip: "
                     "optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)). "
                     "The newest checkpoint is from before."
                 )
         return numbers
+
+    def _why(self, data: Data | None, failed: int) -> str:
+        """What is not finite in that batch of the epoch: goes there again from the last state that was fine."""
+        if data is None or self.good is None or self.step is None or isinstance(data, Iterator):
+            return ""
+        state, done = self.good
+        source = data(int(self.state.epoch)) if callable(data) else data
+        for number, item in enumerate(source, 1):
+            if number <= done:
+                continue
+            x, y, _ = self._batch(item, self.step)
+            if number == failed:
+                return culprit(state, x, y, self.step.num_steps)
+            state, _ = self.step(state, x, y)
+        return ""
 
     def _batch(self, item: Any, step: TrainStep | EvalStep | None) -> tuple[Any, Any, int]:
         if not isinstance(item, tuple | list) or len(item) != 2:
@@ -149,6 +180,11 @@ class Run:
         self.known.add(shapes)
         self.history.compile_seconds += seconds
         self.shown.compiled(what, seconds)
+
+
+@jax.jit
+def _sound(x: jax.Array) -> jax.Array:
+    return jnp.isfinite(x).all()
 
 
 def _length(*candidates: Any) -> int | None:

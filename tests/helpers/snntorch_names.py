@@ -12,6 +12,8 @@ import inspect
 import sys
 import types
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,19 +114,23 @@ def _defined(file: Path) -> set[str]:
     }
 
 
-def arguments(name: str) -> list[str] | None:
-    """Names of the arguments of a callable of snnTorch or snnax, in order; ``None`` if it cannot be called."""
-    sys.modules.setdefault(
-        "pandas", types.ModuleType("pandas")
-    )  # spikeplot imports it and declares it nowhere
+@contextmanager
+def without_pandas() -> Iterator[None]:
+    """Within it, snnTorch's ``spikeplot`` is imported where there is no pandas, which it declares nowhere."""
+    sys.modules.setdefault("pandas", types.ModuleType("pandas"))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            value = resolve(name)
+        yield
     finally:
         if not hasattr(sys.modules["pandas"], "__version__"):
             del sys.modules["pandas"]
             sys.modules.pop("snntorch.spikeplot", None)
+
+
+def arguments(name: str) -> list[str] | None:
+    """Names of the arguments of a callable of snnTorch or snnax, in order; ``None`` if it cannot be called."""
+    with without_pandas(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value = resolve(name)
     return [*inspect.signature(value).parameters] if callable(value) else None
 
 

@@ -145,6 +145,15 @@ def _without_place(kind: type) -> Any:
     )
 
 
+def compared(kind: Callable[..., Any], input: Any, target: Any) -> Call:
+    """A loss of torch's that is built and called."""
+
+    def run(input: Any, target: Any, reduction: Any = "mean") -> Any:
+        return kind(reduction)(input, target)
+
+    return Call(run, {"input": input, "target": target})
+
+
 def scored(kind: Callable[..., Any], *, targets: np.ndarray | None = None, **given: Any) -> Call:
     """A loss or an accuracy that is built and called."""
 
@@ -359,6 +368,9 @@ MODULES: dict[str, Callable[[], Call]] = {
 FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "step": lambda _: Call(traced(snn.step), {"net": net(), "variables": variables(), "x": x(B, N)}),
     "unroll": lambda _: Call(traced(snn.unroll), {"net": net(), "variables": variables(), "x": x(T, B, N)}),
+    "CrossEntropyLoss": lambda _: compared(snn.CrossEntropyLoss, x(B, N), np.zeros(B, int)),
+    "L1Loss": lambda _: compared(snn.L1Loss, x(B, N), x(B, N)),
+    "MSELoss": lambda _: compared(snn.MSELoss, x(B, N), x(B, N)),
     "functional.LossFunctions": lambda _: scored(functional.ce_rate_loss),
     "functional.SpikeTime": lambda _: scored(functional.SpikeTime),
     "functional.accuracy_rate": lambda _: Call(
@@ -426,6 +438,7 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
         {"layers": [spikeplot.LayerPicture("lif", spikes()[:, 0], spikes()[:, 0])]},
         packages=PLOT,
     ),
+    "spikeplot.history": lambda _: Call(spikeplot.history, {"history": {"loss": [2.0, 1.0]}}, packages=PLOT),
     "spikeplot.network_graph": lambda _: Call(spikeplot.network_graph, {"graph": net()}, packages=PLOT),
     "spikeplot.neuron_gallery": lambda _: Call(
         spikeplot.neuron_gallery, {"neurons": {}, "current": np.ones(4)}, packages=PLOT

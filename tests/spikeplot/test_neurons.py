@@ -136,6 +136,9 @@ PICTURES = {
     "spike_count": lambda: spikeplot.spike_count(SPIKES).figure,
     "animator": lambda: film(spikeplot.animator(SPIKES[None])),
     "activity": lambda: spikeplot.activity({"lif": {"spk": SPIKES}, "out": {"mem": MEM}}),
+    "history": lambda: spikeplot.history(
+        {"loss": [2.0, 1.0], "accuracy": [0.5, 0.75], "step_loss": [2.5, 1.5, 0.5]}
+    ),
     "crossvalidation": lambda: spikeplot.crossvalidation([spikeplot.LayerPicture("lif", SPIKES, SPIKES)]),
     "network_graph": lambda: (
         spikeplot.network_graph({"nodes": [{"name": "a"}], "edges": [["input", "a"]]}).figure
