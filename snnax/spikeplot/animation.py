@@ -53,20 +53,21 @@ def animator(
         >>> anim.save("spikes.gif", writer="pillow")  # doctest: +SKIP
 
     As snnTorch's, which draws every frame anew into pyplot's current axes (with the class ``Camera``, for which
-    this function stands) and leaves all frames behind in ``ax``. Here the step is in the title, unless ``ax``
-    has one.
+    this function stands) and leaves all frames behind in ``ax``. Axes of its own have the step in their title, which
+    takes as long to draw as the rest; those that it is given are left as they are.
     """
     images = _images(data)
     steps = frames_of(len(images), num_steps, interval)
     height, width = images.shape[1:]
+    counted = fig is None and ax is None
     ax = axes_of(fig, ax, 3.2 * min(max(width / height, 0.5), 2), 3.5)
     picture = ax.imshow(images[0], cmap=cmap, vmin=np.nanmin(images), vmax=np.nanmax(images))
     ax.set_axis_off()
-    named = bool(ax.get_title())
+    counted = counted and not ax.get_title()
 
     def draw(step: int) -> None:
         picture.set_data(images[step])
-        if not named:
+        if counted:
             ax.set_title(f"time step {step}", fontsize=10)
 
     return film(ax, draw, steps, interval)

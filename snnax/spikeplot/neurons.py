@@ -56,7 +56,10 @@ def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
     ax.scatter(time, neuron, **(_style(scatter) if own else scatter))
     ticker = canvas.module("ticker")
     if isinstance(ax.yaxis.get_major_locator(), ticker.AutoLocator):
-        ax.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+        if spikes.shape[1] == 1:
+            ax.set_yticks([0])
+        elif own or spikes.shape[1] < _FEW:
+            ax.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     if not own:
         return ax
     ax.set(xlabel="time step", ylabel="neuron")
@@ -84,6 +87,9 @@ def _event_raster(data: Any, ax: Axes | None, scatter: dict[str, Any]) -> Axes:
         first += size
     return events.span(ax, groups, first)
 
+
+_FEW = 10
+"""Neurons between whose numbers matplotlib would put ticks."""
 
 _FACE = {"c", "color", "facecolor", "facecolors", "fc"}
 _EDGE = {"edgecolor", "edgecolors", "ec", "linewidth", "linewidths", "lw"}

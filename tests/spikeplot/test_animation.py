@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 import matplotlib
+import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -51,10 +52,16 @@ def test_num_steps_interval_and_colours():
 
 
 @pytest.mark.parametrize("title", ["", "digit 7"])
-def test_the_title_counts_steps_unless_there_is_one(title):
-    ax = Figure().add_subplot(title=title)
-    shown(spikeplot.animator(DATA, ax=ax), ax)
+def test_the_title_counts_steps_in_axes_of_its_own(title):
+    given = Figure().add_subplot(title=title)
+    shown(spikeplot.animator(DATA, ax=given), given)
+    assert given.get_title() == title
+    plt.figure().add_subplot(title=title)
+    own = spikeplot.animator(DATA)
+    ax = own._fig.axes[0]
+    shown(own, ax)
     assert ax.get_title() == (title or "time step 3")
+    plt.close("all")
 
 
 @pytest.mark.parametrize("given", ["nothing", "figure", "axes", "both"])

@@ -57,6 +57,30 @@ def test_raster_draws_into_the_given_axes_with_the_given_style():
     np.testing.assert_array_equal(ax.collections[0].get_facecolor(), [[1, 0, 0, 1]])
 
 
+def test_axes_of_the_users_stay_as_they_are():
+    fig, (above, ax) = plt.subplots(2, sharex=True)
+    above.set_xlim(0, 50)
+    ax.set(title="mine", xlabel="ms", ylim=(-3, 7))
+    spikeplot.raster(SPIKES, ax, c="black")
+    draw(fig)
+    assert above.get_xlim() == ax.get_xlim() == (0, 50) and ax.get_ylim() == (-3, 7)
+    assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("mine", "ms", "")
+    assert all(spine.get_visible() for spine in ax.spines.values())
+    current = plt.figure().add_subplot(xlabel="ms", yticks=[1])
+    spikeplot.raster(SPIKES)
+    assert current.get_xlabel() == "ms" and list(current.get_yticks()) == [1]
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_one_neuron_has_one_tick_and_few_have_whole_ones(given):
+    ax = plt.figure().add_subplot() if given else None
+    ax = spikeplot.raster(SPIKES[:, 0], ax)
+    assert list(ax.get_yticks()) == [0]
+    ax = spikeplot.raster(SPIKES, plt.figure().add_subplot() if given else None)
+    draw(ax.figure)
+    assert all(tick == int(tick) for tick in ax.get_yticks())
+
+
 def test_a_silent_layer_is_an_empty_raster():
     ax = spikeplot.raster(np.zeros((4, 3)))
     draw(ax.figure)
