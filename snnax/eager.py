@@ -53,9 +53,9 @@ def program_for(module: nn.Module, variables: Any, args: Any, options: Mapping[s
 
 
 class Same:
-    """Equal only for the same module, which it keeps alive: a quicker question than whether two are equal."""
+    """Equal only for the same object, which it keeps alive: a quicker question than whether two modules are equal."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: Any) -> None:
         self.module = module
 
     def __eq__(self, other: object) -> bool:
