@@ -40,10 +40,11 @@ def layers(depth, budget):
 
     def run(parts):
         times, *weights = parts
-        spikes = event.trains(jnp.asarray(times))
+        spikes, missing = event.trains(jnp.asarray(times)), jnp.zeros((len(times), 1), bool)
         for matrix in weights:
             spikes = event.lif_spikes(spikes, matrix, neurons, t_max=DURATION, max_spikes=BUDGET)
-        return spikes
+            missing |= spikes.overflow.any(1, keepdims=True)
+        return spikes._replace(overflow=spikes.overflow | missing)
 
     def judged(parts, sample):
         """The last layer, as a recurrent network in which the layers are packed."""

@@ -34,7 +34,8 @@ EARLY, LATE = 4.5e-3, 5.5e-3
 # Of the weights before learning. Hidden neurons: each is to fire about once, at different times. The outputs add up so
 # many spikes that only the first few count: a large mean makes them fire when these have come, before the inputs end.
 _HIDDEN = {"gain": 1.9, "spread": 0.45}
-# That is a matter of one weight, whatever the number of hidden neurons: these are the numbers for 120.
+# That is a matter of one weight, whatever the number of hidden neurons: these are the numbers for 120. Fewer than 30
+# need more of each, as all of them together have to make an output fire.
 _OUTPUT = {"gain": 15.0, "spread": 2.2}
 
 # In time steps a neuron that fires several times says more: strong inputs.
@@ -59,7 +60,8 @@ def two_layers(
         recurrent: whether the hidden neurons project to each other.
     """
     neurons = ONCE if max_spikes == 1 else AGAIN
-    gain, spread = _OUTPUT["gain"] * hidden / 120, _OUTPUT["spread"] * math.sqrt(hidden / 120)
+    counted = max(hidden, 30) / 120
+    gain, spread = _OUTPUT["gain"] * counted, _OUTPUT["spread"] * math.sqrt(counted)
     return Sequential(
         [
             LIF(
