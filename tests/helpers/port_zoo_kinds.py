@@ -431,42 +431,6 @@ class Graphs(nn.Module):
         return torch.stack(out)
 
 
-class TwoDropouts(nn.Module):
-    """Dropout that does nothing in evaluation, and random spikes that do."""
-
-    def __init__(self):
-        super().__init__()
-        self.fc, self.drop, self.lif = nn.Linear(6, 8), nn.Dropout(0.3), snn.Leaky(beta=0.9)
-
-    def forward(self, x):
-        mem, out = self.lif.init_leaky(), []
-        for _ in range(4):
-            spikes = torch.bernoulli(x)
-            spk, mem = self.lif(self.drop(self.fc(spikes)) * 2, mem)
-            out.append(spk)
-        return torch.stack(out)
-
-
-class RateEncoder(nn.Module):
-    """snnTorch's rate code inside ``forward``."""
-
-    def __init__(self):
-        super().__init__()
-        self.fc, self.lif = nn.Linear(6, 8), snn.Leaky(beta=0.9)
-
-    def forward(self, x):
-        from snntorch import spikegen
-
-        mem, total = self.lif.init_leaky(), 0
-        for spikes in spikegen.rate(x, num_steps=4):
-            spk, mem = self.lif(self.fc(spikes) * 2, mem)
-            total = total + spk
-        return total
-
-
-RANDOM = frozenset({TwoDropouts, RateEncoder})
-"""Networks that draw random numbers: only shapes are compared."""
-
 KINDS = {
     Kinds: steps_first(6),
     RecurrentKinds: steps_first(),
@@ -490,6 +454,4 @@ KINDS = {
     Ensemble: steps_first(),
     MixtureOfExperts: frame(6),
     Graphs: lambda b: torch.rand(4, b, 4, 2),
-    TwoDropouts: frame(6),
-    RateEncoder: frame(6),
 }

@@ -435,9 +435,15 @@ ADAPTER = SnnTorch()
     sample=CALL,
     dt=checks.number(above=0),
     batchnorm=checks.one_of("keep", "fold"),
+    training=checks.flag,
 )
 def from_snntorch(
-    net: nn.Module, sample: Any, *, dt: float = conventions.DT, batchnorm: Literal["keep", "fold"] = "keep"
+    net: nn.Module,
+    sample: Any,
+    *,
+    dt: float = conventions.DT,
+    batchnorm: Literal["keep", "fold"] = "keep",
+    training: bool = False,
 ) -> tuple[Graph | PortedProgram, Variables]:
     """Turn a snnTorch network into a flax model of one time step, with its weights.
 
@@ -459,6 +465,9 @@ def from_snntorch(
             and dicts.
         dt: time step in seconds that time constants are computed with; the model does not depend on it.
         batchnorm: ``"keep"`` it as a layer, or ``"fold"`` it into the weights before it.
+        training: port layers that are in training mode (``net.train()``) as they are, in a program: dropout draws from
+            ``rngs={"draws": key}``, and batch normalisations take the statistics of the batch and update theirs in
+            ``unroll(..., mutable=("buffers",))``.
 
     Returns:
         ``(model, variables)``: a :class:`snnax.Graph` with the names of ``net``'s modules, which takes and
@@ -468,7 +477,7 @@ def from_snntorch(
     Raises:
         ConversionError: for modules and operations that cannot be ported exactly; names all of them, where they are
             in the user's code, and the remedies.
-        TrainingModeError: if dropout or batch normalisation is in training mode.
+        TrainingModeError: if dropout or batch normalisation is in training mode, without ``training=True``.
         ShapeError: if the sample does not fit.
         MissingDependencyError: if torch or snnTorch is not installed.
 
@@ -484,7 +493,7 @@ def from_snntorch(
     Compared with ``snntorch.export_nir``: any reset mechanism, scalar parameters, functional operations, and
     no side effect on ``net``.
     """
-    return graph_reader.from_torch(net, sample, ADAPTER, dt=dt, batchnorm=batchnorm)
+    return graph_reader.from_torch(net, sample, ADAPTER, dt=dt, batchnorm=batchnorm, training=training)
 
 
 @checks.takes(

@@ -24,6 +24,8 @@ from snnax.network.loop import is_open
 from snnax.network.whole import WholeNetwork
 
 Variables = dict[str, Any]
+_STREAMS = ("draws", "dropout")
+"""Names of the random stream, the first that is given is taken: the second one is what flax and ``fit`` call theirs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,7 @@ class PortedProgram(WholeNetwork):
 
     Raises:
         ArgumentError: in a call, for other arguments than ``forward``'s, and for a network that draws random numbers
-            without ``rngs={"draws": key}``.
+            without ``rngs={"draws": key}`` (or ``"dropout"``).
         ShapeError: in a call, for an input that does not fit the one that was traced, but for the size of its batch
             and, unless something in the network depends on it, the number of its time steps.
 
@@ -135,8 +137,10 @@ class PortedProgram(WholeNetwork):
         leaves, program = self._leaves(args, kwargs)
         forced = self._forced()
         recording = not self.is_initializing() and self.is_mutable_collection("record")
-        key = self.make_rng("draws") if self.has_rng("draws") else None
-        ran = run(program, leaves, key=key, record=recording, forced=forced)
+        stream = next((name for name in _STREAMS if self.has_rng(name)), None)
+        key = None if stream is None else self.make_rng(stream)
+        drawn = self.variables.get("drawn")
+        ran = run(program, leaves, key=key, record=recording, forced=forced, drawn=drawn)
         for name, known in ran.recorded.items() if recording else ():
             value = {"input": known.input, **known.states, "spk": known.spk}
             self.sow(

@@ -320,6 +320,7 @@ class Program:
         time: the argument leaves and axes that are the steps of time, if there may be another number of them.
         least: how many of them there must be.
         fewest: samples that a batch must have: with fewer it is another program.
+        training: the layers that are as in training, by path.
         template: then, the same with rules in place of numbers: see :mod:`~snnax.interop.program.lengths`.
     """
 
@@ -335,6 +336,7 @@ class Program:
     time: list[tuple[Leaf, int]] = field(default_factory=list)
     least: int = 1
     fewest: int = 1
+    training: tuple[str, ...] = ()
     template: Any = field(default=None, repr=False)
 
     @property

@@ -26,7 +26,8 @@ from snnax.interop.program.nodes import (
 
 def is_step(program: Program) -> bool:
     """Whether a call is one step of time: it goes on from the states that the call before left."""
-    return bool(program.updates) and not program.loops
+    others = {entry.name for entry in program.inputs if entry.kind != "state"}
+    return any(name not in others for name in program.updates) and not program.loops
 
 
 def repeated(program: Program, steps: int) -> Program:

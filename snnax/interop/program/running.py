@@ -15,6 +15,7 @@ from jax import lax
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.program import operators
 from snnax.interop.program.derivatives import DECREED, by_operations, pullback
+from snnax.interop.program.draws import place_of
 from snnax.interop.program.looping import LoopRun
 from snnax.interop.program.neurons import Fired, ProgramNeuron
 from snnax.interop.program.nodes import (
@@ -72,6 +73,7 @@ def run(
     key: Array | None = None,
     record: bool = False,
     forced: Mapping[str, Array] | None = None,
+    drawn: Mapping[str, Array] | None = None,
 ) -> Ran:
     """Run a program.
 
@@ -81,12 +83,13 @@ def run(
         key: for what draws random numbers.
         record: keep what the neurons do.
         forced: spikes ``[T, B, ...]`` that neurons emit instead of their own, by their names in :class:`Ran`.
+        drawn: instead of a key what is drawn, see :func:`~snnax.interop.program.draws.placed`.
 
     Raises:
         ArgumentError: it draws random numbers, and there is no key.
         ConversionError: an operation is not known in JAX.
     """
-    runner = Runner(program, leaves, key, record, forced or {})
+    runner = Runner(program, leaves, key, record, forced or {}, drawn or {})
     for place, item in enumerate(program.items):
         runner.item(place, item)
     return Ran(mapped(program.outputs, runner.get), mapped(program.updates, runner.get), runner.recorded)
@@ -117,6 +120,7 @@ class Runner:
         key: Array | None,
         record: bool,
         forced: Mapping[str, Array],
+        drawn: Mapping[str, Array],
     ) -> None:
         self.batch = batch_size(program, leaves)
         self.neurons = {path: ProgramNeuron(path, spec) for path, spec in program.neurons.items()}
@@ -124,6 +128,7 @@ class Runner:
         self.recorded: dict[str, Recorded] = {}
         self._done: dict[str, int] = {}  # how many steps a neuron has run, by its name in recordings
         self._leaves, self._key = leaves, key
+        self._drawn = {place: jnp.asarray(values) for place, values in drawn.items()}
         self._values: dict[Ref, Any] = {}
         self._wide = any(value is not None and value.dtype == jnp.float64 for value in leaves)
 
@@ -190,7 +195,10 @@ class Runner:
         if node.function is not None:
             args = mapped(args, lambda value: _untrainable(node, value))
         try:
-            outputs = self._evaluated(node.op, args, kwargs, node.results, self._drawn(node, places))
+            if operators.is_random(node.op):
+                outputs = self._random(node, args, kwargs, places)
+            else:
+                outputs = self._evaluated(node.op, args, kwargs, node.results, None)
         except ConversionError as error:
             raise ConversionError(error.node, error.problem, error.remedy, node.line) from error
         return (
@@ -223,10 +231,15 @@ class Runner:
         pairs = zip(found, inputs, strict=True)
         return [None if end is None else jnp.asarray(end, value.dtype) for end, value in pairs]
 
-    def _drawn(self, node: Node, places: Sequence[Any]) -> Array | None:
-        """The key of an operation that draws random numbers."""
-        if not operators.is_random(node.op):
-            return None
+    def _random(
+        self, node: Node, args: Any, kwargs: dict[str, Any], places: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        """An operation that draws random numbers, from the key or as they were drawn elsewhere."""
+        if self._drawn:
+            values = self._drawn[place_of(places)]
+            value = values[places[2]] if len(places) > 1 else values
+            dtypes = [self.result(result).dtype for result in node.results]
+            return operators.random.replayed(node.op, args, value, dtypes)
         if self._key is None:
             raise ArgumentError(
                 f"the network draws random numbers ({node.op} at {node.line}) and got no key. Pass "
@@ -235,7 +248,7 @@ class Runner:
         key = self._key
         for place in places:
             key = jax.random.fold_in(key, place)
-        return key
+        return self._evaluated(node.op, args, kwargs, node.results, key)
 
     def fire(self, node: Node, get: Get, forced: Array | None) -> tuple[Fired, Array]:
         """One step of a neuron, and what entered it."""

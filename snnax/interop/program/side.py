@@ -16,14 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from snnax.errors import ArgumentError, ConversionError
+from snnax.errors import ConversionError
 from snnax.interop.compare import Report, compare
 from snnax.interop.compare.bounds import Bounds
 from snnax.interop.compare.evidence import Evidence
 from snnax.interop.compare.provenance import Named, digests, versions
 from snnax.interop.compare.run import compare_gradients, compare_outputs
-from snnax.interop.program import operators
-from snnax.interop.program.module import PortedProgram
+from snnax.interop.program.draws import Drawn, is_random, placed
+from snnax.interop.program.module import PortedProgram, given_to
 from snnax.interop.program.nodes import NEURON, Leaf, Program, flat
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Side, Trace
@@ -43,6 +43,14 @@ class CallSide(Protocol):
         """Gradients of the weighted sum of all that it returns, by torch's names of the parameters."""
         ...
 
+    def draw(self, arguments: Any) -> Drawn | None:
+        """What a run draws; ``None`` if that cannot be told."""
+        ...
+
+    def give(self, arguments: Any, drawn: Drawn) -> None:
+        """Let all runs on these arguments draw that."""
+        ...
+
 
 class ProgramSide:
     """``(model, variables)`` of a program.
@@ -57,20 +65,43 @@ class ProgramSide:
         self.label = label
         self.model = model
         self.variables = nn.unbox(dict(variables))
-        self._mutable = sorted(
-            set(model.held.changed.values())
-        )  # every comparison starts from the same variables
+        # every comparison starts from the same variables
+        self._mutable = sorted({"buffers", *model.held.changed.values()})
+        self._chance: dict[str, Any] = {}  # keys; each side of two programs has the same
+        if is_random(model.program):
+            self._chance = {"rngs": {"draws": jax.random.key(0)}}
+
+    def draw(self, arguments: Any) -> None:
+        """Not in torch's order."""
+
+    def give(self, arguments: Any, drawn: Drawn) -> None:
+        """Draw what torch drew."""
+        given = _tuple(arguments)
+        steps = max((len(leaf) for leaf in jax.tree.leaves(given) if np.ndim(leaf)), default=0)
+        held = self.model.over_time(steps).held
+        program = given_to(held, given, {}, np.asarray)[1]
+        self.variables = {**self.variables, "drawn": placed(program, drawn)}
+        self._chance = {}
 
     def call(self, arguments: Any, forced: Mapping[str, np.ndarray]) -> Trace:
         """Run it in the precision of its input."""
         with jax.enable_x64(_precision(arguments) is np.float64):
             force = {name.replace(".", "/"): jnp.asarray(spikes) for name, spikes in forced.items()}
             given = in_precision(self.variables, _precision(arguments))
-            outputs, _, recorded = unroll(
-                self.model, given, _tuple(arguments), record=True, force=force, mutable=self._mutable
+            outputs, updates, recorded = unroll(
+                self.model,
+                given,
+                _tuple(arguments),
+                record=True,
+                force=force,
+                mutable=self._mutable,
+                **self._chance,
             )
             nodes = {name.replace("/", "."): self._trace(name, values) for name, values in recorded.items()}
-            return Trace(nodes, outputs_of(outputs))
+            left = flatten_dict(updates.get("buffers", {}), sep=".")
+            return Trace(
+                nodes, outputs_of([outputs, [left[name] for name in moved_buffers(self.model.program)]])
+            )
 
     def _trace(self, name: str, values: Mapping[str, Any]) -> NodeTrace:
         arrays = {key: np.asarray(value) for key, value in values.items()}
@@ -86,7 +117,11 @@ class ProgramSide:
 
             def loss(params: Any) -> jax.Array:
                 outputs, _ = unroll(
-                    self.model, {**given, "params": params}, _tuple(arguments), mutable=self._mutable
+                    self.model,
+                    {**given, "params": params},
+                    _tuple(arguments),
+                    mutable=self._mutable,
+                    **self._chance,
                 )
                 floats = [
                     y for y in jax.tree.leaves(outputs) if jnp.issubdtype(jnp.asarray(y).dtype, jnp.floating)
@@ -95,6 +130,11 @@ class ProgramSide:
 
             found = jax.grad(loss)(given.get("params", {}))
             return flatten_dict(jax.tree.map(np.asarray, found), sep=".")
+
+
+def moved_buffers(program: Program) -> list[str]:
+    """The buffers that a call leaves changed, as the running statistics of a normalisation in training."""
+    return sorted(e.name for e in program.inputs if e.kind == "buffer" and e.name in program.updates)
 
 
 def weights_like(values: Any) -> np.ndarray:
@@ -174,18 +214,20 @@ class _Part(Side):
         return Trace(nodes, trace.outputs if self.outputs else ())
 
 
-def check_fixed(program: Program) -> None:
-    """Refuse to compare a network that draws random numbers: each side has its own.
+def _draw(a: CallSide, b: CallSide, program: Program, arguments: Any) -> list[str]:
+    """Let both sides draw the same numbers, those of torch; what to say of it.
 
     Raises:
-        ArgumentError: names the first place.
+        ArgumentError: the port draws otherwise than the network does.
     """
-    for node in program.nodes():
-        if node.op != NEURON and operators.is_random(node.op):
-            raise ArgumentError(
-                f"the network draws random numbers ({node.op} at {node.line}), and each side its own. To compare it, "
-                "draw outside of forward, and pass what was drawn as an argument."
-            )
+    if not is_random(program):
+        return []
+    drawn = next((found for side in (a, b) if (found := side.draw(arguments)) is not None), None)
+    if drawn is None:
+        return ["random numbers: both sides draw from the same key"]
+    for side in (a, b):
+        side.give(arguments, drawn)
+    return [f"random numbers: both sides are given what torch drew, {len(drawn)} times"]
 
 
 def _outputs_alone(a: _Part, b: _Part, gradients: bool) -> Report:
@@ -238,9 +280,9 @@ def compare_calls(
     Where none of its neurons is a known one, what it returns is compared.
 
     Raises:
-        ArgumentError: it draws random numbers.
+        ArgumentError: they draw random numbers, and not the same ones.
     """
-    check_fixed(program)
+    said = _draw(a, b, program, arguments)
     first, second = a.call(arguments, {}), b.call(arguments, {})
     lengths = {name: len(node.spk) for name, node in first.nodes.items()}
     if not lengths:
@@ -250,7 +292,10 @@ def compare_calls(
         )
         report = _outputs_alone(left, right, gradients)
         return replace(
-            report, digests=_digests(arguments, (first, second), report.labels), versions=versions()
+            report,
+            digests=_digests(arguments, (first, second), report.labels),
+            versions=versions(),
+            notes=(*report.notes, *said),
         )
     spikes = {name: node.spk for name, node in first.nodes.items()}
     reports = []
@@ -270,7 +315,9 @@ def compare_calls(
     return replace(
         reports[0],
         layers=tuple(layers[name] for name in order),
-        notes=tuple(dict.fromkeys(n for report in reports for n in report.notes if NO_GRAPH not in n)),
+        notes=tuple(
+            dict.fromkeys([*(n for report in reports for n in report.notes if NO_GRAPH not in n), *said])
+        ),
         pictures=tuple(picture for report in reports for picture in report.pictures),
         digests=_digests(arguments, (first, second), reports[0].labels),
     )

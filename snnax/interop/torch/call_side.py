@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnax.interop.program.draws import Drawn
 from snnax.interop.program.nodes import NEURON, Loop, Program, filled, flat, mapped
 from snnax.interop.program.repeating import is_step
-from snnax.interop.program.side import outputs_of, weights_like
+from snnax.interop.program.side import moved_buffers, outputs_of, weights_like
 from snnax.interop.torch.calls import is_array
+from snnax.interop.torch.draws import Draws
 from snnax.interop.torch.observers import Observer
 from snnax.interop.torch.prepare import check_mode, gradients_of, isolated, reset_copy, unwrap
 from snnax.interop.trace import Trace
@@ -34,16 +37,33 @@ class CalledTorch:
     def __init__(self, net: nn.Module, program: Program, adapter: Adapter) -> None:
         self.label = adapter.label
         self._net, self._program, self._adapter = unwrap(net), program, adapter
+        self._drawn: Drawn | None = None
+
+    def draw(self, arguments: Any) -> Drawn | None:
+        """What one call draws."""
+        recorded = Draws()
+        self._run(arguments, {}, recorded)
+        return recorded.drawn
+
+    def give(self, arguments: Any, drawn: Drawn) -> None:
+        """Draw that in each call."""
+        self._drawn = drawn
+
+    def _chance(self) -> Draws | nullcontext[None]:
+        return nullcontext() if self._drawn is None else Draws(self._drawn)
 
     def call(self, arguments: Any, forced: Mapping[str, np.ndarray]) -> Trace:
         """Run it in the precision of its input, and record the neurons that the program has."""
-        check_mode(self._net)
+        return self._run(arguments, forced, self._chance())
+
+    def _run(self, arguments: Any, forced: Mapping[str, np.ndarray], chance: Any) -> Trace:
+        check_mode(self._net, self._program.training)
         given, dtype = _tensors(arguments)
         twin, neurons = reset_copy(self._net, self._adapter, dtype)
         uses = {path: self._uses(path, forced, dtype) for path in self._program.neurons if path in neurons}
         for path, records in uses.items():
             self._tap(path, neurons[path], records)
-        with isolated(self._adapter, neurons, dtype):
+        with isolated(self._adapter, neurons, dtype), chance:
             returned = self._returned(twin, given)
         found = [record for records in uses.values() for record in records if record.spikes]
         for record in found:
@@ -51,13 +71,15 @@ class CalledTorch:
         order = {name: place for place, name in enumerate(_names(self._program))}
         found.sort(key=lambda record: order[record.name])
         nodes = {record.name: record.trace() for record in found}
-        return Trace(nodes, outputs_of(mapped(returned, _array)))
+        buffers = dict(twin.named_buffers())
+        left = [buffers[name] for name in moved_buffers(self._program)]
+        return Trace(nodes, outputs_of(mapped([returned, left], _array)))
 
     def gradients(self, arguments: Any) -> dict[str, np.ndarray]:
         """Of a weighted sum of all that it returns, by the parameters' names; zeros where nothing depends on one."""
         given, dtype = _tensors(arguments)
         twin, neurons = reset_copy(self._net, self._adapter, dtype)
-        with isolated(self._adapter, neurons, dtype), torch.enable_grad():
+        with isolated(self._adapter, neurons, dtype), torch.enable_grad(), self._chance():
             total = torch.zeros((), dtype=dtype)
             for value in flat(self._returned(twin, given)):
                 if isinstance(value, Tensor) and value.is_floating_point():

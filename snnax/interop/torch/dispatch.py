@@ -47,7 +47,7 @@ aten = torch.ops.aten
 _WHOLE = frozenset({
     aten.stack, aten.select_scatter, aten.slice_scatter, aten.rand, aten.randn, aten.rand_like, aten.randn_like,
     aten.silu, aten.addmm, aten.unbind, aten.zeros, aten.ones, aten.zeros_like, aten.ones_like, aten.split,
-    aten.hardtanh, aten.lerp, aten.softplus, aten.diagonal, aten.diagonal_scatter,
+    aten.bernoulli, aten.hardtanh, aten.lerp, aten.softplus, aten.diagonal, aten.diagonal_scatter,
     aten.detach,  # its decomposition is an alias, which lets the gradient through
 })  # fmt: skip
 """Operations that have a decomposition and are kept, since what runs them knows them."""
@@ -284,6 +284,8 @@ class Dispatcher(TorchDispatchMode):
             return self._read_by_python(func, args, kwargs)
         if packet in (aten.lift_fresh, aten.lift):
             return args[0]
+        if packet is aten.native_batch_norm and args[5] and args[3] is not None:
+            return self._of_the_batch(func, args)
         if func._schema.is_mutable:
             return self._in_place(func, args, kwargs)
         if packet not in _WHOLE:
@@ -330,6 +332,20 @@ class Dispatcher(TorchDispatchMode):
             elif not any(tensor is given for given in pytree.tree_leaves((args, kwargs))):
                 self.values.bind(tensor, value)
         return out
+
+    def _of_the_batch(self, func: Any, args: tuple[Any, ...]) -> Any:
+        """A normalisation in training, which writes its running statistics without saying so."""
+        x, weight, bias, mean, variance, *numbers = args
+        before = tuple(map(self.read, (mean, variance)))
+        outs = func(*args)
+        forms = tuple(map(Form.of, (*outs, mean, variance)))
+        function = aten._native_batch_norm_legit_functional.default
+        node = self.emit(function, (x, weight, bias, *before, *numbers), {}, forms)
+        for position, out in enumerate(outs):
+            self.values.bind(out, Ref(node, position))
+        for position, statistic in enumerate((mean, variance), len(outs)):
+            self.values.write(statistic, Ref(node, position))
+        return outs
 
     def _read_by_python(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A value goes to Python, which may do with it what it likes."""

@@ -21,8 +21,8 @@ from snnax.interop.program.module import PortedProgram
 from snnax.interop.program.nodes import flat
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.torch.layers import node_from_layer
-from snnax.interop.torch.prepare import unwrap
-from snnax.interop.torch.program_reader import ported_program
+from snnax.interop.torch.prepare import in_training, unwrap
+from snnax.interop.torch.program_reader import ported_program, program_of
 from snnax.interop.torch.step_graph import Source, StepGraph, StepNode
 from snnax.interop.torch.tracing import trace
 from snnax.network.containers import Graph
@@ -33,13 +33,25 @@ if TYPE_CHECKING:
 
 
 def from_torch(
-    net: nn.Module, sample: Any, adapter: Adapter, *, dt: float | None = None, batchnorm: str = "keep"
+    net: nn.Module,
+    sample: Any,
+    adapter: Adapter,
+    *,
+    dt: float | None = None,
+    batchnorm: str = "keep",
+    training: bool = False,
 ) -> tuple[Graph | PortedProgram, Variables]:
     """Turn a torch network into a flax model with its weights; ``adapter`` knows its neurons.
 
     ``from_snntorch`` and ``from_norse`` are this function with their adapters; see the former for the rest.
     """
     step = adapter.time_step(unwrap(net), dt)  # what is wrong with it, no program puts right
+    if training and in_training(unwrap(net)):
+        if batchnorm == "fold":
+            raise ArgumentError(
+                "batchnorm='fold' with training=True; expected 'keep' for a network in training."
+            )
+        return program_of(net, sample, adapter, training=True)
     try:
         graph = graph_of_step(trace(net, sample, adapter), adapter, step, batchnorm)
     except ShapeError as refusal:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
@@ -58,29 +58,56 @@ def unwrap(net: object) -> nn.Module:
         net = inner
 
 
-def check_mode(net: nn.Module) -> None:
-    """Refuse layers that compute something else in training than in evaluation, all of them at once.
+def in_training(net: nn.Module) -> tuple[str, ...]:
+    """The layers that are in training mode and compute something else there than in evaluation, by path."""
+    return tuple(name for name, module in net.named_modules() if module.training and _has_modes(module))
+
+
+def _has_modes(module: nn.Module) -> bool:
+    return keeps_statistics(module) or (isinstance(module, _DropoutNd) and module.p > 0)
+
+
+def keeps_statistics(module: nn.Module) -> bool:
+    """Whether a layer computes with other numbers in training, and keeps what it has seen then."""
+    return isinstance(module, _BatchNorm) or (isinstance(module, _NormBase) and module.track_running_stats)
+
+
+def check_mode(net: nn.Module, allowed: tuple[str, ...] = ()) -> None:
+    """Refuse layers that compute something else in training than in evaluation, all at once.
+
+    Args:
+        net: the network.
+        allowed: layers that are to be in training mode, by path.
 
     Raises:
-        TrainingModeError: names them.
-        ConversionError: for those that depend on the batch in evaluation too.
+        TrainingModeError: names the layers in training mode that are none of those, and those that are not in it.
     """
     found: list[ConversionError] = []
     for name, module in net.named_modules():
-        name = name or type(net).__name__
-        dropout = isinstance(module, _DropoutNd) and module.p > 0
-        if module.training and (dropout or isinstance(module, _BatchNorm)):
-            error = TrainingModeError(
-                name,
-                f"{type(module).__name__} is in training mode, where it depends on chance or on the batch",
-                "Call net.eval() first.",
-            )
-            found.append(error)
+        if not _has_modes(module) or module.training == (name in allowed):
+            continue
+        if module.training:
+            problem = f"{type(module).__name__} is in training mode, where it depends on chance or on the batch"
+            remedy = "Call net.eval() first. interop.from_snntorch(net, sample, training=True) ports it as it is."
+        else:
+            problem, remedy = "it was ported in training mode, and is in evaluation mode now", "Call net.train() first."
+        found.append(TrainingModeError(name or type(net).__name__, problem, remedy))
+    if found:
+        raise ConversionError.joined(found)
+
+
+def check_norms(net: nn.Module) -> None:
+    """Refuse batch normalisations that depend on the batch in evaluation too, all at once.
+
+    Raises:
+        ConversionError: names them.
+    """
+    found: list[ConversionError] = []
+    for name, module in net.named_modules():
         if isinstance(module, _BatchNorm) and module.running_mean is None:
             problem = f"{type(module).__name__} keeps no running statistics, so that it depends on the batch"
-            found.append(
-                ConversionError(name, problem, "Build it with track_running_stats=True and train it so.")
-            )
+            remedy = "Build it with track_running_stats=True and train it so."
+            found.append(ConversionError(name or type(net).__name__, problem, remedy))
     if found:
         raise ConversionError.joined(found)
 

@@ -81,9 +81,14 @@ def findings_of(net: nn.Module) -> Findings:
 
 
 def program_of(
-    net: nn.Module, sample: Any, adapter: Adapter, findings: Findings | None = None
+    net: nn.Module,
+    sample: Any,
+    adapter: Adapter,
+    findings: Findings | None = None,
+    *,
+    training: bool = False,
 ) -> tuple[PortedProgram, Variables]:
-    """The module of a network, whatever it runs, and its variables.
+    """The module of a network, whatever it runs, and its variables; ``training``: in the mode that its layers are in.
 
     Args:
         net: the network.
@@ -105,6 +110,7 @@ def program_of(
         arguments_of(net, sample),
         adapter=adapter,
         steady=True,
+        training=training,
         findings=findings,
         refused=partial(unknown_operators, type(net).__name__),
     )

@@ -27,7 +27,7 @@ from snnax.interop.torch.frames import line_of
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.leaves import Leaves, value_of
 from snnax.interop.torch.own_gradients import OwnGradients
-from snnax.interop.torch.prepare import check_mode, copy_net, threads_for, unwrap
+from snnax.interop.torch.prepare import check_mode, copy_net, in_training, threads_for, unwrap
 from snnax.interop.torch.reached import Draws, chance, note_lengths
 from snnax.interop.torch.repeats import Watch, check_hooks, kept_from_call_to_call, untouched
 from snnax.interop.torch.samples import Sample
@@ -54,6 +54,7 @@ def trace_program(
     steady: bool = False,
     findings: Findings | None = None,
     refused: Callable[[Program], Iterable[ConversionError]] = lambda _: (),
+    training: bool = False,
 ) -> Program:
     """What ``net(*args, **kwargs)`` computes, as data flow.
 
@@ -76,6 +77,8 @@ def trace_program(
         steady: refuse it also if a call leaves other numbers in parameters and buffers than it found.
         findings: what stands in the way as far as it is known: it is told together with what is found here.
         refused: says what else of a program is refused.
+        training: layers may be in training mode, and are ported so: dropout draws, and batch normalisations take the
+            statistics of the batch and keep them.
 
     Returns:
         The program. Numbers among the arguments are as they were given: the program is for these.
@@ -98,9 +101,10 @@ def trace_program(
     """
     net = unwrap(net)
     findings = Findings(partial(line_of_module, net)) if findings is None else findings
+    modes = in_training(net) if training else ()
     evaluating = True
     with findings.going_on():
-        check_mode(net)
+        check_mode(net, modes)
         evaluating = False
     with findings.going_on():
         check_hooks(net)
@@ -111,7 +115,7 @@ def trace_program(
         if not findings:
             program = tracing.folded(program, sample)
     findings.check()
-    return _with_values(program, net)
+    return replace(_with_values(program, net), training=modes)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from snnax.interop.torch.folding import fold
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.layers import TimedNorm
 from snnax.interop.torch.originals import of_library
+from snnax.interop.torch.prepare import keeps_statistics
 from snnax.interop.torch.reached import scalars
 from snnax.interop.torch.records import Recording
 from snnax.interop.torch.step_graph import StepGraph
@@ -27,6 +28,7 @@ from snnax.interop.torch.steps import CHANGES, held_difference
 if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
 
+_SEEN = frozenset({"running_mean", "running_var", "num_batches_tracked"})
 _ONCE = "Let every call of forward do the same: keep schedules and counters outside, and hand states on as arguments."
 _GRADIENTS = "Take it away for the conversion (handle.remove()); train the port with optax instead."
 _TRAINING = (
@@ -61,7 +63,7 @@ class Watch:
     def __init__(self, net: nn.Module, adapter: Adapter, followed: Callable[[Tensor], bool]) -> None:
         self._net = net
         self._followed = followed
-        self._skip = {id(m): adapter.passing(m) for m in net.modules()}
+        self._skip = {id(m): adapter.passing(m) | _statistics(m) for m in net.modules()}
         self._scalars = self._now()
         self._tensors = {name: tensor.detach().clone() for name, tensor in self._held()}
 
@@ -124,6 +126,11 @@ def kept_from_call_to_call(net: nn.Module, path: str) -> ConversionError:
         f"Set self.{attribute} at the start of forward; or take it as an argument, and return the new one.",
         line_of_change(net, home, attribute),
     )
+
+
+def _statistics(module: nn.Module) -> frozenset[str]:
+    """What a layer in training keeps of what it has seen: each call changes it, and the port does too."""
+    return _SEEN if module.training and keeps_statistics(module) else frozenset()
 
 
 def common_step(first: Recording, watch: Watch, again: Callable[[], Recording]) -> StepGraph:

@@ -14,7 +14,7 @@ from snnax.errors import ArgumentError, ConversionError, ShapeError, SnnaxError
 from snnax.interop.program.nodes import flat
 from snnax.interop.torch.graph_reader import graph_of_step
 from snnax.interop.torch.observers import Observer, array
-from snnax.interop.torch.prepare import check_mode, gradients_of, isolated, reset_copy, unwrap
+from snnax.interop.torch.prepare import check_mode, check_norms, gradients_of, isolated, reset_copy, unwrap
 from snnax.interop.torch.step_graph import StepGraph, StepNode, listed
 from snnax.interop.torch.tracing import trace
 from snnax.interop.trace import Trace
@@ -86,6 +86,7 @@ class TorchSide:
     def _execute(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
         frames, num_steps = self._frames(np.asarray(x))
         check_mode(self._net)
+        check_norms(self._net)
         twin, neurons = reset_copy(self._net, self._adapter, frames.dtype)
         records: dict[str, list[Observer]] = {}  # of the uses of each neuron, by its path
         paths = {id(module): path for path, module in self._net.named_modules()}

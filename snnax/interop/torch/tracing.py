@@ -20,6 +20,7 @@ from snnax.interop.torch.leaves import Leaves
 from snnax.interop.torch.prepare import (
     check_finite,
     check_mode,
+    check_norms,
     copy_net,
     isolated,
     owned,
@@ -65,6 +66,7 @@ def trace(net: nn.Module, sample: Any, adapter: Adapter) -> StepGraph:
     net = unwrap(net)
     adapter.check_network(net)
     check_mode(net)
+    check_norms(net)
     check_finite(net, adapter)
     check_hooks(net)
     errors: list[tuple[bool, SnnaxError]] = []

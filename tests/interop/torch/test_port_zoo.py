@@ -13,12 +13,11 @@ pytest.importorskip("snntorch")
 import torch
 from helpers.port_zoo_ends import ENDS
 from helpers.port_zoo_hand import HAND
-from helpers.port_zoo_kinds import KINDS, RANDOM
+from helpers.port_zoo_kinds import KINDS
 from helpers.port_zoo_starts import STARTS
 from helpers.port_zoo_states import STATES, PerStepNorm
 from helpers.way_back import assert_is_the_network
 
-import snnax as snn
 from snnax import interop
 from snnax.interop.frameworks.snntorch import ADAPTER
 from snnax.interop.program.module import PortedProgram
@@ -30,8 +29,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Inhibition is an unstable featur
 ZOO = {**ENDS, **HAND, **KINDS, **STARTS, **STATES}
 STACKED = {PerStepNorm}
 """Ported as graphs that hold the weights of several layers in one array: gradients have other names."""
-
-COMPARED = [cls for cls in ZOO if cls not in RANDOM]
 
 
 def ported(cls, batch=3):
@@ -49,7 +46,7 @@ def arrays(tree, double=False):
     return jax.tree.map(lambda a: a.astype(np.float64) if double and a.dtype.kind == "f" else a, found)
 
 
-@pytest.mark.parametrize("cls", COMPARED, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", ZOO, ids=lambda cls: cls.__name__)
 def test_it_is_torchs_network(cls):
     """Shapes and types in single, values and gradients in double precision, weights and all of it there and back."""
     net, model, variables, given = ported(cls)
@@ -66,7 +63,7 @@ def test_it_is_torchs_network(cls):
         assert_is_the_network(net, interop.to_snntorch(model, variables), given)
 
 
-@pytest.mark.parametrize("cls", COMPARED[::9], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", list(ZOO)[::9], ids=lambda cls: cls.__name__)
 def test_it_is_cross_validated(cls):
     net, model, variables, given = ported(cls)
     singles = arrays(given) if len(given) > 1 else arrays(given)[0]
@@ -123,10 +120,3 @@ def assert_state_dict(net, model, variables):
     again = interop.to_state_dict(model, interop.from_state_dict(model, variables, other))
     for name, value in again.items():
         np.testing.assert_array_equal(value, other[name].numpy(), err_msg=name)
-
-
-@pytest.mark.parametrize("cls", sorted(RANDOM, key=lambda cls: cls.__name__), ids=lambda cls: cls.__name__)
-def test_random_networks_have_torchs_shapes(cls):
-    net, model, variables, given = ported(cls)
-    found, _ = snn.unroll(model, variables, *arrays(given), rngs={"draws": jax.random.key(0)})
-    assert_same_form(found, net(*given))

@@ -130,7 +130,24 @@ def native_dropout(call: Call, x: jax.Array, p: float, train: bool | None) -> tu
     """``x / (1 - p)`` with a share ``p`` of it zero, and what was kept; ``x`` itself but in training."""
     if train is False:
         return x, jnp.ones(x.shape, bool)
-    kept = jax.random.bernoulli(call.key, 1 - p, x.shape)
+    return _dropped(x, p, jax.random.bernoulli(call.key, 1 - p, x.shape))
+
+
+def replayed(op: str, args: Sequence[Any], drawn: jax.Array, dtypes: Sequence[Any]) -> tuple[jax.Array, ...]:
+    """What a random operator gives that has drawn ``drawn`` elsewhere: of ``native_dropout`` that is the mask.
+
+    Args:
+        op: its name.
+        args: its arguments.
+        drawn: the numbers.
+        dtypes: of its results.
+    """
+    if op != "native_dropout":
+        return (jnp.asarray(drawn, dtypes[0]),)
+    return _dropped(args[0], float(args[1]), jnp.asarray(drawn, bool))
+
+
+def _dropped(x: jax.Array, p: float, kept: jax.Array) -> tuple[jax.Array, jax.Array]:
     scale = 0.0 if p == 1 else 1 / (1 - p)
     return jnp.where(kept, x * jnp.asarray(scale, x.dtype), jnp.zeros_like(x)), kept
 
