@@ -312,11 +312,13 @@ def _is_program(side: Any) -> bool:
 
 def _compare_programs(a: Any, b: Any, x: Any, gradients: bool) -> Report:
     """Two sides of which one at least is a program: both run it on the arguments ``x`` of its ``forward``."""
-    program = next(side[0].program for side in (a, b) if _is_program(side))
+    known = [ProgramSide(*side) for side in (a, b) if _is_program(side)]
+    known[0].check(x)
+    program = known[0].model.program
     sides: list[Any] = []
     for given, which in ((a, "a"), (b, "b")):
         if _is_program(given):
-            sides.append(ProgramSide(*given))
+            sides.append(known.pop(0))
         elif _is_torch(given):
             sides.append(_called_torch(given, program))
         else:

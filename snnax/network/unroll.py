@@ -197,7 +197,10 @@ def unroll(
     NET(net, "unroll(net=...)")
     VARIABLES(variables, "unroll(variables=...)")
     names, wanted = collections(mutable), recorded_names(record)
+    short, recomputed = keeps_bfloat16(residuals), check_remat(remat)
     if isinstance(net, WholeNetwork):
+        if chunk != "auto":  # its own loops have chunks of their own, whatever is asked for
+            whole_steps("chunk", chunk, "'auto' or ")
         y, updates, recorded = run_whole(
             net, unfreeze(dict(variables)), arguments_of(x), keys_of(rngs), names, bool(record), forced_spikes(force),
             num_steps,
@@ -211,7 +214,6 @@ def unroll(
     check_numbers(plain, "unroll(variables=...)")
     keys = keys_of(rngs)
     chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1], constant)
-    short, recomputed = keeps_bfloat16(residuals), check_remat(remat)
     asked = Run(net, names, bool(record), chunk, steps, constant, short, recomputed)
     given = forced_spikes(force)
     if given:

@@ -17,7 +17,7 @@ from snnax.errors import ArgumentError, ConversionError, ShapeError, StateError
 from snnax.interop.layers.entries import Entry, Layer, entries_of, find, plain
 from snnax.interop.program.depending import changed
 from snnax.interop.program.lengths import longer
-from snnax.interop.program.nodes import NEURON, Affine, Input, Leaf, Program, flat
+from snnax.interop.program.nodes import NEURON, Affine, Input, Leaf, Program, flat, mapped
 from snnax.interop.program.repeating import is_step, repeated
 from snnax.interop.program.running import guarded, run
 from snnax.network.loop import is_open
@@ -300,7 +300,19 @@ def _same(known: Any, given: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return "an array" if isinstance(value, Leaf) or hasattr(value, "shape") else repr(value)
+    return repr(
+        mapped(value, lambda entry: _ARRAY if isinstance(entry, Leaf) or hasattr(entry, "shape") else entry)
+    )
+
+
+class _Array:
+    """Stands for one in texts."""
+
+    def __repr__(self) -> str:
+        return "an array"
+
+
+_ARRAY = _Array()
 
 
 def _check_shape(program: Program, leaf: Leaf, shape: tuple[int, ...]) -> None:

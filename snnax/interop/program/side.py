@@ -16,12 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from snnax.errors import ConversionError
+from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.compare import Report, compare
 from snnax.interop.compare.bounds import Bounds
 from snnax.interop.compare.evidence import Evidence
 from snnax.interop.compare.provenance import Named, digests, versions
 from snnax.interop.compare.run import compare_gradients, compare_outputs
+from snnax.interop.numbers import plain
+from snnax.interop.program.doubles import settled
 from snnax.interop.program.draws import Drawn, is_random, placed
 from snnax.interop.program.module import PortedProgram, given_to
 from snnax.interop.program.nodes import NEURON, Leaf, Program, flat
@@ -70,6 +72,17 @@ class ProgramSide:
         self._chance: dict[str, Any] = {}  # keys; each side of two programs has the same
         if is_random(model.program):
             self._chance = {"rngs": {"draws": jax.random.key(0)}}
+
+    def check(self, arguments: Any) -> None:
+        """Refuse arguments that the network is not called with.
+
+        Raises:
+            ArgumentError: for arguments of another form, and what are no finite real numbers.
+            ShapeError: for arrays that do not fit.
+        """
+        given = _tuple(arguments)
+        steps = max((len(leaf) for leaf in jax.tree.leaves(given) if np.ndim(leaf)), default=0)
+        given_to(self.model.over_time(max(steps, 1)).held, given, {}, _real)  # type: ignore[attr-defined]
 
     def draw(self, arguments: Any) -> None:
         """Not in torch's order."""
@@ -130,6 +143,18 @@ class ProgramSide:
 
             found = jax.grad(loss)(given.get("params", {}))
             return flatten_dict(jax.tree.map(np.asarray, found), sep=".")
+
+
+def _real(value: Any) -> np.ndarray:
+    """An argument as an array.
+
+    Raises:
+        ArgumentError: it is none of finite real numbers.
+    """
+    try:
+        return plain("x", "", value)
+    except ConversionError as error:
+        raise ArgumentError(f"x {error.problem}; a comparison needs finite real input.") from error
 
 
 def moved_buffers(program: Program) -> list[str]:
@@ -277,12 +302,23 @@ def compare_calls(
 ) -> Report:
     """Compare two sides that run the same program on the same arguments; see :func:`~snnax.interop.crossvalidate`.
 
-    Where none of its neurons is a known one, what it returns is compared.
+    Where none of its neurons is a known one, what it returns is compared. What differs behind a threshold that the
+    network computes itself is explained if nothing differs in double precision.
 
     Raises:
         ArgumentError: they draw random numbers, and not the same ones.
     """
     said = _draw(a, b, program, arguments)
+
+    def compared(given: Any) -> Report:
+        return _compared(a, b, program, given, gradients)
+
+    report = settled(compared(arguments), program, arguments, compared)
+    return replace(report, notes=(*report.notes, *said))
+
+
+def _compared(a: CallSide, b: CallSide, program: Program, arguments: Any, gradients: bool) -> Report:
+    """One comparison, in the precision of the arguments."""
     first, second = a.call(arguments, {}), b.call(arguments, {})
     lengths = {name: len(node.spk) for name, node in first.nodes.items()}
     if not lengths:
@@ -295,7 +331,6 @@ def compare_calls(
             report,
             digests=_digests(arguments, (first, second), report.labels),
             versions=versions(),
-            notes=(*report.notes, *said),
         )
     spikes = {name: node.spk for name, node in first.nodes.items()}
     reports = []
@@ -315,9 +350,7 @@ def compare_calls(
     return replace(
         reports[0],
         layers=tuple(layers[name] for name in order),
-        notes=tuple(
-            dict.fromkeys([*(n for report in reports for n in report.notes if NO_GRAPH not in n), *said])
-        ),
+        notes=tuple(dict.fromkeys(n for report in reports for n in report.notes if NO_GRAPH not in n)),
         pictures=tuple(picture for report in reports for picture in report.pictures),
         digests=_digests(arguments, (first, second), reports[0].labels),
     )
