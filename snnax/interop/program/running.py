@@ -21,6 +21,7 @@ from snnax.interop.program.neurons import Fired, ProgramNeuron
 from snnax.interop.program.nodes import (
     NEURON,
     PULLBACK,
+    Input,
     Leaf,
     Loop,
     Node,
@@ -127,10 +128,21 @@ class Runner:
         self.recording, self.forced = record, {name: jnp.asarray(spikes) for name, spikes in forced.items()}
         self.recorded: dict[str, Recorded] = {}
         self._done: dict[str, int] = {}  # how many steps a neuron has run, by its name in recordings
-        self._leaves, self._key = leaves, key
         self._drawn = {place: jnp.asarray(values) for place, values in drawn.items()}
         self._values: dict[Ref, Any] = {}
+        self._key = key
         self._wide = any(value is not None and value.dtype == jnp.float64 for value in leaves)
+        self._leaves = [
+            self._at_rest(program.inputs[place]) if value is None else value
+            for place, value in enumerate(leaves)
+        ]
+
+    def _at_rest(self, known: Input) -> Array | None:
+        """A state that nobody has handed on yet: zeros, which a neuron that is one operation makes itself."""
+        if known.name.rpartition(".")[0] in self.neurons:
+            return None
+        form = self.result(known.result)
+        return jnp.zeros(form.shape, form.dtype)
 
     def get(self, source: Any) -> Any:
         """The value of a source outside of loops; literals stand for themselves."""

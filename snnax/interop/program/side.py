@@ -82,7 +82,7 @@ class ProgramSide:
         """
         given = _tuple(arguments)
         steps = max((len(leaf) for leaf in jax.tree.leaves(given) if np.ndim(leaf)), default=0)
-        given_to(self.model.over_time(max(steps, 1)).held, given, {}, _real)  # type: ignore[attr-defined]
+        given_to(self.model.over_time(max(steps, 1)).held, given, {}, _real)
 
     def draw(self, arguments: Any) -> None:
         """Not in torch's order."""

@@ -87,10 +87,17 @@ def check_mode(net: nn.Module, allowed: tuple[str, ...] = ()) -> None:
         if not _has_modes(module) or module.training == (name in allowed):
             continue
         if module.training:
-            problem = f"{type(module).__name__} is in training mode, where it depends on chance or on the batch"
-            remedy = "Call net.eval() first. interop.from_snntorch(net, sample, training=True) ports it as it is."
+            problem = (
+                f"{type(module).__name__} is in training mode, where it depends on chance or on the batch"
+            )
+            remedy = (
+                "Call net.eval() first. interop.from_snntorch(net, sample, training=True) ports it as it is."
+            )
         else:
-            problem, remedy = "it was ported in training mode, and is in evaluation mode now", "Call net.train() first."
+            problem, remedy = (
+                "it was ported in training mode, and is in evaluation mode now",
+                "Call net.train() first.",
+            )
         found.append(TrainingModeError(name or type(net).__name__, problem, remedy))
     if found:
         raise ConversionError.joined(found)

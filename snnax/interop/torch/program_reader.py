@@ -88,13 +88,14 @@ def program_of(
     *,
     training: bool = False,
 ) -> tuple[PortedProgram, Variables]:
-    """The module of a network, whatever it runs, and its variables; ``training``: in the mode that its layers are in.
+    """The module of a network, whatever it runs, and its variables.
 
     Args:
         net: the network.
         sample: what one call takes.
         adapter: its framework.
         findings: what stands in the way as far as it is known.
+        training: port layers in training mode as they are.
 
     Raises:
         ConversionError: why it is no program: all that was found, with the lines.

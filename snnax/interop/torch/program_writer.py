@@ -54,6 +54,14 @@ def program_network(model: PortedProgram, variables: Mapping[str, Any], adapter:
         ConversionError: the framework has no equal of a neuron.
         StateDictError: ``variables`` lack what the program has.
     """
+    for known in model.program.inputs:
+        path, _, state = known.name.rpartition(".")
+        if known.kind == "state" and path not in model.program.neurons:
+            raise ConversionError(
+                path,
+                f"it hands on its {state} in a step of its own, which no neuron of {adapter.label} is built with",
+                "net.load_state_dict of the network that was ported takes interop.to_state_dict(model, variables).",
+            )
     made = ProgramNetwork(model.held, adapter, is_wide(variables))
     made.hold(to_state_dict(model, variables))
     return made

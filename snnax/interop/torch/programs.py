@@ -24,6 +24,7 @@ from snnax.interop.program.nodes import Input, Leaf, Note, Program, mapped
 from snnax.interop.torch.declared import line_of_draws, line_of_module, line_of_return
 from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
 from snnax.interop.torch.frames import line_of
+from snnax.interop.torch.handing import HandedStates
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.leaves import Leaves, value_of
 from snnax.interop.torch.own_gradients import OwnGradients
@@ -118,6 +119,10 @@ def trace_program(
     return replace(_with_values(program, net), training=modes)
 
 
+class _GoesOn(Exception):
+    """A second call goes on from where the first one has left neurons that are looked into."""
+
+
 @dataclass(frozen=True)
 class _Traced:
     """One trace.
@@ -154,15 +159,27 @@ class _Tracing:
         self._draws = Draws()
         self._neurons = known_neurons(net, adapter)
         self._trained = frozenset(name for name, p in net.named_parameters() if p.requires_grad)
+        self._handing: list[str] = []  # neurons that hand their states on
 
     def checked(
         self, sample: Sample, steady: bool, refused: Callable[[Program], Iterable[ConversionError]]
     ) -> Program:
         """The program of a call that other calls agree with; where one does not, that is among the findings.
 
+        Neurons that are looked into, and that the next call finds as this one left them, hand their states on: a call
+        is one step then.
+
         Raises:
             ConversionError: the call itself came to no end.
         """
+        try:
+            return self._checked(sample, steady, refused)
+        except _GoesOn:
+            return self._checked(sample, steady, refused)
+
+    def _checked(
+        self, sample: Sample, steady: bool, refused: Callable[[Program], Iterable[ConversionError]]
+    ) -> Program:
         copy = self._copy()
         note_lengths(copy.net)
         held = {id(tensor) for module in copy.net.modules() for _, tensor in own_tensors(module)}
@@ -218,6 +235,13 @@ class _Tracing:
         if problem is None:
             self._findings.add(changed)
             return True
+        if not self._handing and not self._adapter.starts_anew:
+            others = {
+                name: n for name, n in self._adapter.neurons(self._net).items() if name not in self._neurons
+            }
+            self._handing = [name for name, neuron in others.items() if self._adapter.states(neuron)]
+            if self._handing:
+                raise _GoesOn
         vague = ConversionError(
             self._label, f"a second call computes something else: {problem.problem}", _ONCE, problem.line
         )
@@ -266,9 +290,15 @@ class _Tracing:
         before = {id(b) for b in copy.net.buffers()}
         args, kwargs = sample.having(tensors)
         with self._running(copy.net, dispatcher, leaves.inputs):
+            states = HandedStates(copy, self._handing) if self._handing else None
+            if states is not None:
+                states.rest(sample, dispatcher, leaves)
+                before = {id(b) for b in copy.net.buffers()}
             result = copy.net(*args, **kwargs)
             outputs = mapped(result, lambda entry: self._output(dispatcher, entry))
             updates = {**self._written(copy, dispatcher, before), **copy.ends()}
+            if states is not None:
+                updates |= states.ends(result, self._label)
         if first:
             self._findings.add(dispatcher.problems)
         elif new := [problem for problem in dispatcher.problems if problem not in self._findings]:
