@@ -274,7 +274,7 @@ def test_calls_that_cannot_work(kind, shape, train, error, message):
             "array of shape \\(2,\\); expected one number",
         ),
         (lambda: snn.GradedSpikes(0, 1.0), r"GradedSpikes\(size=...\) got 0"),
-        (lambda: snn.GradedSpikes(3, np.inf), r"constant_factor=...\) got inf"),
+        (lambda: snn.GradedSpikes(3, np.inf), r"constant_factor=inf\); expected finite"),
         (lambda: snn.GradedSpikes(3, FrozenArray([1.0, 2.0])), "expected one number"),
     ],
 )

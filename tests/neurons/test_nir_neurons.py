@@ -183,7 +183,7 @@ BAD = {
     "milliseconds": (lambda: snn.LIF(1e-3, dt=0.1), r"at least dt=0\.1, .*seconds"),
     "Euler overshoots": (lambda: snn.CubaLIF(1e-3, [1e-3, 9e-5]), r"tau_mem=.*discretization='exact'"),
     "resets that do not fit": (lambda: snn.IF(v_threshold=[1, 2], v_reset=[0, 0, 0]), r"an array as v_threshold"),
-    "NaN": (lambda: snn.LIF(1e-3, v_leak=float("nan")), r"LIF\(v_leak=\.\.\.\) got nan"),
+    "NaN": (lambda: snn.LIF(1e-3, v_leak=float("nan")), r"LIF\(v_leak=nan\); expected finite"),
     "discretization": (lambda: snn.LI(1e-3, discretization="rk4"), r"'rk4'\); expected one of 'euler', 'exact', 'ex"),
     "reset": (lambda: snn.LIF(1e-3, reset_mechanism="zero"), r"'zero'\); expected one of nir, subtract, none"),
     "test": (lambda: snn.IF(threshold_test=True), r"threshold_test=True\); expected one of 'after', 'before'"),
