@@ -372,7 +372,7 @@ class Reused(nn.Module):
         out = []
         for t in range(x.size(0)):
             spk, mem_a = self.lif(self.fc1(x[t]), mem_a)
-            spk, mem_b = self.lif(self.fc2(spk), mem_b.detach())
+            spk, mem_b = self.lif(self.fc2(spk), mem_b)
             spk, mem_c = self.lif(self.fc2(spk), mem_c.clone())
             out.append(spk)
         return torch.stack(out)

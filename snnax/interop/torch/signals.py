@@ -263,13 +263,28 @@ class Signals(Dispatcher):
     # --- The same signal, sums and factors
 
     def _same(self, number: int, node: Node) -> bool:
-        """clone, detach, to..., and a write over all there is: the same signal, as long as its type and shape stay."""
+        """clone, to..., and a write over all there is: the same signal, as long as its type and shape stay."""
         entry = node.args[node.op in (STRAIGHT, "slice_scatter")]
         if node.results[0] != self._form(entry):
             return False
         if (value := self.find(entry)) is not None:
             self._signals[Ref(number)] = value
         return True
+
+    def _detached(self, number: int, node: Node) -> bool:
+        """What no gradient goes through: the same only of an argument, where none goes further anyway."""
+        value = self.find(node.args[0])
+        if value is not None and self._is_input(value):
+            return self._same(number, node)
+        problem = "its forward detaches a signal: the gradients of a graph of layers would be others"
+        remedy = "Take out detach(), or let from_torch port it as a program."
+        return self._refuse(number, node, problem, remedy)
+
+    def _is_input(self, value: Value) -> bool:
+        """Of the sample, or a part of it."""
+        while value.op.kind in ("index", "slice"):
+            value = value.op.inputs[0]
+        return value.op.kind == "arg"
 
     def _number(self, entry: Any) -> float | None:
         """A number, or that of a tensor without axes that the network holds and does not train."""
@@ -416,9 +431,10 @@ class Signals(Dispatcher):
 
 _HANDLERS: dict[str, Callable[[Signals, int, Node], bool]] = {
     **dict.fromkeys(
-        ("alias", "clone", "detach", "_to_copy", "expand", "lift_fresh", "slice_scatter", STRAIGHT),
+        ("alias", "clone", "_to_copy", "expand", "lift_fresh", "slice_scatter", STRAIGHT),
         Signals._same,
     ),
+    "detach": Signals._detached,
     **dict.fromkeys(("add", "sub"), Signals._sum),
     **dict.fromkeys(("mul", "div"), Signals._factor),
     "neg": Signals._negative,

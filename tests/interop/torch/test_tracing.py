@@ -175,6 +175,26 @@ def test_a_write_past_autograd_is_refused_since_a_graph_would_have_another_gradi
         trace(Net(past, init_hidden=True), X)
 
 
+@pytest.mark.parametrize("where", ["signal", "state"])
+def test_a_signal_or_state_that_is_detached_is_refused_since_a_graph_would_have_another_gradient(where: str):
+    def forward(n, x):
+        mem, out = n.lif1.reset_mem(), []
+        for _ in range(3):
+            current = n.fc1(x.detach())  # no gradient goes further than the sample
+            spk, mem = n.lif1(
+                current.detach() if where == "signal" else current,
+                mem.detach() if where == "state" else mem,
+            )
+            n.shown = mem.detach()  # nothing depends on it
+            out.append(spk)
+        return torch.stack(out)
+
+    with pytest.raises(ConversionError, match="detach"):
+        trace(Net(forward), X)
+    where = ""
+    assert [node.name for node in trace(Net(forward), X).nodes] == ["fc1", "lif1"]
+
+
 def test_reused_modules_are_nodes_of_their_own():
     case = next(c for c in CASES if c.name == "reused")
     graph = trace(case.build(), case.sample)
