@@ -15,7 +15,7 @@ from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.layers.conv import pads_of, sizes, spatial_out
 from snnax.network.topology import Wiring
 
-__all__ = ["CALL", "DT", "FILE_OR_GRAPH", "GRAPH", "PRESET", "SAMPLE", "arrays", "trace_parts"]
+__all__ = ["CALL", "DT", "FILE_OR_GRAPH", "GRAPH", "LEFT_OUT", "PRESET", "SAMPLE", "arrays", "trace_parts"]
 
 DT = checks.maybe(checks.number(above=0, called="a number of seconds"))
 GRAPH = checks.instance(
@@ -42,6 +42,13 @@ def SAMPLE(value: Any, what: str) -> Any:
         checks.real(part, what)
     read = tuple(np.asarray(checks.array(p, what)) if hasattr(p, "requires_grad") else p for p in parts)
     return read if isinstance(value, tuple) and value else read[0]
+
+
+def LEFT_OUT(value: Any, what: str) -> tuple[str, ...]:
+    """Parts of a program."""
+    if not isinstance(value, tuple | list | set | frozenset) or not {*map(str, value)} <= {"before", "after"}:
+        raise checks.refuse(what, value, 'some of ("before", "after")')
+    return tuple(map(str, value))
 
 
 def CALL(value: Any, what: str) -> Any:

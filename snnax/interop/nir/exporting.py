@@ -25,10 +25,13 @@ from snnax.interop.families.registry import find
 from snnax.interop.layers.registry import Site, Variables, write
 from snnax.interop.nir import metadata
 from snnax.interop.nir.assembling import finish, node_name, sample_shape
-from snnax.interop.nir.entries import DT, SAMPLE
+from snnax.interop.nir.bypass import fold_norms
+from snnax.interop.nir.entries import DT, LEFT_OUT, SAMPLE
 from snnax.interop.nir.graph import exact, free
 from snnax.interop.nir.portable import portable
+from snnax.interop.nir.programs import program_graph
 from snnax.interop.numbers import plain
+from snnax.interop.program.module import PortedProgram
 from snnax.layers import Flatten, Reshape, Scale, State
 from snnax.layers.signals import Delay, Slice
 from snnax.modules import NET, VARIABLES, explained
@@ -51,6 +54,7 @@ Shape = tuple[int, ...]
     batchnorm=checks.one_of("keep", "fold"),
     dropout=checks.one_of("keep", "drop"),
     profile=checks.one_of("snnax", "portable"),
+    leave_out=LEFT_OUT,
 )
 def to_nir(
     model: nn.Module,
@@ -61,14 +65,16 @@ def to_nir(
     batchnorm: Literal["keep", "fold"] = "keep",
     dropout: Literal["keep", "drop"] = "drop",
     profile: Literal["snnax", "portable"] = "snnax",
+    leave_out: Sequence[str] = (),
 ) -> nir.NIRGraph:
     """Turn a flax model into a NIR graph in memory; write it with :func:`snnax.interop.write_nir`.
 
     Decays become time constants, ``tau = dt/(1-beta)``. What NIR cannot say travels as metadata, and what it
-    has no node for as an extension node.
+    has no node for as an extension node. Of a program the graph is the step of its loop over time; what it computes
+    from weights alone is part of them.
 
     Args:
-        model: a ``Sequential`` or ``Graph``, also nested.
+        model: a ``Sequential`` or ``Graph``, also nested, or a program.
         variables: its variables.
         sample: one step's input ``[B, ...]`` as the model takes it, for the shapes; not needed for a model
             that knows its ``input_shape``, as imported ones do.
@@ -78,12 +84,15 @@ def to_nir(
         profile: ``"portable"`` writes what Norse 1.1.0 and snnTorch 1.0.0 read with the same spikes, without our
             metadata, and refuses what they would read as something else; ``interop.losses(graph)`` says what a
             reader without our metadata makes of a graph of the profile ``"snnax"``.
+        leave_out: of a program, ``"before"``, ``"after"`` or both: what it does before or after its loop is not
+            written, the graph takes what enters the loop and returns what the rest is computed from;
+            ``interop.losses(graph)`` lists it.
 
     Returns:
         The graph, names those of the model (``layers_3`` becomes ``3``), weights in torch's layout.
 
     Raises:
-        ConversionError: for a layer that has no NIR form, and numbers that are not finite.
+        ConversionError: for what has no NIR form, all of it at once, and numbers that are not finite.
         ShapeError: if the sample does not fit the model.
         ArgumentError: if the model is no container, its input's shape is not known, or ``variables`` lack what belongs
             to it.
@@ -98,7 +107,16 @@ def to_nir(
         (0.001, ['0', '1', 'input', 'output'])
     """
     return metadata.in_text(
-        exported(model, variables, sample, dt, batchnorm=batchnorm, dropout=dropout, profile=profile)
+        exported(
+            model,
+            variables,
+            sample,
+            dt,
+            batchnorm=batchnorm,
+            dropout=dropout,
+            profile=profile,
+            leave_out=leave_out,
+        )
     )
 
 
@@ -111,8 +129,19 @@ def exported(
     batchnorm: str = "keep",
     dropout: str = "drop",
     profile: str = "snnax",
+    leave_out: Sequence[str] = (),
 ) -> nir.NIRGraph:
     """The graph of :func:`to_nir` as it is in memory: it carries the specs of its neurons."""
+    if isinstance(model, PortedProgram):
+        graph = program_graph(model, variables, conventions.DT if dt is None else float(dt), leave_out)
+        if batchnorm == "fold":
+            fold_norms(graph)
+        return _as_written(graph, profile)
+    if leave_out:
+        raise ArgumentError(
+            f"to_nir(leave_out={leave_out!r}) got a {type(model).__name__}, which has nothing before or after "
+            "its steps. Leave the argument out."
+        )
     if not isinstance(model, Container):
         raise ArgumentError(
             f"to_nir got a {type(model).__name__}. Write the network as snnax.Sequential or snnax.Graph: a module's "
@@ -128,7 +157,11 @@ def exported(
         if isinstance(error, ShapeError | ConversionError | ArgumentError):
             raise
         raise ShapeError(f"a sample of shape {frame.shape} does not go through the model: {error}") from error
-    graph = finish(exporter, model, frame, ends, batchnorm, dropout)
+    return _as_written(finish(exporter, model, frame, ends, batchnorm, dropout), profile)
+
+
+def _as_written(graph: nir.NIRGraph, profile: str) -> nir.NIRGraph:
+    """The graph in a profile, its numbers as float32 or float64."""
     graph = portable(graph) if profile == "portable" else graph
     graph.nodes = {name: exact(name, node, plain) for name, node in graph.nodes.items()}
     return graph

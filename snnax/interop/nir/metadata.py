@@ -94,6 +94,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "shape": (lambda value: _is_list(value, _is_size), "sizes"),
     "bias": (lambda value: isinstance(value, bool), "true or false"),
     "shared_with": (_is_word, "the name of a node"),
+    "left_out": (lambda value: _is_list(value, _is_word), "words"),
     "delay_spikes": (lambda value: isinstance(value, bool), "true or false"),
     "outputs": (_is_outputs, "pairs of names"),
 }

@@ -38,7 +38,8 @@ def losses(graph: nir.NIRGraph) -> dict[str, str]:
         graph: as :func:`snnax.interop.to_nir` returns it.
 
     Returns:
-        Words by node name; empty if nothing is lost.
+        Words by node name; empty if nothing is lost. Of a program also what was left out ``before`` and ``after`` its
+        loop.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -58,6 +59,9 @@ def losses(graph: nir.NIRGraph) -> dict[str, str]:
         spec = metadata.read_spec(node, name)
         if spec is not None and (texts := [*_reset_words(spec), *_other_words(spec, dt)]):
             found[name] = "; ".join(texts)
+    for text in metadata.read(graph, "graph").get("left_out", ()):
+        part, _, what = text.partition(": ")
+        found[part] = "; ".join([*filter(None, [found.get(part)]), f"not written: {what}"])
     return found
 
 

@@ -111,7 +111,8 @@ class PortedProgram(WholeNetwork):
         ShapeError: in a call, for an input that does not fit the one that was traced, but for the size of its batch
             and, unless something in the network depends on it, the number of its time steps.
 
-    Compared with :class:`~snnax.Graph`: a program can be run, trained and compared, not written as NIR.
+    Compared with :class:`~snnax.Graph`: NIR has nodes for the step of its loop alone, see
+    :func:`~snnax.interop.to_nir`.
     """
 
     held: Held
