@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from snnax.interop.frameworks.snntorch import from_snntorch as from_snntorch
     from snnax.interop.frameworks.snntorch import to_snntorch as to_snntorch
     from snnax.interop.frameworks.spikingjelly import from_spikingjelly as from_spikingjelly
+    from snnax.interop.frameworks.spikingjelly import to_spikingjelly as to_spikingjelly
     from snnax.interop.nir.event_models import *
     from snnax.interop.nir.events import *
     from snnax.interop.nir.exporting import *
@@ -50,6 +51,7 @@ _FACE = Face(
         "register_neuron": "families.custom",
         "to_norse": "frameworks.norse",
         "to_snntorch": "frameworks.snntorch",
+        "to_spikingjelly": "frameworks.spikingjelly",
     },
 )  # fmt: skip
 _TORCH_PACKAGES = ("torch", "snntorch", "norse", "nirtorch", "spikingjelly")

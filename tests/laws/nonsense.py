@@ -236,6 +236,10 @@ def jelly_net() -> Any:
     return torch.nn.Sequential(torch.nn.Linear(N, N), neuron.LIFNode(step_mode="m")).eval()
 
 
+def jelly_model() -> Any:
+    return snn.Sequential([snn.Leaky(0.5, init_hidden=True, reset_mechanism="zero", reset_delay=False)])
+
+
 def trains(neurons: int = N) -> Any:
     return event.trains(x(B, neurons, 2) / 100)
 
@@ -574,6 +578,11 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     ),
     "interop.to_snntorch": lambda _: Call(
         interop.to_snntorch, {"model": net(), "variables": variables(), "sample": x()}, packages=TORCH
+    ),
+    "interop.to_spikingjelly": lambda _: Call(
+        interop.to_spikingjelly,
+        {"model": jelly_model(), "variables": {}, "sample": x()},
+        packages=("spikingjelly",),
     ),
     "interop.to_state_dict": lambda _: Call(
         interop.to_state_dict, {"model": net(), "variables": variables()}

@@ -8,11 +8,12 @@ of torch, which is exact for every neuron and layer of the library, and every cl
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
-from spikingjelly.activation_based import base, surrogate
+from spikingjelly.activation_based import base, neuron, surrogate
 from spikingjelly.activation_based.layer import Dropout
 from torch import Tensor, nn
 
@@ -21,13 +22,15 @@ from snnax.errors import ConversionError, TrainingModeError
 from snnax.interop.frameworks import LABELS, package_of
 from snnax.interop.frameworks.adapter import Adapter, Words
 from snnax.interop.layers.registry import Variables
-from snnax.interop.nir.entries import CALL
+from snnax.interop.nir.entries import CALL, SAMPLE
 from snnax.interop.program.module import PortedProgram
-from snnax.interop.spec import NeuronSpec
+from snnax.interop.spec import DEFAULT_SURROGATE, NeuronSpec
+from snnax.interop.torch import writing
 from snnax.interop.torch.prepare import copy_net, unwrap
 from snnax.interop.torch.program_reader import arguments_of, findings_of, program_of
+from snnax.modules import VARIABLES
 
-__all__ = ["ADAPTER", "from_spikingjelly"]
+__all__ = ["ADAPTER", "from_spikingjelly", "to_spikingjelly"]
 
 _PACKAGE = "spikingjelly"
 
@@ -55,6 +58,63 @@ _FUNCTIONS: dict[type, Callable[..., Known]] = {
 }
 
 
+_FAST = {2.0: surrogate.SoftSign, 1.0: surrogate.SuperSpike}
+_WRITTEN: dict[str, tuple[str, Callable[..., Any]]] = {
+    "sigmoid": ("slope", surrogate.Sigmoid),
+    "atan": ("alpha", surrogate.ATan),
+    "fast_sigmoid": (
+        "slope",
+        lambda slope: {2.0: surrogate.SoftSign, 1.0: surrogate.SuperSpike}[slope](slope),
+    ),
+    "straight_through_estimator": ("", surrogate.DeterministicPass),
+}
+"""The same the other way: by the name of snnax's, its argument and what makes SpikingJelly's."""
+
+
+def _function_of(name: str, function: tuple[str, dict[str, Any]]) -> Any:
+    """SpikingJelly's module of a surrogate.
+
+    Raises:
+        ConversionError: it has none with this gradient.
+    """
+    kind, options = function
+    try:
+        key, made = _WRITTEN[kind]
+        return made(float(options[key])) if key else made()
+    except KeyError:
+        raise ConversionError(
+            name, f"SpikingJelly has no spike function with the gradient of {kind}({options})",
+            "Use sigmoid, atan, fast_sigmoid(slope=1 or 2) or straight_through_estimator.",
+        ) from None  # fmt: skip
+
+
+_EQUAL = (
+    "SpikingJelly's equals are Leaky(beta, threshold, reset_mechanism='zero', reset_delay=False) with one beta in "
+    "(0, 1] and one threshold, not learned, without output=True."
+)
+
+
+def _unlike(spec: NeuronSpec) -> str | None:
+    """Why no neuron of SpikingJelly computes the same; ``None`` if one does."""
+    if spec.kind != "Leaky":
+        return f"SpikingJelly has no neuron with the equations of {spec.kind}"
+    if spec.reset_mechanism != "zero" or spec.reset_delay:
+        when = "the step after the spike" if spec.reset_delay else "the step of the spike"
+        return (
+            f"it resets by {spec.reset_mechanism!r} in {when}; SpikingJelly resets in the step of the spike, and "
+            "subtracts the number at which it fires, not the one above which this fires"
+        )
+    if spec.learn or any(np.ndim(value) for value in spec.values.values()):
+        return "its numbers are learned, or differ from neuron to neuron; SpikingJelly's are one fixed number each"
+    if not float(spec.values["threshold"]) > 0:
+        return "its threshold is not above 0, so that it is reset while it charges too"
+    if not 0 < float(spec.values["beta"]) <= 1:
+        return f"its beta is {float(spec.values['beta']):g}; SpikingJelly's 1 - 1/tau lies between 0 and 1"
+    if spec.inhibition or spec.quantizer or spec.surrogate_disable or spec.output:
+        return "it has inhibition, a quantized state or no surrogate, or returns its membrane"
+    return None if float(spec.values.get("graded_spikes_factor", 1.0)) == 1 else "its spikes have a height"
+
+
 # --- The adapter ----------------------------------------------------------------------------------
 
 
@@ -68,6 +128,7 @@ class SpikingJelly(Adapter):
         network="Pass the network that holds the neuron.LIFNode (or other) layers.",
         neurons="SpikingJelly's neurons, in programs",
         source="from_spikingjelly",
+        target="to_spikingjelly",
     )
 
     def is_neuron(self, module: Any) -> bool:
@@ -103,6 +164,33 @@ class SpikingJelly(Adapter):
         if made is None or not all(isinstance(value, int | float) for value in given):
             return None
         return made(*map(float, given))
+
+    def spike_function(self, name: str, options: Mapping[str, float]) -> Callable[[Tensor], Tensor]:
+        """Those of :data:`_FUNCTIONS`, back."""
+        made: Callable[[Tensor], Tensor] = _function_of("the network", (name, dict(options)))
+        return made
+
+    def build(self, name: str, spec: NeuronSpec, wide: bool) -> nn.Module:
+        """``IFNode`` and ``LIFNode`` in single-step mode, of neurons that charge, fire and reset as those do.
+
+        They fire at their threshold: that is the next number above that of a neuron that fires above its own.
+
+        Raises:
+            ConversionError: for every other neuron; says what differs.
+        """
+        if (problem := _unlike(spec)) is not None:
+            raise ConversionError(name, problem, _EQUAL)
+        kind = np.float64 if wide else np.float32
+        beta, threshold = (kind(spec.values[key]) for key in ("beta", "threshold"))
+        settings: dict[str, Any] = {
+            "v_threshold": float(np.nextafter(threshold, kind(np.inf))),
+            "v_reset": 0.0,
+            "surrogate_function": _function_of(name, spec.surrogate or DEFAULT_SURROGATE),
+            "step_mode": "s",
+        }
+        if beta == 1:
+            return neuron.IFNode(**settings)
+        return neuron.LIFNode(tau=float(1 / (1 - beta.astype(np.float64))), decay_input=False, **settings)
 
     def check_network(self, net: nn.Module) -> None:
         """It has neurons, of no other framework, and no dropout that draws."""
@@ -207,8 +295,8 @@ def from_spikingjelly(net: nn.Module, sample: Any) -> tuple[PortedProgram, Varia
         spk = model.apply(variables, jnp.ones((25, 1, 3)))            # [25, 1, 2]
         assert interop.crossvalidate(net, (model, variables), x).agree
 
-    Compared with ``spikingjelly.activation_based.nir_exchange``: nothing is rescaled or approximated. A program has no
-    NIR form.
+    Compared with ``spikingjelly.activation_based.nir_exchange``: nothing is rescaled or approximated. A program of such
+    neurons has no NIR form.
     """
     inner = unwrap(net)
     findings = findings_of(inner)
@@ -217,3 +305,65 @@ def from_spikingjelly(net: nn.Module, sample: Any) -> tuple[PortedProgram, Varia
     with findings.going_on():
         _check_calls(inner, sample)
     return program_of(inner, sample, ADAPTER, findings)
+
+
+@checks.takes(
+    variables=VARIABLES,
+    sample=SAMPLE,
+    into=checks.maybe(checks.instance(nn.Module, "a torch.nn.Module")),
+    dtype=checks.maybe(checks.instance(torch.dtype, "torch.float32 or torch.float64")),
+)
+def to_spikingjelly(
+    model: Any,
+    variables: Mapping[str, Any],
+    sample: Any = None,
+    *,
+    into: nn.Module | None = None,
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
+    """Turn a flax model into a torch network for SpikingJelly, in evaluation mode.
+
+    A program of :func:`from_spikingjelly` becomes a module that is called as the network was and returns what that
+    returned; parameters and buffers have their names, so that its ``state_dict`` is that network's. Each call is a
+    whole sequence from the reset state. Any other model becomes a network of one time step, in single-step mode, with
+    SpikingJelly's neurons where they compute the same: ``Leaky`` with ``reset_mechanism="zero"`` and
+    ``reset_delay=False`` is a ``LIFNode`` that does not decay its input, with ``beta=1`` an ``IFNode``. Its threshold
+    is the next number above, since those fire *at* theirs. ``LIFNode`` computes ``v - v/tau + x`` where snnax has
+    ``beta v + x``: the two round differently, unless ``beta`` is 1 or 0.5.
+
+    Args:
+        model: a program, ``Sequential`` or ``Graph``.
+        variables: its variables.
+        sample: one step's input ``[B, ...]``, for models that do not know their ``input_shape``.
+        into: the network that was ported, or one with the same layers: it gets the weights and is returned.
+        dtype: ``torch.float64`` for every digit; by default that of the weights.
+
+    Returns:
+        The network; reset it with ``functional.reset_net`` between two sequences.
+
+    Raises:
+        ConversionError: for what torch or SpikingJelly has no equal of; says what differs.
+        ShapeError: if ``into`` has other layers or shapes; it is then left as it was.
+        ArgumentError: for another ``dtype`` than float32 and float64.
+        MissingDependencyError: if torch or SpikingJelly is not installed.
+
+    Example::
+
+        lif = snn.Leaky(beta=0.5, reset_mechanism="zero", reset_delay=False, init_hidden=True)
+        net = snn.Sequential([nn.Dense(2), lif])
+        back = interop.to_spikingjelly(net, net.init(jax.random.key(0), x), x)     # Linear, LIFNode(tau=2.0)
+
+    Compared with ``spikingjelly.activation_based.nir_exchange``: thresholds are moved so that the same spikes come out.
+    """
+    neurons = model.program.neurons if isinstance(model, PortedProgram) else {}
+    if neurons:
+        remedy = "Port a network with SpikingJelly's neurons, or go back to the framework that it came from."
+        refusals = [
+            ConversionError(
+                name, f"the program runs {spec.kind} of another framework as one operation", remedy
+            )
+            for name, spec in neurons.items()
+        ]
+        raise ConversionError.joined(refusals)
+    made = writing.to_torch(model, variables, sample, ADAPTER, dtype=dtype)
+    return made if into is None else writing.load_into(made, into, ADAPTER.words)

@@ -224,7 +224,7 @@ class _Call:
                 return self._neuron(node, get)
             args, kwargs = mapped(node.args, get), mapped(node.kwargs, get)
             if node.op == SURROGATE:
-                return [self._adapter.spike_function(args[1], args[2])(args[0]).to(args[0].dtype)]
+                return [self._spikes(*args)]
             if node.op == STRAIGHT:
                 return [_straight(*args)]
             if node.op == PULLBACK:
@@ -237,6 +237,12 @@ class _Call:
                 refusal = _own_gradient(node)
                 args = mapped(args, lambda value: _guarded(value, refusal))
             return self._operation(node.op, args, kwargs)
+
+    def _spikes(self, x: Tensor, name: str, options: Mapping[str, float], at_zero: bool = False) -> Tensor:
+        """A step above 0, or at 0 already, whichever the framework's own spike functions make of 0."""
+        made = self._adapter.spike_function(name, options)(x).to(x.dtype)
+        wanted = (x >= 0 if at_zero else x > 0).to(x.dtype)
+        return made if torch.equal(made, wanted) else _straight(made, wanted)
 
     def _neuron(self, node: Node, get: Get) -> list[Tensor]:
         """One call of a neuron: with its own numbers, unless the network hands it others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import flax.linen as fnn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import nn
 
+import snnax as snn
 from snnax import interop
 from snnax.errors import ConversionError, TrainingModeError
 from snnax.interop.program.module import PortedProgram
@@ -292,3 +294,91 @@ def test_refusals_name_what_to_do():
     net = nn.Sequential(layer.Linear(5, 6), layer.Dropout(0.5, step_mode="m"), neuron.LIFNode(step_mode="m"))
     with pytest.raises(TrainingModeError, match=r"net\.eval"):
         interop.from_spikingjelly(net.train(), frames(4, 3, 5))
+
+
+# --- The way back ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("v_reset", [0.0, None])
+def test_a_program_goes_back_under_its_names(kind, v_reset):
+    net = two_layers(kind, v_reset=v_reset)
+    x = frames(6, 3, 5)
+    model, variables = interop.from_spikingjelly(net, x)
+    back = interop.to_spikingjelly(model, variables)
+    again = [made(torch.tensor(x)) for made in (back, back)]
+    wanted = called(net, x)
+    for found in again:
+        np.testing.assert_allclose(found.detach(), wanted.detach(), rtol=1e-6, atol=1e-6)
+    assert back.state_dict().keys() == net.state_dict().keys()
+    wanted.sum().backward()
+    again[0].sum().backward()
+    for name, parameter in net.named_parameters():
+        np.testing.assert_allclose(
+            dict(back.named_parameters())[name].grad, parameter.grad, rtol=1e-4, atol=1e-6, err_msg=name
+        )
+    net.load_state_dict(back.state_dict())
+
+
+def test_weights_go_into_the_network_itself():
+    net, other = two_layers("LIF"), two_layers("LIF")
+    x = frames(6, 3, 5)
+    model, variables = interop.from_spikingjelly(net, x)
+    other.load_state_dict({k: v + 1 for k, v in net.state_dict().items()})
+    assert interop.to_spikingjelly(model, variables, into=other) is other
+    for key, value in net.state_dict().items():
+        np.testing.assert_array_equal(other.state_dict()[key], value)
+
+
+def test_a_program_fires_at_its_threshold_on_the_way_back():
+    net = neuron.IFNode(v_threshold=1.0, step_mode="m")
+    x = np.full((6, 1, 1), 0.5, np.float32)
+    back = interop.to_spikingjelly(*interop.from_spikingjelly(net, x))
+    assert back(torch.tensor(x)).ravel().tolist() == [0, 1, 0, 1, 0, 1]
+
+
+ALIKE = {"reset_mechanism": "zero", "reset_delay": False, "init_hidden": True}
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0])
+def test_a_network_of_snnax_spikes_the_same_above_its_threshold(beta):
+    """Membranes that are exactly 1 among them, where the one fires and the other would not."""
+    net = snn.Sequential([
+        fnn.Dense(4), snn.Leaky(beta=beta, spike_grad=snn.surrogate.sigmoid(slope=4), **ALIKE),
+        fnn.Dense(2), snn.Leaky(beta=beta, threshold=0.7, **ALIKE),
+    ])  # fmt: skip
+    x = np.random.default_rng(0).integers(0, 3, (12, 3, 5)).astype(np.float32) / 2
+    variables = net.init(jax.random.key(0), x[0])
+    kernel = jax.numpy.asarray(np.random.default_rng(1).integers(-1, 3, (5, 4)) / 2, np.float32)
+    variables["params"]["layers_0"]["kernel"] = kernel
+    back = interop.to_spikingjelly(net, variables, x[0])
+    assert [type(m).__name__ for m in back] == ["Linear", "IFNode" if beta == 1 else "LIFNode"] * 2
+    functional.reset_net(back)
+    theirs = torch.stack([back(torch.tensor(frame)) for frame in x])
+    ours, _ = snn.unroll(net, variables, x)
+    np.testing.assert_array_equal(theirs.detach(), ours)
+    assert 0 < theirs.sum() < theirs.numel()
+    theirs.sum().backward()
+    grads = jax.grad(lambda p: snn.unroll(net, {**variables, "params": p}, x)[0].sum())(variables["params"])
+    np.testing.assert_allclose(back[0].weight.grad.T, grads["layers_0"]["kernel"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"reset_mechanism": "subtract"}, "subtracts the number at which it fires"),
+        ({"reset_delay": True}, "in the step after the spike"),
+        ({"learn_beta": True}, "learned"),
+        ({"threshold": np.array([1.0, 2.0])}, "neuron to neuron"),
+        ({"threshold": -1.0}, "not above 0"),
+        ({"spike_grad": snn.surrogate.triangular()}, "no spike function"),
+        ({"inhibition": True}, "inhibition"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Inhibition is an unstable feature:UserWarning")
+def test_what_spikingjelly_has_no_equal_of_is_refused_by_name(given, text):
+    net = snn.Sequential([snn.Leaky(beta=0.5, **{**ALIKE, **given})])
+    x = np.ones((1, 2), np.float32)
+    with pytest.raises(ConversionError, match=text) as caught:
+        interop.to_spikingjelly(net, net.init(jax.random.key(0), x), x)
+    assert caught.value.node == "0"
