@@ -6,9 +6,8 @@ after its loop NIR has no place for: it is refused by name, or left out on reque
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -24,6 +23,7 @@ from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.graph import free
 from snnax.interop.nir.program_nodes import NODES, Known, Signal, Unsuited, signed
+from snnax.interop.nir.program_wiring import Wiring, follows_batch, needed, reaches, sample
 from snnax.interop.program.module import PortedProgram, collection_of, is_held
 from snnax.interop.program.nodes import (
     NEURON,
@@ -37,7 +37,6 @@ from snnax.interop.program.nodes import (
     NoState,
     PerStep,
     Ref,
-    Result,
     flat,
     mapped,
 )  # fmt: skip
@@ -52,24 +51,6 @@ _PARTS = (
 )
 _NO_NODE = "NIR has no node for it."
 _BATCH = Affine(1, 0)
-
-
-@dataclass
-class _Graph:
-    """What has been written.
-
-    Attributes:
-        nodes: by name.
-        edges: from node to node; ``late`` those that hand over what was emitted in the step before.
-        shapes: of a sample that leaves each node.
-        made: by name, the operation of the loop that it is.
-    """
-
-    nodes: dict[str, nir.NIRNode] = field(default_factory=dict)
-    edges: list[tuple[str, str]] = field(default_factory=list)
-    late: list[tuple[str, str]] = field(default_factory=list)
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    made: dict[str, int] = field(default_factory=dict)
 
 
 def program_graph(
@@ -101,7 +82,7 @@ class _Reader:
         self._wide = is_wide(variables)
         self._left: list[str] = []
         self._problems: list[ConversionError] = []
-        self._graph = _Graph()
+        self._graph = Wiring()
         self._signals: dict[Any, Signal] = {}
         self._constants: dict[Any, Any] = {}
         self._unsuited: dict[int, ConversionError] = {}
@@ -113,7 +94,7 @@ class _Reader:
                 "Convert a network with one loop, and neurons of its framework in it.",
             )  # fmt: skip
         (self._loop,) = loops
-        self._needed = _needed(self._loop)
+        self._needed = needed(self._loop)
 
     def run(self) -> nir.NIRGraph:
         """All of it."""
@@ -155,7 +136,7 @@ class _Reader:
             if isinstance(node, Loop) or node.op == NEURON:
                 continue
             sources = [entry for entry in node.inputs if isinstance(entry, SOURCES)]
-            if all(source in self._constants for source in sources) and not _follows_batch(node):
+            if all(source in self._constants for source in sources) and not follows_batch(node):
                 made = runner.operate(
                     node,
                     lambda entry: self._constants.get(entry, entry) if isinstance(entry, SOURCES) else entry,
@@ -257,7 +238,7 @@ class _Reader:
                 node.path, "what it gets has no NIR form", _PARTS, node.line
             )
             return
-        if entries and all(self._constant(e) is not None for e in entries) and not _follows_batch(node):
+        if entries and all(self._constant(e) is not None for e in entries) and not follows_batch(node):
             made = Runner(
                 self._program, [self._leaf(k) for k in self._program.inputs], None, False, {}
             ).operate(node, lambda e: self._constant(e) if isinstance(e, SOURCES) else e, (place,))
@@ -277,13 +258,13 @@ class _Reader:
             raise Unsuited(f"{node.op} has no NIR form")
         args = mapped(node.args, lambda e: self._value(loop, e))
         kwargs = mapped(node.kwargs, lambda e: self._value(loop, e))
-        known = Known(_sample(result), self._dt, self._wide, self._name(node), self._insert)
+        known = Known(sample(result), self._dt, self._wide, self._name(node), self._insert)
         made = convert(known, *args, **{k: v for k, v in kwargs.items() if k != "dtype"})
         self._signals[Local(place)] = self._put(place, node, made)
 
     def _put(self, place: int, node: Node, made: Any) -> Signal:
         """The signal of an operation: one that it had already, or a new node that reads another."""
-        shape = _sample(node.results[0])
+        shape = sample(node.results[0])
         if isinstance(made, Signal):
             return replace(made, shape=shape)
         written, source = made
@@ -347,7 +328,7 @@ class _Reader:
         new, _ = self._origin(loop, entry)
         if not isinstance(new, Local) or new.node not in self._needed:
             raise Unsuited("it goes on from step to step outside of neurons, as a sum over time does")
-        return Signal([entry], _sample(handed.result))
+        return Signal([entry], sample(handed.result))
 
     def _origin(self, loop: Loop, entry: Carry) -> tuple[Any, int]:
         """What a step finds of earlier ones: which operation gave it, and how many steps ago."""
@@ -573,7 +554,7 @@ class _Reader:
             if any(not isinstance(term, str) for term in source.terms) or source.offset is not None:
                 raise ConversionError(target, "it gets a sum of signals of the steps before", _NO_NODE)
             for term in source.terms:
-                back = _reaches(graph.edges, target, term)
+                back = reaches(graph.edges, target, term)
                 if steps - back:
                     term = self._delay(term, steps - back)
                 if back:
@@ -603,41 +584,3 @@ class _Reader:
         kept = {names.get(n, n): node for n, node in graph.nodes.items() if n in names or n not in inputs}
         graph.nodes = kept
         graph.edges = [(names.get(s, s), t) for s, t in graph.edges]
-
-
-def _reaches(edges: Sequence[tuple[str, str]], start: str, end: str) -> bool:
-    """Whether edges lead from one node to another."""
-    seen, waiting = {start}, deque([start])
-    while waiting:
-        here = waiting.popleft()
-        if here == end:
-            return True
-        for source, target in edges:
-            if source == here and target not in seen:
-                seen.add(target)
-                waiting.append(target)
-    return False
-
-
-def _needed(loop: Loop) -> set[int]:
-    """Operations of the loop that a neuron depends on."""
-    waiting: list[Any] = [Local(i) for i, node in enumerate(loop.body) if node.op == NEURON]
-    found: set[int] = set()
-    while waiting:
-        entry = waiting.pop()
-        if isinstance(entry, Carry):
-            entry = loop.carries[entry.index].new
-        if isinstance(entry, Local) and entry.node not in found:
-            found.add(entry.node)
-            waiting += [e for e in loop.body[entry.node].inputs if isinstance(e, Local | Carry)]
-    return found
-
-
-def _sample(result: Result) -> tuple[int, ...]:
-    """Shape of a sample, of which no size follows the batch."""
-    return tuple(int(n) for n in result.shape[1:] if not isinstance(n, Affine))
-
-
-def _follows_batch(node: Node) -> bool:
-    """Whether its numbers or its results follow the batch."""
-    return any(isinstance(e, Affine) for e in flat((node.args, node.kwargs, [r.shape for r in node.results])))
