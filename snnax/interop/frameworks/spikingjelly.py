@@ -366,4 +366,4 @@ def to_spikingjelly(
         ]
         raise ConversionError.joined(refusals)
     made = writing.to_torch(model, variables, sample, ADAPTER, dtype=dtype)
-    return made if into is None else writing.load_into(made, into, ADAPTER.words)
+    return made if into is None else writing.load_into(made, into, ADAPTER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import nir
 import numpy as np
@@ -50,10 +51,9 @@ def ran(model, variables):
             tree = tree.get(part) if hasattr(tree, "get") else None
         given = known.value if tree is None else tree
         shape = known.result.at(program.size).shape
-        leaves.append(
-            jnp.asarray(rng.random(shape), known.result.dtype) if given is None else jnp.asarray(given)
-        )
-    runner = Runner(program, leaves, None, True, {})
+        dtype = jax.dtypes.canonicalize_dtype(known.result.dtype)
+        leaves.append(jnp.asarray(rng.random(shape), dtype) if given is None else jnp.asarray(given))
+    runner = Runner(program, leaves, jax.random.key(0), True, {})
     for place, item in enumerate(program.items):
         runner.item(place, item)
     (loop,) = (each for each in program.loops if any(node.op == NEURON for node in each.body))
