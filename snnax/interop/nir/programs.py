@@ -128,7 +128,7 @@ class _Reader:
         """Everything outside of the loop that is computed from weights alone."""
         program = self._program
         leaves = [self._leaf(known) for known in program.inputs]
-        runner = Runner(program, leaves, None, False, {})
+        runner = Runner(program, leaves, None, False, {}, {})
         for index, known in enumerate(program.inputs):
             if known.kind not in ("argument", "state"):
                 self._constants[Leaf(index)] = np.asarray(leaves[index])
@@ -240,7 +240,7 @@ class _Reader:
             return
         if entries and all(self._constant(e) is not None for e in entries) and not follows_batch(node):
             made = Runner(
-                self._program, [self._leaf(k) for k in self._program.inputs], None, False, {}
+                self._program, [self._leaf(k) for k in self._program.inputs], None, False, {}, {}
             ).operate(node, lambda e: self._constant(e) if isinstance(e, SOURCES) else e, (place,))
             self._constants.update(
                 {Local(place, out): np.asarray(v) for out, v in enumerate(made) if v is not None}

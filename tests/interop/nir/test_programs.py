@@ -53,7 +53,7 @@ def ran(model, variables):
         shape = known.result.at(program.size).shape
         dtype = jax.dtypes.canonicalize_dtype(known.result.dtype)
         leaves.append(jnp.asarray(rng.random(shape), dtype) if given is None else jnp.asarray(given))
-    runner = Runner(program, leaves, jax.random.key(0), True, {})
+    runner = Runner(program, leaves, jax.random.key(0), True, {}, {})
     for place, item in enumerate(program.items):
         runner.item(place, item)
     (loop,) = (each for each in program.loops if any(node.op == NEURON for node in each.body))
