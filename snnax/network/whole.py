@@ -37,6 +37,11 @@ class WholeNetwork(Module):
         """The axis of the samples in what :func:`~snnax.unroll` takes."""
         raise NotImplementedError
 
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The collections that a call changes and the next one goes on from, as running statistics."""
+        return ()
+
     def over_time(self, steps: int) -> WholeNetwork:
         """The network that runs so many steps, where the lengths of its loops are not its own."""
         raise NotImplementedError

@@ -16,7 +16,7 @@ from snnax.network.members import runs_whole
 from snnax.network.whole import WholeNetwork
 from snnax.training.sharding import unroll_on
 
-__all__ = ["LOSSES", "OVERFLOW", "added", "batch_axis", "call_on", "overflow"]
+__all__ = ["LOSSES", "OVERFLOW", "added", "batch_axis", "call_on", "carried", "overflow"]
 
 LOSSES, OVERFLOW = "losses", "overflow"
 """Collections that a network which runs whole may fill: terms of the loss; and where it had to leave something out."""
@@ -27,6 +27,11 @@ def batch_axis(net: nn.Module, num_steps: int | None) -> int:
     if isinstance(net, WholeNetwork):
         return net.batch_axis
     return 0 if num_steps is not None or runs_whole(net) else 1
+
+
+def carried(net: nn.Module) -> tuple[str, ...]:
+    """The collections that a call changes and the next one goes on from, beside those that Flax's layers have."""
+    return net.carried if isinstance(net, WholeNetwork) else ()
 
 
 def call_on(

@@ -12,8 +12,9 @@ import optax
 from jax.sharding import Mesh
 
 from snnax import checks
+from snnax.errors import ArgumentError
 from snnax.network.compiled import Compiled
-from snnax.training.calling import added, batch_axis, call_on, overflow
+from snnax.training.calling import added, batch_axis, call_on, carried, overflow
 from snnax.training.objective import READ, Accuracy, Loss, Objective, Regularization
 from snnax.training.sharding import check_mesh, cut, replicated
 from snnax.training.state import TrainState
@@ -199,7 +200,12 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
     net = training(state.net)
     now = jax.random.fold_in(state.key, state.step)
     keys = {name: jax.random.fold_in(now, number) for number, name in enumerate(step.rngs)}
-    mutable = ("batch_stats",) if state.batch_stats else ()
+    mutable = (*(("batch_stats",) if state.batch_stats else ()), *carried(net))
+    if "params" in mutable:
+        raise ArgumentError(
+            f"a call of {type(net).__name__} changes its own parameters, and so would the optimizer. Take that out of "
+            "forward and port the network again: what keeps weights in a range is an optax transformation."
+        )
 
     def forward(params: Any) -> tuple[jax.Array, tuple[Metrics, Mapping[str, Any]]]:
         given = {**state.variables, "params": params}
@@ -213,7 +219,7 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
         grads,
         value=metrics["loss"],
         value_fn=lambda params: forward(params)[0],
-        batch_stats=updates["batch_stats"] if mutable else state.batch_stats,
+        **{name: updates[name] for name in mutable},
         hidden=None if state.hidden is None else updates["hidden"],
     )
     return _like(after, state), {**metrics, "grad_norm": jnp.asarray(optax.tree.norm(grads))}
@@ -222,7 +228,8 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
 def _eval_step(step: EvalStep, state: TrainState, x: Any, y: Any) -> Metrics:
     given = {name: value for name, value in state.variables.items() if name != "hidden"}
     how: dict[str, Any] = {"num_steps": step.num_steps, "chunk": step.chunk}
-    outputs, updates = call_on(step.mesh, evaluating(state.net), given, x, rngs={}, mutable=(), **how)
+    net = evaluating(state.net)
+    outputs, updates = call_on(step.mesh, net, given, x, rngs={}, mutable=carried(net), **how)
     return step.objective(outputs, y, added(updates))[1] | overflow(updates)
 
 

@@ -150,6 +150,11 @@ class PortedProgram(WholeNetwork):
         self._store(ran.updates)
         return ran.outputs
 
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """Where the call changes parameters or buffers."""
+        return tuple(sorted(set(self.held.changed.values())))
+
     @nn.nowrap
     def over_time(self, steps: int) -> WholeNetwork:
         """The network that runs ``steps`` calls of this one, if a call is one step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 pytest.importorskip("snntorch")
@@ -81,6 +82,20 @@ def test_running_statistics_are_updated():
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
     with pytest.raises(StateError, match="running_mean"):
         snn.unroll(model, variables, x.numpy(), rngs=keys)
+
+
+def test_training_carries_running_statistics():
+    net, model, variables, x = ported(StepNorms)
+    state = snn.training.TrainState.create(model, variables, optax.sgd(0.0))
+    loss, labels = snn.CrossEntropyLoss(), np.zeros(x.shape[1], np.int32)
+    train = snn.training.make_train_step(loss, read="all", donate=False)
+    for _ in range(2):
+        state, _ = train(state, x.numpy(), labels)
+        net(x)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        np.testing.assert_allclose(state.buffers["norm"][name], getattr(net.norm, name), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ArgumentError, match="draws random numbers"):  # what was ported is the mode of training
+        snn.training.make_eval_step(loss, read="all")(state, x.numpy(), labels)
 
 
 def test_the_mode_is_the_one_that_was_ported():

@@ -42,7 +42,7 @@ def test_it_computes_what_the_network_does(cls):
     x = NETS[cls](5)
     report = interop.crossvalidate(net, (model, variables), x.numpy())
     assert report.agree, str(report)
-    wanted, (found, _) = net(x), snn.unroll(model, variables, x.numpy())
+    wanted, (found, _) = net(x), snn.unroll(model, variables, x.numpy(), mutable=model.carried)
     assert jax.tree.structure(found) == jax.tree.structure(
         jax.tree.map(lambda leaf: 0, wanted, is_leaf=lambda leaf: isinstance(leaf, torch.Tensor))
     )
