@@ -94,7 +94,8 @@ def test_training_carries_running_statistics():
         net(x)
     for name in ("running_mean", "running_var", "num_batches_tracked"):
         np.testing.assert_allclose(state.buffers["norm"][name], getattr(net.norm, name), rtol=1e-5, atol=1e-6)
-    with pytest.raises(ArgumentError, match="draws random numbers"):  # what was ported is the mode of training
+    # what was ported is the mode of training
+    with pytest.raises(ArgumentError, match="draws random numbers"):
         snn.training.make_eval_step(loss, read="all")(state, x.numpy(), labels)
 
 
