@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnax import checks
-from snnax.errors import ShapeError
+from snnax.errors import ArgumentError, ShapeError
 
 Size = int | Sequence[int]
 
@@ -24,8 +24,10 @@ def as_tuple(value: Size, rank: int, what: str) -> tuple[int, ...]:
     except (TypeError, ValueError, RuntimeError):
         sizes = ()
     if len(sizes) != rank:
-        named = what if what.endswith("=...)") else f"{what}=...)"
-        raise checks.refuse(named, value, f"a whole number or {rank} of them, as {(2,) * rank}")
+        expected = f"a whole number or {rank} of them, as {(2,) * rank}"
+        if what.endswith("=...)"):
+            raise checks.refuse(what, value, expected)
+        raise ArgumentError(f"{what}={checks.shown(value)}; expected {expected}.")
     return sizes
 
 

@@ -247,7 +247,7 @@ def test_only_calls_are_calls_for_flax(kind):
         for name, method in inspect.getmembers(kind, inspect.isfunction)
         if method.__module__.startswith("snnax.") and hasattr(method, "method_handler_wrapped")
     }
-    assert calls <= {"__call__", "steps", "setup"}
+    assert calls <= {"__call__", "steps", "setup", "forward"}
 
 
 def test_a_training_step_runs_without_jit_and_shows_no_leaks():

@@ -90,9 +90,7 @@ def check_mode(net: nn.Module, allowed: tuple[str, ...] = ()) -> None:
             problem = (
                 f"{type(module).__name__} is in training mode, where it depends on chance or on the batch"
             )
-            remedy = (
-                "Call net.eval() first. interop.from_snntorch(net, sample, training=True) ports it as it is."
-            )
+            remedy = "Call net.eval() first, or pass training=True, which ports it as it is."
         else:
             problem, remedy = (
                 "it was ported in training mode, and is in evaluation mode now",
@@ -119,34 +117,45 @@ def check_norms(net: nn.Module) -> None:
         raise ConversionError.joined(found)
 
 
+def check_real(net: nn.Module, adapter: Adapter) -> None:
+    """Refuse parameters and buffers that hold no real numbers, with which a network cannot even be run.
+
+    Raises:
+        ConversionError: names the first.
+    """
+    for name, key, tensor in _weights(net, adapter):
+        found = numbers.array(name, key, tensor)
+        if found.dtype.kind == "c":
+            numbers.plain(name, key, found)
+
+
 def check_finite(net: nn.Module, adapter: Adapter) -> None:
-    """Refuse parameters and buffers that are not finite real numbers, all at once; neuron states do not count.
+    """Refuse parameters and buffers that are not finite, all at once.
 
     Raises:
         ConversionError: names them.
     """
     errors: list[ConversionError] = []
-    for name, module in net.named_modules():
-        states = adapter.states(module)
-        tensors = {**module._parameters, **module._buffers}
-        for key, tensor in tensors.items():
-            if tensor is None or key in states:
-                continue
-            found = numbers.array(name or type(net).__name__, key, tensor)
-            if found.dtype.kind in "biu":
-                continue
-            if found.dtype.kind == "c":
-                numbers.plain(name or type(net).__name__, key, found)
-            bad = int((~torch.isfinite(tensor.detach())).sum())
-            if bad:
-                error = ConversionError(
-                    name or type(net).__name__,
-                    f"{bad} of the {tensor.numel()} values of {key} are NaN or infinite",
-                    "Restore a checkpoint from before training diverged, or set a large finite value.",
-                )
-                errors.append(error)
+    for name, key, tensor in _weights(net, adapter):
+        bad = int((~torch.isfinite(tensor.detach())).sum()) if tensor.is_floating_point() else 0
+        if bad:
+            error = ConversionError(
+                name,
+                f"{bad} of the {tensor.numel()} values of {key} are NaN or infinite",
+                "Restore a checkpoint from before training diverged, or set a large finite value.",
+            )
+            errors.append(error)
     if errors:
         raise ConversionError.joined(errors)
+
+
+def _weights(net: nn.Module, adapter: Adapter) -> Iterator[tuple[str, str, Tensor]]:
+    """Parameters and buffers with the path of their module and their name; neuron states do not count."""
+    for name, module in net.named_modules():
+        states = adapter.states(module)
+        for key, tensor in {**module._parameters, **module._buffers}.items():
+            if tensor is not None and key not in states:
+                yield name or type(net).__name__, key, tensor
 
 
 def copy_net(net: nn.Module) -> nn.Module:

@@ -36,7 +36,7 @@ from snnax.interop.torch.declared import line_of_module
 from snnax.interop.torch.dispatch import OPAQUE
 from snnax.interop.torch.edits import edit_of
 from snnax.interop.torch.leaves import value_of
-from snnax.interop.torch.prepare import check_finite, unwrap
+from snnax.interop.torch.prepare import check_finite, check_real, unwrap
 from snnax.interop.torch.programs import trace_program
 
 if TYPE_CHECKING:
@@ -104,6 +104,11 @@ def program_of(
     findings = findings_of(net) if findings is None else findings
     with findings.going_on():
         adapter.check_program(net)
+    try:
+        check_real(net, adapter)
+    except ConversionError as error:  # it cannot be run, to find out what else there is
+        findings.add([error])
+        findings.check()
     with findings.going_on():
         check_finite(net, adapter)
     program = trace_program(

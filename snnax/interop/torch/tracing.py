@@ -21,6 +21,7 @@ from snnax.interop.torch.prepare import (
     check_finite,
     check_mode,
     check_norms,
+    check_real,
     copy_net,
     isolated,
     owned,
@@ -67,6 +68,7 @@ def trace(net: nn.Module, sample: Any, adapter: Adapter) -> StepGraph:
     adapter.check_network(net)
     check_mode(net)
     check_norms(net)
+    check_real(net, adapter)
     check_finite(net, adapter)
     check_hooks(net)
     errors: list[tuple[bool, SnnaxError]] = []

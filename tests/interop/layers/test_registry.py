@@ -42,6 +42,9 @@ def pool(name: str) -> nir.NIRNode:
 
 
 NORM = {"running_mean": whole(3), "running_var": 1 + whole(3) ** 2, "weight": whole(3), "bias": whole(3)}
+TRANSPOSED = {
+    "stride": [2, 1], "padding": [1, 0], "output_padding": [1, 0], "groups": 1, "dilation": [1, 2]
+}  # fmt: skip
 IMAGE, ROW = (3, 7, 8), (3, 9)
 CASES = {
     "linear": (nir.Linear(whole(4, 3)), (3,)),
@@ -55,6 +58,12 @@ CASES = {
     "threshold": (nir.Threshold(whole(3)), (3,)),
     "norm": (Extension("BatchNorm", NORM, {"eps": 1e-5, "momentum": 0.1}), IMAGE),
     "dropout": (Extension("Dropout", {}, {"p": 0.5}), (3,)),
+    "transposed": (
+        Extension("ConvTranspose2d", {"weight": whole(3, 2, 3, 2), "bias": whole(2)}, TRANSPOSED),
+        (3, 4, 5),
+    ),
+    "AdaptiveAvgPool2d": (Extension("AdaptiveAvgPool2d", {}, {"output_size": [3, None]}, IMAGE), IMAGE),
+    "relu": (Extension("ReLU"), IMAGE),
     **{n: (pool(n), ROW if "1d" in n else IMAGE) for n in ("AvgPool1d", "MaxPool1d", "SumPool1d")},
     **{n: (pool(n), IMAGE) for n in ("AvgPool2d", "MaxPool2d", "SumPool2d")},
 }
@@ -66,10 +75,11 @@ ENTRIES = (
     nn.BatchNorm(use_running_average=True),
     snn.BatchNormTT1d(4, 3, use_running_average=True),
     snn.BatchNormTT2d(4, 3, use_running_average=True),
+    snn.ConvTranspose2d(4, 3, 2),
     snn.GradedSpikes(4, 1.0),
     snn.Scale(np.arange(4.0), learn_scale=True),
 )
-DIVIDES = ("AvgPool1d", "AvgPool2d", "norm")
+DIVIDES = ("AvgPool1d", "AvgPool2d", "AdaptiveAvgPool2d", "norm")
 
 
 def typed(node: nir.NIRNode, dtype: type) -> nir.NIRNode:
@@ -121,7 +131,7 @@ def test_every_node_that_is_imported_is_evaluated_or_says_why_not():
 
 def test_every_public_layer_is_in_the_registry_or_says_why_not():
     public = {c for n in snn.__all__ if isinstance(c := getattr(snn, n), type) and issubclass(c, nn.Module)}
-    layers = {c for c in public if not issubclass(c, SpikingNeuron | snn.Sequential | snn.Graph)}
+    layers = {c for c in public if not issubclass(c, SpikingNeuron | snn.Sequential | snn.Graph | snn.Module)}
     layers.discard(snn.SpikingCell)
     assert {c.__name__ for c in layers if c not in writes.entries} == set(OWN_WAY)
 

@@ -13,9 +13,10 @@ pytest.importorskip("snntorch")
 
 import snntorch
 import torch
+from helpers.port_zoo_chance import RANDOM
 from helpers.port_zoo_ends import ENDS
 from helpers.port_zoo_hand import HAND
-from helpers.port_zoo_kinds import KINDS, RANDOM
+from helpers.port_zoo_kinds import KINDS
 from helpers.port_zoo_starts import STARTS
 from helpers.port_zoo_states import STATES
 from torch import nn
@@ -28,7 +29,7 @@ from snnax.interop.program.side import weights_like
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inhibition is an unstable feature:UserWarning")
 
-ZOO = {**ENDS, **HAND, **KINDS, **STARTS, **STATES}
+ZOO = {**RANDOM, **ENDS, **HAND, **KINDS, **STARTS, **STATES}
 
 
 def arrays(tree, double=False):
