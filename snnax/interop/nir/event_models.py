@@ -79,7 +79,7 @@ def events_from_model(
         >>> variables = net.init(jax.random.key(0), jnp.ones((1, 3)))
         >>> network, notes = interop.events_from_model(net, variables, jnp.ones((1, 3)), dt=1e-3)
         >>> f"{network.populations[0].parameters.tau_mem:.5f}", len(notes)
-        ('0.00949', 2)
+        ('0.00949', 3)
     """
     flat = flatten(exported(model, variables, sample, dt))
     nodes = dict(flat.nodes)
