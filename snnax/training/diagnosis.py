@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict
 from snnax.errors import SnnaxError
 from snnax.network.members import runs_whole
 from snnax.network.unroll import unroll
+from snnax.training.calling import carried
 from snnax.training.state import TrainState
 
 __all__ = ["culprit"]
@@ -52,9 +53,10 @@ def _in_layers(
         return
     rngs = dict.fromkeys(("dropout", "params"), state.key)
     variables = {name: tree for name, tree in state.variables.items() if name != "hidden"}
+    mutable = ["batch_stats", *carried(state.net)]
     try:
         *_, recorded = unroll(
-            state.net, variables, x, num_steps=num_steps, record=True, rngs=rngs, mutable=["batch_stats"]
+            state.net, variables, x, num_steps=num_steps, record=True, rngs=rngs, mutable=mutable
         )
     except SnnaxError:  # a network that cannot be recorded
         return

@@ -68,7 +68,7 @@ class ProgramSide:
         self.model = model
         self.variables = nn.unbox(dict(variables))
         # every comparison starts from the same variables
-        self._mutable = sorted({"buffers", *model.held.changed.values()})
+        self._mutable = sorted({"buffers", *model.carried})
         self._chance: dict[str, Any] = {}  # keys; each side of two programs has the same
         if is_random(model.program):
             self._chance = {"rngs": {"draws": jax.random.key(0)}}
