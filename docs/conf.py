@@ -1,5 +1,6 @@
 """Sphinx configuration. Build with ``python -m sphinx -W docs docs/_build``."""
 
+import json
 import re
 import shutil
 import sys
@@ -23,7 +24,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "myst_nb",
 ]
-exclude_patterns = ["_build", "generated/operators.rst"]
+exclude_patterns = ["_build", "generated/operators.rst", "generated/tutorials.rst"]
 html_theme = "furo"
 html_title = f"snnax {release}"
 html_static_path = ["_static"]
@@ -44,12 +45,20 @@ nb_execution_mode = "off"
 
 
 def copy_tutorials() -> None:
-    """Sphinx reads below docs only, and the notebooks live beside it."""
+    """Sphinx reads below docs only, and the notebooks live beside it. A list of them has a line for each."""
     target = HERE / "generated" / "tutorials"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for notebook in sorted((HERE.parent / "tutorials").rglob("*.ipynb")):
-        shutil.copy(notebook, target)
+    lines = [".. list-table::", "   :widths: 30 55 15", ""]
+    for notebook in sorted((HERE.parent / "tutorials").rglob("*.ipynb"), key=lambda path: path.name):
+        for path in (notebook, notebook.with_suffix(".py")):
+            shutil.copy(path, target)
+        first = "".join(json.loads(notebook.read_text(encoding="utf-8"))["cells"][0]["source"])
+        about = " ".join(first.split("\n\n")[1].split()).replace("`", "``").replace("*", "")
+        page = f"generated/tutorials/{notebook.stem}"
+        files = (f":download:`{suffix} <{page}.{suffix}>`" for suffix in ("ipynb", "py"))
+        lines += [f"   * - :doc:`/{page}`", f"     - {about}", f"     - {', '.join(files)}"]
+    target.with_suffix(".rst").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_operators() -> None:

@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import json
 import re
 import shutil
 import subprocess
@@ -18,7 +17,6 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 API = sorted(DOCS.glob("api/*.rst"))
 PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst"))]
-NOTEBOOKS = sorted(ROOT.glob("tutorials/**/*.ipynb"))
 PARTS = (
     "backprop",
     "datasets",
@@ -160,7 +158,7 @@ def test_the_two_columns_of_the_readme_compute_gradients(tmp_path, monkeypatch):
     assert names["grads"]["layers_4"]["kernel"].shape == (1152, 10)
 
 
-# --- commands and notebooks -----------------------------------------------------------------------
+# --- commands -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -196,18 +194,3 @@ def test_every_command_and_option_is_documented():
         assert [
             o for a in parser._actions for o in a.option_strings if o.startswith("--") and o not in page
         ] == []
-
-
-def test_there_is_a_tutorial():
-    assert NOTEBOOKS
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
-def test_notebooks_show_what_they_compute(notebook):
-    """The pages show the stored outputs; that the cells run is checked by nbmake."""
-    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
-    counts = [cell["execution_count"] for cell in cells]
-    assert counts == list(range(1, len(cells) + 1)), "run the notebook from top to bottom and save it"
-    kinds = [output["output_type"] for cell in cells for output in cell["outputs"]]
-    assert "error" not in kinds
-    assert "display_data" in kinds
