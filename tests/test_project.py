@@ -132,6 +132,7 @@ def type_checking_names(source):
 def test_public_names_agree(package):
     """What type checkers read is what the package has."""
     assert list(package.__all__) == sorted(set(package.__all__))
+    assert [name for name in dir(package) if not name.startswith("_")] == list(package.__all__)
     assert type_checking_names(Path(package.__file__)) == set(package.__all__)
 
 

@@ -138,5 +138,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Public names, loaded or not."""
-    return sorted({*globals(), *__all__})
+    """What tab completion offers: the public names, loaded or not, and not what this file imports."""
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__})

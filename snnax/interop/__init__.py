@@ -87,5 +87,5 @@ def _unavailable(name: str, package: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Public names, loaded or not."""
-    return sorted({*globals(), *_FACE.names()})
+    """What tab completion offers: the public names, loaded or not, and not what this file imports."""
+    return sorted({*(name for name in globals() if name.startswith("__")), *_FACE.names()})
