@@ -12,6 +12,8 @@ and so is anything on the standard error stream.
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import os
 import resource
 import sys
@@ -22,6 +24,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIALS = ROOT / "tutorials"
@@ -38,6 +41,7 @@ def refused(*arguments, **more):
 
 socket.getaddrinfo = refused
 warnings.filterwarnings("error")
+warnings.filterwarnings("ignore", module="ipykernel")
 # norse 1.1.0 compiles its functional steps with torch.jit.script when it is imported.
 warnings.filterwarnings("ignore", ".*torch.jit.script.* is deprecated", DeprecationWarning)
 """
@@ -93,6 +97,16 @@ def run(notebook: nbformat.NotebookNode) -> None:
                 raise RuntimeError(f"{cell.source}\n\nwrote to the standard error stream:\n{output.text}")
 
 
+def shrink(notebook: nbformat.NotebookNode) -> None:
+    """Store pictures with a palette of 256 colours, in about a third of the bytes."""
+    for cell in code(notebook):
+        for output in cell.outputs:
+            if picture := output.get("data", {}).get("image/png"):
+                drawn, stored = Image.open(io.BytesIO(base64.b64decode(picture))), io.BytesIO()
+                drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(stored, "png", optimize=True)
+                output.data["image/png"] = base64.b64encode(stored.getvalue()).decode()
+
+
 def keep_outputs(notebook: nbformat.NotebookNode, older: nbformat.NotebookNode) -> None:
     """Hand the outputs of a notebook on to one with the same code.
 
@@ -125,6 +139,7 @@ def main() -> int:
                 keep_outputs(notebook, nbformat.read(target, as_version=4))
             else:
                 run(notebook)
+                shrink(notebook)
         except Exception as error:
             failed.append(source.name)
             print(f"{source.name} fails: {error}", file=sys.stderr)
