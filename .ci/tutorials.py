@@ -103,7 +103,9 @@ def shrink(notebook: nbformat.NotebookNode) -> None:
         for output in cell.outputs:
             if picture := output.get("data", {}).get("image/png"):
                 drawn, stored = Image.open(io.BytesIO(base64.b64decode(picture))), io.BytesIO()
-                drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(stored, "png", optimize=True)
+                drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+                    stored, "png", optimize=True
+                )
                 output.data["image/png"] = base64.b64encode(stored.getvalue()).decode()
 
 

@@ -177,6 +177,8 @@ def traces(
             ax.vlines(at, base, base + spk_height, color=canvas.ORANGE, lw=1.2)
         ax.set_title(titles[neuron] if titles is not None else f"neuron {neuron}", fontsize=9)
         canvas.tidy(ax)
+        # The labels of a narrow panel must not meet.
+        ax.xaxis.set_major_locator(canvas.module("ticker").MaxNLocator(4, integer=True))
     fig.supxlabel("time step", fontsize=10)
     return fig
 

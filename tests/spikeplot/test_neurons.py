@@ -108,6 +108,14 @@ def test_traces_with_titles_without_spikes_in_a_given_figure():
     assert not fig.axes[0].collections
 
 
+def test_the_times_below_narrow_traces_do_not_meet():
+    figure = Figure(figsize=(8, 2), layout="constrained")
+    (first, *_) = draw(spikeplot.traces(np.zeros((200, 5)), dim=(1, 5), fig=figure)).axes
+    boxes = [label.get_window_extent() for label in first.get_xticklabels() if label.get_text()]
+    assert len(boxes) >= 3
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+
+
 def test_panel_shares_time_and_shows_the_threshold():
     fig = draw(spikeplot.panel(MEM[:, 0], MEM[:, 1], SPIKES[:, 2], threshold=5))
     current, membrane, spikes = fig.axes
