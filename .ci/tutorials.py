@@ -61,7 +61,7 @@ def read(source: Path) -> nbformat.NotebookNode:
         tags = cell.metadata.get("tags")
         name = f"{source.stem[:50]}-{number:02d}"
         cells.append(make(cell.source, id=name, metadata={"tags": tags} if tags else {}))
-    return nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
+    return nbformat.v4.new_notebook(cells=cells, metadata=nbformat.from_dict(METADATA))
 
 
 def content(notebook: nbformat.NotebookNode) -> list[tuple[str, str, list[str]]]:
@@ -91,6 +91,7 @@ def run(notebook: nbformat.NotebookNode) -> None:
             notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": empty}}, record_timing=False
         )  # fmt: skip
         client.execute()
+    notebook.metadata = nbformat.from_dict(METADATA)  # the same on each machine and version of Python
     for cell in code(notebook):
         for output in cell.outputs:
             if output.output_type == "stream" and output.name == "stderr":

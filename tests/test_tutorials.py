@@ -112,6 +112,7 @@ def test_a_text_becomes_a_notebook_and_prose_changes_without_a_run(house):
     first = nbformat.read(house.notebook, as_version=4)
     assert first.cells[1].outputs[0].data["text/plain"] == "2.0"
     assert first.cells[1].metadata.tags == ["hide-cell"]
+    assert first.metadata == script.METADATA
     assert house("math.sqrt(4)", "--text", title="Another").returncode == 0
     second = nbformat.read(house.notebook, as_version=4)
     assert second.cells[0].source.startswith("# Another")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 import jax.numpy as jnp
 import numpy as np
@@ -113,7 +114,7 @@ def test_the_times_below_narrow_traces_do_not_meet():
     (first, *_) = draw(spikeplot.traces(np.zeros((200, 5)), dim=(1, 5), fig=figure)).axes
     boxes = [label.get_window_extent() for label in first.get_xticklabels() if label.get_text()]
     assert len(boxes) >= 3
-    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_panel_shares_time_and_shows_the_threshold():
