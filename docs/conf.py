@@ -11,6 +11,7 @@ from snnax.interop.program import operators
 from snnax.interop.program.operators import registry
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # for the extension that lies here, mathml
 
 project = "snnax"
 author = "the snnax contributors"
@@ -19,14 +20,16 @@ version = release = snnax.__version__
 
 extensions = [
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
     "myst_nb",
+    "mathml",
 ]
 exclude_patterns = ["_build", "generated/operators.rst", "generated/tutorials.rst"]
 html_theme = "furo"
 html_title = f"snnax {release}"
+html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["snnax.css"]
 
