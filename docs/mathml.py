@@ -1,7 +1,7 @@
 """Equations as MathML, which browsers draw by themselves: pages show them offline and without scripts.
 
-The font lies in the package ziamath, is copied beside the pages, and gives sub- and superscripts their place where the reader's machine
-has no font for mathematics.
+The font lies in the package ziamath and is copied beside the pages. It gives sub- and superscripts their place where
+the reader's machine has no font for mathematics.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ FONT = "STIXTwoMath-Regular.ttf"
 
 def mathml(latex: str, display: str) -> str:
     """An equation; one of several lines, or with alignment, is a table."""
-    latex = latex.replace("{aligned}", "{split}")
+    latex = (
+        latex.replace("{aligned}", "{split}")
+        .replace(r"\mathrel{-}=", r"\text{ −= }")
+        .replace(r"\mathrel{+}=", r"\text{ += }")
+    )
     if display == "block" and (r"\\" in latex or "&" in latex) and r"\begin{" not in latex:
         latex = rf"\begin{{align*}}{latex}\end{{align*}}"
     made = latex2mathml.converter.convert(latex, display=display)

@@ -19,7 +19,7 @@ from snnax.neurons.values import FrozenArray
 class NearestLevel:
     r"""Maps a state to the nearest of some levels; the gradient passes straight through.
 
-    .. math:: Q(x) = \ell_k, \quad k = \arg\min_k |x - \ell_k|
+    .. math:: Q(x) = \ell_k, \quad k = \operatorname{argmin}_k |x - \ell_k|
 
     A tie goes to the level that comes first. Hashable, so that it can be an argument of a neuron.
 
