@@ -70,6 +70,10 @@ class TraceFileError(SnnaxError, ValueError):
     """A recording cannot be read: the file is damaged, or was written by something else."""
 
 
+class EventFileError(SnnaxError, ValueError):
+    """A file of events is damaged, cut off, or of another kind; the message names the file and the place in it."""
+
+
 class ConversionError(SnnaxError, ValueError):
     """A node or module cannot be converted without changing what it computes.
 

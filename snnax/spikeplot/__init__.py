@@ -14,6 +14,7 @@ Example:
 
 from snnax.spikeplot.activity import activity
 from snnax.spikeplot.animation import animator
+from snnax.spikeplot.clouds import event_cloud
 from snnax.spikeplot.counts import spike_count
 from snnax.spikeplot.crossvalidation import crossvalidation
 from snnax.spikeplot.galleries import neuron_gallery, surrogate_gallery
@@ -27,6 +28,7 @@ __all__ = [
     "activity",
     "animator",
     "crossvalidation",
+    "event_cloud",
     "history",
     "network_graph",
     "neuron_gallery",

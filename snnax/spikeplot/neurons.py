@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnax import checks
+from snnax.datasets.events import Events
 from snnax.errors import ArgumentError, ShapeError
-from snnax.spikeplot import canvas, events
+from snnax.spikeplot import canvas, clouds, events
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,8 @@ def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
         data: spikes ``[T, N]`` or ``[T]`` of NumPy, JAX or torch; whatever is not 0 is a spike. Or what event-driven
             networks return for one sample, :class:`~snnax.event.Trains` (``trains.sample(0)``) or a
             :class:`~snnax.event.Simulation`, whose populations are stacked: then time is in seconds, and an orange
-            arrow says that a neuron fired more often than its budget.
+            arrow says that a neuron fired more often than its budget. Or a recording, :class:`snnax.datasets.Events`,
+            with the number of its pixel or channel upwards.
         ax: axes to draw into; pyplot's current ones without them.
         **scatter: passed on to ``Axes.scatter``, as ``s=1.5, c="black"``.
 
@@ -47,6 +49,8 @@ def raster(data: Any, ax: Axes | None = None, **scatter: Any) -> Axes:
 
     As snnTorch's, which needs ``ax`` and returns the markers. One neuron has one tick here, its number.
     """
+    if isinstance(data, Events):
+        return clouds.addresses(canvas.axes(ax, 7, 3.5), data, **_style({"s": 2} | scatter))
     if events.are_events(data):
         return _event_raster(data, ax, scatter)
     spikes = canvas.matrix(data, "data")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from helpers.recordings import camera, cochlea
 
 import snnax as snn
 from snnax import (
@@ -114,6 +115,13 @@ class Call:
 
 def x(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).random(shape or (B, N), np.float32)
+
+
+def recorded(folder: Path, name: str) -> str:
+    """A file of events."""
+    path = str(folder / name)
+    datasets.write_events(path, cochlea() if name.endswith(".h5") else camera())
+    return path
 
 
 def spikes() -> np.ndarray:
@@ -442,6 +450,7 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
         {"layers": [spikeplot.LayerPicture("lif", spikes()[:, 0], spikes()[:, 0])]},
         packages=PLOT,
     ),
+    "spikeplot.event_cloud": lambda _: Call(spikeplot.event_cloud, {"events": camera()}, packages=PLOT),
     "spikeplot.history": lambda _: Call(spikeplot.history, {"history": {"loss": [2.0, 1.0]}}, packages=PLOT),
     "spikeplot.network_graph": lambda _: Call(spikeplot.network_graph, {"graph": net()}, packages=PLOT),
     "spikeplot.neuron_gallery": lambda _: Call(
@@ -507,6 +516,33 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "utils.training": lambda _: Call(utils.training, {"net": net()}),
     "utils.valid_split": lambda _: Call(utils.valid_split, {"ds_train": x(10, 2)}),
     "datasets.digits": lambda _: Call(datasets.digits, {"split": "test"}, packages=("sklearn",)),
+    "datasets.Adapted": lambda _: Call(datasets.from_torch, {"dataset": [(x(), 1)]}),
+    "datasets.Events": lambda _: Call(
+        datasets.Events, {"t": [1], "x": [2], "y": [3], "p": [1], "size": (4, 4)}
+    ),
+    "datasets.Recordings": lambda folder: Call(datasets.recordings, {"path": recorded(folder, "b.h5")}),
+    "datasets.from_tonic": lambda _: Call(
+        datasets.from_tonic, {"events": np.zeros(3, [("t", int), ("x", int)]), "size": (4,)}
+    ),
+    "datasets.from_torch": lambda _: Call(datasets.from_torch, {"dataset": [(x(), 1)], "size": (4, 4)}),
+    "datasets.moving_digits": lambda _: Call(
+        datasets.moving_digits, {"split": "test", "samples": 2}, packages=("sklearn",)
+    ),
+    "datasets.pad_batch": lambda _: Call(datasets.pad_batch, {"sequences": [x(3, 2), x(2, 2)]}),
+    "datasets.read_events": lambda folder: Call(datasets.read_events, {"path": recorded(folder, "a.bin")}),
+    "datasets.recordings": lambda folder: Call(datasets.recordings, {"path": recorded(folder, "a.h5")}),
+    "datasets.speech": lambda _: Call(datasets.speech, {"split": "test"}),
+    "datasets.to_frames": lambda _: Call(datasets.to_frames, {"events": camera(), "n_frames": 2}),
+    "datasets.write_events": lambda folder: Call(
+        datasets.write_events,
+        {
+            "path": str(folder / "c.h5"),
+            "events": [cochlea()],
+            "labels": [1],
+            "classes": ["a"],
+            "speakers": [2],
+        },
+    ),
     "datasets.yin_yang": lambda _: Call(datasets.yin_yang, {"samples": 3}),
     "interop.NodeTrace": lambda folder: Call(
         lambda **given: interop.save_trace(
