@@ -60,7 +60,7 @@ def decoded(
     parts: list[Any] = [None if v is None else np.asarray(v).astype(np.int64) for v in (t, x, y, p)]
     if sort:
         order = np.argsort(parts[0], kind="stable")
-        parts: list[Any] = [None if v is None else v[order] for v in parts]
+        parts = [None if v is None else v[order] for v in parts]
     t, x, y, p = parts
     if problem := disorder(t, x, y, p, size):
         remedy = " If the file is meant to be so, pass sort=True." if " before " in problem else about
