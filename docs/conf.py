@@ -11,7 +11,7 @@ from snnax.interop.program import operators
 from snnax.interop.program.operators import registry
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))  # for the extension that lies here, mathml
+sys.path.insert(0, str(HERE))  # for the extensions that lie here
 
 project = "snnax"
 author = "the snnax contributors"
@@ -24,6 +24,8 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "myst_nb",
+    "inherited",
+    "llms",
     "mathml",
 ]
 exclude_patterns = ["_build", "generated/operators.rst", "generated/tutorials.rst"]

@@ -86,6 +86,22 @@ def test_nothing_is_documented_twice():
     assert len(names) == len({id(resolve(name)) for name in names})
 
 
+def test_every_argument_of_a_neuron_is_described(monkeypatch):
+    """In the docstring of its class, or in that of a base, from which the pages take it over."""
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(str(DOCS))
+    pages = importlib.import_module("inherited")
+    neurons = [getattr(snnax, name) for name in snnax.neurons.__all__ if name != "SpikingCell"]
+    assert len(neurons) > 15
+    for kind in neurons:
+        lines = [*inspect.cleandoc(kind.__doc__).split("\n"), ""]
+        pages.complete(None, "class", kind.__name__, kind, None, lines)
+        text = "\n".join(lines)
+        arguments = [field for field in inspect.signature(kind).parameters if field not in pages.FLAX]
+        assert [name for name in arguments if not re.search(rf"\b{name}\b", text)] == [], kind
+        assert not pages.POINTER.search(text)
+
+
 def test_every_page_is_listed():
     listed = {
         line.strip()

@@ -36,12 +36,13 @@ class RecurrentNeuron(SpikingNeuron):
 
     Beyond :class:`SpikingNeuron`, subclasses have these arguments:
 
-    * ``all_to_all=True``, ``linear_features=N``: a dense layer with bias on ``[B, ..., N]``.
-    * ``all_to_all=True``, ``conv2d_channels=C``, ``kernel_size=k`` (odd, or a pair): a convolution with bias
-      that keeps the size of ``[B, H, W, C]``.
-    * ``all_to_all=False``: each neuron feeds itself with the weight ``V``, a number or an array.
+    * ``all_to_all``: every neuron feeds every one, by a dense layer or a convolution with bias. With ``False`` each
+      feeds itself, with the weight ``V``, a number or an array.
+    * ``linear_features``: N, for a dense layer on ``[B, ..., N]``.
+    * ``conv2d_channels``: C, for a convolution that keeps the size of ``[B, H, W, C]``.
+    * ``kernel_size``: of that convolution, odd: one number or a pair.
     * ``learn_recurrent``: train these weights. Otherwise they are fixed, in the collection ``buffers``.
-    * ``recurrent_bias=False``: no bias, as in snnTorch after ``lif.recurrent.bias = None``.
+    * ``recurrent_bias``: ``False`` for no bias, as in snnTorch after ``lif.recurrent.bias = None``.
 
     Weights are in the submodule ``recurrent`` (``kernel`` ``(N, N)`` or ``(kh, kw, C, C)``, and ``bias``),
     drawn as torch draws them, or under ``V``. The bias is added in each step, the first included.

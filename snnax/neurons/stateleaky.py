@@ -202,13 +202,16 @@ class LinearLeaky(_ExponentialKernel):
     :math:`\pm 1/\sqrt{M}` as torch draws them.
 
     Args:
-        beta: sets the time constant; see :class:`StateLeaky`, also for the arguments that are not listed here.
+        beta: sets the time constant; see :class:`StateLeaky`.
         in_features: M.
         out_features: N.
         bias: whether there is :math:`b`.
         device: must be ``None``.
         dtype: in which the weights are kept, ``param_dtype`` elsewhere in Flax; ``None`` is float32, or the dtype
             of the input if that is wider. They are used in the dtype of the input.
+        threshold, spike_grad, surrogate_disable, learn_beta, learn_threshold, state_quant, output: see
+            :class:`StateLeaky`.
+        graded_spikes_factor, learn_graded_spikes_factor, kernel_truncation_steps: see :class:`StateLeaky`.
 
     Raises:
         ArgumentError: at construction, for a bad argument.

@@ -1,0 +1,57 @@
+"""All arguments of a class on its page: those that a base class describes in a list are added to its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+
+BULLET = re.compile(r"^\* ``(\w+)``[^:]*: (.*(?:\n  .*)*)", re.MULTILINE)
+POINTER = re.compile(r"\s*See :class:`\w+` for (?:the|all)[^.]*?arguments[^.]*\.")
+FLAX = ("parent", "name")
+
+
+def shared(kind: type) -> dict[str, str]:
+    """What the bases of a class say of arguments, as ``* ``name``: text``."""
+    found: dict[str, str] = {}
+    for base in kind.__mro__[1:]:
+        for name, text in BULLET.findall(inspect.cleandoc(base.__doc__ or "")):
+            found.setdefault(name, " ".join(text.split()))
+    return found
+
+
+def described(name: str, known: dict[str, str]) -> str | None:
+    """The text of an argument, or of the one in whose text it is mentioned."""
+    if name in known:
+        return known[name]
+    return next((f"see ``{other}``." for other, text in known.items() if f"``{name}``" in text), None)
+
+
+def complete(app: Sphinx, what: str, name: str, kind: Any, options: Any, lines: list[str]) -> None:
+    """Add to the docstring's ``Args`` what is missing there and described in a base."""
+    if what != "class" or not dataclasses.is_dataclass(kind) or not shared(kind):
+        return
+    text = "\n".join(lines)
+    listed = re.search(r"^Args:\n((?:    .*\n|\n)*)", text, re.MULTILINE)
+    own = re.findall(r"^    ([\w, ]+):", listed[1], re.MULTILINE) if listed else []
+    there = {argument.strip() for names in own for argument in names.split(",")}
+    fields = [field.name for field in dataclasses.fields(kind) if field.init and field.name not in FLAX]
+    added = []
+    for field in fields:
+        about = None if field in there else described(field, shared(kind))
+        if about is not None:
+            added.append(f"    {field}: {about}")
+    if not added or listed is None:
+        return
+    body = listed[1].rstrip("\n") + "\n" + "\n".join(added) + "\n\n"
+    text = text[: listed.start(1)] + body + text[listed.end(1) :]
+    lines[:] = POINTER.sub("", text).split("\n")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx; before napoleon reads the docstring."""
+    app.connect("autodoc-process-docstring", complete, priority=100)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
