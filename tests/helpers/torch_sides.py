@@ -18,7 +18,12 @@ def snntorch_graph(net: Any, sample: Any, **options: Any) -> Any:
     """The NIR graph of a snnTorch network."""
     from snnax.interop.frameworks.snntorch import ADAPTER
 
-    return graph_reader.graph_of(net, sample, ADAPTER, **options)
+    return _graph(net, sample, ADAPTER, **options)
+
+
+def _graph(net: Any, sample: Any, adapter: Any, dt: float | None = None, batchnorm: str = "keep") -> Any:
+    step = adapter.time_step(net, dt)
+    return graph_reader.graph_of_step(tracing.trace(net, sample, adapter), adapter, step, batchnorm)
 
 
 def TorchSide(net: Any, step: Any, graph_builder: Any) -> Any:
@@ -32,7 +37,7 @@ def norse_graph(net: Any, sample: Any, **options: Any) -> Any:
     """The NIR graph of a network of Norse cells."""
     from snnax.interop.frameworks.norse import ADAPTER
 
-    return graph_reader.graph_of(net, sample, ADAPTER, **options)
+    return _graph(net, sample, ADAPTER, **options)
 
 
 def norse_side(net: Any, x: Any) -> Any:

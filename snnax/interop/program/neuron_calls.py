@@ -119,7 +119,7 @@ def neuron_calls(
         module, _ = module_from_spec(path, shown, 1)
         made = writer.new(path, module.clone(init_hidden=False))
         name = path if bound and path.isidentifier() else new_name(path if bound else f"{path}_neuron")
-        turned = is_turned(spec, len(nodes[0].results[0].shape) - spec.family.sequence)
+        turned = is_turned(spec, len(nodes[0].results[0].shape))
         found[path] = NeuronCall(name, made, bound, spec, turned, fixed)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -27,13 +27,11 @@ class Fired(NamedTuple):
         spk: what it emits.
         states: its states after the step, in the order of its framework.
         own: the spikes that it would have emitted, where others are dictated.
-        seen: states that it does not return, by name.
     """
 
     spk: Array
     states: tuple[Array, ...]
     own: Array
-    seen: dict[str, Array] = {}  # noqa: RUF012  nobody changes it
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +61,6 @@ class ProgramNeuron:
         kept = tuple(_first(updates["hidden"][name], turned) for name in states)
         spk = returned[0] if isinstance(returned, tuple) else returned
         return Fired(_first(spk, turned), kept, _first(record.get("spk", spk), turned))
-
-    def sequence(self, x: Array, parameters: Mapping[str, Array]) -> Fired:
-        """A neuron that takes all steps ``[T, B, N]`` at once, and starts from rest."""
-        module, variables = self._module(x.ndim - 2, parameters, is_turned(self.spec, x.ndim - 1))
-        has_output = any(field.name == "output" for field in fields(module))
-        output = {"output": self.spec.output} if has_output else {}
-        module = module.clone(init_hidden=False, **output)
-        returned, updates = module.apply(variables, x, mutable=["record"])
-        spk, *states = returned if isinstance(returned, tuple) else (returned,)
-        seen = {name: value for name, value in updates["record"].items() if name not in ("input", "spk")}
-        return Fired(spk, tuple(states), spk, seen)
 
     def steps(
         self, x: Array, states: States, parameters: Mapping[str, Array], *, every: bool, image: bool

@@ -164,22 +164,11 @@ class Runner:
 
     def _neuron(self, node: Node) -> tuple[Any, ...]:
         """A neuron outside of loops: its calls there are steps of time, one after the other."""
-        if self.neurons[node.path].spec.family.sequence:
-            return self._sequence(node)
         forced = self.dictated(node.path, 1)
         fired, x = self.fire(node, self.get, None if forced is None else forced[0])
         if self.recording:
             self.record(node.path, *jax.tree.map(lambda value: value[None], (x, fired)))
         return (fired.spk, *fired.states)
-
-    def _sequence(self, node: Node) -> tuple[Any, ...]:
-        """A neuron that takes all steps at once."""
-        x, _, parameters = neuron_arguments(node, self.get)
-        fired = self.neurons[node.path].sequence(x, parameters)
-        forced = self.dictated(node.path, len(x))
-        if self.recording:
-            self.record(node.path, x, fired)
-        return (fired.spk if forced is None else forced, *fired.states)
 
     def dictated(self, name: str, steps: int) -> Array | None:
         """What a neuron is to emit in its next ``steps`` steps, ``None`` for what it emits by itself."""
@@ -270,7 +259,7 @@ class Runner:
     def record(self, name: str, x: Array, fired: Fired) -> None:
         """Keep what a neuron did over some steps, behind what it did in earlier ones."""
         states = self.neurons[name.partition("#")[0]].spec.family.fed_back
-        new = Recorded(x, fired.own, fired.seen or dict(zip(states, fired.states, strict=True)))
+        new = Recorded(x, fired.own, dict(zip(states, fired.states, strict=True)))
         old = self.recorded.get(name)
         if old is not None:
             joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), vars(old), vars(new))

@@ -72,14 +72,6 @@ def _is_whole(sample: Any) -> bool:
     return any("int" in str(part.dtype) for part in flat(sample) if hasattr(part, "dtype"))
 
 
-def graph_of(
-    net: nn.Module, sample: Any, adapter: Adapter, *, dt: float | None = None, batchnorm: str = "keep"
-) -> nir.NIRGraph:
-    """The NIR graph of a torch network; arguments as :func:`from_torch`."""
-    step = adapter.time_step(unwrap(net), dt)
-    return graph_of_step(trace(net, sample, adapter), adapter, step, batchnorm)
-
-
 def graph_of_step(step: StepGraph, adapter: Adapter, dt: float, batchnorm: str = "keep") -> nir.NIRGraph:
     """The NIR graph of a traced step."""
     if batchnorm not in ("keep", "fold"):
