@@ -7,8 +7,7 @@ same graph, which is then the answer.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -18,10 +17,13 @@ from snnax.interop.torch.layers import is_unknown, no_equal
 from snnax.interop.torch.layouts import Layout, Layouts
 from snnax.interop.torch.records import Op, Recording, Value
 from snnax.interop.torch.step_graph import Source, StepGraph
-from snnax.interop.torch.steps import Chains, Loop, Step, build_step, difference
+from snnax.interop.torch.steps import Chains, Loop, Nodes
 
 _Threads = tuple[tuple[int, Source], ...]
-_STACK = "Collect one output per step: spk_rec.append(spk), then return torch.stack(spk_rec)."
+_EVERY = (
+    "Collect one output per step: spk_rec.append(spk), then return torch.stack(spk_rec). Give each layer a neuron of "
+    "its own."
+)
 
 
 def fold(recording: Recording) -> StepGraph:
@@ -32,32 +34,18 @@ def fold(recording: Recording) -> StepGraph:
         ShapeError: the sample has no batch axis.
     """
     live = recording.live()
-    adapter = recording.adapter
-    unknown = [op for op in live if op.kind == "module" and op.held is not None and is_unknown(op.held)]
-    if blockers := [
-        *recording.blockers(),
-        *(
-            no_equal(op.name, op.held, adapter.words, op.line)
-            for op in unknown
-            if op.held and not adapter.converts(op.held)
-        ),
-    ]:
-        raise ConversionError.joined([*blockers, *recording.more()])
+    _check_known(recording, live)
     chains = Chains([op for op in recording.ops if op.kind == "neuron"])
     sample = _input(recording, live)
     layout, layouts = _find_layout(recording, live, sample)
-    outputs, axes, single = _outputs(recording, layouts, chains.longest)
-    looped = layout != Layout.STEP or chains.longest > 1 or any(axis != -1 for axis in axes)
-    loop = Loop(
-        live, layouts, chains, outputs, _num_steps(outputs, axes, chains), recording.modules, adapter.words
-    )
+    outputs, axes, single = _outputs(recording, layouts, len(chains.longest) or 1)
+    num_steps = _num_steps(outputs, axes, chains)
+    looped = layout != Layout.STEP or len(chains.longest) > 1 or any(axis != -1 for axis in axes)
     if looped and -1 in axes:
-        raise _no_record(recording, loop, layout)
-    chains.check(loop.num_steps, looped)
-    step = _common_step(loop)
-    mode: Literal["step", "sequence", "constant"] = "step"
-    if looped:
-        mode = "constant" if layout == Layout.STEP else "sequence"
+        raise _no_record(recording, chains)
+    chains.check(num_steps, looped)
+    loop = Loop(live, layouts, chains, outputs, num_steps, recording.modules, recording.adapter.words)
+    step = Nodes(loop.step(), loop)
     shape = sample.shape[layout.lead :]
     if not shape:
         raise ShapeError(
@@ -72,8 +60,8 @@ def fold(recording: Recording) -> StepGraph:
         input_shape=shape,
         outputs=step.outputs,
         single=single,
-        mode=mode,
-        num_steps=loop.num_steps if looped else None,
+        mode="step" if not looped else "constant" if layout == Layout.STEP else "sequence",
+        num_steps=num_steps if looped else None,
         batch_size=sample.shape[1 if layout == Layout.TIME_FIRST else 0],
         args=_arguments(recording, sample.op.position, states),
         tree=recording.call.tree,
@@ -82,8 +70,20 @@ def fold(recording: Recording) -> StepGraph:
         state_outputs=new,
         time_axis=1 if layout == Layout.BATCH_FIRST else 0,
         output_axes=tuple(axes) if looped else (),
-        blocked=chains.blocked(loop.num_steps),
+        blocked=chains.blocked(num_steps),
     )
+
+
+def _check_known(recording: Recording, live: list[Op]) -> None:
+    """Refuse what has no equal in a graph of layers, all of it at once."""
+    adapter = recording.adapter
+    unknown = [
+        no_equal(op.name, op.held, adapter.words, op.line)
+        for op in live
+        if op.kind == "module" and op.held and is_unknown(op.held) and not adapter.converts(op.held)
+    ]
+    if blockers := [*recording.blockers(), *unknown]:
+        raise ConversionError.joined([*blockers, *recording.more()])
 
 
 def _check_ends(recording: Recording, chains: Chains) -> None:
@@ -102,37 +102,20 @@ def _check_ends(recording: Recording, chains: Chains) -> None:
                 )  # fmt: skip
 
 
-def _common_step(loop: Loop) -> Step:
-    """The graph that all steps have."""
-    first = build_step(loop, 0)
-    for t in range(1, loop.num_steps):
-        problem = difference(first, build_step(loop, t), t, loop.words)
-        if problem:
-            raise ConversionError(*problem)
-    return first
-
-
-def _no_record(recording: Recording, loop: Loop, layout: Layout) -> ConversionError:
+def _no_record(recording: Recording, chains: Chains) -> ConversionError:
     """The error for a forward that runs neurons several times and does not return every step."""
-    last = ConversionError(
-        recording.label,
-        f"its forward loops over {loop.num_steps} steps and returns only the last one, or a sum over time",
-        _STACK,
+    calls = chains.longest
+    if len(calls) > 1:
+        problem = f"its forward runs {calls[0].name!r} {len(calls)} times and returns one step only, the last, or a sum"
+        return ConversionError(recording.label, problem, _EVERY)
+    problem = (
+        "its forward runs one step, and indexes its sample, or joins tensors into one, as if it ran several"
     )
-    if layout != Layout.STEP and loop.num_steps == 1:
-        return ConversionError(
-            recording.label,
-            "its forward takes one entry of an axis of the sample, and runs one step",
-            "Only time may be indexed, in a loop that returns every step; select channels elsewhere.",
-        )
-    if layout != Layout.STEP:
-        return last
-    try:
-        loop.chains.check(loop.num_steps, True)
-        _common_step(replace(loop, outputs=[]))
-    except ConversionError as error:
-        return loop.chains.shared_state() if loop.chains.longest > 1 else error
-    return last
+    remedy = (
+        "Only time may be indexed or joined, in a loop that returns every step: return several layers as a tuple, and "
+        "select channels elsewhere."
+    )
+    return ConversionError(recording.label, problem, remedy)
 
 
 def _num_steps(outputs: list[Any], axes: list[int | None], chains: Chains) -> int:
@@ -140,7 +123,7 @@ def _num_steps(outputs: list[Any], axes: list[int | None], chains: Chains) -> in
     for output, axis in zip(outputs, axes, strict=True):
         if axis != -1:
             return len(output) if axis is None else output.shape[axis]
-    return chains.longest
+    return len(chains.longest) or 1
 
 
 def _input(recording: Recording, live: list[Op]) -> Value:
@@ -218,7 +201,7 @@ def _outputs(
         for value in flat(part):
             found = layouts.of(value.op)
             if found not in (Layout.STEP, Layout.TIME_FIRST, Layout.BATCH_FIRST):
-                raise ConversionError(recording.label, f"it returns a tensor {found.value}", _STACK)
+                raise ConversionError(recording.label, f"it returns a tensor {found.value}", _EVERY)
             outputs.append(value)
             axes.append({Layout.STEP: -1, Layout.TIME_FIRST: 0}.get(found, 1))
     return outputs, axes, single
@@ -229,7 +212,7 @@ def _is_record(values: list[Any], layouts: Layouts) -> bool:
     return all(isinstance(v, Value) and layouts.of(v.op) == Layout.STEP for v in values)
 
 
-def _threaded(recording: Recording, chains: Chains, step: Step, looped: bool) -> tuple[_Threads, _Threads]:
+def _threaded(recording: Recording, chains: Chains, step: Nodes, looped: bool) -> tuple[_Threads, _Threads]:
     """Arguments that are states, and where the new states are returned."""
     states = []
     for first in chains.starts:

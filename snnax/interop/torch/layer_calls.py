@@ -56,6 +56,7 @@ class LayerCalls:
         self.failed = ""
         self._adapter = adapter
         self._held: dict[int, nn.Module] = {}
+        self._passing = {id(module): adapter.passing(module) for module in net.modules()}
         for name, module in net.named_modules():
             if not isinstance(module, nn.ModuleList | nn.ModuleDict) or isinstance(module, TimedNorm):
                 self._attach(name or label, module)
@@ -110,8 +111,8 @@ class LayerCalls:
             return forward(*args, **kwargs)
         if isinstance(module, nn.Identity):
             return tensors[0]
-        now = self._hold(name, module)
         with self.signals.unseen():
+            now = self._hold(name, module)
             result = self._guarded(name, module, forward, args, kwargs)
             if any(result is t for t in tensors):
                 result = result.view_as(result)
@@ -130,8 +131,8 @@ class LayerCalls:
             states = {state: self._state(name, module, state, tensor, x) for state, tensor in before.items()}
         with self.signals.unseen():
             fired: Fired = self._guarded(name, module, lambda _: run(), (x,), {})
+            now = self._hold(name, module)
         returned = [*fired.states.items(), ("spk", fired.spk)]  # the spikes may be a state too
-        now = self._hold(name, module)
         self.signals.layer("neuron", name, [x], returned, module=module, held=now, states=states)
         return fired
 
@@ -161,19 +162,18 @@ class LayerCalls:
         current = next(a for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
         with self.signals.unseen():
             result = self._guarded(name, module, forward, args, kwargs)
+            now = self._hold(name, module)
         spk, *states = (result,) if isinstance(result, Tensor) else result
         returned = [*(("mem", state) for state in states), ("spk", spk)]
-        now = self._hold(name, module)
         self.signals.layer("sequence", name, [current], returned, module=module, held=now)
         return result
 
     def _hold(self, name: str, module: nn.Module) -> nn.Module:
-        """``module`` as this call finds it; tensors that depend on the sample are refused."""
+        """``module`` as this call finds it; tensors that depend on the sample are refused. Nothing of it is seen."""
         self._check_own(name, module)
         self._used[name] = module
-        passing = self._adapter.passing(module)
-        with self.signals.unseen():
-            now = held(module, self._held.get(id(module)), children=self._held, passing=passing)
+        passing = self._passing[id(module)]
+        now = held(module, self._held.get(id(module)), children=self._held, passing=passing)
         self._held[id(module)] = now
         return now
 
@@ -183,10 +183,10 @@ class LayerCalls:
             self._check_own(name, module)
 
     def _check_own(self, name: str, module: nn.Module) -> None:
-        passing = self._adapter.passing(module)
-        own = [(what, tensor) for what, tensor in own_tensors(module) if what not in passing]
-        if self.signals.follows([tensor for _, tensor in own]):
-            computed = ", ".join(what for what, tensor in own if self.signals.follows([tensor]))
+        own = [(what, t) for what, t in own_tensors(module) if what not in self._passing[id(module)]]
+        followed = set(map(id, self.signals.following([tensor for _, tensor in own])))
+        if followed:
+            computed = ", ".join(what for what, tensor in own if id(tensor) in followed)
             problem = f"its {computed} is computed from a signal"
             remedy = "Let a layer hold weights only; compute what depends on the data between the layers."
             self.signals.refuse(ConversionError(name, problem, remedy))

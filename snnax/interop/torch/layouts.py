@@ -8,14 +8,31 @@ once do the same to each step, if their layout says so.
 from __future__ import annotations
 
 from enum import Enum
+from math import prod
 
 from torch import nn
 
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.torch.records import Op
 
+_BATCH = "Keep the batch axis first: x.flatten(1) or x.view(x.size(0), -1)."
+_TIME = (
+    "Only time may be indexed, x[t] of x[T, B, ...] or x[:, t] of x[B, T, ...]: where time is another axis, "
+    "put it first before the network; select inputs or channels outside of it."
+)
+_COLLECT = "Collect one tensor [B, ...] per step: spk_rec.append(spk), then torch.stack(spk_rec)."
+_REMEDIES = {
+    "neuron": "Loop over time: for t in range(x.size(0)): spk, mem = lif(x[t], mem).",
+    "sequence": "Give it the whole sequence [T, B, N], outside of any loop over time.",
+    "module": "Call it inside the loop on x[t], or merge time into the batch first: x.flatten(0, 1).",
+    "index": _TIME,
+    "slice": _TIME,
+    "reshape": _BATCH,
+    "transpose": _BATCH,
+    "stack": _COLLECT,
+    "cat": _COLLECT,
+}
 _REMEDY = "Call the layers inside the loop, on one step x[t] of shape [B, ...]."
-_BATCH_REMEDY = "Keep the batch axis first: x.flatten(1) or x.view(x.size(0), -1)."
 
 
 class Layout(Enum):
@@ -74,39 +91,36 @@ class Layouts:
     def _infer(self, op: Op) -> Layout:
         if op.kind in ("arg", "state"):
             return self._sample
-        layouts = [self.of(v.op) for v in op.inputs]
-        first = layouts[0]
+        given = [self.of(v.op) for v in op.inputs]
         if op.kind in ("stack", "cat"):
-            return self._joined(op, layouts)
-        if any(layout != first for layout in layouts):
-            found = " and ".join(layout.value for layout in layouts)
-            raise ConversionError(op.where, f"{op.name} combines tensors laid out as {found}", _REMEDY)
-        if op.kind == "neuron" and first != Layout.STEP:
-            raise ConversionError(
-                op.name,
-                f"the neuron is given all time steps at once, {first.value}",
-                "Loop over time: for t in range(x.size(0)): spk, mem = lif(x[t], mem).",
-            )
-        if op.kind == "sequence" and first != Layout.TIME_FIRST:
-            raise ConversionError(
-                op.name,
-                f"{type(op.module).__name__} takes all time steps at once, [T, B, N], and is given {first.value}",
-                "Give it the whole sequence, outside of any loop over time.",
-            )
-        if op.kind in ("index", "slice"):
-            return self._picked(op, first)
-        if op.kind == "transpose":
-            if first not in _SWAP:
-                problem = f"{op.name} moves the batch axis of a tensor laid out as {first.value}"
-                raise ConversionError(op.where, problem, _BATCH_REMEDY)
-            return _SWAP[first]
-        if op.kind == "reshape":
-            return self._reshaped(op, first)
-        if op.kind == "module":
-            self._check_layer(op, first)
-        return first
+            found = _joined(op, set(given))
+        else:
+            found = self._passed(op, given[0]) if len(set(given)) == 1 else None
+        if found is None:
+            laid_out = " and ".join(sorted({layout.value for layout in given}))
+            shapes = " and ".join(str(shape) for shape in dict.fromkeys(v.shape for v in op.inputs))
+            what, where = (op.name, op.where) if op.module is None else ("it", op.name)
+            problem = f"{what} is given {shapes}, being {laid_out}, so that it mixes samples or time steps"
+            raise ConversionError(where, problem, _REMEDIES.get(op.kind, _REMEDY), op.line)
+        return found
 
-    def _check_layer(self, op: Op, layout: Layout) -> None:
+    def _passed(self, op: Op, layout: Layout) -> Layout | None:
+        """What an operation on tensors of one layout makes of it; None for what has no equal in a graph of layers."""
+        if op.kind == "neuron":
+            return layout if layout == Layout.STEP else None
+        if op.kind == "sequence":
+            return layout if layout == Layout.TIME_FIRST else None
+        if op.kind == "transpose":
+            return _SWAP.get(layout)
+        if op.kind == "index":
+            return Layout.STEP if (layout, op.axis) in _TIME_AXES else None
+        if op.kind == "slice":
+            return Layout.CHUNK if (layout, op.axis) == (Layout.TIME_FIRST, 0) else None
+        if op.kind == "reshape":
+            return self._reshaped(op, layout)
+        return self._layer(op, layout) if op.kind == "module" else layout
+
+    def _layer(self, op: Op, layout: Layout) -> Layout | None:
         """A layer on all steps at once must do the same to each, and samples of a Linear are vectors."""
         x = op.inputs[0].shape
         if isinstance(op.module, nn.Linear) and len(x) > layout.lead + 1:
@@ -115,62 +129,29 @@ class Layouts:
                 f"{x[layout.lead :]}. It expects (B, {op.module.in_features}). Pass one step of a sequence, "
                 "sample[0], if forward does not loop over time; flatten images with x.flatten(1)."
             )
-        elementwise = isinstance(op.module, nn.Linear | nn.Dropout)
-        if layout.lead == 2 and not elementwise:
-            raise ConversionError(
-                op.name,
-                f"{type(op.module).__name__} is given all time steps at once, {layout.value}",
-                "Call it inside the loop on x[t], or merge time into the batch first: x.flatten(0, 1).",
-            )
+        return layout if layout.lead == 1 or isinstance(op.module, nn.Linear | nn.Dropout) else None
 
-    def _joined(self, op: Op, layouts: list[Layout]) -> Layout:
-        if op.kind == "stack" and all(layout == Layout.STEP for layout in layouts):
-            return Layout.TIME_FIRST if op.axis == 0 else Layout.BATCH_FIRST
-        if op.kind == "cat" and all(layout == Layout.STEP for layout in layouts):
-            return Layout.MERGED
-        growing = (Layout.CHUNK, Layout.TIME_FIRST)
-        if op.kind == "cat" and all(layout in growing for layout in layouts):
-            return Layout.TIME_FIRST
-        found = ", ".join(sorted({layout.value for layout in layouts}))
-        raise ConversionError(
-            op.where,
-            f"{op.name} joins tensors laid out as {found}",
-            "Collect one tensor [B, ...] per step: spk_rec.append(spk), then torch.stack(spk_rec).",
-        )
-
-    def _picked(self, op: Op, layout: Layout) -> Layout:
-        if op.kind == "index" and (layout, op.axis) in _TIME_AXES:
-            return Layout.STEP
-        if op.kind == "slice" and (layout, op.axis) == (Layout.TIME_FIRST, 0):
-            return Layout.CHUNK
-        raise ConversionError(
-            op.where,
-            f"its forward takes entry {op.position} of axis {op.axis} of a tensor {layout.value}",
-            "Only time may be indexed, x[t] of x[T, B, ...] or x[:, t] of x[B, T, ...]: where time is another axis, "
-            "put it first before the network; select inputs or channels outside of it.",
-        )
-
-    def _reshaped(self, op: Op, layout: Layout) -> Layout:
+    def _reshaped(self, op: Op, layout: Layout) -> Layout | None:
         before, after = op.inputs[0].shape, op.shape
-        if layout == Layout.STEP and op.hint == "unsqueeze":
-            return Layout.CHUNK
-        if layout == Layout.STEP and after[:1] == (self._batch,):
-            return layout
+        if layout == Layout.STEP:
+            if op.hint == "unsqueeze":
+                return Layout.CHUNK
+            return layout if after[:1] == (self._batch,) else None
         if layout in _MERGE:
-            if op.hint == "merge" or (layout == Layout.CHUNK and op.hint == "squeeze"):
-                return _MERGE[layout]
-            if after[:2] == before[:2]:
+            merged = op.hint == "merge" or (layout == Layout.CHUNK and op.hint == "squeeze")
+            if not merged and after[:2] == before[:2]:
                 return layout
-            if after[:1] == (before[0] * before[1],):
-                return _MERGE[layout]
-        if layout in _SPLIT:
-            batch = after[1:2] if layout == Layout.MERGED else after[:1]
-            if batch == (self._batch,) and after[0] * after[1] == before[0]:
-                return _SPLIT[layout]
-            if after[:1] == before[:1]:
-                return layout
-        raise ConversionError(
-            op.where,
-            f"its forward reshapes {before}, being {layout.value}, to {after}; that mixes samples or steps",
-            _BATCH_REMEDY,
-        )
+            return _MERGE[layout] if merged or after[:1] == (before[0] * before[1],) else None
+        batch = after[1:2] if layout == Layout.MERGED else after[:1]
+        if batch == (self._batch,) and prod(after[:2]) == before[0]:
+            return _SPLIT[layout]
+        return layout if after[:1] == before[:1] else None
+
+
+def _joined(op: Op, given: set[Layout]) -> Layout | None:
+    """Steps, one after the other; or records that grow."""
+    if given == {Layout.STEP}:
+        if op.kind == "cat":
+            return Layout.MERGED
+        return Layout.BATCH_FIRST if op.axis else Layout.TIME_FIRST
+    return Layout.TIME_FIRST if op.kind == "cat" and given <= {Layout.CHUNK, Layout.TIME_FIRST} else None

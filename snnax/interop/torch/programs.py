@@ -91,14 +91,13 @@ def trace_program(
 
     Example:
         >>> import torch, snntorch as snn
-        >>> from snnax.interop.program.text import text
         >>> from snnax.interop.torch.programs import trace_program
         >>> net = torch.nn.Sequential(torch.nn.Linear(3, 2), snn.Leaky(beta=0.9, init_hidden=True))
         >>> program = trace_program(net, (torch.ones(4, 3),))
         >>> [node.op for node in program.items], program.batch
         (['permute', 'addmm', 'neuron'], [(Leaf(index=0), 0)])
-        >>> text(program).splitlines()[-1]
-        '1.mem becomes %2.1'
+        >>> program.updates
+        {'1.mem': Ref(node=2, out=1)}
     """
     net = unwrap(net)
     findings = Findings(partial(line_of_module, net)) if findings is None else findings
@@ -191,7 +190,7 @@ class _Tracing:
             where = line_of_draws(self._net)
             self._findings.add([ConversionError(self._label, problem, self._adapter.words.random, where)])
         self._findings.add(refused(first.program))
-        watch = Watch(copy.net, self._adapter, lambda tensor: id(tensor) not in held)
+        watch = Watch(copy.net, self._adapter, lambda tensors: [t for t in tensors if id(t) not in held])
         neurons = self._adapter.neurons(copy.net)
         known = neurons if self._adapter.starts_anew else {name: neurons[name] for name in self._neurons}
         restart(known, self._adapter, copy.net)

@@ -27,6 +27,9 @@ from torch.overrides import TorchFunctionMode
 from snnax.interop.frameworks import LABELS
 from snnax.interop.torch.held import OWN
 
+Following = Callable[[list[Tensor]], list[Tensor]]
+"""Finds, among tensors, those that depend on the sample."""
+
 _DEPTH = 6
 _LIBRARIES = ("torch", *LABELS, "snnax", "builtins")
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -35,15 +38,13 @@ _APART = (nn.Module, types.ModuleType, TorchFunctionMode)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
-def scalars(
-    net: nn.Module, skip: Mapping[int, frozenset[str]], followed: Callable[[Tensor], bool]
-) -> dict[str, Any]:
+def scalars(net: nn.Module, skip: Mapping[int, frozenset[str]], followed: Following) -> dict[str, Any]:
     """All numbers, switches and texts that the modules of a network hold or their functions name, by path.
 
     Args:
         net: the network.
         skip: names to leave out, by the id of a module.
-        followed: tells tensors that depend on the sample, which are left out too.
+        followed: finds tensors that depend on the sample, which are left out too.
     """
     walk = _Walk()
     for path, module in net.named_modules():
@@ -57,10 +58,13 @@ def scalars(
         for name in _HOOKS:
             for hook in vars(module)[name].values():
                 walk.value(f"{path}.hook".lstrip("."), hook, _DEPTH)
+    tensors = {k: v for k, v in walk.found.items() if isinstance(v, Tensor)}
+    single = [t for t in tensors.values() if t.numel() == 1 and not t.is_meta]
+    numbers = {id(t) for t in single} - {id(t) for t in followed(single)}
     return {
-        k: v.detach().item() if isinstance(v, Tensor) else v
+        k: v.detach().item() if k in tensors else v
         for k, v in walk.found.items()
-        if not _left_out(v, followed)
+        if k not in tensors or id(v) in numbers
     }
 
 
@@ -127,10 +131,6 @@ def _drawn(generator: Any) -> str:
             else generator.get_state()
         )
     return f"a state with checksum {zlib.crc32(repr(state).encode()):x}"
-
-
-def _left_out(value: Any, followed: Callable[[Tensor], bool]) -> bool:
-    return isinstance(value, Tensor) and (value.numel() != 1 or value.is_meta or followed(value))
 
 
 def _users(cls: type) -> bool:

@@ -6,7 +6,7 @@ parameters, attributes and counters that a call changes either do not matter, or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,11 @@ from torch import Tensor, nn
 
 from snnax.errors import ConversionError
 from snnax.interop.torch.declared import line_of_change, line_of_function
-from snnax.interop.torch.folding import fold
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.layers import TimedNorm
 from snnax.interop.torch.originals import of_library
 from snnax.interop.torch.prepare import keeps_statistics
-from snnax.interop.torch.reached import scalars
-from snnax.interop.torch.records import Recording
-from snnax.interop.torch.step_graph import StepGraph
-from snnax.interop.torch.steps import CHANGES, held_difference
+from snnax.interop.torch.reached import Following, scalars
 
 if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
@@ -57,10 +53,10 @@ class Watch:
     Args:
         net: the copy.
         adapter: knows what of a neuron belongs to a step.
-        followed: tells tensors that depend on the sample: those are records that the network keeps.
+        followed: finds, among tensors, those that depend on the sample: records that the network keeps.
     """
 
-    def __init__(self, net: nn.Module, adapter: Adapter, followed: Callable[[Tensor], bool]) -> None:
+    def __init__(self, net: nn.Module, adapter: Adapter, followed: Following) -> None:
         self._net = net
         self._followed = followed
         self._skip = {id(m): adapter.passing(m) | _statistics(m) for m in net.modules()}
@@ -71,10 +67,14 @@ class Watch:
         return scalars(self._net, self._skip, self._followed)
 
     def _held(self) -> Iterator[tuple[str, Tensor]]:
-        for path, module in self._net.named_modules():
-            for name, tensor in own_tensors(module):
-                if name not in self._skip[id(module)] and not self._followed(tensor):
-                    yield f"{path}.{name}".lstrip("."), tensor
+        found = [
+            (f"{path}.{name}".lstrip("."), tensor)
+            for path, module in self._net.named_modules()
+            for name, tensor in own_tensors(module)
+            if name not in self._skip[id(module)]
+        ]
+        records = set(map(id, self._followed([tensor for _, tensor in found])))
+        yield from (pair for pair in found if id(pair[1]) not in records)
 
     def problem(self) -> ConversionError | None:
         """The first thing that the last call changed again."""
@@ -131,56 +131,6 @@ def kept_from_call_to_call(net: nn.Module, path: str) -> ConversionError:
 def _statistics(module: nn.Module) -> frozenset[str]:
     """What a layer in training keeps of what it has seen: each call changes it, and the port does too."""
     return _SEEN if module.training and keeps_statistics(module) else frozenset()
-
-
-def common_step(first: Recording, watch: Watch, again: Callable[[], Recording]) -> StepGraph:
-    """The graph of one step of a recorded call.
-
-    Args:
-        first: the call.
-        watch: made after it.
-        again: makes a second call, on other data.
-
-    Raises:
-        ConversionError: the call has no equal in a graph of layers, or the second one computes something else.
-    """
-    step = fold(first)
-    second = again()
-    problem = watch.problem() or calls_difference(step, lambda: fold(second))
-    if problem is not None:
-        raise problem
-    return step
-
-
-def calls_difference(step: StepGraph, fold_again: Callable[[], StepGraph]) -> ConversionError | None:
-    """Why a second call does not compute what the first one did; None if it does."""
-    try:
-        again = fold_again()
-    except ConversionError as error:
-        return ConversionError(
-            error.node,
-            f"in a second call of the network: {error.problem}",
-            error.remedy,
-            error.line,
-            error.others,
-        )
-    for a, b in zip(step.nodes, again.nodes, strict=False):
-        if (a.name, a.inputs, a.shape) == (b.name, b.inputs, b.shape):
-            found = held_difference(a, b)
-            if found or a.factor != b.factor:
-                changed = found or f"factor ({a.factor:g} and {b.factor:g})"
-                return ConversionError(
-                    a.name, f"a second call of the network finds another {changed}", CHANGES
-                )
-            continue
-        return ConversionError(
-            b.name, "a second call of the network computes something else than the first", _ONCE
-        )
-    if len(step.nodes) != len(again.nodes) or step.outputs != again.outputs:
-        return ConversionError(
-            step.nodes[-1].name, "a second call of the network computes something else than the first", _ONCE
-        )
-    return None
 
 
 def check_hooks(net: nn.Module) -> None:

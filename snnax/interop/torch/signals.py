@@ -134,6 +134,12 @@ class Signals(Dispatcher):
         with quietly():
             return any(map(self._signals.get, self.values.known(tensors)))
 
+    def following(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Those tensors that are computed from the sample."""
+        with quietly():
+            known = self.values.known(tensors)
+        return [tensor for tensor, value in zip(tensors, known, strict=True) if self.find(value)]
+
     def of(self, tensor: Tensor) -> Value | None:
         """The value of a tensor; None for what is not computed from the sample."""
         with quietly():

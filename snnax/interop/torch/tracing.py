@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from snnax.errors import ConversionError, SnnaxError
 from snnax.interop.torch.calls import Call
+from snnax.interop.torch.folding import fold
 from snnax.interop.torch.frames import line_of
 from snnax.interop.torch.functions import Functions
 from snnax.interop.torch.layer_calls import LayerCalls
@@ -30,9 +31,10 @@ from snnax.interop.torch.prepare import (
 )
 from snnax.interop.torch.reached import chance
 from snnax.interop.torch.records import Op, Recording, Value
-from snnax.interop.torch.repeats import Watch, check_hooks, common_step, other, restart, untouched
+from snnax.interop.torch.repeats import Watch, check_hooks, other, restart, untouched
 from snnax.interop.torch.signals import Signals
 from snnax.interop.torch.step_graph import StepGraph, listed
+from snnax.interop.torch.steps import calls_difference
 
 if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
@@ -114,12 +116,14 @@ class _Run:
     def folded(self, recording: Recording | None = None) -> StepGraph:
         """The graph of one step; refused if a second call, on other data, computes something else."""
         first = recording or self.record()
-        watch = Watch(self.twin, self.adapter, lambda tensor: self._calls.signals.follows([tensor]))
-        return common_step(first, watch, self._again)
-
-    def _again(self) -> Recording:
+        watch = Watch(self.twin, self.adapter, lambda tensors: self._calls.signals.following(tensors))
+        step = fold(first)
         restart(self.adapter, self.twin, self.call.dtype)
-        return self.record(other_data=True)
+        again = self.record(other_data=True)
+        problem = watch.problem() or calls_difference(first, again)
+        if problem is not None:
+            raise problem
+        return step
 
     def record(self, other_data: bool = False) -> Recording:
         """Call the copy once.

@@ -151,13 +151,13 @@ class Values:
         self._held[tensor] = held = Held(memory, (), -1, None)  # another name of known memory
         return held
 
-    def known(self, tensors: Iterable[Tensor]) -> list[Source]:
-        """The values of those tensors whose memory some operation was seen to make or to use as they do."""
-        found = []
+    def known(self, tensors: Iterable[Tensor]) -> list[Source | None]:
+        """The value of each tensor; None for those whose memory no operation was seen to make or to use as they do."""
+        found: list[Source | None] = []
         for tensor in tensors:
             memory = self._memory(tensor)
-            if memory is not None and (self._lookup(tensor) or memory.form == Form.of(tensor)):
-                found.append(self.read(tensor))
+            seen = memory is not None and (self._lookup(tensor) or memory.form == Form.of(tensor))
+            found.append(self.read(tensor) if seen else None)
         return found
 
     def read(self, tensor: Tensor) -> Source:

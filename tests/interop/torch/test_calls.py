@@ -387,8 +387,8 @@ class ZeroParameter(Two):
 MESSAGES: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
     "raises": (Raises, X[0], "AttributeError|missing|test_calls.py:"),
     "sum over time": (Sums, X, "a sum over time|torch.stack(spk_rec)"),
-    "norm of each step": (NormEachStep, X, "'bn.1'|layer of its own|BatchNormTT1d"),
-    "states in one tensor": (StackedStates, (X[0], None), "2 tensors joined into one|tuple"),
+    "norm of each step": (NormEachStep, X, "'bn.1'|step 1 uses 'bn.1' where step 0 uses 'bn.0'|BatchNormTT1d"),
+    "states in one tensor": (StackedStates, (X[0], None), "joins tensors into one|tuple"),
     "a parameter of zeros": (ZeroParameter, X, "not computed from the sample"),
     "reset without delay": (
         lambda: nn.Sequential(nn.Linear(4, 4), snn.RSynaptic(

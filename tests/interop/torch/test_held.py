@@ -317,7 +317,7 @@ UNSTEADY: dict[str, tuple[Callable[[Any, int, Any], Any], str]] = {
     "running mean": (in_place("norm.running_mean", lambda d, t: d.add_(0.1)), "'norm'|running_mean"),
     "eps": (assigned("norm.eps", lambda n, t: 1e-5 * (1 + t % 2)), "'norm'|eps"),
     "dropout": (assigned("drop.p", lambda n, t: 0.1 * (1 + t % 2)), "'drop'|changes its p"),
-    "factor": (lambda n, t, x: setattr(n, "gain", n.gain * 0.9), "scale_1|1.8;gain|1.8"),
+    "factor": (lambda n, t, x: setattr(n, "gain", n.gain * 0.9), "scale|1.8;gain|1.8"),
     "pooling": (assigned("pool.count_include_pad", lambda n, t: t % 2 == 0), "'pool'|count_include_pad"),
     "computed from the input": (laundered, "'fc'|weight"),
     "computed from a signal": (

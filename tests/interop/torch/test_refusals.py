@@ -177,7 +177,10 @@ OPERATIONS = {
     "type": (lambda n, x: n.lif1(n.fc1(x).int()), "int"),
     "batch moved": (lambda n, x: n.lif1(n.fc1(x).T), "T|batch axis"),
     "batch transposed": (lambda n, x: n.lif1(n.fc1(x).transpose(0, 1)), "transpose|batch axis"),
-    "batch flattened": (lambda n, x: n.lif1(n.fc1(x).view(6, 2)), "reshapes (3, 4)|(6, 2)|x.flatten(1)"),
+    "batch flattened": (
+        lambda n, x: n.lif1(n.fc1(x).view(6, 2)),
+        "reshape is given (3, 4)|mixes samples|x.flatten(1)",
+    ),
     "poisson coding": (lambda n, x: n.lif1(n.fc1(torch.bernoulli(0 * x))), "bernoulli|Encode the input"),
     "bug": (lambda n, x: n.lif1(n.missing(x)), "AttributeError|missing|(3, 4)"),
     "set": (lambda n, x: {n.lif1(n.fc1(x))}, "a set|in a tuple, list or dict"),
@@ -254,19 +257,19 @@ STATES = {
     "hidden state twice": (
         lambda: Net(lambda n, x: n.lif1(n.fc2(n.lif1(n.fc1(x)))), init_hidden=True),
         X,
-        "'lif1'|2 times in 1 step|Give each layer its own neuron",
+        "'lif1' 2 times|one step only|Give each layer a neuron of its own",
     ),
     "hidden state twice in a loop": (
         lambda: Net(lambda n, x: torch.stack([n.lif1(n.lif1(n.fc1(f))) for f in x]), init_hidden=True),
         SEQUENCE,
-        "'lif1'|10 times in 5 steps",
+        "'lif1'|10 calls|5 steps|Give each layer its own neuron",
     ),
     "another neuron's": (
         lambda: Net(loop(lambda n, x, mem, t: n.lif2(n.lif1(n.fc1(x), mem)[0], mem))),
         X,
         "mem of 'lif2'",
     ),
-    "crossed": (lambda: Net(swapped), X, "'lif1'|step 1|states of another layer"),
+    "crossed": (lambda: Net(swapped), X, "'lif1'|step 1 takes the states"),
     "forked": (lambda: Net(forked), X, "'lif1'|same state"),
     "changed": (
         lambda: Net(loop(lambda n, x, mem, t: n.lif1(n.fc1(x), mem * 0.5))),
@@ -291,7 +294,7 @@ STATES = {
     "zeroed in each step": (
         lambda: Net(lambda n, x: torch.stack([n.lif1(n.fc1(f), n.lif1.reset_mem())[0] for f in x])),
         SEQUENCE,
-        "'lif1'|reset or replaced inside the loop",
+        "'lif1'|for 1 calls|reset states before the loop",
     ),
     "not returned": (Lossy, X, "'lif'|mem|return spk, mem"),
     "state as a signal": (Leaking, (X, torch.zeros(3, 4)), "'mem'|as a neuron's state"),
@@ -356,7 +359,7 @@ LOOPS = {
     "layers stacked": (
         lambda n, x: torch.stack([n.lif1(n.fc1(x))[0], n.lif2(n.fc2(x))[0]]),
         X,
-        "'lif1'|runs 1 times|2 tensors|tuple",
+        "'lif1'|for 1 calls|2 steps|of each layer",
     ),
     "uneven stacks": (two_stacks, SEQUENCE, "stack joins 4 tensors|the loop over time has 5"),
     "other layer": (
@@ -367,16 +370,16 @@ LOOPS = {
     "other wiring": (
         on_frame(lambda n, x, t: n.fc2(n.fc1(x)) + (n.fc1(x) if t == 2 else x)),
         X,
-        "'fc1#2'|step 2",
+        "'fc1'|step 2 uses 'fc1' where step 0 uses 'add'",
     ),
     "other order": (
         on_frame(lambda n, x, t: torch.sub(n.fc1(x), x) if t < 2 else torch.sub(x, n.fc1(x))),
         X,
-        "'scale_1'|its input is|in step 2",
+        "step 2 takes the input of scale",
     ),
-    "other factor": (on_frame(lambda n, x, t: n.fc1(x) * (t + 2.0)), X, "step 1 uses 'scale_1' (3)|(2)"),
+    "other factor": (on_frame(lambda n, x, t: n.fc1(x) * (t + 2.0)), X, "step 1 uses 'scale' (3)|(2)"),
     "more layers": (on_frame(lambda n, x, t: n.fc2(n.fc1(x)) if t == 2 else n.fc1(x)), X, "'fc2'|step 2"),
-    "other neuron": (other_neuron, SEQUENCE, "'lif1'|runs 4 times|5 tensors"),
+    "other neuron": (other_neuron, SEQUENCE, "'lif1'|for 4 calls|5 steps"),
     "feedback": (feedback, SEQUENCE, "'lif1'|step 1|RLeaky"),
     "backwards": (over(lambda n: reversed(range(n)), plain), SEQUENCE, "step 0 reads entry 4 of time"),
     "previous frame": (
@@ -384,30 +387,38 @@ LOOPS = {
         SEQUENCE,
         "step 1 reads entry 0 of time",
     ),
-    "last step": (over(range, plain, lambda out: out[-1]), SEQUENCE, "returns only the last|torch.stack"),
-    "sum": (over(range, plain, sum), SEQUENCE, "returns only the last one, or a sum over time|torch.stack"),
+    "last step": (
+        over(range, plain, lambda out: out[-1]),
+        SEQUENCE,
+        "'lif1' 5 times|one step only|torch.stack",
+    ),
+    "sum": (over(range, plain, sum), SEQUENCE, "'lif1' 5 times|or a sum|torch.stack"),
     "sum of a stack": (over(range, plain, lambda out: torch.stack(out).sum(0)), SEQUENCE, "sum|torch.stack"),
     "last of one frame": (
         lambda n, x: loop(lambda n, x, mem, t: n.lif1(n.fc1(x), mem))(n, x)[-1],
         X,
-        "returns only the last|torch.stack",
+        "'lif1' 5 times|one step only|torch.stack",
     ),
     "joined in the batch": (over(range, plain, torch.cat), SEQUENCE, "[T*B, ...]|torch.stack"),
     "some steps": (
         over(range, plain, lambda out: torch.stack(out[1:])),
         SEQUENCE,
-        "'lif1'|runs 5 steps|returns 4",
+        "'lif1'|for 5 calls|4 steps",
     ),
-    "first frame only": (lambda n, x: n.lif1(n.fc1(x[0])), SEQUENCE, "one entry|Only time may be indexed"),
+    "first frame only": (
+        lambda n, x: n.lif1(n.fc1(x[0])),
+        SEQUENCE,
+        "indexes its sample|Only time may be indexed",
+    ),
     "norm over time": (
         lambda n, x: (lambda y: torch.stack([n.lif1(f)[0] for f in y]))(n.norm(x)),
         SEQUENCE,
-        "'norm'|BatchNorm1d|all time steps|x.flatten(0, 1)",
+        "'norm'|[T, B, ...]|x.flatten(0, 1)",
     ),
     "neuron over time": (
         lambda n, x: (torch.stack([n.lif1(f)[0] for f in x]), n.lif2(n.fc2(x))[0]),
         SEQUENCE,
-        "'lif2'|all time steps at once",
+        "'lif2'|[T, B, ...]|Loop over time",
     ),
 }
 
