@@ -371,7 +371,7 @@ class Nodes:
 
     Attributes:
         nodes: in order of execution.
-        names: node name of each neuron call.
+        names: node name of each call of a module.
     """
 
     def __init__(self, step: Step, loop: Loop) -> None:
