@@ -106,7 +106,8 @@ def _no_record(recording: Recording, chains: Chains) -> ConversionError:
     """The error for a forward that runs neurons several times and does not return every step."""
     calls = chains.longest
     if len(calls) > 1:
-        problem = f"its forward runs {calls[0].name!r} {len(calls)} times and returns one step only, the last, or a sum"
+        runs = f"runs {calls[0].name!r} {len(calls)} times"
+        problem = f"its forward {runs} and returns one step only, the last, or a sum over time"
         return ConversionError(recording.label, problem, _EVERY)
     problem = (
         "its forward runs one step, and indexes its sample, or joins tensors into one, as if it ran several"
