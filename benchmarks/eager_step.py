@@ -2,9 +2,10 @@
 
     python -m benchmarks.eager_step [--rounds 7] [--cores 1]
 
-A neuron ``spk, mem = lif(x, mem)``, a network by ``apply``, by ``snnax.step`` and by a ``jax.jit`` of ``apply`` written
-by hand. Each round measures every line once, in turn; shown are the medians, and the medians of the rounds' ratios to
-snnTorch's line of that kind, which runs without gradients.
+A neuron ``spk, mem = lif(x, mem)``; a network by ``apply``, bound to its variables as in torch, by ``snnax.step`` and
+by a ``jax.jit`` of ``apply`` written by hand; and the same for a class with layers in ``__init__`` and a ``forward``,
+which Python runs each time. Each round measures every line once, in turn; shown are the medians, and the medians of the
+rounds' ratios to snnTorch's line of that kind, which runs without gradients.
 """
 
 from __future__ import annotations
@@ -42,15 +43,37 @@ def lines() -> dict[str, Callable[[], object]]:
     torch_x = torch.full((BATCH, INPUTS), 0.5)
     mem, torch_mem = jnp.zeros_like(x), torch.zeros_like(torch_x)
     variables = net.init(jax.random.key(0), x)
-    compiled = jax.jit(lambda v, frame: net.apply(v, frame, mutable=["hidden"]))
+    bound = net.bind(variables, mutable=["hidden"])
     wait = jax.block_until_ready
+
+    class Written(snn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1, self.lif1 = snn.Linear(INPUTS, HIDDEN), snn.Leaky(**hidden)
+            self.fc2, self.lif2 = snn.Linear(HIDDEN, OUTPUTS), snn.Leaky(**hidden, output=True)
+
+        def forward(self, x: jax.Array) -> object:
+            return self.lif2(self.fc2(self.lif1(self.fc1(x))))
+
+    own = Written()
+    own_variables = own.init(jax.random.key(0), x)
+    own_bound = own.bind(own_variables, mutable=["hidden"])
+    compiled, own_compiled = (
+        jax.jit(lambda v, frame, net=which: net.apply(v, frame, mutable=["hidden"])) for which in (net, own)
+    )
     return {
         "neuron, snnTorch": lambda: there(torch_x, torch_mem),
         "neuron, snnax": lambda: wait(lif(x, mem)),
         "network, snnTorch": lambda: torch_net(torch_x),
         "network, snnax apply": lambda: wait(net.apply(variables, x, mutable=["hidden"])),
+        "network, snnax bound": lambda: wait(bound(x)),
         "network, snnax.step": lambda: wait(snn.step(net, variables, x)),
         "network, jax.jit by hand": lambda: wait(compiled(variables, x)),
+        "class, snnTorch": lambda: torch_net(torch_x),
+        "class, snnax apply": lambda: wait(own.apply(own_variables, x, mutable=["hidden"])),
+        "class, snnax bound": lambda: wait(own_bound(x)),
+        "class, snnax.step": lambda: wait(snn.step(own, own_variables, x)),
+        "class, jax.jit by hand": lambda: wait(own_compiled(own_variables, x)),
     }
 
 

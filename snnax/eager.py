@@ -21,35 +21,52 @@ from flax.core import FrozenDict
 
 from snnax import checks
 
-__all__ = ["Held", "Made", "Same", "intercepted", "made", "program_for"]
+__all__ = ["Kept", "Made", "Quick", "Same", "intercepted", "kept", "known", "made", "run"]
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.dtype, np.generic, enum.Enum)
 
 Program = Callable[..., Any]
+Names = tuple[str, ...] | str | bool
+"""What of flax's filters for collections can be hashed and asked."""
 
 
-def program_for(module: nn.Module, variables: Any, args: Any, options: Mapping[str, Any]) -> Program | None:
-    """What does as ``module.apply(variables, *args, **options)``, called without arguments; ``None`` if nothing does.
+def run(
+    module: nn.Module,
+    variables: Any,
+    args: Any,
+    mutable: Any = False,
+    rngs: Any = None,
+    check: Callable[[nn.Module], None] | None = None,
+) -> Any:
+    """What ``module.apply(variables, *args, mutable=mutable, rngs=rngs)`` returns, by the module's program.
 
-    An error in it is to be forgotten: the call itself raises it with its own words and place.
+    ``NotImplemented`` where it has none, or something stops it: what, the call itself says in its own words. ``check``
+    raises for a module that is not to have one, and is asked once for what the module is.
     """
-    if not options.keys() <= {"mutable", "rngs"} or intercepted():
-        return None
-    mutable, rngs = options.get("mutable", False), options.get("rngs") or {}
-    names = tuple(mutable) if isinstance(mutable, list | tuple) else mutable
-    if not isinstance(rngs, dict) or not isinstance(names, bool | str | tuple):
-        return None
-    if type(variables) not in (dict, FrozenDict) or not all(
-        map(_is_known_array, jax.tree.leaves((variables, rngs)))
-    ):
-        return None
-    given = [_as_array(value) for value in args]
-    if any(value is NotImplemented for value in given):
-        return None
-    found = _program_of(Same(module), names)
-    if found is not None and not found.held.is_so():  # a field was assigned, which flax allows
-        found = _found(module, names)
-    return None if found is None else functools.partial(found.program, variables, rngs, *given)
+    # every line here is in each step of somebody's loop
+    if type(variables) not in (dict, FrozenDict) or intercepted():
+        return NotImplemented
+    if not known((variables, rngs, args)):
+        args = _arrays(args)
+        if args is None or not known((variables, rngs)):
+            return NotImplemented
+    program = kept(module).program(tuple(mutable) if type(mutable) is list else mutable, check)
+    if program is None:
+        return NotImplemented
+    try:
+        return program(variables, {} if rngs is None else rngs, *args)
+    except Exception:
+        return NotImplemented
+
+
+def known(tree: Any) -> bool:
+    """Whether all leaves are arrays of JAX with numbers in them."""
+    return all(map(_is_known_kind, set(map(type, jax.tree_util.tree_leaves(tree)))))
+
+
+@functools.lru_cache(maxsize=64)
+def _is_known_kind(kind: type) -> bool:
+    return issubclass(kind, jax.Array) and not issubclass(kind, jax.core.Tracer)
 
 
 class Same:
@@ -65,42 +82,101 @@ class Same:
         return id(self.module)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """A module's program, and what the module was made of then."""
+class Kept:
+    """What is known of one module, for as long as it holds what it held: its programs.
 
-    program: Program
-    held: Held
+    It is kept on the module itself, so that it goes with it.
+    """
 
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.keys: dict[Any, Any] = {}  # of programs that others keep for it
+        self._programs: dict[Any, Program | None] = {}
+        self._now: list[dict[str, Any]] = []
+        self._then: list[dict[str, Any]] = []
 
-class Held:
-    """What the modules of a network hold; ``is_so`` is quick enough to be asked in each call."""
+    def __reduce__(self) -> Any:
+        return Kept, (None,)  # programs are not for copies, nor for files: kept() makes them anew
 
-    def __init__(self, net: nn.Module) -> None:
+    def fresh(self) -> Kept:
+        """Itself; empty if a field was assigned since, which flax allows."""
+        try:
+            if self._now and self._now == self._then:
+                return self
+        except ValueError:  # an array has no truth
+            pass
         from snnax.neurons.own import instances  # the neurons' base is a module itself
 
-        self._held = [(vars(module), dict(vars(module))) for module in instances(net)]
+        self._programs, self.keys = {}, {}
+        self._now = list(map(vars, instances(self.module)))
+        self._then = list(map(dict, self._now))
+        return self
 
-    def is_so(self) -> bool:
-        """Whether it still is what it was."""
+    def program(self, mutable: Any, check: Callable[[nn.Module], None] | None = None) -> Program | None:
+        """The module's program; ``None`` where there is none, since Python has to run what a user wrote."""
         try:
-            return all(now == then for now, then in self._held)
-        except ValueError:  # an array has no truth
-            return False
+            return self._programs[mutable, check]
+        except KeyError:
+            if check is not None:
+                check(self.module)
+            found = self._programs[mutable, check] = _found(self.module, mutable)
+            return found
+        except TypeError:  # a filter of flax's that cannot be hashed
+            return None
+
+
+def kept(module: nn.Module) -> Kept:
+    """What is known of ``module`` as it is now."""
+    found: Kept | None = vars(module).get("_kept")
+    if found is None or found.module is not module:  # a copy by copy.copy has that of the other one
+        found = Kept(module)
+        object.__setattr__(module, "_kept", found)
+    return found.fresh()
+
+
+def _found(module: nn.Module, mutable: Any) -> Program | None:
+    from snnax.neurons.own import instances  # the neurons' base is a module itself
+
+    try:
+        if module.scope is not None and len(instances(module)) == 1:
+            return _alone(_Fields(module), mutable)
+        if not isinstance(mutable, bool | str | tuple) or not _is_ours(module):
+            return None
+        if module.scope is not None:
+            module = module.clone(parent=None, name=None, _deep_clone=True, _reset_names=True)
+        elif isinstance(module.parent, nn.Module):
+            return None
+        return _compiled(module, made(module), mutable)
+    except TypeError:  # flax allows fields that cannot be hashed
+        return None
+
+
+class _Fields:
+    """Equal for modules of one class with equal fields; those of a module without modules in it are all that it is."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.kind: Any = type(module)
+        values = vars(module)
+        self.values = {name: values.get(name) for name in _own_fields(self.kind)}
+        self._hash = hash((self.kind, *self.values.values()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Fields) and self.kind is other.kind and self.values == other.values
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @functools.lru_cache(maxsize=256)
-def _program_of(same: Same, mutable: Any) -> _Found | None:
-    return _found(same.module, mutable)
+def _own_fields(kind: Any) -> tuple[str, ...]:
+    names = (field.name for field in dataclasses.fields(kind) if field.init)
+    return tuple(name for name in names if name not in ("parent", "name"))
 
 
-def _found(module: nn.Module, mutable: Any) -> _Found | None:
-    if module.scope is not None or isinstance(module.parent, nn.Module) or not _is_ours(module):
-        return None
-    try:
-        return _Found(_compiled(module, made(module), mutable), Held(module))
-    except TypeError:  # flax allows fields that cannot be hashed
-        return None
+@functools.lru_cache(maxsize=256)
+def _alone(fields: _Fields, mutable: Any) -> Program | None:
+    """The program of a bound module with these fields, without what it is bound to."""
+    return _found(fields.kind(**fields.values, parent=None), mutable)
 
 
 @functools.lru_cache(maxsize=256)
@@ -151,18 +227,33 @@ def intercepted() -> bool:
     """Whether ``flax.linen.intercept_methods`` is active, so that a call is not what the module says."""
     # Flax has no public question for it; if its stack is elsewhere one day, everything is traced anew, slowly
     stack: Any = getattr(nn.module, "_global_interceptor_stack", None)
-    return stack is None or bool(stack)
+    return stack is None or (bool(stack) and not all(isinstance(one, Quick) for one in stack))
 
 
-def _is_known_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
+class Quick:
+    """An interceptor that changes nothing but the time that a call takes."""
+
+    def __init__(self, interceptor: Callable[..., Any]) -> None:
+        self._interceptor = interceptor
+
+    def __call__(self, *args: Any) -> Any:
+        """As flax calls it."""
+        return self._interceptor(*args)
+
+
+def _arrays(args: Any) -> list[Any] | None:
+    """Arguments as the call would take them; ``None`` where one is left to the call."""
+    given = [_as_array(value) for value in args]
+    return None if any(value is NotImplemented for value in given) else given
 
 
 def _as_array(value: Any) -> Any:
-    """An argument as the call would take it; ``NotImplemented`` for what is left to the call."""
-    if value is None or _is_known_array(value):
+    if value is None or _is_known_kind(type(value)):
         return value
-    if isinstance(value, jax.core.Tracer) or not isinstance(value, float | np.ndarray | np.generic):
+    # numbers and arrays of NumPy, and of torch
+    if isinstance(value, jax.core.Tracer | int) or not (
+        isinstance(value, float) or hasattr(value, "__array__")
+    ):
         return NotImplemented
     try:
         return checks.array(value, "x")

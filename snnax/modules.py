@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -16,8 +16,8 @@ import jax
 import numpy as np
 from flax import errors as flax_errors
 
-from snnax import checks
-from snnax.eager import program_for
+from snnax import bound, checks
+from snnax.eager import run
 from snnax.errors import (
     ArgumentError,
     LayoutWarning,
@@ -148,20 +148,18 @@ class Module(nn.Module):
             return super().init_with_output(_keys(rngs, self), *args, **kwargs)
 
     @nn.nowrap
-    def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
+    def apply(self, variables: Any, *args: Any, mutable: Any = False, rngs: Any = None, **kwargs: Any) -> Any:
         """As linen's: run one step."""
+        if not kwargs and (found := run(self, variables, args, mutable, rngs)) is not NotImplemented:
+            return found
         if not isinstance(variables, Mapping):
             raise ArgumentError(
                 f"{type(self).__name__}.apply(variables, x) got {checks.shown(variables)} as variables; expected what "
                 f"init returned, or {{}} where there are none, as {self._works()}."
             )
-        if program := program_for(self, variables, args, kwargs):
-            # what stops a program, the call itself says better
-            with suppress(Exception):
-                return program()
         check_numbers(variables, f"{type(self).__name__}.apply(variables=...)")
         with explained(self, args):
-            return super().apply(variables, *args, **kwargs)
+            return super().apply(variables, *args, mutable=mutable, rngs=rngs, **kwargs)
 
     @nn.nowrap
     def _outside(self, *args: Any, **kwargs: Any) -> Any:
@@ -236,6 +234,8 @@ def _anywhere(call: Callable[..., Any]) -> Callable[..., Any]:
     def called(self: Module, *args: Any, **kwargs: Any) -> Any:
         if self.scope is None:
             return self._outside(*args, **kwargs)
+        if not kwargs and (found := bound.call(self, args)) is not NotImplemented:
+            return found
         if args:
             args = (_signal(args[0], self), *args[1:])
         return call(self, *args, **kwargs)

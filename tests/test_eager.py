@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,7 +13,7 @@ import pytest
 from flax.core import freeze
 
 import snnax as snn
-from snnax.eager import program_for
+from snnax.eager import kept, run
 from snnax.errors import ArgumentError, SnnaxError, StateError
 
 X = jnp.asarray(np.random.default_rng(0).uniform(0, 2, (3, 4)), jnp.float32)
@@ -26,7 +29,7 @@ def plain(module, variables, *args, **options):
 
 
 def is_compiled(module, variables=None, *args, **options):
-    return program_for(module, variables or {}, args or (X,), options) is not None
+    return run(module, variables or {}, args or (X,), **options) is not NotImplemented
 
 
 def same(ours, theirs):
@@ -65,8 +68,8 @@ def test_equal_modules_share_a_program_and_modules_that_share_their_parts_do_not
     for network in (twice, apart):
         variables = jax.tree.map(lambda v: v + 1, network.init(jax.random.key(0), X))
         same(network.apply(variables, X), plain(network, variables, X))
-    first, second = (program_for(snn.Leaky(0.5), {}, (X,), {}) for _ in range(2))
-    assert first.func is second.func
+    first, second = (kept(snn.Leaky(0.5)).program(False) for _ in range(2))
+    assert first is second
 
 
 def test_what_the_user_wrote_runs_as_python_each_time():
@@ -93,7 +96,7 @@ def test_what_the_user_wrote_runs_as_python_each_time():
         snn.Leaky(0.5, state_quant=rounded)(X)
     assert len(calls) > 5
     assert not is_compiled(snn.Leaky(0.5, spike_grad=snn.surrogate.custom_surrogate(slope)))
-    assert not is_compiled(net(), net().init(jax.random.key(0), X), X, method=snn.Sequential.members)
+    assert list(net().apply({}, method=snn.Sequential.members)) == ["layers_0", "layers_1"]
 
 
 def test_interceptors_and_traced_values_are_left_to_the_call():
@@ -196,3 +199,23 @@ def test_arrays_in_the_order_of_bytes_of_other_machines():
     variables = lif.init(jax.random.key(0), x.astype(">f4"))
     same(lif.apply(variables, x.astype(">f8")), lif.apply(variables, x))
     assert lif.apply(variables, x.astype(">i2"))[0].shape == x.shape
+
+
+def test_programs_do_not_go_with_copies_and_files():
+    lif = snn.Leaky(0.5)
+    before = lif(X)[1]
+    for twin in (copy.copy(lif), copy.deepcopy(lif), pickle.loads(pickle.dumps(lif))):
+        assert twin == lif
+        twin.beta = 0.25
+        np.testing.assert_array_equal(twin(X, jnp.ones_like(X))[1], plain(twin, {}, X, jnp.ones_like(X))[1])
+    np.testing.assert_array_equal(lif(X)[1], before)
+
+
+def test_a_module_with_a_field_that_was_assigned_has_its_programs_again():
+    lif = snn.Leaky(0.5)
+    lif(X)
+    lif.threshold = 0.25
+    lif(X)
+    first = kept(lif).program(False)
+    lif(X)
+    assert kept(lif).program(False) is first

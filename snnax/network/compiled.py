@@ -9,8 +9,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from snnax.eager import intercepted, made
-from snnax.network.outside import outside
+from snnax.eager import intercepted, kept, made
+from snnax.network.outside import Entry, outside
 
 __all__ = ["Compiled"]
 
@@ -46,7 +46,12 @@ class Compiled:
         return int(self._kept._cache_size())
 
     def _key(self, net: nn.Module, static: Any) -> _Key:
-        return _Key(net, static, self._written)
+        """The key of the call before, if this one is as that: ``jax.jit`` then compares no modules."""
+        keys, read = kept(net).keys, outside(net)
+        last: _Key | None = keys.get(self)
+        if last is None or not last.is_for(static, read):
+            last = keys[self] = _Key(net, static, read, self._written)
+        return last
 
     def _for(self, net: nn.Module) -> Any:
         return self._jit() if intercepted() else self._kept
@@ -66,9 +71,16 @@ class Compiled:
 class _Key:
     """Equal to that of another call if both run the same program."""
 
-    def __init__(self, net: nn.Module, static: Any, written: dict[Any, set[str]]) -> None:
+    def __init__(
+        self, net: nn.Module, static: Any, read: tuple[Entry, ...], written: dict[Any, set[str]]
+    ) -> None:
         self.static = (static, made(net))
-        self._net, self._read, self._written = net, outside(net), written
+        self._net, self._read, self._written = net, read, written
+        self._hash = hash(self.static)
+
+    def is_for(self, static: Any, read: tuple[Entry, ...]) -> bool:
+        """Whether it is the key of a call of the same network with the same fields, which reads this."""
+        return bool(self.static[0] == static) and self._read == read
 
     def note_written(self) -> None:
         """Note what the modules have changed since this key was made, while they were traced.
@@ -93,7 +105,7 @@ class _Key:
         return self._read == other._read or self._kept() == other._kept()
 
     def __hash__(self) -> int:
-        return hash(self.static)
+        return self._hash
 
     def _kept(self) -> list[Any]:
         written = self._written.get(self.static, ())

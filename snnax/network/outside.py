@@ -23,7 +23,7 @@ import numpy as np
 
 from snnax.neurons.own import instances, is_known, own_bases
 
-__all__ = ["outside"]
+__all__ = ["Entry", "outside"]
 
 Entry = tuple[str, Any]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
-from functools import lru_cache
 from typing import Any
 
 import flax.linen as nn
@@ -13,7 +11,7 @@ from flax.core import unfreeze
 from jax.typing import ArrayLike
 
 from snnax import checks
-from snnax.eager import Held, Same, program_for
+from snnax.eager import known, run
 from snnax.errors import ArgumentError
 from snnax.modules import NET, VARIABLES, check_numbers, check_rngs, explained
 from snnax.network.compiled import Compiled
@@ -75,29 +73,22 @@ def step(
     Compared with snnTorch: ``spk, mem = net(x)``, whose neurons keep the state themselves.
     """
     NET(net, "step(net=...)")
+    names = ("hidden",) if mutable == () else tuple(dict.fromkeys(("hidden", *collections(mutable))))
+    keys = {} if rngs is None else check_rngs(rngs, "step(rngs=...)")
+    found = run(net, variables, (x,), names, keys, _check)
+    if found is not NotImplemented:
+        y, updates = found
+        return y, updates if type(updates) is dict else unfreeze(updates)
+    _check(net)
     VARIABLES(variables, "step(variables=...)")
-    names = tuple(dict.fromkeys(("hidden", *collections(mutable))))
-    keys = check_rngs(rngs, "step(rngs=...)")
-    if not _found_fit(Same(net)).is_so():
-        _check(net)
-    if program := program_for(net, variables, (x,), {"mutable": names, "rngs": keys}):
-        with suppress(Exception):  # what stops it is said below, in the network's own words
-            return _plain(*program())
     check_numbers(variables, "step(variables=...)")
-    x = checks.array(x, "step(x=...)")
+    x = x if known(x) else checks.array(x, "step(x=...)")
     if any(getattr(module, "reads_values", False) for module in instances(net)):
         with explained(net, (x,)):
             return _run(net, names, unfreeze(dict(variables)), x, keys)
     with explained(net, (x,)):
         result: tuple[Any, dict[str, Any]] = _compiled(net, (net, names), unfreeze(dict(variables)), x, keys)
     return result
-
-
-@lru_cache(maxsize=256)
-def _found_fit(same: Same) -> Held:
-    """What a network was made of when it was checked."""
-    _check(same.module)
-    return Held(same.module)
 
 
 def _check(net: nn.Module) -> None:
@@ -108,7 +99,3 @@ def _check(net: nn.Module) -> None:
             "= snnax.unroll(net, variables, x)."
         )
     check_stepwise(net)
-
-
-def _plain(y: Any, updates: Any) -> tuple[Any, dict[str, Any]]:
-    return y, unfreeze(updates)

@@ -12,6 +12,7 @@ import jax
 
 from snnax import checks
 from snnax import modules as base
+from snnax.bound import quickly
 from snnax.modes import switched
 
 __all__ = ["Module"]
@@ -96,9 +97,8 @@ class Module(base.Module):
     @nn.compact
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run ``forward``, with arrays of NumPy or torch as JAX's."""
-        return self.forward(
-            *map(_as_array, args), **{name: _as_array(value) for name, value in kwargs.items()}
-        )
+        kwargs = {name: _as_array(value) for name, value in kwargs.items()}
+        return quickly(functools.partial(self.forward, **kwargs), tuple(map(_as_array, args)))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the class says."""
