@@ -65,7 +65,7 @@ def known(tree: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _is_known_kind(kind: type) -> bool:
+def _is_known_kind(kind: Any) -> bool:
     return issubclass(kind, jax.Array) and not issubclass(kind, jax.core.Tracer)
 
 
@@ -154,11 +154,12 @@ def _found(module: nn.Module, mutable: Any) -> Program | None:
 class _Fields:
     """Equal for modules of one class with equal fields; those of a module without modules in it are all that it is."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self.kind: Any = type(module)
+    def __init__(self, module: Any) -> None:
+        kind: Any = type(module)
         values = vars(module)
-        self.values = {name: values.get(name) for name in _own_fields(self.kind)}
-        self._hash = hash((self.kind, *self.values.values()))
+        self.kind = kind
+        self.values = {name: values.get(name) for name in _own_fields(kind)}
+        self._hash = hash((kind, *self.values.values()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Fields) and self.kind is other.kind and self.values == other.values
@@ -248,7 +249,8 @@ def _arrays(args: Any) -> list[Any] | None:
 
 
 def _as_array(value: Any) -> Any:
-    if value is None or _is_known_kind(type(value)):
+    kind: Any = type(value)
+    if value is None or _is_known_kind(kind):
         return value
     # numbers and arrays of NumPy, and of torch
     if isinstance(value, jax.core.Tracer | int) or not (

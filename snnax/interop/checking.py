@@ -114,6 +114,12 @@ class Check:
     def __str__(self) -> str:
         return "\n".join(self._blocked() if self.blockers else self._ported())
 
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        from snnax.interop.checking_page import summary
+
+        return summary(self)
+
     def _blocked(self) -> Iterator[str]:
         count = len(self.blockers)
         things = "one thing stands" if count == 1 else f"{count} things stand"

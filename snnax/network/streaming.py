@@ -23,7 +23,7 @@ from snnax.network.whole import WholeNetwork
 __all__ = ["step"]
 
 
-def _run(net: nn.Module, mutable: tuple[str, ...], variables: Any, x: jax.Array, rngs: Any) -> Any:
+def _run(net: nn.Module, mutable: tuple[str, ...], variables: Any, x: Any, rngs: Any) -> Any:
     y, updates = net.apply(variables, x, mutable=list(mutable), rngs=rngs)
     return y, unfreeze(updates)
 

@@ -76,10 +76,19 @@ def animator(
 def film(ax: Axes, draw: Callable[[int], None], frames: int, interval: float) -> FuncAnimation:
     """An animation of ``frames`` pictures in the figure of ``ax``, which starts with the first."""
     draw(0)
-    made: FuncAnimation = canvas.module("animation").FuncAnimation(
-        ax.figure, draw, frames=frames, interval=interval, cache_frame_data=False
-    )
+    made: FuncAnimation = _kind()(ax.figure, draw, frames=frames, interval=interval, cache_frame_data=False)
     return made
+
+
+def _kind() -> Any:
+    """``FuncAnimation``, which draws each frame once while it is saved: the writer draws it, and nobody else looks."""
+
+    class Film(canvas.module("animation").FuncAnimation):  # type: ignore[misc]
+        def _post_draw(self, framedata: Any, blit: bool) -> None:
+            if not self._fig.canvas.is_saving():
+                super()._post_draw(framedata, blit)
+
+    return Film
 
 
 def frames_of(available: int, num_steps: int | bool, interval: float = 1) -> int:
