@@ -37,7 +37,7 @@ class Events:
 
     Example:
         >>> from snnax.datasets import Events
-        >>> events = Events(t=[0, 40, 90], x=[3, 3, 5], y=[1, 2, 2], p=[1, 0, 1], size=(34, 34))
+        >>> events = Events([0, 40, 90], x=[3, 3, 5], y=[1, 2, 2], p=[1, 0, 1], size=(34, 34))
         >>> len(events), events.duration, events[1:].x.tolist()
         (3, 90, [3, 5])
 
@@ -105,7 +105,7 @@ class Events:
 
     @property
     def address(self) -> NDArray[np.int64]:
-        """Of each event the number of its pixel, row by row: ``y * width + x``; of a sensor in one dimension, ``x``."""
+        """The number of each event's pixel, ``y * width + x``, row by row; of a sensor in one dimension ``x``."""
         wide = self.x.astype(np.int64)
         return wide if self.y is None else self.y * np.int64(self.size[0]) + wide
 

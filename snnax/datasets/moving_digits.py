@@ -111,7 +111,9 @@ def _recorded(
     for step, (across, down) in enumerate(positions):
         bright = np.log(_DARK + _weights(down) @ images @ _weights(across).T)
         if last is None:
-            last = before = bright
+            # What a pixel remembers from before is anywhere within a threshold of what it sees.
+            before = bright
+            last = bright + thresholds * np.stack([rng.uniform(-1, 1, thresholds.shape) for rng in rngs])
             continue
         parts.append(_crossings(last, before, bright, thresholds, step - 1))
         last, before = parts[-1][0], bright

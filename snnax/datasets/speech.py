@@ -16,7 +16,8 @@ __all__ = ["speech"]
 def speech(split: str = "train") -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
     """Nine men say the Japanese vowels /ae/: who is it?
 
-    Each utterance is 7 to 29 frames of 12 cepstral coefficients: the shape of the spectrum, every few milliseconds.
+    Each utterance is 7 to 29 frames of 12 cepstral coefficients, by linear prediction: the shape of the spectrum, each
+    6.4 ms.
     ``train`` has 30 utterances of each speaker, ``test`` 24 to 88, as their authors split them. The utterances
     differ in length; :func:`~snnax.datasets.pad_batch` makes one array of them.
 

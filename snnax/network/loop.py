@@ -20,6 +20,7 @@ from snnax.errors import ArgumentError
 from snnax.kernels.pooling import PLACE
 from snnax.network.compiled import Compiled
 from snnax.network.kinds import has_convolution, keeps_little
+from snnax.network.lengths import silenced, within
 from snnax.network.schedule import hoisted, way_of
 from snnax.network.settings import Settings, Tree
 from snnax.network.sharded import spread
@@ -59,9 +60,12 @@ class Run:
     remat: bool | str
 
 
-def _run(asked: Run, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> tuple[Any, Tree, Tree]:
+def _run(
+    asked: Run, variables: Tree, x: jax.Array, rngs: Any, forced: Tree, lengths: jax.Array | None
+) -> tuple[Any, Tree, Tree]:
     net, steps, constant, remat = asked.net, asked.steps, asked.constant, asked.remat
     frame = x if constant else x[0]
+    live = within(lengths, steps)
     begin = start(net, variables, frame, rngs, asked.mutable, asked.record)
     done = int(begin.first)
     left = open_rest(steps, done)
@@ -71,12 +75,12 @@ def _run(asked: Run, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> 
         settings = replace(settings, constants=hoisted(net, variables, x, settings))
     fixed = {c: v for c, v in variables.items() if c not in begin.carry}
 
-    def chunk(length: int, first: bool, carry: Tree, entry: tuple[Any, Any, Tree]) -> tuple[Tree, Any]:
-        number, x_c, forced_c = entry
+    def chunk(length: int, first: bool, carry: Tree, entry: tuple[Any, Any, Tree, Any]) -> tuple[Tree, Any]:
+        number, x_c, forced_c, live_c = entry
         if constant:
             x_c = jnp.broadcast_to(x, (length, *x.shape))
         given = {**fixed, **{c: tree for c, tree in carry.items() if tree}}
-        how = replace(settings, first=first)
+        how = replace(settings, first=first, live=live_c)
         y, new = way_of(net, given, x_c, forced_c, how)(net, given, x_c, forced_c, number, how)
         after = {c: _merge(carry[c], new.get(c, {})) for c in carry}
         return after, (y, {c: new[c] for c in begin.stacked if c in new})
@@ -93,7 +97,7 @@ def _run(asked: Run, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> 
         new = net.apply({**fixed, **carry, **first}, frame, mutable=list(carry), rngs=dict(rngs))[1]
         return {c: _merge(carry[c], unfreeze(new).get(c, {})) for c in carry}
 
-    carry, pieces, rest = begin.carry, [], (None if constant else x, forced)
+    carry, pieces, rest = begin.carry, [], (None if constant else x, forced, live)
     if done:
         carry, out = steps_of(1, True)(carry, (0, *jax.tree.map(lambda v: v[:1], rest)))
         pieces.append(out)
@@ -111,7 +115,7 @@ def _run(asked: Run, variables: Tree, x: jax.Array, rngs: Any, forced: Tree) -> 
         pieces.append(out)
     y, stacked = pieces[0] if len(pieces) == 1 else jax.tree.map(lambda *v: jnp.concatenate(v), *pieces)
     recorded = stacked.pop("record", {})
-    return y, {**carry, **stacked}, recorded
+    return silenced(y, live), {**carry, **stacked}, silenced(recorded, live)
 
 
 def recomputed(chunk: Any, kept: tuple[str, ...] | None, alone: bool) -> Any:
@@ -130,7 +134,7 @@ def recomputed(chunk: Any, kept: tuple[str, ...] | None, alone: bool) -> Any:
 
 
 run = Compiled(_run)
-"""``run(net, asked, variables, x, rngs, forced)``: outputs, updated collections, and what was recorded."""
+"""``run(net, asked, variables, x, rngs, forced, lengths)``: outputs, updated collections, and what was recorded."""
 
 
 def cut(given: Any, done: int, steps: Any, size: Any) -> Iterator[tuple[Any, Any, Any]]:

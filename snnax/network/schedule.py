@@ -26,6 +26,7 @@ from snnax.kernels.product import dot_general
 from snnax.limits import check_convolution
 from snnax.network.containers import Container
 from snnax.network.kinds import is_layered, is_stateless, owners
+from snnax.network.lengths import held
 from snnax.network.members import read_port, total
 from snnax.network.settings import Settings, Tree, Way, branch
 from snnax.network.time import KEPT, run_neuron
@@ -182,18 +183,20 @@ def run_steps(
     fixed = {c: v for c, v in variables.items() if c not in carried}
     mutable = [*settings.carried, *settings.stacked]
 
-    def step(carry: Tree, entry: tuple[Any, jax.Array, Tree]) -> tuple[Tree, tuple[Any, Tree]]:
-        number, x_t, forced_t = entry
+    def step(carry: Tree, entry: tuple[Any, jax.Array, Tree, Any]) -> tuple[Tree, tuple[Any, Tree]]:
+        number, x_t, forced_t, live_t = entry
         keys = {k: jax.random.fold_in(v, number) for k, v in settings.rngs.items()}
         given = {**fixed, **carry, **({"forced": forced_t} if forced_t else {})}
         y, new = module.apply(given, x_t, mutable=mutable, rngs=keys)
         after = {c: unfreeze(new[c]) if c in new else carry[c] for c in carry}
+        if live_t is not None and not settings.first:
+            after["hidden"] = held(carry["hidden"], after["hidden"], live_t)
         return after, (y, {c: new[c] for c in settings.stacked if c in new})
 
     if settings.first:  # what a step declares cannot be the carry of a loop
-        carry, out = step(carried, (start, x[0], jax.tree.map(lambda v: v[0], forced)))
+        carry, out = step(carried, (start, x[0], jax.tree.map(lambda v: v[0], forced), None))
         y, stacked = jax.tree.map(lambda v: jnp.asarray(v)[None], out)
     else:
         numbers = start + jnp.arange(x.shape[0])
-        carry, (y, stacked) = lax.scan(step, carried, (numbers, x, forced))
+        carry, (y, stacked) = lax.scan(step, carried, (numbers, x, forced, settings.live))
     return y, {**{c: v for c, v in carry.items() if v}, **stacked}

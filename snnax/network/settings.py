@@ -23,6 +23,7 @@ class Settings:
         rngs: named keys, as flax's ``apply`` takes them.
         short: neurons keep bfloat16 for the backward pass.
         first: the run is the first step alone, in which modules declare their states.
+        live: ``[C, B]``, whether a step is of the sequence, where these have different lengths.
         constants: what the network's own nodes return that see only a constant input; see :func:`hoisted`.
     """
 
@@ -31,6 +32,7 @@ class Settings:
     rngs: Mapping[str, jax.Array] = field(default_factory=dict)
     short: bool = False
     first: bool = False
+    live: jax.Array | None = None
     constants: Tree = field(default_factory=dict)
 
     def within(self, name: str) -> Settings:

@@ -22,6 +22,7 @@ from jax.ad_checkpoint import checkpoint_name
 from snnax.dynamics.arithmetic import Constant, each_step
 from snnax.dynamics.equation import Equation, States
 from snnax.dynamics.firing import FiringRule, reset_flag, spikes
+from snnax.network.lengths import last
 from snnax.network.settings import Settings, Tree
 from snnax.neurons import SpikingNeuron
 
@@ -78,13 +79,22 @@ def run_neuron(
     x = x.astype(frame.dtype)
     state, fired = bound.parted(states)
     equation = bound.equation(frame)
-    every = bound.output or "record" in mutable
+    live = settings.live
+    every = bound.output or "record" in mutable or live is not None
     plan, arrays = _planned(equation, state, frame, every, settings.short)
     done = _run(plan, arrays, equation.weights, state, fired, x)
     spk, graded = spikes(done.above, equation.rule), equation.rule.graded
     if graded is not None:
         spk = spk * each_step(graded)
-    y = bound.leave(x, spk, done.states, (spk[-1], *done.last))
+    ends = (spk[-1], *done.last)
+    if live is not None:
+        # Spikes that are kept are those of recurrent neurons, whose `fired` is what came before the first step.
+        before = (spk[0] if fired is None else fired, *state)
+        ends = tuple(
+            last(b, cast(jax.Array, after), live)
+            for b, after in zip(before, (spk, *done.states), strict=True)
+        )
+    y = bound.leave(x, spk, done.states, ends)
     return y, unfreeze(bound.scope.mutable_variables())
 
 

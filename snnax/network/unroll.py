@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.modules import NET, VARIABLES, check_numbers, check_rngs, explained
+from snnax.network.lengths import given_lengths
 from snnax.network.loop import Run, chunk_size, is_open, run, whole_steps
 from snnax.network.members import check_stepwise
 from snnax.network.settings import Tree
@@ -132,6 +133,7 @@ def unroll(
     force: Mapping[str, ArrayLike] | None = None,
     chunk: int | str = "auto",
     num_steps: int | None = None,
+    seq_lengths: ArrayLike | None = None,
     residuals: Any = None,
     remat: bool | str = "auto",
 ) -> Any:
@@ -164,6 +166,9 @@ def unroll(
             batch within the cache and divides T. Of a T that ``jax.export`` leaves open it takes one step at a time;
             ``chunk=x.shape[0]`` takes all.
         num_steps: T, for an input that is constant in time; layers before the first neuron then run once.
+        seq_lengths: ``[B]``, how many steps each sample has, from 1 to T; what is in ``x`` after them does not count.
+            Outputs and records are zeros there, and ``hidden`` is the state after each sample's own last step. Other
+            collections (as ``"batch_stats"``) and sown values see all steps.
         residuals: dtype of what each neuron keeps of each step for the gradient: None for its own, or
             ``jnp.bfloat16`` for half of the memory; spikes stay the same, slopes of surrogates are rounded.
         remat: what the gradient recomputes. ``"auto"``: all but one array for each neuron and step, where the
@@ -175,11 +180,12 @@ def unroll(
         ``{path: {"input": ..., "spk": ..., "mem": ...}}``, each ``[T, B, ...]``.
 
     Raises:
-        ShapeError: if ``x`` lacks an axis that a layer needs, or spikes in ``force`` do not fit their neuron.
+        ShapeError: if ``x`` lacks an axis that a layer needs, ``seq_lengths`` are not ``[B]``, or spikes
+            in ``force`` do not fit their neuron.
         StateError: if the stored hidden state belongs to another batch size, a state changes its shape, or one is in a
             collection that is not named.
-        ArgumentError: for a bad ``chunk``, ``num_steps``, ``mutable`` or ``rngs``, names in ``record`` /
-            ``force`` that no neuron has, a neuron that takes whole sequences, or ``params`` without the ``buffers``
+        ArgumentError: for a bad ``chunk``, ``num_steps``, ``seq_lengths``, ``mutable`` or ``rngs``, names in ``record``
+            / ``force`` that no neuron has, a neuron that takes whole sequences, or ``params`` without the ``buffers``
             that belong to them.
 
     Example:
@@ -191,7 +197,8 @@ def unroll(
         >>> spk.shape, updates["hidden"]["layers_1"]["mem"].shape
         ((25, 8, 4), (8, 4))
 
-    Compared with snnTorch: replaces ``for step in range(num_steps)`` with its lists of spikes and
+    ``seq_lengths`` is that of flax's ``nn.RNN``, but for outputs after the end of a sequence, which there are whatever
+    the padding gives. Compared with snnTorch: replaces ``for step in range(num_steps)`` with its lists of spikes and
     ``torch.stack``, and ``utils.reset``: pass ``snnax.utils.reset(variables)`` and it starts anew.
     """
     NET(net, "unroll(net=...)")
@@ -201,6 +208,11 @@ def unroll(
     if isinstance(net, WholeNetwork):
         if chunk != "auto":  # its own loops have chunks of their own, whatever is asked for
             whole_steps("chunk", chunk, "'auto' or ")
+        if seq_lengths is not None:
+            raise ArgumentError(
+                "unroll(seq_lengths=...) of a program that loops over time itself, where no step can be left out; run "
+                "samples of one length together."
+            )
         y, updates, recorded = run_whole(
             net, unfreeze(dict(variables)), arguments_of(x), keys_of(rngs), names, bool(record), forced_spikes(force),
             num_steps,
@@ -213,7 +225,9 @@ def unroll(
     plain = unfreeze(dict(variables))
     check_numbers(plain, "unroll(variables=...)")
     keys = keys_of(rngs)
-    chunk_size(net, chunk, steps, x.shape[0] if constant else x.shape[1], constant)
+    batch = x.shape[0] if constant else x.shape[1]
+    chunk_size(net, chunk, steps, batch, constant)
+    lengths = given_lengths(seq_lengths, batch, steps)
     asked = Run(net, names, bool(record), chunk, steps, constant, short, recomputed)
     given = forced_spikes(force)
     if given:
@@ -221,7 +235,7 @@ def unroll(
     forced = unflatten_dict({(*path_of(name), "spk"): value for name, value in given.items()})
     frame = jax.ShapeDtypeStruct(x.shape if constant else x.shape[1:], x.dtype)
     with explained(net, (frame,)):
-        y, updates, recorded = run(net, asked, plain, x, keys, forced)
+        y, updates, recorded = run(net, asked, plain, x, keys, forced, lengths)
     if not record:
         return y, updates
     return y, updates, _select(recorded, wanted)

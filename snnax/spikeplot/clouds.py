@@ -69,7 +69,7 @@ def event_cloud(events: Any, ax: Axes | None = None) -> Axes:
             f"event_cloud got {events!r}; expected a sensor with x and y. Call spikeplot.raster(events)."
         )
     if ax is None:
-        ax = canvas.figure(None, 7, 4).add_subplot(projection="3d")
+        ax = canvas.figure(None, 7, 3.4).add_subplot(projection="3d")
     room: Any = ax
     shown = events[:: -(-len(events) // _MOST) or 1]
     up = np.ones(len(shown), bool) if shown.p is None else shown.p
@@ -78,6 +78,8 @@ def event_cloud(events: Any, ax: Axes | None = None) -> Axes:
         room.scatter(part.t / 1e3, part.x, part.y, s=2, linewidths=0, color=colour, depthshade=False)
     width, height = events.size
     room.set(xlabel="time (ms)", ylabel="x", zlabel="y", ylim=(0, width - 1), zlim=(height - 1, 0))
-    room.set_box_aspect((2.2, 1, height / width), zoom=0.9)
+    for axis in (room.yaxis, room.zaxis):
+        axis.set_major_locator(canvas.module("ticker").MaxNLocator(4, integer=True))
+    room.set_box_aspect((2.2, 1, height / width), zoom=1.25)
     room.view_init(elev=18, azim=-60)
     return ax
