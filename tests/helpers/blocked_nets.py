@@ -177,7 +177,7 @@ class Strided(Spiking):
         mem, out = self.lif1.init_leaky(), []
         for step in range(x.shape[0]):
             size = (x.shape[1], 3)
-            y = torch.as_strided(x[step], size, (6, 1))  # blocks: strides -> y = x[step][:, :3]
+            y = torch.as_strided(x[step].t() * 1, size, (6, 1))  # blocks: strides -> y = x[step][:, :3]
             spk, mem = self.lif1(F.pad(y, (0, 5)), mem)
             scale = round(float(spk.mean()), 1)  # blocks: reads a value -> scale = spk.mean()
             out.append(spk * scale)

@@ -21,8 +21,10 @@ Everything else in the arguments is a literal: numbers, strings, ``None``, NumPy
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -366,6 +368,31 @@ def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
     if isinstance(tree, list):
         return parts
     return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+
+
+def listed(tree: Any) -> Any:
+    """``tree`` with a named tuple of the same fields in place of each dataclass: JAX takes those apart."""
+    if isinstance(tree, dict):
+        return {key: listed(part) for key, part in tree.items()}
+    if isinstance(tree, list | tuple):
+        parts = [listed(part) for part in tree]
+        return (
+            parts
+            if isinstance(tree, list)
+            else type(tree)(*parts)
+            if hasattr(tree, "_fields")
+            else tuple(parts)
+        )
+    if is_dataclass(tree) and not isinstance(tree, type):
+        names = tuple(part.name for part in fields(tree))
+        return _fields_of(type(tree).__name__, names)(*(listed(getattr(tree, name)) for name in names))
+    return tree
+
+
+@cache
+def _fields_of(name: str, names: tuple[str, ...]) -> Any:
+    """One class for each dataclass: trees of two calls are equal only if theirs is the same."""
+    return namedtuple(name, names, rename=True)
 
 
 def flat(tree: Any) -> Iterator[Any]:

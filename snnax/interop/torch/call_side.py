@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnax.interop.program.draws import Drawn
-from snnax.interop.program.nodes import NEURON, Loop, Program, filled, flat, mapped
+from snnax.interop.program.nodes import NEURON, Loop, Program, filled, flat, listed, mapped
 from snnax.interop.program.repeating import is_step
 from snnax.interop.program.side import moved_buffers, outputs_of, weights_like
 from snnax.interop.torch.calls import is_array
@@ -92,11 +92,11 @@ class CalledTorch:
     def _returned(self, twin: nn.Module, given: tuple[Any, ...]) -> Any:
         """What it returns; where a call is one step of time, of each frame of what it is given, stacked."""
         if not is_step(self._program):
-            return _listed(self._adapter.call(twin, given))
+            return _sorted(self._adapter.call(twin, given))
         frames = len(next(value for value in flat(given) if isinstance(value, Tensor)))
         rows = []
         for t in range(frames):
-            rows.append(_listed(self._adapter.call(twin, _frame(given, t))))
+            rows.append(_sorted(self._adapter.call(twin, _frame(given, t))))
         columns = zip(*(flat(row) for row in rows), strict=True)
         stacked = [torch.stack(column) if isinstance(column[0], Tensor) else column[0] for column in columns]
         return filled(rows[0], stacked)
@@ -162,11 +162,12 @@ def _frame(given: Any, step: int) -> Any:
     return mapped(given, lambda value: value[step] if isinstance(value, Tensor) else value)
 
 
-def _listed(tree: Any) -> Any:
+def _sorted(tree: Any) -> Any:
     """What ``forward`` returned, keys of dicts in the order in which JAX takes them."""
+    tree = listed(tree)
     if isinstance(tree, dict):
-        return [_listed(tree[key]) for key in sorted(tree)]
-    return [_listed(part) for part in tree] if isinstance(tree, list | tuple) else tree
+        return [_sorted(tree[key]) for key in sorted(tree)]
+    return [_sorted(part) for part in tree] if isinstance(tree, list | tuple) else tree
 
 
 def _array(value: Any) -> Any:

@@ -40,7 +40,7 @@ from snnax.interop.program.nodes import (
 from snnax.interop.torch.arrays import dtype_of
 from snnax.interop.torch.frames import place
 from snnax.interop.torch.inplace import HEADERS, drawing, functional, overload
-from snnax.interop.torch.values import STRIDES, Form, Values, View
+from snnax.interop.torch.values import Form, Values, View
 
 aten = torch.ops.aten
 
@@ -316,13 +316,12 @@ class Dispatcher(TorchDispatchMode):
             return out
         if any(tensor.layout != torch.strided or tensor.is_quantized for tensor in outs):
             return out  # refused where it is used
+        if packet is aten.as_strided:
+            self.values.bind_strided(out, args[0])
+            return out
         forms = tuple(map(Form.of, outs))
         node = self.emit(func, args, kwargs, forms)
         returns = func._schema.returns
-        if packet is aten.as_strided:
-            self.blocked("it uses the strides of a tensor", STRIDES)
-            self.values.bind(out, Ref(node))
-            return out
         for position, tensor in enumerate(outs):
             value = Ref(node, position)
             if returns[0].alias_info is not None and shares_memory(tensor, args[0]):

@@ -38,13 +38,16 @@ class Leaves:
         self._constants: dict[tuple[Result, bytes], Leaf] = {}
         for path, module in chain(net.named_modules(), original.named_modules()):
             homes: tuple[tuple[_Kind, Any], ...] = (
-                ("parameter", module._parameters),
-                ("buffer", module._buffers),
+                ("parameter", dict(module._parameters)),
+                ("buffer", dict(module._buffers)),
                 ("constant", {key: value for key, value in vars(module).items() if key not in OWN}),
             )
             for kind, home in homes:
                 for name, tensor in _tensors(home, path):
                     self._named.setdefault(id(tensor), (tensor, kind, name))
+        self._places = {
+            _place(tensor): found for found in self._named.values() if (tensor := found[0]).numel()
+        }
 
     def argument(self, tensor: Tensor, name: str) -> Leaf:
         """An argument of the call."""
@@ -69,7 +72,7 @@ class Leaves:
 
     def other(self, tensor: Tensor) -> tuple[Leaf, str]:
         """A tensor that a module holds, and its name; or that Python made, with its value."""
-        found = self._named.get(id(tensor))
+        found = self._named.get(id(tensor)) or self._places.get(_place(tensor))
         if found is None:
             return self._constant(tensor), ""
         _, kind, name = found
@@ -105,6 +108,11 @@ def _tensors(home: Any, path: str) -> Iterator[tuple[str, Tensor]]:
         values = home.values() if isinstance(home, dict) else home
         for key, value in zip(keys, values, strict=False):  # whoever asks for the length of a list is noted
             yield from _tensors(value, f"{path}.{key}".lstrip("."))
+
+
+def _place(tensor: Tensor) -> Any:
+    """Where and how a tensor lies in memory: TorchScript has other objects for the same parameters."""
+    return tensor.untyped_storage()._cdata, Form.of(tensor)
 
 
 def _result(tensor: Tensor) -> Result:

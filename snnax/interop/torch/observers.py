@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from snnax.errors import ShapeError
@@ -90,4 +91,6 @@ class Observer:
 
 def array(tensor: Tensor) -> np.ndarray:
     """A copy that later in-place changes do not reach."""
+    if tensor.dtype == torch.bfloat16:  # which NumPy has not
+        tensor = tensor.float()
     return np.array(tensor.detach().cpu().numpy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -170,7 +171,8 @@ def copy_net(net: nn.Module) -> nn.Module:
             if not tensor.is_leaf:
                 memo[id(tensor)] = tensor.detach().clone()
     try:
-        twin = copy.deepcopy(net, memo)
+        with torch.no_grad():  # TorchScript would record that it copies parameters
+            twin = copy.deepcopy(net, memo)
     except Exception as error:
         raise ConversionError(
             type(net).__name__,
@@ -180,6 +182,8 @@ def copy_net(net: nn.Module) -> nn.Module:
     for module in twin.modules():
         if isinstance(module, TimedNorm):
             module.reset()
+    for parameter, copied in zip(net.parameters(), twin.parameters(), strict=False):
+        copied.requires_grad_(parameter.requires_grad)
     return twin
 
 
@@ -216,11 +220,24 @@ def _tensors(things: list[Any]) -> Iterator[Tensor]:
 
 
 @contextmanager
+def eager() -> Iterator[None]:
+    """Run what ``torch.compile`` made as it was written: it would be compiled anew for each trace and type.
+
+    The compiler is not loaded for it, which takes seconds.
+    """
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@contextmanager
 def isolated(adapter: Adapter, neurons: dict[str, nn.Module], dtype: torch.dtype) -> Iterator[None]:
     """Run a copy of a network: no gradients, all in ``dtype``, global state put back afterwards."""
     before = torch.get_default_dtype()
     cast = nullcontext() if dtype == torch.float32 else _Precision(dtype)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), adapter.alone(neurons), cast:
+    with eager(), torch.no_grad(), torch.random.fork_rng(devices=[]), adapter.alone(neurons), cast:
         torch.set_default_dtype(dtype)
         try:
             yield

@@ -20,7 +20,8 @@ from snnax.interop.program.aligning import CALLS, VALUES, align, depends, sized,
 from snnax.interop.program.cleaning import clean
 from snnax.interop.program.folding import fold
 from snnax.interop.program.lengths import Fixed, difference, template
-from snnax.interop.program.nodes import Input, Leaf, Note, Program, mapped
+from snnax.interop.program.masks import unmasked
+from snnax.interop.program.nodes import Input, Leaf, Note, Program, listed, mapped
 from snnax.interop.torch.declared import line_of_draws, line_of_module, line_of_return
 from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
 from snnax.interop.torch.frames import line_of
@@ -28,7 +29,7 @@ from snnax.interop.torch.handing import HandedStates
 from snnax.interop.torch.held import own_tensors
 from snnax.interop.torch.leaves import Leaves, value_of
 from snnax.interop.torch.own_gradients import OwnGradients
-from snnax.interop.torch.prepare import check_mode, copy_net, in_training, threads_for, unwrap
+from snnax.interop.torch.prepare import check_mode, copy_net, eager, in_training, threads_for, unwrap
 from snnax.interop.torch.reached import Draws, chance, note_lengths
 from snnax.interop.torch.repeats import Watch, check_hooks, kept_from_call_to_call, untouched
 from snnax.interop.torch.samples import Sample
@@ -294,7 +295,7 @@ class _Tracing:
                 states.rest(sample, dispatcher, leaves)
                 before = {id(b) for b in copy.net.buffers()}
             result = copy.net(*args, **kwargs)
-            outputs = mapped(result, lambda entry: self._output(dispatcher, entry))
+            outputs = mapped(listed(result), lambda entry: self._output(dispatcher, entry))
             updates = {**self._written(copy, dispatcher, before), **copy.ends()}
             if states is not None:
                 updates |= states.ends(result, self._label)
@@ -306,13 +307,14 @@ class _Tracing:
             leaves.inputs, [], outputs, sample.having(marks), updates, [], 1, self._neurons, dispatcher.notes
         )
         reads = {line: dispatcher.reads[line] for line in steering_lines(dispatcher.nodes, leaves.inputs)}
-        return _Traced(clean(trace, dispatcher.nodes), copy.calls, len(dispatcher.nodes), reads)
+        return _Traced(unmasked(clean(trace, dispatcher.nodes)), copy.calls, len(dispatcher.nodes), reads)
 
     @contextmanager
     def _running(self, twin: nn.Module, dispatcher: Dispatcher, inputs: list[Input]) -> Iterator[None]:
         neurons = self._adapter.neurons(twin)
         try:
             with (
+                eager(),
                 _layers_in_steps(twin),
                 torch.enable_grad(),
                 torch.random.fork_rng(devices=[]),
@@ -432,15 +434,42 @@ class _Tracing:
                 continue
             pair = (replace(first.program, size=size), replace(second.program, size=size + 1))
             try:
-                return replace(align(*pair, self._label), batch=batch)
+                found = replace(align(*pair, self._label), batch=batch)
             except ConversionError as error:
                 errors.append(error)
-        if errors:
-            raise errors[0]
+                continue
+            problem = None if replayed else self._otherwise(found, sample, axes)
+            if problem is None:
+                return found
+            errors.append(problem)
         second = self._trace(self._copy(), sample.varied(), replayed=replayed)
-        found = align(first.program, replace(second.program, size=first.program.size), self._label)
-        fixed = Note("batch", f"it runs for samples of {[tuple(t.shape) for t in tensors]} only", "")
+        try:
+            found = align(first.program, replace(second.program, size=first.program.size), self._label)
+        except ConversionError as error:
+            raise (errors or [error])[0] from error
+        text = f"it runs for samples of {[tuple(t.shape) for t in tensors]} only"
+        why = f": {errors[0].problem}" if errors else ""
+        fixed = Note("batch", text + why, errors[0].line if errors else "")
         return replace(found, notes=[*found.notes, fixed])
+
+    def _otherwise(
+        self, program: Program, sample: Sample, axes: tuple[int | None, ...]
+    ) -> ConversionError | None:
+        """How a batch of quite another size differs from what the program says of it; None if in nothing.
+
+        Any two sizes are in a line: ``batch // 2`` and ``min(batch, 4)`` are seen only in a third one.
+        """
+        more = program.size + 1 if program.size <= _LONG else -(program.size // 2)
+        third = sample.longer(axes, more)
+        size = program.size + more
+        names = (f"for a batch of {size} by those of {program.size} and {program.size + 1}", "and in truth")
+        try:
+            traced = self._trace(self._copy(), third)
+            return unlike(sized(program, size), replace(traced.program, size=size), self._label, names)
+        except ConversionError as error:
+            return error.apart()[-1]
+        except SnnaxError as error:
+            return ConversionError(self._label, str(error), "Pass a sample for which net(sample) runs.")
 
     def _with_fewest(self, program: Program, sample: Sample) -> Program:
         """The program with the least batch that it is for: one of one sample may be another, as after ``squeeze()``."""

@@ -183,7 +183,8 @@ class _Kept:
 
     def __init__(self, path: str, module: nn.Module) -> None:
         self.path = path
-        self.homes: tuple[Any, ...] = (module._parameters, module._buffers, vars(module))
+        homes: tuple[Any, ...] = (module._parameters, module._buffers, vars(module))
+        self.homes = [home for home in homes if isinstance(home, dict)]  # those of TorchScript are no dicts
         self.entries = [dict(home) for home in self.homes]
         self.values = {name: (t, t.detach().clone()) for name, t in own_tensors(module)}
 

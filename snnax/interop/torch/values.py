@@ -34,6 +34,16 @@ class Form:
     strides: tuple[int, ...] = ()
     offset: int = 0
 
+    @property
+    def in_order(self) -> bool:
+        """It lies from the start of its memory on, one number after the other as they are read."""
+        step = 1
+        for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if size != 1 and stride != step:
+                return False
+            step *= size
+        return self.offset == 0
+
     @classmethod
     def of(cls, tensor: Tensor) -> Form:
         """That of ``tensor``."""
@@ -125,6 +135,22 @@ class Values:
         """Say that ``tensor`` is a view of ``source``."""
         origin = self.find(source)
         self._held[tensor] = Held(origin.memory, (*origin.chain, view), origin.memory.version, value)
+
+    def bind_strided(self, tensor: Tensor, source: Tensor) -> None:
+        """Say that ``tensor`` sees the memory of ``source`` at distances, which count from its first number.
+
+        Refused for memory that does not hold its numbers in reading order: what is where then, nothing here says.
+        """
+        origin = self.find(source)
+        memory, form = origin.memory, Form.of(tensor)
+        if not memory.form.in_order:
+            text = "it uses the strides of a tensor that lies in memory in another order than it is read"
+            self.bind(tensor, self._refused(text, STRIDES, form))
+            return
+        where = ([*form.shape], [*form.strides], form.offset)
+        view = View(aten.as_strided.default, where, {}, None, memory.form, (form,))
+        cut = tuple(before for before in origin.chain if before.op is aten.detach.default)
+        self._held[tensor] = Held(memory, (*cut, view), -1, None)
 
     def find(self, tensor: Tensor) -> Held:
         """What ``tensor`` is; a tensor that nobody has seen becomes a leaf."""
@@ -244,6 +270,8 @@ class Values:
             op, where = aten.select_scatter.default, (args[0] if args else 0, view.out)
         elif packet is aten.slice:
             op, where = aten.slice_scatter.default, args
+        elif packet is aten.as_strided:
+            op, where = aten.as_strided_scatter.default, args
         elif packet is aten.diagonal:
             op, where = aten.diagonal_scatter.default, args
         elif packet in (aten.split, aten.split_with_sizes):

@@ -3,6 +3,7 @@
 import copy
 import threading
 import weakref
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -443,3 +444,94 @@ def test_cells_of_norse_are_operations_too():
     x = torch.rand(6, OTHER, 6)
     with torch.no_grad():
         assert_same(run(program, net, (x,))[0], net(x))
+
+
+class OfTheBatch(nn.Module):
+    """A number that Python computes of the size of the batch."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.fc, self.lif, self.number = nn.Linear(6, 4), snn.Leaky(beta=0.9), number
+
+    def forward(self, x):
+        mem, total = self.lif.init_leaky(), 0
+        for frame in x:
+            spk, mem = self.lif(self.fc(frame), mem)
+            total = total + spk.sum(0) + mem[: self.number(len(frame))].sum(0)
+        return total / self.number(len(frame))
+
+
+LINES = {
+    "half": lambda batch: (batch + 1) // 2, "least": lambda batch: min(batch, 4), "pairs": lambda batch: batch**2 - 1,
+    "roots": lambda batch: int(10 * batch**0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("number", LINES.values(), ids=LINES)
+def test_numbers_in_a_line_for_two_batches_need_not_be_for_others(number):
+    program = trace_program(OfTheBatch(number).eval(), (torch.rand(4, 3, 6),))
+    (note,) = (note for note in program.notes if note.kind == "batch")
+    assert not program.batch and "for a batch of 7 by those of 3 and 4" in note.text and note.line
+
+
+def test_what_hangs_on_the_batch_runs_for_that_of_the_sample():
+    net, x = OfTheBatch(lambda batch: batch**0.5 if batch > 3 else 2).eval(), torch.rand(4, 3, 6)
+    model, variables = interop.from_snntorch(net, x)
+    np.testing.assert_allclose(model.apply(variables, x.numpy()), net(x).detach(), rtol=1e-5)
+    with pytest.raises(ShapeError):
+        model.apply(variables, torch.rand(4, 5, 6).numpy())
+
+
+def test_what_torch_compiled_is_not_compiled_anew(monkeypatch):
+    def compiled(*args):
+        raise AssertionError("the compiler ran")
+
+    net = nn.Sequential(
+        torch.compile(nn.Linear(6, 4), backend=compiled), snn.Leaky(beta=0.9, init_hidden=True)
+    )
+    program = trace_program(net.eval(), (torch.rand(3, 6),))
+    assert {known.name for known in program.inputs if known.trained} == {
+        "0._orig_mod.weight",
+        "0._orig_mod.bias",
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+def test_modules_of_torchscript_have_their_parameters():
+    net = nn.Sequential(torch.jit.script(nn.Linear(6, 4)), snn.Leaky(beta=0.9, init_hidden=True)).eval()
+    program = trace_program(net, (torch.rand(3, 6),))
+    assert {known.name for known in program.inputs if known.trained} == {"0.weight", "0.bias"}
+
+
+@dataclass
+class Answer:
+    """What a network returns."""
+
+    logits: torch.Tensor
+    rates: dict[str, torch.Tensor]
+    state: None = None
+
+
+class Answering(nn.Module):
+    """Its result is a dataclass."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(6, 4), snn.Leaky(beta=0.9)
+
+    def forward(self, x):
+        mem, total = self.lif.init_leaky(), 0
+        for frame in x:
+            spk, mem = self.lif(self.fc(frame) * 3, mem)
+            total = total + spk
+        return Answer(total, {"lif": total.mean()})
+
+
+def test_dataclasses_become_named_tuples():
+    net, x = Answering().eval(), torch.rand(4, 3, 6)
+    model, variables = interop.from_snntorch(net, x)
+    found = model.apply(variables, x.numpy())
+    np.testing.assert_array_equal(found.logits, net(x).logits.detach())
+    assert type(found).__name__ == "Answer" and found.state is None and found.rates["lif"].shape == ()
+    assert interop.crossvalidate(net, (model, variables), x.numpy(), gradients=True).agree
+    torch.testing.assert_close(interop.to_snntorch(model, variables)(x).logits, net(x).logits)

@@ -111,3 +111,23 @@ def test_dead_tensors_are_forgotten_and_their_addresses_not_mixed_up():
         del x
     gc.collect()
     assert len(ledger.values._held) == 0 and not ledger.leaves
+
+
+def test_distances_count_from_the_start_of_memory_that_lies_in_order():
+    ledger, x = Ledger(), torch.zeros(3, 4)
+    ledger.values.bind(x, Ref(50))
+    part = x[1:]
+    seen = part.as_strided((3,), (5,), 0)
+    ledger.values.bind_strided(seen, x)
+    ledger.values.write(seen, Ref(51))
+    assert ledger.ops == [
+        ("as_strided", (Ref(50), [3], [5], 0)), ("as_strided_scatter", (Ref(50), Ref(51), [3], [5], 0)),
+    ]  # fmt: skip
+    assert ledger.values.read(x) == Ref(1) and not ledger.problems
+
+
+def test_distances_in_memory_of_another_order_are_refused():
+    ledger, x = Ledger(), torch.zeros(3, 4).t()
+    ledger.values.bind(x, Ref(50))
+    ledger.values.bind_strided(x.as_strided((3,), (1,), 0), x)
+    assert len(ledger.problems) == 1 and "strides" in ledger.problems[0]
