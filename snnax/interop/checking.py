@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import nir
+
 from snnax import checks
 from snnax.errors import ConversionError, MissingDependencyError
 from snnax.interop.conventions import DT
@@ -16,9 +18,9 @@ from snnax.interop.nir.entries import CALL
 from snnax.interop.nir.exporting import exported
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.portable import losses
+from snnax.interop.nir.programs import program_graph
 from snnax.interop.program.module import PortedProgram
 from snnax.interop.program.nodes import NEURON, PULLBACK, RANDOM, STRAIGHT, SURROGATE, Loop, Node, Program
-from snnax.network.topology import INPUT, OUTPUT
 
 __all__ = ["Blocker", "Check", "NirNode", "check"]
 
@@ -228,38 +230,31 @@ def _blocker(error: ConversionError) -> Blocker:
 
 
 def _in_nir(model: Any, variables: Any, network: str) -> Iterator[NirNode]:
-    """The nodes of its graph; or why it has none."""
-    if isinstance(model, PortedProgram):
-        yield from _in_program(model.program, network)
+    """The nodes of its graph; and what has none, of a program with what it does before and after its loop."""
+    if not isinstance(model, PortedProgram):
+        yield from _of_graph(exported(model, variables))
         return
-    graph = exported(model, variables)
+    problems: list[ConversionError] = []
+    for leave_out in ((), ("before", "after")):
+        try:
+            graph = program_graph(model, variables, DT, leave_out)
+        except ConversionError as error:
+            problems = problems or error.apart()
+            continue
+        yield from _of_graph(graph)
+        break
+    for problem in problems:
+        where = f" ({problem.line})" if problem.line else ""
+        name = network if problem.node == "the network" else problem.node
+        yield NirNode(name, "", f"{problem.problem}{where}")
+
+
+def _of_graph(graph: Any) -> Iterator[NirNode]:
     lost = losses(graph)
     for name, node in graph.nodes.items():
-        if name not in (INPUT, OUTPUT):
+        if not isinstance(node, nir.Input | nir.Output):
             kind = "" if isinstance(node, Extension) else type(node).__name__
             yield NirNode(name, kind, lost.get(name, ""))
-
-
-def _in_program(program: Program, label: str) -> Iterator[NirNode]:
-    """Neurons and layers that have a node of their own, and what has none, which keeps the program from being one."""
-    others: dict[tuple[str, str], list[str]] = {}
-    told: set[str] = set()
-    for node in program.nodes():
-        if node.op == NEURON:
-            made = node_from_spec(node.path, program.neurons[node.path], None, DT)
-            kind = "" if isinstance(made, Extension) else type(made).__name__
-        elif node.layer is not None and node.path == node.layer.path:
-            kind = _LAYERS.get(node.layer.kind.rpartition(".")[2], "")
-        else:
-            if node.base not in _MOVES:
-                others.setdefault((node.path or label, node.line), []).append(node.base)
-            continue
-        if node.path not in told:
-            told.add(node.path)
-            yield NirNode(node.path, kind, _WHOLE if kind else "NIR has no node for it")
-    for (path, line), names in others.items():
-        where = f" ({line})" if line else ""
-        yield NirNode(path, "", f"NIR has no node for {', '.join(dict.fromkeys(names))}{where}")
 
 
 def _of_modules(net: Any, adapter: Any) -> Iterator[NirNode]:
@@ -277,12 +272,6 @@ def _of_modules(net: Any, adapter: Any) -> Iterator[NirNode]:
         elif kind:
             yield NirNode(path, kind, "once nothing blocks")
 
-
-_WHOLE = "by itself; a program is not written as NIR"
-_MOVES = frozenset(
-    {"select", "slice", "stack", "unbind", "view", "permute", "expand", "alias", "clone", "detach"}
-)
-"""Operations that move numbers about only."""
 
 _LAYERS = {
     "Linear": "Affine", "Conv1d": "Conv1d", "Conv2d": "Conv2d", "AvgPool2d": "AvgPool2d", "Flatten": "Flatten",

@@ -75,7 +75,7 @@ class MasksAndInverts(Spiking):
             out.append(spk)
         spikes = torch.stack(out).mean(0)
         mask = spikes > 0.5
-        chosen = spikes[mask].sum()  # blocks: mask -> chosen = torch.where(mask, spikes, 0).sum()
+        chosen = spikes[mask].norm()  # blocks: mask -> chosen = torch.where(mask, spikes, 0).norm()
         inverse = torch.linalg.inv(self.fc2.weight[:, :3])  # blocks: linalg_inv -> inverse = torch.ones(3, 3)
         return spikes.sum() * inverse + chosen
 

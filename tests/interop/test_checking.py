@@ -143,6 +143,24 @@ def test_a_program_says_what_it_consists_of():
     assert "those of torch" in str(found)
 
 
+class PerNeuron(Headed):
+    def __init__(self):
+        super().__init__()
+        self.lif = snn.Leaky(beta=torch.linspace(0.5, 0.9, 8), learn_beta=True)
+
+
+def test_nir_of_programs_is_that_of_to_nir():
+    net = PerNeuron().eval()
+    model, variables = interop.from_snntorch(net, X)
+    graph = interop.to_nir(model, variables, leave_out=("before", "after"))
+    found = interop.check(net, X).nir
+    assert {n.name: n.type for n in found if n.type} == {
+        name: type(node).__name__
+        for name, node in graph.nodes.items()
+        if type(node).__name__ not in ("Input", "Output")
+    }
+
+
 def test_a_program_says_what_is_not_trained_and_what_is_left_out():
     found = interop.check(Clamped().eval(), X)
     assert found.ok and found.draws
