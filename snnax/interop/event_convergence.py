@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import flax.linen as nn
@@ -113,7 +113,7 @@ class EventReport:
 
 def crossvalidate_events(
     a: Any,
-    inputs: event.Trains,
+    inputs: event.Trains | Mapping[str, event.Trains],
     b: Any = None,
     *,
     t_max: float,
@@ -129,7 +129,8 @@ def crossvalidate_events(
 
     Args:
         a: :class:`snnax.event.Network`, or ``(model, variables)`` of :class:`snnax.event.Sequential` or ``Graph``.
-        inputs: :class:`snnax.event.Trains` of its one input, ``times[B, N, K]``.
+        inputs: :class:`snnax.event.Trains` of its one input, ``times[B, N, K]``; of several, by name. In steps several
+            are one, side by side in the order of ``a.inputs``: so has ``b`` to take them.
         b: what runs in steps: a NIR graph or the path of a file, or ``(model, variables)`` of a dense model that is
             one; ``None`` for the graph of ``a``. Its neurons are found by the names of the populations of ``a``, or, if
             these are others, by their order.
@@ -142,7 +143,8 @@ def crossvalidate_events(
         :class:`EventReport`: ``report.agree``, ``report.order``, ``print(report)``.
 
     Raises:
-        ArgumentError: for several inputs, steps that are no parts of ``t_max``, or a budget that is spent.
+        ArgumentError: for other inputs than those of ``a``, steps that are no parts of ``t_max``, a budget that is
+            spent.
         ConversionError: for what NIR cannot say, as a refractory time.
         ShapeError: if the neurons of both sides do not pair up.
 
@@ -156,9 +158,8 @@ def crossvalidate_events(
         >>> report.agree, 0.7 < report.order["dense"] < 1.3
         (True, True)
     """
-    network = _network(a)
+    network, trains = _side_by_side(_network(a), inputs)
     horizon = seconds(t_max, "crossvalidate_events(t_max=...)")
-    trains = given_inputs(inputs, "crossvalidate_events(inputs=...)")
     budget = int(checks.count()(max_spikes, "crossvalidate_events(max_spikes=...)"))
     lengths = _steps(steps, horizon)
     graph = _graph(network, b, dt)
@@ -181,12 +182,48 @@ def _network(a: Any) -> event.Network:
         event.Network, "an event.Network, or (model, variables) of an event.Sequential or event.Graph"
     )(a, "crossvalidate_events(a=...)")
     network.check_shapes()
-    if len(network.inputs) != 1:
-        raise ArgumentError(
-            f"crossvalidate_events(a=...) has the inputs {list(network.inputs)}; expected one: write their populations "
-            "side by side as one, with the weights of both."
-        )
     return network
+
+
+def _side_by_side(network: event.Network, inputs: Any) -> tuple[event.Network, event.Trains]:
+    """The network with all its inputs as one, and the trains of that."""
+    what, names = "crossvalidate_events(inputs=...)", network.inputs
+    if isinstance(inputs, event.Trains) and len(names) == 1:
+        return network, given_inputs(inputs, what)
+    if not isinstance(inputs, Mapping) or {*inputs} != {*names}:
+        raise checks.refuse(
+            what, inputs, f"spike trains of each of {list(names)}, as {{{names[0]!r}: trains}}"
+        )
+    parts = [given_inputs(inputs[name], f"crossvalidate_events(inputs[{name!r}]=...)") for name in names]
+    for name, part in zip(names, parts, strict=True):
+        if any(p.weights.shape[0] != part.times.shape[1] for p in network.projections if p.source == name):
+            raise ShapeError(
+                f"crossvalidate_events(inputs[{name!r}] of {part.times.shape[1]} neurons): expected as many as its "
+                "projections have rows."
+            )
+    ends = np.cumsum([part.times.shape[1] for part in parts])
+    rows = {
+        name: slice(end - part.times.shape[1], end)
+        for name, part, end in zip(names, parts, ends, strict=True)
+    }
+    joint = "+".join(names)
+    projections = [
+        _among(p, joint, rows[p.source], int(ends[-1])) if p.source in rows else p
+        for p in network.projections
+    ]
+    return replace(network, projections=tuple(projections)), event.concatenated(*parts)
+
+
+def _among(projection: event.Projection, source: str, rows: slice, size: int) -> event.Projection:
+    """The same projection from some neurons of a larger source."""
+    given, delay = np.asarray(projection.masked()), projection.delay
+    weights = np.zeros((size, given.shape[1]), given.dtype)
+    weights[rows] = given
+    if delay is not None and np.ndim(delay):
+        delays = np.zeros(size)
+        delays[rows] = delay
+        delay = delays
+    return event.Projection(source, projection.target, weights, delay)
 
 
 def _steps(given: Any, t_max: float) -> tuple[float, ...]:

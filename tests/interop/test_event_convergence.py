@@ -53,6 +53,27 @@ def test_cycles_and_delays():
     assert found.agree, str(found)
 
 
+def of_two_inputs():
+    """The network with its inputs in two parts, of which one is late; and the trains of these."""
+    net, (first, second) = network(), network().projections
+    parts = {"a": [0, 1], "b": [2]}
+    split = [
+        event.Projection("a", "hidden", first.weights[:2], delay=np.array([0.0, 1e-3])),
+        event.Projection("b", "hidden", first.weights[2:]),
+    ]
+    trains = {name: event.Trains(*(leaf[:, rows] for leaf in INPUTS)) for name, rows in parts.items()}
+    return replace(net, projections=(*split, second)), trains
+
+
+def test_several_inputs():
+    net, trains = of_two_inputs()
+    found = interop.crossvalidate_events(net, trains, t_max=0.03, steps=(5e-5,))
+    assert found.agree, str(found)
+    exact = event.simulate(net, trains, t_max=0.03, max_spikes=16)
+    for row in found.rows:
+        assert row.spikes == int(event.count(exact[row.population]).sum()) > 0
+
+
 def test_a_module_with_its_weights():
     net = event.Sequential([event.LIF(4, 0.03, max_spikes=4), event.LI(2, 0.03)])
     variables = net.init(jax.random.key(1), INPUTS)
@@ -117,6 +138,14 @@ def test_bounds_hold_for_spikes_that_are_seen_late():
             ),
             ShapeError,
             "as many",
+        ),
+        (lambda: report(of_two_inputs()[0]), ArgumentError, r"spike trains of each of \['a', 'b'\]"),
+        (
+            lambda: interop.crossvalidate_events(
+                of_two_inputs()[0], dict.fromkeys("ab", INPUTS), t_max=0.03, steps=(1e-4,)
+            ),
+            ShapeError,
+            r"inputs\['a'\] of 3 neurons",
         ),
     ],
 )

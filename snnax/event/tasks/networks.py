@@ -1,4 +1,4 @@
-"""Networks of one hidden layer that classify: by the first spike, or in time steps by the voltage."""
+"""Networks of one hidden layer that classify: by the first spike, or by the voltage, event by event or in steps."""
 
 from __future__ import annotations
 
@@ -11,19 +11,28 @@ import jax.numpy as jnp
 from snnax import surrogate
 from snnax.event.decoding import first_spike_class, max_voltage_class
 from snnax.event.encoding import to_raster
-from snnax.event.layers import LIF, Sequential, firing_normal
+from snnax.event.layers import LI, LIF, Sequential, firing_normal
 from snnax.event.losses import max_over_time_loss, target_time_loss
-from snnax.event.neuron import LIFParameters
+from snnax.event.neuron import LIFParameters, LIParameters
 from snnax.event.spike_trains import trains
 from snnax.event.tasks.learning import Learner, Outcome
 from snnax.network import Sequential as DenseSequential
 from snnax.network import unroll
 from snnax.neurons import CubaLI, CubaLIF
 
-__all__ = ["EARLY", "LATE", "ONCE", "dense", "event_driven", "first_spike_loss", "init_of", "two_layers"]
+__all__ = [
+    "EARLY", "LATE", "ONCE", "dense", "event_driven", "first_spike_loss", "init_of", "integrated", "two_layers",
+]  # fmt: skip
 
 ONCE = LIFParameters(refractory=math.inf)
 """Neurons that fire once at most."""
+
+SURELY = LIFParameters(refractory=math.inf, v_leak=3.0, v_initial=-2.0)
+"""Neurons that fire once, and surely: the leak alone makes them, at ``tau_mem ln(5 / 2)``, and inputs move that.
+
+A spike that is not there has no gradient, and one that appears changes what follows at once. Of neurons that fire on
+their own the loss has far fewer such steps; only strong inhibition keeps one silent, to the end of the simulation.
+"""
 
 AGAIN = LIFParameters()
 """Neurons that fire as often as they are driven to."""
@@ -37,6 +46,9 @@ _HIDDEN = {"gain": 1.9, "spread": 0.45}
 # That is a matter of one weight, whatever the number of hidden neurons: these are the numbers for 120. Fewer than 30
 # need more of each, as all of them together have to make an output fire.
 _OUTPUT = {"gain": 15.0, "spread": 2.2}
+
+# Voltages of integrators are about 1, and a cross entropy is to see more than that.
+_CONTRAST = 5.0
 
 # In time steps a neuron that fires several times says more: strong inputs.
 _DENSE = {"gain": 5.0, "spread": 1.5}
@@ -83,6 +95,29 @@ def event_driven(net: Sequential, loss: Any) -> Learner:
     def outcome(params: Any, times: Any, labels: Any) -> Outcome:
         spikes = net.apply({"params": params}, times)
         return Outcome(loss(spikes, labels), first_spike_class(spikes), jnp.any(spikes.overflow, 1))
+
+    return Learner(init_of(net), outcome)
+
+
+def integrated(hidden: int, classes: int, t_max: float) -> Learner:
+    """Hidden neurons that surely fire, once, and integrators: the largest voltage over time counts.
+
+    Args:
+        hidden: number of hidden neurons.
+        classes: number of integrators.
+        t_max: when the simulation ends, in seconds.
+    """
+    net = Sequential(
+        [
+            LIF(hidden, t_max, SURELY, weight_init=firing_normal(SURELY, gain=0.0)),
+            LI(classes, t_max, weight_init=firing_normal(LIParameters(), gain=0.0)),
+        ]
+    )
+
+    def outcome(params: Any, times: Any, labels: Any) -> Outcome:
+        voltages = _CONTRAST * net.apply({"params": params}, times)
+        missing = jnp.zeros(labels.shape, bool)
+        return Outcome(max_over_time_loss()(voltages, labels), max_voltage_class(voltages), missing)
 
     return Learner(init_of(net), outcome)
 
