@@ -222,8 +222,8 @@ def _among(projection: event.Projection, source: str, rows: slice, size: int) ->
     if delay is not None and np.ndim(delay):
         delays = np.zeros(size)
         delays[rows] = delay
-        delay = delays
-    return event.Projection(source, projection.target, weights, delay)
+        delay = jnp.asarray(delays)
+    return event.Projection(source, projection.target, jnp.asarray(weights), delay)
 
 
 def _steps(given: Any, t_max: float) -> tuple[float, ...]:
