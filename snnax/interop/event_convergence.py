@@ -158,7 +158,8 @@ def crossvalidate_events(
         >>> report.agree, 0.7 < report.order["dense"] < 1.3
         (True, True)
     """
-    network, trains = _side_by_side(_network(a), inputs)
+    with jax.enable_x64(True):
+        network, trains = _side_by_side(_network(a), inputs)
     horizon = seconds(t_max, "crossvalidate_events(t_max=...)")
     budget = int(checks.count()(max_spikes, "crossvalidate_events(max_spikes=...)"))
     lengths = _steps(steps, horizon)
