@@ -87,6 +87,7 @@ def run(notebook: nbformat.NotebookNode) -> None:
         (startup / "strict.py").write_text(STARTUP)
         paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
         os.environ |= {"IPYTHONDIR": settings, "PYTHONPATH": os.pathsep.join(paths)}
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # XLA complains on a busy machine that compiling takes long
         client = NotebookClient(
             notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": empty}}, record_timing=False
         )  # fmt: skip
