@@ -47,6 +47,7 @@ napoleon_use_ivar = True
 
 # The notebooks are stored with their outputs and executed by a stage of .ci/run of its own.
 nb_execution_mode = "off"
+myst_enable_extensions = ["dollarmath", "amsmath"]  # equations, which MyST leaves alone unless told
 
 
 def copy_tutorials() -> None:
