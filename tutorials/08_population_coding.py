@@ -32,7 +32,7 @@ import snnax.functional as SF
 #
 # With a population of $n$ neurons for each class, their spikes are added:
 #
-# $$c_k = \sum_{t=1}^{T} \sum_{j=1}^{n} S_{k,j}[t], \qquad \text{answer} = \arg\max_k c_k .$$
+# $$c_k = \sum_{t=1}^{T} \sum_{j=1}^{n} S_{k,j}[t], \qquad \text{answer} = \text{argmax}_k\; c_k .$$
 #
 # The count has $n T + 1$ levels, and time and number of neurons can be exchanged for each other. In a brain, and on a chip,
 # neurons work side by side, so $n$ costs no time. And each neuron of a population has weights and a gradient of its
