@@ -20,9 +20,9 @@ os.environ["XLA_FLAGS"] = (
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-# Nearly half of the tests' time went into LLVM, to make programs fast that run once. Without its passes the same program of
-# XLA rounds the same, apart from the order of sums; JAX_DISABLE_MOST_OPTIMIZATIONS=0 compiles as users do, and so does the
-# short form of the tests in .ci/run.
+# Programs of the tests run once or twice: a sixth of the processor's time went into LLVM's optimizations of them.
+# Without these a program rounds as with them, apart from the order of sums. JAX_DISABLE_MOST_OPTIMIZATIONS=0 compiles
+# as users do; so does the short form of the tests in .ci/run.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 # Many tests compile the same small programs; those of this process are kept in a folder that goes with it, or in the

@@ -225,7 +225,7 @@ def test_without_jit_there_are_derivatives(name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in NETWORKS if isinstance(example(name)[0], snn.network.containers.Container)]
+    "name", [n for n, (build, _) in NETWORKS.items() if isinstance(build(), snn.network.containers.Container)]
 )
 def test_flax_can_print_it(name):
     net, variables, x = example(name)
