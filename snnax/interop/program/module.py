@@ -127,6 +127,12 @@ class PortedProgram(WholeNetwork):
         """The lengths of its loops over time."""
         return tuple(dict.fromkeys(loop.steps for loop in self.program.loops))
 
+    @nn.nowrap
+    def _takes_trees(self) -> bool:
+        """Whether the first argument is a dictionary, list or tuple."""
+        args, _ = self.program.arguments
+        return bool(args) and isinstance(args[0], dict | list | tuple)
+
     @property
     def batch_axis(self) -> int:
         """The axis of the samples in the first argument; that of a step comes after the axis of time."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import torch
@@ -271,7 +272,7 @@ class Values:
         elif packet is aten.slice:
             op, where = aten.slice_scatter.default, args
         elif packet is aten.as_strided:
-            op, where = aten.as_strided_scatter.default, args
+            return self._put_at(view, before, new)
         elif packet is aten.diagonal:
             op, where = aten.diagonal_scatter.default, args
         elif packet in (aten.split, aten.split_with_sizes):
@@ -283,3 +284,17 @@ class Values:
                 f"it writes through a view that {packet.__name__} made", STRIDES, view.before
             )
         return Ref(self._emit(op, (before, new, *where), {}, form))
+
+    def _put_at(self, view: View, before: Source, new: Source) -> Source:
+        """The same by places in memory; ``as_strided_scatter`` of torch has the gradient of the wrong ones."""
+        form, count = view.before, prod(view.before.shape)
+        line, numbers = Form((count,), form.dtype), Form((count,), torch.int64)
+        flat = Ref(self._emit(aten.view.default, (before, [count]), {}, (line,)))
+        counted = Ref(self._emit(aten.arange.default, (count,), {"dtype": torch.int64}, (numbers,)))
+        places = Ref(
+            self._emit(
+                aten.as_strided.default, (counted, *view.args), {}, (Form(view.after.shape, torch.int64),)
+            )
+        )
+        put = Ref(self._emit(aten.index_put.default, (flat, [places], new), {}, (line,)))
+        return Ref(self._emit(aten.view.default, (put, [*form.shape]), {}, (form,)))

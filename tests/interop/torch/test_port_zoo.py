@@ -16,6 +16,7 @@ from helpers.port_zoo_hand import HAND
 from helpers.port_zoo_kinds import KINDS
 from helpers.port_zoo_starts import STARTS
 from helpers.port_zoo_states import STATES, PerStepNorm
+from helpers.port_zoo_strangers import STRANGERS
 from helpers.way_back import assert_is_the_network
 
 from snnax import interop
@@ -26,7 +27,7 @@ from snnax.interop.torch.call_side import CalledTorch
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inhibition is an unstable feature:UserWarning")
 
-ZOO = {**ENDS, **HAND, **KINDS, **STARTS, **STATES}
+ZOO = {**ENDS, **HAND, **KINDS, **STARTS, **STATES, **STRANGERS}
 STACKED = {PerStepNorm}
 """Ported as graphs that hold the weights of several layers in one array: gradients have other names."""
 
