@@ -529,8 +529,8 @@ def to_snntorch(
         AssociativeLeaky it takes all time steps at once, ``[T, B, N]``, as these do.
 
     Raises:
-        ConversionError: for what torch or snnTorch has no equal of, and if the neurons of ``into`` reset, inhibit or
-            quantize in another way; it is then left as it was.
+        ConversionError: for what torch or snnTorch has no equal of, and if ``into`` computes something else with the
+            same weights, in its neurons or in its ``forward``; it is then left as it was.
         ShapeError: if ``into`` has other layers or shapes; it is then left as it was.
         ArgumentError: for another ``dtype`` than float32 and float64.
 
@@ -542,5 +542,4 @@ def to_snntorch(
         >>> [type(m).__name__ for m in interop.to_snntorch(net, net.init(jax.random.key(0), x), x)]
         ['Linear', 'Leaky']
     """
-    made = writing.to_torch(model, variables, sample, ADAPTER, dtype=dtype)
-    return made if into is None else writing.load_into(made, into, ADAPTER)
+    return writing.to_torch(model, variables, sample, ADAPTER, into=into, dtype=dtype)

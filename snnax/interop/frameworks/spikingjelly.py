@@ -342,7 +342,8 @@ def to_spikingjelly(
         The network; reset it with ``functional.reset_net`` between two sequences.
 
     Raises:
-        ConversionError: for what torch or SpikingJelly has no equal of; says what differs.
+        ConversionError: for what torch or SpikingJelly has no equal of; says what differs. For a program also if
+            ``into`` computes something else with the same weights; it is then left as it was.
         ShapeError: if ``into`` has other layers or shapes; it is then left as it was.
         ArgumentError: for another ``dtype`` than float32 and float64.
         MissingDependencyError: if torch or SpikingJelly is not installed.
@@ -365,5 +366,4 @@ def to_spikingjelly(
             for name, spec in neurons.items()
         ]
         raise ConversionError.joined(refusals)
-    made = writing.to_torch(model, variables, sample, ADAPTER, dtype=dtype)
-    return made if into is None else writing.load_into(made, into, ADAPTER)
+    return writing.to_torch(model, variables, sample, ADAPTER, into=into, dtype=dtype)

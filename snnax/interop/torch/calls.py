@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +80,15 @@ class Call:
     def arguments(self, args: Sequence[Any]) -> tuple[Any, ...]:
         """What ``forward`` is called with, from one value for each entry of ``args``."""
         return tuple(filled(self.tree, [*args]))
+
+    def with_batch(self, axes: Mapping[int, int], size: int) -> Call:
+        """The same call with so many samples; ``axes`` are those of the batch, by the position of an argument."""
+        args = list(self.args)
+        for position, axis in axes.items():
+            tensor = args[position]
+            if isinstance(tensor, Tensor) and tensor.numel():
+                args[position] = torch.cat([tensor.narrow(axis, 0, 1)] * size, axis)
+        return replace(self, args=args)
 
     def without(self, positions: set[int]) -> Call:
         """The same call with None in place of some probes."""

@@ -25,6 +25,11 @@ TRAINING = (
     "Take the question out of forward; x.detach() may be called on any tensor.",
 )
 """The same for ``x.requires_grad``."""
+FREEZING = (
+    "forward sets requires_grad of a parameter, so that a call decides what the next one trains",
+    "Set it once, before the network is ported.",
+)
+"""The same for ``self.fc.requires_grad_(False)``."""
 _APPLY: Any = getattr(torch.autograd.Function.apply, "__func__", torch.autograd.Function.apply)
 
 

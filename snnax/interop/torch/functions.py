@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from snnax.errors import ConversionError, ShapeError, TrainingModeError
-from snnax.interop.torch.frames import HOOK, place
+from snnax.interop.torch.frames import FREEZING, HOOK, place
 from snnax.interop.torch.held import held
+from snnax.interop.torch.scalars import SWITCH, freezes
 from snnax.interop.torch.signals import Signals, tensors_in
 
 _READS = {
@@ -36,8 +38,14 @@ class Functions(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, signals = kwargs or {}, self._signals
-        if signals.paused:
+        if signals.paused or func is SWITCH:
             return func(*args, **kwargs)
+        signals.gradients = torch.is_grad_enabled()
+        with torch.no_grad():  # what autograd would keep is of no use
+            return self._seen(func, args, kwargs)
+
+    def _seen(self, func: Any, args: Any, kwargs: Any) -> Any:
+        signals = self._signals
         name = getattr(func, "__name__", str(func))
         if name == "__get__":
             name = getattr(getattr(func, "__self__", None), "__name__", name)
@@ -82,6 +90,8 @@ class Functions(TorchFunctionMode):
         """Run ``func``; where torch fails, say in whose forward and on which shapes."""
         if func is Tensor.register_hook:
             raise ConversionError(self._signals.where, *HOOK, place().line)
+        if freezes(func, args):
+            self._signals.refuse(ConversionError(self._signals.where, *FREEZING))
         try:
             return func(*args, **kwargs)
         except (RuntimeError, IndexError, ValueError) as error:

@@ -53,7 +53,10 @@ def from_torch(
             )
         return program_of(net, sample, adapter, training=True)
     try:
-        graph = graph_of_step(trace(net, sample, adapter), adapter, step, batchnorm)
+        traced = trace(net, sample, adapter)
+        if batchnorm == "keep" and adapter.may_be_program(unwrap(net)):
+            _check_frozen(traced)
+        graph = graph_of_step(traced, adapter, step, batchnorm)
     except ShapeError as refusal:
         if not _is_whole(sample):
             raise
@@ -65,6 +68,27 @@ def from_torch(
     except ConversionError as refusal:
         return ported_program(net, sample, adapter, refusal, folded=batchnorm == "fold")
     return from_nir(graph)
+
+
+def _check_frozen(step: StepGraph) -> None:
+    """Refuse a network of which some layers are trained and some are not, as a graph trains all of them.
+
+    Raises:
+        ConversionError: names the parameters that are not.
+    """
+    frozen: list[ConversionError] = []
+    trained = False
+    for node in step.nodes:
+        parameters = dict(() if node.module is None else node.module.named_parameters())
+        trained |= any(p.requires_grad for p in parameters.values())
+        still = [name for name, p in parameters.items() if not p.requires_grad]
+        if still and type(node.module).__module__.startswith("torch.nn."):
+            problem = f"its {' and '.join(still)} is not trained (requires_grad=False), and a graph trains all of it"
+            frozen.append(
+                ConversionError(node.name, problem, "Train it, or let from_torch port it as a program.")
+            )
+    if frozen and trained:
+        raise ConversionError.joined(frozen)
 
 
 def _is_whole(sample: Any) -> bool:

@@ -10,20 +10,26 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from snnax.interop.program.nodes import flat, mapped
 from snnax.interop.torch.dispatch import Dispatcher
-from snnax.interop.torch.frames import HOOK, TRAINING, of_user, place
+from snnax.interop.torch.frames import FREEZING, HOOK, TRAINING, of_user, place
 
-_SWITCH = torch._C._set_grad_enabled
+SWITCH = torch._C._set_grad_enabled
 _DETACHING = (Tensor.detach_, torch.detach_)
 _ARRAYS = (Tensor.numpy, Tensor.__array__, Tensor.tolist)
 _ASKING = Tensor.requires_grad.__get__  # type: ignore[attr-defined]
 _OF_TRAINING: dict[Any, tuple[str, str]] = {Tensor.register_hook: HOOK, _ASKING: TRAINING}
 """What is another thing in training than in the call that is recorded, and what to say of it."""
+_SETTING = (Tensor.requires_grad_, Tensor.requires_grad.__set__)  # type: ignore[attr-defined]
+
+
+def freezes(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether a call of a function says of a parameter whether it is trained."""
+    return func in _SETTING and isinstance(args[0], nn.Parameter)
 
 
 class Scalar(float):
@@ -97,8 +103,10 @@ class Scalars(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._dispatcher.paused:
             return func(*args, **kwargs)
-        if func is _SWITCH and place().function is None:
+        if func is SWITCH and place().function is None:
             self._dispatcher.gradients = args[0]
+        if freezes(func, args):
+            self._dispatcher.blocked(*FREEZING)
         if func in _OF_TRAINING and of_user(_caller()) and not _saving(func):
             self._dispatcher.blocked(*_OF_TRAINING[func])
             return RemovableHandle(OrderedDict()) if func is Tensor.register_hook else func(*args, **kwargs)

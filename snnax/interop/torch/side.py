@@ -54,6 +54,16 @@ class TorchSide:
         self._adapter = adapter
         self._graph_builder = graph_builder
 
+    @property
+    def num_steps(self) -> int | None:
+        """The length of its loop over time where it was traced; None if a call is one step."""
+        return self._step.num_steps
+
+    @property
+    def takes_sequences(self) -> bool:
+        """True if a call takes all steps, which may differ."""
+        return self._step.mode == "sequence"
+
     def graph(self) -> nir.NIRGraph:
         """The network as a NIR graph in memory."""
         if self._graph_builder is not None:
@@ -272,4 +282,4 @@ def trace_on(net: nn.Module, x: np.ndarray, adapter: Adapter) -> StepGraph:
             return trace(net, part[0], adapter)
         except SnnaxError as error:
             errors.append(error)
-    raise next((e for e in errors[:1] if isinstance(e, ConversionError)), errors[2])
+    raise next((e for e in errors[:1] if isinstance(e, ConversionError)), errors[-1])

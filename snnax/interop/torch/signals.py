@@ -7,6 +7,7 @@ it, so that statistics kept on the side do no harm.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -51,12 +52,20 @@ _OF_SHAPE = frozenset({
 })  # fmt: skip
 """Operations that need the shape of their input, and none of its values."""
 
+_NO_GRADIENTS = (
+    "its forward switches gradients off there, where those of a graph of layers go on",
+    "Take out torch.no_grad(), or let from_torch port it as a program.",
+)
 _LAYER = "layer"
 _VIEW = torch.ops.aten.view.default
 _TENSOR = (Leaf, Ref)
 
 quietly = torch._C.DisableTorchFunction
 """Whoever sees the functions that ``forward`` calls need not see those that are called here."""
+
+
+def _learns(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def tensors_in(thing: Any) -> Iterator[Tensor]:
@@ -95,6 +104,7 @@ class Signals(Dispatcher):
         self._leaves, self._net, self._adapter = leaves, net, adapter
         self._signals: dict[Any, Value] = {}
         self._unsupported: dict[int, Op] = {}
+        self._trained: set[Op] = set()  # what depends on parameters that are trained
         self._here: Any = None
 
     def argument(self, tensor: Tensor, name: str, position: int) -> None:
@@ -121,6 +131,10 @@ class Signals(Dispatcher):
         line = "" if self._here is None else self._here.line
         op = Op(len(self.ops), kind, name, where, line=line, **details)
         self.ops.append(op)
+        before = [value.op for value in (*op.inputs, *op.states.values()) if value is not None]
+        module = op.held or op.module
+        if not self._trained.isdisjoint(before) or (module is not None and _learns(module)):
+            self._trained.add(op)
         return op
 
     # --- Values
@@ -182,6 +196,22 @@ class Signals(Dispatcher):
     def _where(self) -> str:
         return self._here.path or self.label
 
+    @contextmanager
+    def unseen(self) -> Iterator[None]:
+        """As the dispatcher has it, and autograd keeps nothing; whether ``forward`` has gradients on is noted."""
+        if not self.paused:
+            self.gradients = torch.is_grad_enabled()
+        with super().unseen(), torch.no_grad():
+            yield
+
+    def _without_gradients(self, op: Op) -> None:
+        """A layer that no gradient goes through: refused if anything depends on it, as on a neuron all does."""
+        if op.kind in ("neuron", "sequence"):
+            self.refuse(ConversionError(op.name, *_NO_GRADIENTS))
+        else:
+            op.kind = "unsupported"
+            op.where, (op.problem, op.remedy) = op.name, _NO_GRADIENTS
+
     # --- Operations
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -204,7 +234,9 @@ class Signals(Dispatcher):
         unknown = node.function is not None or node.base in _OF_SHAPE
         if not unknown and any(self.find(entry) for entry in node.inputs):
             handler = _HANDLERS.get(node.base)
-            if handler is None or not handler(self, number, node):
+            if not self.gradients and any(v.op in self._trained for v in map(self.find, node.inputs) if v):
+                self._refuse(number, node, *_NO_GRADIENTS)
+            elif handler is None or not handler(self, number, node):
                 self._refuse(number, node)
         return number
 
@@ -228,6 +260,8 @@ class Signals(Dispatcher):
             inputs = tuple(self._read(entry, reader) for entry in node.args)
             shape = forms[-1].shape if forms else ()
             op = self._add(kind, name, self._where, inputs=inputs, shape=shape, **details)
+            if not self.gradients and op in self._trained:
+                self._without_gradients(op)
             for out, ((port, tensor), form) in enumerate(zip(returned, forms, strict=True)):
                 ref = Ref(number, out)
                 self._signals[ref] = Value(op, port, form.shape)

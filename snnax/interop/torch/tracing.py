@@ -6,9 +6,11 @@ The network runs as it is, on a copy: layers and neurons report their calls, and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from snnax.errors import ConversionError, SnnaxError
@@ -32,12 +34,17 @@ from snnax.interop.torch.prepare import (
 from snnax.interop.torch.reached import chance
 from snnax.interop.torch.records import Op, Recording, Value
 from snnax.interop.torch.repeats import Watch, check_hooks, other, restart, untouched
+from snnax.interop.torch.resized import batch_difference, length_difference
+from snnax.interop.torch.rules import numbers_beyond
 from snnax.interop.torch.signals import Signals
 from snnax.interop.torch.step_graph import StepGraph, listed
 from snnax.interop.torch.steps import calls_difference
 
 if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
+
+_AFFORDABLE = 2000
+"""Layers in one call that is made to see whether a number in the user's code is a rule on the steps."""
 
 
 def trace(net: nn.Module, sample: Any, adapter: Adapter) -> StepGraph:
@@ -121,9 +128,35 @@ class _Run:
         restart(self.adapter, self.twin, self.call.dtype)
         again = self.record(other_data=True)
         problem = watch.problem() or calls_difference(first, again)
+        if problem is None:
+            problem = self._batch_problem(step) or self._length_problem(step)
         if problem is not None:
             raise problem
         return step
+
+    def _batch_problem(self, step: StepGraph) -> ConversionError | None:
+        """Why one sample is not computed as several are, as after ``squeeze()``."""
+        size = 2 if step.batch_size == 1 else 1
+        axes = {position: 0 for position, _ in step.state_args}
+        axes[step.input_arg] = 1 - step.time_axis if step.mode == "sequence" else 0
+        return batch_difference(step, size, self.label, partial(self._resized, axes, size))
+
+    def _length_problem(self, step: StepGraph) -> ConversionError | None:
+        """Why it computes something else beyond a number of steps that the user's code names."""
+        if step.mode != "sequence" or step.num_steps is None:
+            return None
+        for number in numbers_beyond(self.net, step.num_steps):
+            if number * len(step.nodes) > _AFFORDABLE:
+                break
+            axes = {step.input_arg: step.time_axis}
+            resized = partial(self._resized, axes, number + 2)
+            if (problem := length_difference(step, number + 2, self.label, resized)) is not None:
+                return problem
+        return None
+
+    def _resized(self, axes: Mapping[int, int], size: int) -> StepGraph:
+        """The step of a call with so many entries along an axis of some arguments."""
+        return fold(_Run(self.net, self.call.resized(axes, size), self.adapter).record())
 
     def record(self, other_data: bool = False) -> Recording:
         """Call the copy once.
@@ -171,7 +204,7 @@ class _Run:
         given = [arg for arg in self.call.args if isinstance(arg, Tensor)]
         with isolated(self.adapter, self.adapter.neurons(self.twin), self.call.dtype), threads_for(given):
             try:
-                with signals, functions:
+                with torch.enable_grad(), signals, functions:
                     result = listed(self.adapter.call(self.twin, args))
             except ConversionError as error:
                 raise ConversionError.joined([*signals.problems, error]) from error.__cause__

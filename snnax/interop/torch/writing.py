@@ -20,6 +20,7 @@ from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.importing import Import
 from snnax.interop.program.module import PortedProgram
 from snnax.interop.spec import OPTIONS, NeuronSpec
+from snnax.interop.torch.alike import Both, check_alike, of_graph, of_program
 from snnax.interop.torch.containers import place
 from snnax.interop.torch.layers import layer_from_node
 from snnax.interop.torch.program_writer import program_network
@@ -30,6 +31,10 @@ from snnax.network.topology import INPUT, OUTPUT, Plan
 if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
 
+_ANYWAY = (
+    "Pass the network given to {}, or leave into= out: load_state_dict of a network takes "
+    "interop.to_state_dict(model, variables), whatever it computes."
+)
 States = Mapping[str, tuple[str, ...]]
 """From the name of each neuron, the states that it returns after its spikes."""
 
@@ -40,6 +45,7 @@ def to_torch(
     sample: Any,
     adapter: Adapter,
     *,
+    into: nn.Module | None = None,
     dtype: torch.dtype | None = None,
 ) -> nn.Module:
     """Turn a flax model into a torch network of one time step, in evaluation mode; ``adapter`` makes its neurons.
@@ -47,7 +53,8 @@ def to_torch(
     ``to_snntorch`` is this function with its adapter; see there for the rest.
 
     Raises:
-        ConversionError: for what torch or the framework has no equal of.
+        ConversionError: for what torch or the framework has no equal of; ``into`` computes something else.
+        ShapeError: ``into`` has other weights.
         ArgumentError: for another ``dtype`` than float32 and float64.
     """
     if dtype not in (None, torch.float32, torch.float64):
@@ -58,10 +65,14 @@ def to_torch(
         variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), dict(variables))
     if isinstance(model, PortedProgram):
         made = program_network(model, variables, adapter).eval()
+        both: Both | None = of_program(model.program, adapter)
     else:
         graph = exported(model, variables, sample, dropout="keep")
         made = adapter.network(graph, is_wide(variables)).eval()
-    return made if dtype is None else made.to(dtype)
+        shape = tuple(map(int, graph.nodes[INPUT].input_type["input"]))
+        both = None if adapter.starts_anew else of_graph(shape, adapter)
+    made = made if dtype is None else made.to(dtype)
+    return made if into is None else load_into(made, into, adapter, both)
 
 
 def network_of(
@@ -209,12 +220,12 @@ class PortedNetwork(nn.Module):
         return state[0] if isinstance(state, tuple) else state  # some return that of the step before as well
 
 
-def load_into(made: nn.Module, into: nn.Module, adapter: Adapter) -> nn.Module:
-    """Weights of ``made`` into ``into``, all of them or none.
+def load_into(made: nn.Module, into: nn.Module, adapter: Adapter, both: Both | None) -> nn.Module:
+    """Weights of ``made`` into ``into``, all of them or none; ``both`` runs the two, to see whether they are alike.
 
     Raises:
         ShapeError: it has other weights.
-        ConversionError: its neurons compute something else, whatever their weights.
+        ConversionError: its neurons or its ``forward`` compute something else, whatever its weights.
     """
     new = {k: v for k, v in made.state_dict().items() if not k.endswith("num_batches_tracked")}
     old = into.state_dict()
@@ -236,6 +247,8 @@ def load_into(made: nn.Module, into: nn.Module, adapter: Adapter) -> nn.Module:
             f"shape at {shapes}. Pass the network given to {adapter.words.source}, or leave into= out."
         )
     _check_choices(made, into, adapter)
+    if both is not None:
+        check_alike(made, into, both, _ANYWAY.format(adapter.words.source))
     with torch.no_grad():
         for key, value in new.items():
             old[key].copy_(value.reshape(old[key].shape))

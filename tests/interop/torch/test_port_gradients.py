@@ -12,7 +12,7 @@ import torch
 from snntorch import surrogate
 from torch import nn
 
-from snnax import interop
+from snnax import Graph, interop
 from snnax.interop.program.nodes import STRAIGHT, SURROGATE
 
 
@@ -188,3 +188,42 @@ def test_gradients_of_zero_may_be_rounding(dtype):
     ported = interop.from_snntorch(net, x)
     report = interop.crossvalidate(net, ported, x.numpy().astype(dtype), gradients=True)
     assert report.agree and max(gradient.relative for gradient in report.gradients) < 1e-5, str(report)
+
+
+class Frozen(nn.Module):
+    """One step of two layers, of which the first is not trained, as after pretraining."""
+
+    def __init__(self, still=True):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(6, 8), snntorch.Leaky(beta=0.9, init_hidden=True)
+        self.head, self.out = nn.Linear(8, 3), snntorch.Leaky(beta=0.9, init_hidden=True)
+        self.fc.requires_grad_(not still)
+
+    def forward(self, x):
+        return self.out(self.head(self.lif(self.fc(3 * x))))
+
+
+def test_a_layer_that_is_not_trained_is_not_trained_in_the_port():
+    torch.manual_seed(0)
+    net, x = Frozen().eval(), np.random.default_rng(0).uniform(0, 3, (5, 2, 6)).astype(np.float32)
+    port = interop.from_snntorch(net, x[0])
+    assert {*port[1]["params"]} == {"head"} and {*port[1]["buffers"]} >= {"fc"}
+    report = interop.crossvalidate(net, port, x, gradients=True)
+    assert report.agree and {g.name for g in report.gradients} == {"head.weight", "head.bias"}
+    assert isinstance(interop.from_snntorch(Frozen(still=False).eval(), x[0])[0], Graph)
+    net.requires_grad_(False)  # not trained at all: its gradients do not matter
+    assert isinstance(interop.from_snntorch(net, x[0])[0], Graph)
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_a_step_whose_layers_run_without_gradients_trains_as_in_torch(off):
+    class Partly(Frozen):
+        def forward(self, x):
+            with off():
+                spk = self.lif(self.fc(3 * x))
+            return self.out(self.head(spk.clone()))
+
+    torch.manual_seed(0)
+    net, x = Partly(still=False).eval(), np.random.default_rng(0).uniform(0, 3, (5, 2, 6)).astype(np.float32)
+    report = interop.crossvalidate(net, interop.from_snntorch(net, x[0]), x, gradients=True)
+    assert report.agree, str(report)

@@ -17,6 +17,7 @@ from helpers.torch_sides import trace
 from helpers.torch_zoo import CASES, Case, ConstantFrame, Net, OneStep, Sequence, T, hidden_sequential, loop
 from torch import nn
 
+from snnax import interop
 from snnax.errors import ConversionError
 from snnax.interop.torch.step_graph import Source, StepGraph
 
@@ -316,3 +317,109 @@ def test_the_sample_is_not_changed():
     graph = trace(Net(forward, init_hidden=True), x)
     assert (x == 1).all()
     assert graph.nodes[0].factor == 2.0
+
+
+# Another batch -----------------------------------------------------------------------------------------
+
+
+def squeezed(n, x):
+    return n.lif1(n.fc1(x[:, None].squeeze()))
+
+
+def another_way_for_one(n, x):
+    return n.lif1(n.fc1(x if len(x) > 1 else 2 * x))
+
+
+def divided(n, x):
+    return n.lif1(n.fc1(x) / len(x))
+
+
+@pytest.mark.parametrize("change", [squeezed, another_way_for_one, divided], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_network_that_takes_another_way_for_one_sample_is_no_graph(change: Any, batch: int):
+    with pytest.raises(ConversionError, match=r"with a batch of (1|2) it computes something else|reshapes"):
+        trace(OfOneStep(change).eval(), torch.rand(batch, 4))
+
+
+class OfOneStep(nn.Module):
+    """One call is one step."""
+
+    def __init__(self, change: Any):
+        super().__init__()
+        self.fc1, self.lif1, self.change = nn.Linear(4, 2), snn.Leaky(beta=0.9, init_hidden=True), change
+
+    def forward(self, x: Any) -> Any:
+        return self.change(self, x)
+
+
+def test_a_network_for_a_batch_of_one_size_is_a_graph():
+    graph = trace(OfOneStep(lambda n, x: n.lif1(n.fc1(x.view(3, 4)))).eval(), torch.rand(3, 4))
+    assert [node.name for node in graph.nodes] == ["fc1", "lif1"]
+
+
+# Gradients that are off --------------------------------------------------------------------------------
+
+
+def layer(n, x):
+    with torch.no_grad():
+        y = n.fc1(x)
+    return n.lif1(y)
+
+
+def factor(n, x):
+    y = n.fc1(x)
+    with torch.set_grad_enabled(False):
+        y = y * 0.5
+    return n.lif1(y)
+
+
+def neuron(n, x):
+    y = n.fc1(x)
+    with torch.inference_mode():
+        return n.lif1(y).clone()
+
+
+def function(n, x):
+    with torch.no_grad():
+        y = F.linear(x, n.fc1.weight)
+    return n.lif1(y)
+
+
+@pytest.mark.parametrize("change", [layer, factor, neuron, function], ids=lambda f: f.__name__)
+def test_gradients_that_are_switched_off_are_refused_since_a_graph_would_have_them(change: Any):
+    with pytest.raises(ConversionError, match="switches gradients off"):
+        trace(OfOneStep(change).eval(), X)
+
+
+def prepared(n, x):
+    with torch.no_grad():
+        x = 2 * x
+        n.shown = n.fc1(x).mean()  # nothing depends on it
+    return n.lif1(n.fc1(x))
+
+
+def test_what_has_no_gradient_anyway_may_be_computed_without():
+    assert [node.name for node in trace(OfOneStep(prepared).eval(), X).nodes] == ["scale_1", "fc1", "lif1"]
+
+
+def frozen(n, x):
+    n.fc1.weight.requires_grad_(False)
+    return n.lif1(n.fc1(x))
+
+
+def frozen_whole(n, x):
+    n.fc1.requires_grad_(False)
+    return n.lif1(n.fc1(x))
+
+
+def frozen_by_attribute(n, x):
+    n.fc1.bias.requires_grad = False
+    return n.lif1(n.fc1(x))
+
+
+@pytest.mark.parametrize("change", [frozen, frozen_whole, frozen_by_attribute], ids=lambda f: f.__name__)
+def test_a_forward_that_says_what_is_trained_is_refused(change: Any):
+    with pytest.raises(ConversionError, match="sets requires_grad"):
+        trace(OfOneStep(change).eval(), X)
+    with pytest.raises(ConversionError, match="sets requires_grad"):
+        interop.from_snntorch(OfOneStep(change).eval(), X)
