@@ -94,22 +94,26 @@ class Kept:
         self._programs: dict[Any, Program | None] = {}
         self._now: list[dict[str, Any]] = []
         self._then: list[dict[str, Any]] = []
+        self._calls: dict[Any, Any] = {}
 
     def __reduce__(self) -> Any:
         return Kept, (None,)  # programs are not for copies, nor for files: kept() makes them anew
 
     def fresh(self) -> Kept:
-        """Itself; empty if a field was assigned since, which flax allows."""
+        """Itself; empty if a field was assigned since, which flax allows, or a class got another ``__call__``."""
         try:
-            if self._now and self._now == self._then:
+            same = self._now and self._now == self._then
+            if same and all(kind.__call__ is call for kind, call in self._calls.items()):
                 return self
         except ValueError:  # an array has no truth
             pass
         from snnax.neurons.own import instances  # the neurons' base is a module itself
 
         self._programs, self.keys = {}, {}
-        self._now = list(map(vars, instances(self.module)))
+        modules = instances(self.module)
+        self._now = list(map(vars, modules))
         self._then = list(map(dict, self._now))
+        self._calls = {type(module): type(module).__call__ for module in modules}
         return self
 
     def program(self, mutable: Any, check: Callable[[nn.Module], None] | None = None) -> Program | None:
@@ -196,9 +200,10 @@ def _compiled(module: nn.Module, parts: Made, mutable: Any) -> Program:
 
 
 class Made:
-    """Equal for networks that share the same parts among their places, and hold the same in their fields.
+    """Equal for networks that share the same parts, hold the same in their fields, and whose classes are called alike.
 
-    ``==`` between modules does not see the first, nor that a module which a cache keeps was changed since.
+    ``==`` between modules does not see the first, nor that a module which a cache keeps was changed since, or that its
+    class got another ``__call__``.
     """
 
     def __init__(self, numbers: tuple[int, ...], fields: tuple[Any, ...]) -> None:
@@ -212,7 +217,7 @@ class Made:
 
 
 def made(net: nn.Module) -> Made:
-    """Which modules of ``net`` are one and the same, and what they hold now."""
+    """Which modules of ``net`` are one and the same, what they hold, and how they are called now."""
     from snnax.neurons.own import instances  # the neurons' base is a module itself
 
     numbers: dict[Any, int] = {}
@@ -220,6 +225,7 @@ def made(net: nn.Module) -> Made:
     for module in instances(net):
         places.append(numbers.setdefault(module._id, len(numbers)))
         values = vars(module)
+        fields += [type(module).__call__]
         fields += [values.get(name) for name in module.__dataclass_fields__ if name not in ("parent", "name")]
     return Made(tuple(places), tuple(fields))
 

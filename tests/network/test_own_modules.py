@@ -243,6 +243,17 @@ def test_what_a_module_reads_from_outside_is_read_at_each_call(monkeypatch):
     close(all_ways(), 2 * X)
 
 
+@pytest.mark.parametrize("eager", [False, True], ids=["unroll", "apply"])
+def test_another_call_of_a_class_of_the_library_is_seen(eager, monkeypatch):
+    net = snn.Sequential([snn.Scale(2.0)])
+    run = (lambda: net.apply({}, X)) if eager else (lambda: snn.unroll(net, {}, X)[0])
+    close(run(), 2 * X)
+    monkeypatch.setattr(snn.Scale, "__call__", lambda self, x: 3 * x)
+    close(run(), 3 * X)
+    monkeypatch.undo()
+    close(run(), 2 * X)
+
+
 class Config:
     level = 1.0
 

@@ -139,6 +139,11 @@ class SpikingJelly(Adapter):
         """Its memories."""
         return tuple(module._memories) if self.is_neuron(module) else ()
 
+    def kept(self, module: Any) -> dict[str, Tensor | None]:
+        """Those of its memories that hold an array: before the first call they are numbers."""
+        held = super().kept(module)
+        return {state: value if isinstance(value, Tensor) else None for state, value in held.items()}
+
     def passing(self, module: Any) -> frozenset[str]:
         """Its memories, and the record of its membrane."""
         return (

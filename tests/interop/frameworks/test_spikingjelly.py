@@ -382,3 +382,14 @@ def test_what_spikingjelly_has_no_equal_of_is_refused_by_name(given, text):
     with pytest.raises(ConversionError, match=text) as caught:
         interop.to_spikingjelly(net, net.init(jax.random.key(0), x), x)
     assert caught.value.node == "0"
+
+
+@pytest.mark.parametrize("called", [False, True], ids=["before a call", "after one"])
+def test_a_comparison_with_a_graph_says_what_to_do(called):
+    net = nn.Sequential(layer.Linear(3, 2), neuron.LIFNode())
+    if called:
+        net(torch.rand(2, 3))
+    model = snn.Sequential([fnn.Dense(2), snn.Leaky(0.5, init_hidden=True)])
+    x = np.ones((4, 2, 3), np.float32)
+    with pytest.raises(ConversionError, match=r"LIFNode fires at its threshold.*from_spikingjelly"):
+        interop.crossvalidate(net, (model, model.init(jax.random.key(0), x[0])), x)
