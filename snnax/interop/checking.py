@@ -311,7 +311,8 @@ def _operations(nodes: list[Node]) -> str:
 
 def _steps(program: Program) -> str:
     if program.time:
-        return "any" if program.least <= 1 else f"any number from {program.least} on"
+        some = "any" if program.least <= 1 else f"any number from {program.least} on"
+        return some if program.most is None else f"{some}, up to {program.most}: its code has a rule for more"
     note = next((note for note in program.notes if note.kind == "steps"), None)
     if note is not None:
         return f"fixed: {note.text}" + (f" ({note.line})" if note.line else "")

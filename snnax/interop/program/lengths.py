@@ -132,10 +132,12 @@ def longer(program: Program, steps: int) -> Program:
     """A program for another number of steps.
 
     Raises:
-        ArgumentError: one of its loops would have none.
+        ArgumentError: one of its loops would have none, or a rule of the network is for so many.
     """
     if steps < program.least:
         raise _refused(steps, f"at least {program.least}")
+    if program.most is not None and steps > program.most:
+        raise _refused(steps, f"at most {program.most}, since its code has a rule for more")
     found: Program = at_length(program.template, steps)
     short = min(loop.steps for loop in found.loops)
     if short < 1:

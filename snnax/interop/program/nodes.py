@@ -321,6 +321,7 @@ class Program:
         notes: what the forward pass does not show.
         time: the argument leaves and axes that are the steps of time, if there may be another number of them.
         least: how many of them there must be.
+        most: how many there may be, if a rule of the network is for more; None for any number.
         fewest: samples that a batch must have: with fewer it is another program.
         training: the layers that are as in training, by path.
         template: then, the same with rules in place of numbers: see :mod:`~snnax.interop.program.lengths`.
@@ -337,6 +338,7 @@ class Program:
     notes: list[Note] = field(default_factory=list)
     time: list[tuple[Leaf, int]] = field(default_factory=list)
     least: int = 1
+    most: int | None = None
     fewest: int = 1
     training: tuple[str, ...] = ()
     template: Any = field(default=None, repr=False)

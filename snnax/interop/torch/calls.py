@@ -81,8 +81,8 @@ class Call:
         """What ``forward`` is called with, from one value for each entry of ``args``."""
         return tuple(filled(self.tree, [*args]))
 
-    def with_batch(self, axes: Mapping[int, int], size: int) -> Call:
-        """The same call with so many samples; ``axes`` are those of the batch, by the position of an argument."""
+    def resized(self, axes: Mapping[int, int], size: int) -> Call:
+        """The same call with ``size`` times the first entry along an axis of some arguments, by their position."""
         args = list(self.args)
         for position, axis in axes.items():
             tensor = args[position]

@@ -32,6 +32,7 @@ from snnax.interop.torch.own_gradients import OwnGradients
 from snnax.interop.torch.prepare import check_mode, copy_net, eager, in_training, threads_for, unwrap
 from snnax.interop.torch.reached import Draws, chance, note_lengths
 from snnax.interop.torch.repeats import Watch, check_hooks, kept_from_call_to_call, untouched
+from snnax.interop.torch.rules import numbers_beyond
 from snnax.interop.torch.samples import Sample
 from snnax.interop.torch.scalars import Scalar, Scalars
 from snnax.interop.torch.watching import Watching, freeze, known_neurons, restart
@@ -43,6 +44,8 @@ _ONE_AT_A_TIME = RLock()
 _MORE = 2  # steps of time, to see what follows them; and then of others, since what follows need not do so in a line:
 _LONG = 64  # of so many at most, of more than twice as many; of more, which take their time, of half of them
 _FEW = 6  # and of so few, which are a loop still
+_AFFORDABLE = 10_000
+"""Operations in one call that is made to see whether a number in the user's code is a rule on the steps."""
 _PEELED = 2  # steps before a loop that may be of another kind
 _ONCE = "Let every call of forward do the same: reset states at its start, and keep schedules and counters outside."
 
@@ -519,8 +522,25 @@ class _Tracing:
                 if found is not None:
                     time = [(Leaf(i), axis) for i, axis in enumerate(axes) if axis is not None]
                     least = 1 if self._is_so_for_few(program, found, sample, size, axes) else size
-                    return replace(program, time=time, least=least, template=found)
+                    most = self._most(program, found, sample, size, axes)
+                    return replace(program, time=time, least=least, most=most, template=found)
         return replace(program, notes=[*program.notes, *notes[:1]])
+
+    def _most(
+        self, program: Program, found: Program, sample: Sample, size: int, axes: tuple[int | None, ...]
+    ) -> int | None:
+        """The most steps that are known to be the same program, where a number in the user's code is a rule on them."""
+        operations = sum(len(loop.body) * loop.steps for loop in program.loops)
+        for number in numbers_beyond(self._net, size):
+            if operations * number > _AFFORDABLE * size:
+                break
+            try:
+                other = self._template(program, sample, size, axes, number + 2 - size)
+                if other is None or difference(found, other) is not None:
+                    return number
+            except (Fixed, SnnaxError):
+                return number
+        return None
 
     def _is_so_for_few(
         self, program: Program, found: Program, sample: Sample, size: int, axes: tuple[int | None, ...]

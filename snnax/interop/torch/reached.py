@@ -50,7 +50,7 @@ def scalars(net: nn.Module, skip: Mapping[int, frozenset[str]], followed: Follow
     for path, module in net.named_modules():
         own = {k: v for k, v in vars(module).items() if k not in OWN}
         for cls in type(module).__mro__:
-            if _users(cls):
+            if users(cls):
                 own = {**{k: v for k, v in vars(cls).items() if not k.startswith("__")}, **own}
         for name, value in {**own, **module._buffers, **module._parameters}.items():
             if name not in skip.get(id(module), ()):
@@ -133,24 +133,24 @@ def _drawn(generator: Any) -> str:
     return f"a state with checksum {zlib.crc32(repr(state).encode()):x}"
 
 
-def _users(cls: type) -> bool:
+def users(cls: type) -> bool:
     """Whether a class is of the user's own code."""
     functions = [f for f in vars(cls).values() if isinstance(f, types.FunctionType)]
-    return cls.__module__.partition(".")[0] not in _LIBRARIES and all(map(_written, functions))
+    return cls.__module__.partition(".")[0] not in _LIBRARIES and all(map(written, functions))
 
 
-def _written(function: types.FunctionType) -> bool:
+def written(function: types.FunctionType) -> bool:
     """Whether a function is of the user's own code, and not of something installed."""
     library = (function.__module__ or "").partition(".")[0] in _LIBRARIES
     return not library and not function.__code__.co_filename.startswith((*_INSTALLED, "<frozen"))
 
 
-def _names(code: types.CodeType) -> Iterator[str]:
+def names(code: types.CodeType) -> Iterator[str]:
     """What a function names, the functions inside it included."""
     yield from code.co_names
     for part in code.co_consts:
         if isinstance(part, types.CodeType):
-            yield from _names(part)
+            yield from names(part)
 
 
 class _Walk:
@@ -180,7 +180,7 @@ class _Walk:
     def _parts(self, path: str, value: Any) -> Iterator[tuple[str, Any]]:
         """What a value consists of, by name; functions note what they name as globals and variables."""
         if isinstance(value, types.FunctionType):
-            if _written(value):
+            if written(value):
                 self._function(value)
         elif isinstance(value, types.MethodType):
             yield from (("", value.__func__), ("", value.__self__))
@@ -198,11 +198,11 @@ class _Walk:
         elif hasattr(value, "__next__"):
             yield from _position(value)
         elif isinstance(value, type):
-            if _users(value):
+            if users(value):
                 yield from (
                     (k, v) for k, v in vars(value).items() if not k.startswith("__") or k == "__call__"
                 )
-        elif not callable(value) or _users(type(value)):
+        elif not callable(value) or users(type(value)):
             yield from getattr(value, "__dict__", {}).items()
             for cls in type(value).__mro__:
                 slots = vars(cls).get("__slots__", ())
@@ -219,13 +219,13 @@ class _Walk:
         defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
         self.value(f"default arguments of {name}", defaults, depth)
         self.value(f"function {name}", dict(vars(function)), depth)
-        for used in sorted(set(_names(function.__code__))):
+        for used in sorted(set(names(function.__code__))):
             if used not in function.__globals__:
                 continue
             thing = function.__globals__[used]
             self.value(f"global {used}", thing, depth)
             if isinstance(thing, types.ModuleType) and not _installed(thing):
-                for inner in sorted(set(_names(function.__code__)) & {*vars(thing)}):
+                for inner in sorted(set(names(function.__code__)) & {*vars(thing)}):
                     self.value(f"global {used}.{inner}", vars(thing)[inner], depth)
 
 

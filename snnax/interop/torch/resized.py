@@ -8,7 +8,9 @@ from snnax.errors import ConversionError, SnnaxError
 from snnax.interop.torch import held
 from snnax.interop.torch.step_graph import StepGraph
 
-_BATCH = "Keep the batch axis for any batch: x.flatten(1) or x.squeeze(1) instead of x.squeeze() or x.squeeze(0)."
+_BATCH = (
+    "Keep the batch axis for any batch: x.flatten(1) or x.squeeze(1) instead of x.squeeze() or x.squeeze(0)."
+)
 _STEPS = "Let every step do the same, or pass a sample of as many steps as the network is to run."
 
 

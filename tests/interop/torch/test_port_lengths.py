@@ -159,3 +159,75 @@ def test_gradients_at_another_length():
 
     found = jax.grad(loss)(variables["params"])
     np.testing.assert_allclose(found["fc"]["weight"], net.fc.weight.grad.numpy(), rtol=1e-4)
+
+
+# Rules on more steps than the sample has ---------------------------------------------------------------
+
+EDGE = 21
+
+
+class Ruled(nn.Module):
+    """A loop that does something else beyond some step."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(3, 2), snn.Leaky(beta=0.9)
+
+    def steps(self, x):
+        return range(len(x))
+
+    def current(self, x, t):
+        return self.fc(x[t])
+
+    def forward(self, x):
+        mem, out = self.lif.init_leaky(), []
+        for t in self.steps(x):
+            spk, mem = self.lif(self.current(x, t), mem)
+            out.append(spk + mem)
+        return self.end(torch.stack(out))
+
+    def end(self, out):
+        return out
+
+
+class Later(Ruled):
+    def current(self, x, t):
+        return self.fc(x[t]) * (2 if t > 20 else 1)
+
+
+class AtAGlobal(Ruled):
+    def current(self, x, t):
+        return self.fc(x[t]) if t != EDGE else self.fc(x[t] + 1)
+
+
+class Clipped(Ruled):
+    def steps(self, x):
+        return range(min(len(x), 21))
+
+
+@pytest.mark.parametrize("rule", [Later, AtAGlobal, Clipped])
+@pytest.mark.parametrize("summed", [False, True], ids=["every step", "sum"])
+def test_a_rule_on_more_steps_than_the_sample_has_is_found(rule, summed):
+    kind = type("Net", (rule,), {"end": lambda self, out: out.sum(0)}) if summed else rule
+    net = built(kind)
+    model, variables = interop.from_snntorch(net, torch.rand(6, 2, 3))
+    assert isinstance(model, PortedProgram)
+    x = torch.rand(40, 2, 3)
+    most = model.program.most
+    assert most in (20, 21)
+    found = snnax.unroll(model, variables, x[:most].numpy())[0]
+    np.testing.assert_allclose(found, net(x[:most]).detach(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ArgumentError, match=f"at most {most}, since its code has a rule for more"):
+        snnax.unroll(model, variables, x.numpy())
+    assert f"up to {most}" in str(interop.check(net, torch.rand(6, 2, 3)))
+
+
+def test_a_number_that_is_no_rule_leaves_the_steps_free():
+    class Sized(Ruled):
+        def current(self, x, t):
+            return self.fc(x[t]) + torch.zeros(21)[:2].sum()
+
+    model, _ = interop.from_snntorch(
+        built(type("Net", (Sized,), {"end": lambda self, out: out.sum(0)})), torch.rand(6, 2, 3)
+    )
+    assert model.program.time and model.program.most is None
