@@ -221,11 +221,12 @@ def made(net: nn.Module) -> Made:
     from snnax.neurons.own import instances  # the neurons' base is a module itself
 
     numbers: dict[Any, int] = {}
-    places, fields = [], []
+    places: list[int] = []
+    fields: list[Any] = []
     for module in instances(net):
         places.append(numbers.setdefault(module._id, len(numbers)))
         values = vars(module)
-        fields += [type(module).__call__]
+        fields.append(type(module).__call__)
         fields += [values.get(name) for name in module.__dataclass_fields__ if name not in ("parent", "name")]
     return Made(tuple(places), tuple(fields))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def check_alike(made: nn.Module, into: nn.Module, both: Both, remedy: str) -> No
     for scale in _SCALES:
         pair = _weighted(made, into, rng)
         try:
-            problem = _parted(*both(*pair, lambda shape, scale=scale: rng.uniform(0, scale, shape)))
+            problem = _parted(*both(*pair, partial(_drawn, rng, scale)))
         except SnnaxError as error:
             why = getattr(error, "problem", str(error))
             problem = f"into= cannot be run as the port is: {why}"
@@ -102,6 +103,10 @@ def of_program(program: Program, adapter: Adapter) -> Both:
         return found[0], found[1]
 
     return both
+
+
+def _drawn(rng: np.random.Generator, scale: float, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.uniform(0, scale, shape)
 
 
 def _weighted(made: nn.Module, into: nn.Module, rng: np.random.Generator) -> Pair:

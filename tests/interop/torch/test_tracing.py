@@ -337,7 +337,9 @@ def divided(n, x):
 @pytest.mark.parametrize("change", [squeezed, another_way_for_one, divided], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_network_that_takes_another_way_for_one_sample_is_no_graph(change: Any, batch: int):
-    with pytest.raises(ConversionError, match=r"with a batch of (1|2) it computes something else|mixes samples"):
+    with pytest.raises(
+        ConversionError, match=r"with a batch of (1|2) it computes something else|mixes samples"
+    ):
         trace(OfOneStep(change).eval(), torch.rand(batch, 4))
 
 
