@@ -44,8 +44,6 @@ _ONE_AT_A_TIME = RLock()
 _MORE = 2  # steps of time, to see what follows them; and then of others, since what follows need not do so in a line:
 _LONG = 64  # of so many at most, of more than twice as many; of more, which take their time, of half of them
 _FEW = 6  # and of so few, which are a loop still
-_AFFORDABLE = 10_000
-"""Operations in one call that is made to see whether a number in the user's code is a rule on the steps."""
 _PEELED = 2  # steps before a loop that may be of another kind
 _ONCE = "Let every call of forward do the same: reset states at its start, and keep schedules and counters outside."
 
@@ -530,10 +528,7 @@ class _Tracing:
         self, program: Program, found: Program, sample: Sample, size: int, axes: tuple[int | None, ...]
     ) -> int | None:
         """The most steps that are known to be the same program, where a number in the user's code is a rule on them."""
-        operations = sum(len(loop.body) * loop.steps for loop in program.loops)
-        for number in numbers_beyond(self._net, size):
-            if operations * number > _AFFORDABLE * size:
-                break
+        for number in numbers_beyond(self._net, size, sum(len(loop.body) for loop in program.loops)):
             try:
                 other = self._template(program, sample, size, axes, number + 2 - size)
                 if other is None or difference(found, other) is not None:

@@ -14,8 +14,14 @@ from torch import nn
 from snnax.interop.torch.reached import names, users, written
 
 
-def numbers_beyond(net: nn.Module, length: int) -> list[int]:
+_AFFORDABLE = 10_000
+"""Operations in one call that is made to see whether a number is a rule on the steps."""
+
+
+def numbers_beyond(net: nn.Module, length: int, operations: int) -> list[int]:
     """The whole numbers above ``length`` in what the modules of ``net`` run, in order.
+
+    Larger ones than a call can be made for in a moment, of so many ``operations`` in each step, are left out.
 
     They stand in the code of the user's own classes and functions, or in what that names: attributes, global variables,
     variables of enclosing functions, default arguments.
@@ -25,7 +31,7 @@ def numbers_beyond(net: nn.Module, length: int) -> list[int]:
         >>> class Net(nn.Module):
         ...     def forward(self, x):
         ...         return [x[t] for t in range(min(len(x), 300))]
-        >>> numbers_beyond(Net(), 20)
+        >>> numbers_beyond(Net(), 20, 5)
         [300]
     """
     search = _Search()
@@ -35,7 +41,7 @@ def numbers_beyond(net: nn.Module, length: int) -> list[int]:
                 if name != "__init__":
                     search.follow(value, module)
         search.follow(vars(module).get("forward"), module)
-    return sorted(number for number in search.found if number > length)
+    return sorted(number for number in search.found if length < number <= _AFFORDABLE // max(operations, 1))
 
 
 class _Search:

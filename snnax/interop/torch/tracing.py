@@ -43,8 +43,8 @@ from snnax.interop.torch.steps import calls_difference
 if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
 
-_AFFORDABLE = 2000
-"""Layers in one call that is made to see whether a number in the user's code is a rule on the steps."""
+_OPERATIONS = 5
+"""As many take as long as a call of a layer."""
 
 
 def trace(net: nn.Module, sample: Any, adapter: Adapter) -> StepGraph:
@@ -145,9 +145,7 @@ class _Run:
         """Why it computes something else beyond a number of steps that the user's code names."""
         if step.mode != "sequence" or step.num_steps is None:
             return None
-        for number in numbers_beyond(self.net, step.num_steps):
-            if number * len(step.nodes) > _AFFORDABLE:
-                break
+        for number in numbers_beyond(self.net, step.num_steps, _OPERATIONS * len(step.nodes)):
             axes = {step.input_arg: step.time_axis}
             resized = partial(self._resized, axes, number + 2)
             if (problem := length_difference(step, number + 2, self.label, resized)) is not None:

@@ -40,7 +40,8 @@ class Counting(nn.Module):
 
 
 def test_numbers_that_the_code_names_are_found_and_no_others():
-    found = numbers_beyond(Counting(), 305)
+    found = numbers_beyond(Counting(), 305, 5)
     assert found == [310, 330, 340, 350, 380, 400, 410, 420]
-    assert numbers_beyond(nn.Sequential(Counting()), 400) == [410, 420]
-    assert numbers_beyond(nn.Linear(1000, 2000), 3) == []
+    assert numbers_beyond(nn.Sequential(Counting()), 400, 0) == [410, 420]
+    assert numbers_beyond(Counting(), 305, 30) == [310, 330]
+    assert numbers_beyond(nn.Linear(1000, 2000), 3, 5) == []
