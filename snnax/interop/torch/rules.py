@@ -13,7 +13,6 @@ from torch import nn
 
 from snnax.interop.torch.reached import names, users, written
 
-
 _AFFORDABLE = 10_000
 """Operations in one call that is made to see whether a number is a rule on the steps."""
 
