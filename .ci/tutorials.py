@@ -42,6 +42,8 @@ def refused(*arguments, **more):
 socket.getaddrinfo = refused
 warnings.filterwarnings("error")
 warnings.filterwarnings("ignore", module="ipykernel")
+# On Python 3.13 the kernel itself, by tornado, asks for an event loop before there is one.
+warnings.filterwarnings("ignore", "There is no current event loop", DeprecationWarning)
 # norse 1.1.0 compiles its functional steps with torch.jit.script when it is imported.
 warnings.filterwarnings("ignore", ".*torch.jit.script.* is deprecated", DeprecationWarning)
 """
