@@ -9,30 +9,38 @@ from snnax.interop.torch import held
 from snnax.interop.torch.step_graph import StepGraph
 
 _BATCH = (
-    "Keep the batch axis for any batch: x.flatten(1) or x.squeeze(1) instead of x.squeeze() or x.squeeze(0)."
+    "Keep the batch axis for any batch, as x.flatten(1) or x.squeeze(1) instead of x.squeeze() or x.squeeze(0), and "
+    "compute with no number that is the size of the batch or the number of steps."
 )
 _STEPS = "Let every step do the same, or pass a sample of as many steps as the network is to run."
 
 
 def batch_difference(
-    step: StepGraph, size: int, label: str, resized: Callable[[], StepGraph]
+    step: StepGraph, size: int, steps: int | None, label: str, resized: Callable[[], StepGraph]
 ) -> ConversionError | None:
     """Why a call with another batch is not the same step; None if it is, or if torch fails on it.
 
     Args:
         step: of the first call.
         size: of the other batch.
+        steps: of that call.
         label: what to call the network.
-        resized: the step of a call with that.
+        resized: the step of a call with these.
     """
     what = f"with a batch of {size} it computes something else than with one of {step.batch_size}"
+    if steps != step.num_steps:
+        what = (
+            f"for {steps} steps of a batch of {size} it computes something else than for {step.num_steps} "
+            f"of one of {step.batch_size}"
+        )
     try:
         found = resized()
     except SnnaxError as error:
         parts = error.apart() if isinstance(error, ConversionError) else []
         fails = any(part.__cause__ is not None for part in (error, *parts))
         return None if fails else _error(label, what, error, _BATCH)
-    same = found.num_steps == step.num_steps and found.batch_size == size and _is_same(step, found)
+    lengths = (steps, step.num_steps)  # a loop of a length of its own has that
+    same = found.num_steps in lengths and found.batch_size == size and _is_same(step, found)
     return None if same else ConversionError(label, what, _BATCH)
 
 

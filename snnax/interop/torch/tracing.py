@@ -6,7 +6,6 @@ The network runs as it is, on a copy: layers and neurons report their calls, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +41,9 @@ from snnax.interop.torch.steps import calls_difference
 
 if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Adapter
+
+_FEW = 2
+"""Steps that are fewer than those of nearly all samples."""
 
 _OPERATIONS = 5
 """As many take as long as a call of a layer."""
@@ -135,34 +137,43 @@ class _Run:
         return step
 
     def _batch_problem(self, step: StepGraph) -> ConversionError | None:
-        """Why one sample is not computed as several are, as after ``squeeze()``."""
+        """Why one sample, as after ``squeeze()``, or many for a few steps are not computed as the user's sample is."""
+        batch = {position: 0 for position, _ in step.state_args}
+        batch[step.input_arg] = 1 - step.time_axis if step.mode == "sequence" else 0
         size = 2 if step.batch_size == 1 else 1
-        axes = {position: 0 for position, _ in step.state_args}
-        axes[step.input_arg] = 1 - step.time_axis if step.mode == "sequence" else 0
-        return batch_difference(step, size, self.label, partial(self._resized, axes, size))
+        one = partial(self._resized, self.call.resized(batch, size))
+        problem = batch_difference(step, size, step.num_steps, self.label, one)
+        size, steps = 2 * step.batch_size + 1, step.num_steps
+        call = self.call.resized(batch, size)
+        if step.mode == "sequence":
+            steps = 3 if step.num_steps == _FEW else _FEW
+            call = call.resized({step.input_arg: step.time_axis}, steps)
+        return problem or batch_difference(step, size, steps, self.label, partial(self._resized, call))
 
     def _length_problem(self, step: StepGraph) -> ConversionError | None:
         """Why it computes something else beyond a number of steps that the user's code names."""
         if step.mode != "sequence" or step.num_steps is None:
             return None
         for number in numbers_beyond(self.net, step.num_steps, _OPERATIONS * len(step.nodes)):
-            axes = {step.input_arg: step.time_axis}
-            resized = partial(self._resized, axes, number + 2)
+            call = self.call.resized({step.input_arg: step.time_axis}, number + 2)
+            resized = partial(self._resized, call)
             if (problem := length_difference(step, number + 2, self.label, resized)) is not None:
                 return problem
         return None
 
-    def _resized(self, axes: Mapping[int, int], size: int) -> StepGraph:
-        """The step of a call with so many entries along an axis of some arguments."""
-        return fold(_Run(self.net, self.call.resized(axes, size), self.adapter).record())
+    def _resized(self, call: Call) -> StepGraph:
+        """The step of a call with other sizes."""
+        restart(self.adapter, self.twin, self.call.dtype)
+        return fold(self.record(call))
 
-    def record(self, other_data: bool = False) -> Recording:
+    def record(self, call: Call | None = None, other_data: bool = False) -> Recording:
         """Call the copy once.
 
         Args:
+            call: the arguments; those of the user's sample if not given.
             other_data: the input has the same shape and type, and other values.
         """
-        call, leaves = self.call, Leaves(self.twin, self.net, frozenset())
+        call, leaves = call or self.call, Leaves(self.twin, self.net, frozenset())
         signals = Signals(self.label, leaves, self.net, self.adapter)
         args = [a.clone() if isinstance(a, Tensor) else a for a in call.args]
         missing = {}

@@ -343,6 +343,29 @@ def test_a_network_that_takes_another_way_for_one_sample_is_no_graph(change: Any
         trace(OfOneStep(change).eval(), torch.rand(batch, 4))
 
 
+@pytest.mark.parametrize(
+    "factor",
+    [
+        lambda x: 2.0 if x.shape[1] > 4 else 1.0,
+        lambda x: 1 / len(x),
+        lambda x: 2.0 if len(x) < 4 else 1.0,
+    ],
+    ids=["a larger batch", "divided by the steps", "few steps"],
+)
+def test_numbers_that_are_the_size_of_a_batch_or_the_steps_are_no_part_of_a_graph(factor: Any):
+    def body(n, x):
+        mem, out = n.lif1.init_leaky(), []
+        for step in x:
+            spk, mem = n.lif1(n.fc1(step) * factor(x), mem)
+            out.append(spk)
+        return torch.stack(out)
+
+    with pytest.raises(
+        ConversionError, match="for 2 steps of a batch of 7 it computes something else than for 5"
+    ):
+        trace(Net(body).eval(), torch.rand(5, 3, 4))
+
+
 class OfOneStep(nn.Module):
     """One call is one step."""
 
