@@ -36,6 +36,7 @@ class Leaves:
         self._named: dict[int, tuple[Tensor, _Kind, str]] = {}
         self._states: dict[str, Leaf] = {}
         self._constants: dict[tuple[Result, bytes], Leaf] = {}
+        self._places: dict[Any, tuple[Tensor, _Kind, str]] = {}
         for path, module in chain(net.named_modules(), original.named_modules()):
             homes: tuple[tuple[_Kind, Any], ...] = (
                 ("parameter", dict(module._parameters)),
@@ -45,9 +46,8 @@ class Leaves:
             for kind, home in homes:
                 for name, tensor in _tensors(home, path):
                     self._named.setdefault(id(tensor), (tensor, kind, name))
-        self._places = {
-            _place(tensor): found for found in self._named.values() if (tensor := found[0]).numel()
-        }
+                    if isinstance(module, torch.jit.ScriptModule) and tensor.numel():
+                        self._places.setdefault(_place(tensor), (tensor, kind, name))
 
     def argument(self, tensor: Tensor, name: str) -> Leaf:
         """An argument of the call."""

@@ -503,6 +503,29 @@ def test_modules_of_torchscript_have_their_parameters():
     assert {known.name for known in program.inputs if known.trained} == {"0.weight", "0.bias"}
 
 
+class Banks(nn.Module):
+    """It replaces a weight between its steps by others, which lie in the memory of tensors that it keeps."""
+
+    def __init__(self):
+        super().__init__()
+        self.banks = [torch.randn(4, 6) for _ in range(2)]
+        self.fc, self.lif = nn.Linear(6, 4), snn.Leaky(beta=0.9)
+
+    def forward(self, x):
+        mem, out = self.lif.init_leaky(), []
+        for step in range(len(x)):
+            self.fc.weight = nn.Parameter(self.banks[step // 3])
+            spk, mem = self.lif(self.fc(x[step]), mem)
+            out.append(spk)
+        return torch.stack(out)
+
+
+def test_weights_that_forward_puts_in_place_are_those_of_each_step():
+    net, x = Banks().eval(), torch.rand(6, 2, 6)
+    program, variables = interop.from_snntorch(net, x)
+    assert interop.crossvalidate(net, (program, variables), x).agree
+
+
 @dataclass
 class Answer:
     """What a network returns."""
