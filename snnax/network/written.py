@@ -13,6 +13,7 @@ import jax
 from snnax import checks
 from snnax import modules as base
 from snnax.bound import quickly
+from snnax.errors import TorchLineError
 from snnax.modes import switched
 
 __all__ = ["Module"]
@@ -93,6 +94,22 @@ class Module(base.Module):
         if self._state.in_setup and self.mode is not None:
             value = switched(value, self.mode)
         super().__setattr__(name, value)
+
+    @nn.nowrap
+    def __getattr__(self, name: str) -> Any:
+        """As the base's; the layers of ``__init__`` exist where the network has its variables."""
+        try:
+            return super().__getattr__(name)
+        except TorchLineError:
+            raise
+        except AttributeError as error:
+            if name.startswith("_") or vars(self).get("scope") is not None:
+                raise
+            kind = type(self).__name__
+            raise TorchLineError(
+                f"{kind} has no {name!r}; its layers exist where it has variables: write bound = net.bind(variables), "
+                f"then bound.{name}. Their weights are in variables['params']."
+            ) from error
 
     @nn.compact
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

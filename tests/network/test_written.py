@@ -153,6 +153,7 @@ def test_lines_of_torch_do_what_they_say_or_say_what_to_write():
         (lambda: net.to(torch.float64), "device_put"),
         (lambda: Stateful(0.5).bind({}).eval(), "evaluating"),
         (lambda: snn.utils.reset(net), "bind"),
+        (lambda: net.fc, "bound.fc"),
     ):
         with pytest.raises(TorchLineError, match=said):
             line()
