@@ -24,6 +24,8 @@ class NodeTrace:
         input: current into the neuron, ``[T, B, ...]``; images are channels-first.
         spk: spikes that it emitted, ``[T, B, ...]``.
         states: each state after each step as the neuron returned it, ``"mem"``, ``"syn"``...
+        starts: the states before each step, where they are not those after the step before: a neuron that is called
+            twice in a step goes on from its own first call.
     """
 
     name: str
@@ -31,6 +33,14 @@ class NodeTrace:
     input: np.ndarray
     spk: np.ndarray
     states: dict[str, np.ndarray] = field(default_factory=dict)
+    starts: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def before(self) -> dict[str, np.ndarray]:
+        """The states before each step of a run from rest: those after the step before, zero at first."""
+        return {
+            name: self.starts.get(name, np.concatenate([np.zeros_like(state[:1]), state[:-1]]))
+            for name, state in self.states.items()
+        }
 
 
 @dataclass

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnax.interop.compare.bounds import float_type, unit_roundoff
-from snnax.interop.compare.equation import Equation, before
+from snnax.interop.compare.equation import Equation
 from snnax.interop.conventions import traces_first, traces_last
 from snnax.interop.families.modules import module_from_spec
 from snnax.interop.spec import NeuronSpec
@@ -86,7 +86,7 @@ def _held(spec: NeuronSpec, trace: NodeTrace, u: float | None = None) -> Held:
         apart = ~(np.abs(state.astype(np.float64) - exact[name]) <= allowed)
         off |= apart if apart.shape == shape else per_sample(apart, shape)
         bound = np.maximum(bound, allowed)
-    firing = spec.family.firing(spec, *(_wide(states) for states in (before(trace.states), trace.states)))
+    firing = spec.family.firing(spec, *(_wide(states) for states in (trace.before(), trace.states)))
     if firing is None:
         wrong = (
             np.abs(trace.spk.astype(np.float64) - exact["spk" if "spk" in exact else spec.states[-1]]) > bound
@@ -119,7 +119,7 @@ def _again(spec: NeuronSpec, trace: NodeTrace, dtype: Any) -> dict[str, Array]:
             found = _run(module.clone(init_hidden=False), weights, jnp.asarray(x))
             return {k: traces_first(np.asarray(v, np.float64)) for k, v in found.items()}
         steps = x.shape[:2]
-        last = {name: traces_last(state.astype(dtype)) for name, state in before(trace.states).items()}
+        last = {name: traces_last(state.astype(dtype)) for name, state in trace.before().items()}
         hidden = {name: jnp.asarray(state.reshape(-1, *state.shape[2:])) for name, state in last.items()}
         found = _run(module, {**weights, "hidden": hidden}, jnp.asarray(x.reshape(-1, *x.shape[2:])))
         return {

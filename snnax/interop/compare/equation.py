@@ -476,8 +476,3 @@ def quantized(levels: tuple[float, ...] | None, values: Array) -> Array:
         return values
     ordered = np.sort(np.asarray(levels, values.dtype))
     return ordered[np.searchsorted((ordered[1:] + ordered[:-1]) / 2, values)]
-
-
-def before(states: States) -> dict[str, Array]:
-    """States before each step of a run from rest: those after the step before, zero at first."""
-    return {name: np.concatenate([np.zeros_like(state[:1]), state[:-1]]) for name, state in states.items()}

@@ -307,7 +307,8 @@ class Judged:
 def cut(trace: NodeTrace, samples: Any) -> NodeTrace:
     """A recording of some samples."""
     states = {name: state[:, samples] for name, state in trace.states.items()}
-    return NodeTrace(trace.name, trace.kind, trace.input[:, samples], trace.spk[:, samples], states)
+    starts = {name: state[:, samples] for name, state in trace.starts.items()}
+    return NodeTrace(trace.name, trace.kind, trace.input[:, samples], trace.spk[:, samples], states, starts)
 
 
 def _chunks(shape: tuple[int, ...]) -> Iterator[slice]:

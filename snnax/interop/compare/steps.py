@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from snnax.interop.compare.bounds import float_type, smallest_normal, unit_roundoff
-from snnax.interop.compare.equation import Equation, Move, before, quantized
+from snnax.interop.compare.equation import Equation, Move, quantized
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace
 
@@ -53,7 +53,7 @@ class Steps:
             return take(values, picked)
 
         return cls(
-            before={k: of_picked(v).astype(dtype) for k, v in before(trace.states).items()},
+            before={k: of_picked(v).astype(dtype) for k, v in trace.before().items()},
             after={k: of_picked(v).astype(dtype) for k, v in trace.states.items()},
             current=of_picked(trace.input).astype(dtype),
             spk=of_picked(trace.spk).astype(np.float64),

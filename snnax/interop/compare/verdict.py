@@ -16,7 +16,7 @@ import numpy as np
 
 from snnax.interop.compare.bounds import float_type, smallest_normal, unit_roundoff
 from snnax.interop.compare.cells import Cell, per_sample
-from snnax.interop.compare.equation import Equation, Move, before, quantized
+from snnax.interop.compare.equation import Equation, Move, quantized
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray
@@ -62,17 +62,21 @@ class Wide:
     input: Array
     spk: Array
     states: Mapping[str, Array]
+    before: Mapping[str, Array]
     finite: Array
 
     @classmethod
     def of(cls, trace: NodeTrace) -> Wide:
         """Widen a recording."""
         current, spk = trace.input.astype(np.float64), trace.spk.astype(np.float64)
-        states = {name: state.astype(np.float64) for name, state in trace.states.items()}
+        states, before = (
+            {name: state.astype(np.float64) for name, state in found.items()}
+            for found in (trace.states, trace.before())
+        )
         finite = np.isfinite(current) & np.isfinite(spk)
         for state in states.values():
             finite = finite & np.isfinite(state)
-        return cls(current, spk, states, finite)
+        return cls(current, spk, states, before, finite)
 
 
 # --- What the states of two recordings say about each step: whether rounding accounts for how they differ
@@ -149,7 +153,7 @@ def _charged(layer: Layer, a: Wide, b: Wide) -> list[Array]:
 def _again(layer: Layer, trace: NodeTrace) -> Move:
     """Each step again from the recorded state before it, by the reference's equation."""
     dtype = float_type(trace)
-    states = {name: state.astype(dtype) for name, state in before(trace.states).items()}
+    states = {name: state.astype(dtype) for name, state in trace.before().items()}
     feedback = None if layer.feedback is None else layer.feedback.astype(dtype)
     return layer.equation.step(states, trace.input.astype(dtype), feedback)
 
@@ -331,10 +335,11 @@ def _bounds(layer: Layer, a: Wide, b: Wide, u: float, gap: Array, size: Array) -
     """Bound of each state after each step; from the recorded states before it where both sides have them."""
     equation, names = layer.equation, layer.equation.names
     if all(name in a.states and name in b.states for name in names):
-        apart = {name: _tame(np.abs(a.states[name] - b.states[name])) for name in names}
-        sizes = {name: _tame(np.maximum(np.abs(a.states[name]), np.abs(b.states[name]))) for name in names}
-        point = {name: _tame(a.states[name]) for name in names}
-        return equation.bounds(u, before(point), _tame(a.input), before(apart), before(sizes), gap, size)
+        starts = {name: (_tame(a.before[name]), _tame(b.before[name])) for name in names}
+        apart = {name: np.abs(left - right) for name, (left, right) in starts.items()}
+        sizes = {name: np.maximum(np.abs(left), np.abs(right)) for name, (left, right) in starts.items()}
+        point = {name: left for name, (left, _) in starts.items()}
+        return equation.bounds(u, point, _tame(a.input), apart, sizes, gap, size)
     known = {
         name: np.abs(_tame(side.states[name])) for side in (b, a) for name in names if name in side.states
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnax.interop.program import operators
+from snnax.interop.program.chained import neuron_names
 from snnax.interop.program.chunk import Chunk, Plan, Values
 from snnax.interop.program.images import images
 from snnax.interop.program.nodes import NEURON, Carry, Local, Loop, PerStep
@@ -35,7 +35,7 @@ class LoopRun:
 
     def __init__(self, runner: Runner, loop: Loop, place: int) -> None:
         self._runner, self._loop = runner, loop
-        names, parts = _names(loop), stages(loop)
+        names, parts = neuron_names(loop.body), stages(loop)
         dictated = {name: runner.dictated(name, loop.steps) for name in names.values()}
         self._forced = {name: spikes for name, spikes in dictated.items() if spikes is not None}
         steady, carried = self._steady(parts)
@@ -123,14 +123,3 @@ class LoopRun:
             or all(body[place].base in ELEMENTWISE for place in stage.nodes)
             for stage in self._plan.stages
         )
-
-
-def _names(loop: Loop) -> dict[int, str]:
-    """The name of each neuron of a body in recordings, by its place."""
-    calls: Counter[str] = Counter()
-    names: dict[int, str] = {}
-    for place, node in enumerate(loop.body):
-        if node.op == NEURON:
-            calls[node.path] += 1
-            names[place] = node.path if calls[node.path] == 1 else f"{node.path}#{calls[node.path]}"
-    return names

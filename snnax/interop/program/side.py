@@ -23,6 +23,7 @@ from snnax.interop.compare.evidence import Evidence
 from snnax.interop.compare.provenance import Named, digests, versions
 from snnax.interop.compare.run import compare_gradients, compare_outputs
 from snnax.interop.numbers import plain
+from snnax.interop.program.chained import with_starts
 from snnax.interop.program.doubles import settled
 from snnax.interop.program.draws import Drawn, is_random, placed
 from snnax.interop.program.module import PortedProgram, given_to
@@ -223,7 +224,7 @@ class _Part(Side):
         return self._cut(self.whole)
 
     def replay(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
-        return self._cut(self.side.call(self.arguments, {**self.others, **forced}))
+        return self._cut(called(self.side, self.program, self.arguments, {**self.others, **forced}))
 
     def graph(self) -> NoReturn:
         raise ConversionError(self.label, NO_GRAPH, "The rounding errors of its currents are estimated")
@@ -317,9 +318,14 @@ def compare_calls(
     return replace(report, notes=(*report.notes, *said))
 
 
+def called(side: CallSide, program: Program, arguments: Any, forced: Mapping[str, np.ndarray]) -> Trace:
+    """A run of a side, in which neurons know what they started from."""
+    return with_starts(program, side.call(arguments, forced))
+
+
 def _compared(a: CallSide, b: CallSide, program: Program, arguments: Any, gradients: bool) -> Report:
     """One comparison, in the precision of the arguments."""
-    first, second = a.call(arguments, {}), b.call(arguments, {})
+    first, second = (called(side, program, arguments, {}) for side in (a, b))
     lengths = {name: len(node.spk) for name, node in first.nodes.items()}
     if not lengths:
         left, right = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnax.interop.program.chained import neuron_names
 from snnax.interop.program.draws import Drawn
-from snnax.interop.program.nodes import NEURON, Loop, Program, filled, flat, listed, mapped
+from snnax.interop.program.nodes import Loop, Program, filled, flat, listed, mapped
 from snnax.interop.program.repeating import is_step
 from snnax.interop.program.side import moved_buffers, outputs_of, weights_like
 from snnax.interop.torch.calls import is_array
@@ -131,14 +131,8 @@ class CalledTorch:
 
 def _names(program: Program) -> list[str]:
     """Names of the neurons in recordings, in the order in which a step runs them."""
-    names: list[str] = []
-    for item in program.items:
-        seen: Counter[str] = Counter()
-        for node in item.body if isinstance(item, Loop) else [item]:
-            if node.op == NEURON:
-                seen[node.path] += 1
-                names.append(node.path if seen[node.path] == 1 else f"{node.path}#{seen[node.path]}")
-    return list(dict.fromkeys(names))
+    steps = [item.body if isinstance(item, Loop) else [item] for item in program.items]
+    return list(dict.fromkeys(name for step in steps for name in neuron_names(step).values()))
 
 
 def _tensors(arguments: Any) -> tuple[tuple[Any, ...], torch.dtype]:
