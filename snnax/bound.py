@@ -48,6 +48,8 @@ def call(module: nn.Module, args: Any) -> Any:
     ):  # a state would leave the function that JAX traces
         return NotImplemented
     variables = {name: tree for name, tree in scope.variables().items() if tree}
+    if _lacks_arrays(module, variables):
+        return NotImplemented
     found = run(module, variables, args, names or False)
     if found is NotImplemented or not names:
         return found
@@ -55,6 +57,13 @@ def call(module: nn.Module, args: Any) -> Any:
     for name, tree in updates.items():
         _write(scope._mutable_collection(name), tree)
     return y
+
+
+def _lacks_arrays(module: nn.Module, variables: Mapping[str, Any]) -> bool:
+    """Whether its fixed arrays were left out of the network's variables: alone it would be as it was built."""
+    from snnax.neurons.buffers import KEPT, declared, passed_some  # the neurons' base is a module itself
+
+    return not any(name in variables for name in KEPT) and passed_some(module) and bool(declared(module))
 
 
 def _named(mutable: Any) -> tuple[str, ...] | None:

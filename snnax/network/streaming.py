@@ -73,7 +73,11 @@ def step(
     Compared with snnTorch: ``spk, mem = net(x)``, whose neurons keep the state themselves.
     """
     NET(net, "step(net=...)")
-    names = ("hidden",) if mutable == () else tuple(dict.fromkeys(("hidden", *collections(mutable))))
+    names = (
+        ("hidden",)
+        if type(mutable) is tuple and not mutable
+        else tuple(dict.fromkeys(("hidden", *collections(mutable))))
+    )
     keys = {} if rngs is None else check_rngs(rngs, "step(rngs=...)")
     found = run(net, variables, (x,), names, keys, _check)
     if found is not NotImplemented:

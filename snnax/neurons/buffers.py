@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from snnax.errors import ArgumentError
 from snnax.neurons.values import FrozenArray
 
-__all__ = ["buffer", "check_kept"]
+__all__ = ["KEPT", "buffer", "check_kept", "declared", "passed_some"]
 
-_KEPT = ("params", "buffers", "batch_stats")
+KEPT = ("params", "buffers", "batch_stats")
 """What is saved with a model: whoever passes some of it has left out the rest."""
 
 
@@ -44,7 +44,7 @@ def buffer(
         if module.is_mutable_collection("buffers"):
             return jnp.asarray(module.variable("buffers", name, start).value)
         return start() if drawn else None
-    if drawn or _passed_some(module):
+    if drawn or passed_some(module):
         raise _missing(module, "/".join(module.path), name)
     return None
 
@@ -56,12 +56,12 @@ def check_kept(module: nn.Module, name: str, variables: Mapping[str, Any]) -> No
         ArgumentError: as in a call.
     """
     learned = [k for k, value in variables.get("params", {}).items() if not isinstance(value, Mapping)]
-    for array in _declared(module):
+    for array in declared(module):
         if array not in variables.get("buffers", {}) and array not in learned:
             raise _missing(module, name, array)
 
 
-def _declared(module: Any) -> list[str]:
+def declared(module: Any) -> list[str]:
     """Names in ``buffers`` of the arrays that are not learned."""
     learned = getattr(module, "learn", ())
     names = [
@@ -87,9 +87,9 @@ def _missing(module: nn.Module, path: str, name: str) -> ArgumentError:
     )
 
 
-def _passed_some(module: nn.Module) -> bool:
+def passed_some(module: nn.Module) -> bool:
     """Whether this call got variables to keep; of a lifted part of a network (RNN, vmap, remat) nobody can tell."""
     scope = module.scope
     if scope is None:
         return False
-    return bool(scope.root.path) or any(not scope.is_collection_empty(kept) for kept in _KEPT)
+    return bool(scope.root.path) or any(not scope.is_collection_empty(kept) for kept in KEPT)

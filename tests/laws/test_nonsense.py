@@ -73,7 +73,8 @@ def wrong(name, call):
 
 @pytest.mark.parametrize("name", [*MODULES, *FUNCTIONS])
 def test_nonsense_is_refused_in_words(name, tmp_path, monkeypatch):
-    for package in ("torch", *(("sklearn",) if "digits" in name else ())):
+    needs = {"digits": "sklearn", "from_spikingjelly": "spikingjelly"}
+    for package in ("torch", *(package for part, package in needs.items() if part in name)):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():

@@ -16,7 +16,7 @@ from matplotlib import markers
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from snnax import spikeplot, surrogate
+from snnax import datasets, spikeplot, surrogate
 from snnax.errors import ArgumentError, MissingDependencyError, ShapeError
 from snnax.spikeplot import canvas
 
@@ -178,6 +178,11 @@ PICTURES = {
     ),
     "surrogate_gallery": lambda: spikeplot.surrogate_gallery({"atan": surrogate.atan()}, points=5)[0].figure,
     "neuron_gallery": lambda: spikeplot.neuron_gallery({}, np.ones(4))[0].figure,
+    "event_cloud": lambda: (
+        spikeplot.event_cloud(
+            datasets.Events(t=[0, 5, 9], x=[0, 1, 2], y=[2, 1, 0], p=[0, 1, 1], size=(3, 3))
+        ).figure
+    ),
 }
 OTHERS = {"LayerPicture"}
 
