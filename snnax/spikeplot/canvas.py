@@ -121,13 +121,15 @@ def figure(fig: Figure | None, width: float, height: float) -> Figure:
 def axes(ax: Axes | None, width: float, height: float) -> Axes:
     """``ax``, or pyplot's current axes, as its own functions draw into them, or those of a new figure of this size.
 
-    Panels of a picture that is there already (one of several axes, with something in them) are left alone.
+    Panels of a picture that is there already (one of several axes, with something in them) are left alone, and axes in
+    three dimensions, which take other arguments.
     """
     if ax is not None:
         return ax
     if not _aside.get() and (pyplot := module("pyplot")).get_fignums() and (others := pyplot.gcf().axes):
         current: Axes = pyplot.gca()
-        if len(others) == 1 or (current.axison and not current.has_data()):
+        flat = not hasattr(current, "get_zlim")
+        if flat and (len(others) == 1 or (current.axison and not current.has_data())):
             return current
     return figure(None, width, height).add_subplot()
 

@@ -48,3 +48,8 @@ def test_what_is_refused():
         spikeplot.event_cloud(camera(), pyplot.figure().add_subplot())
     with pytest.raises(ArgumentError, match="event_cloud"):
         spikeplot.event_cloud(np.ones((3, 4)))
+
+
+def test_what_comes_after_it_is_drawn_elsewhere():
+    cloud = spikeplot.event_cloud(camera(60))
+    assert spikeplot.spike_count(np.eye(3)).figure is not cloud.figure

@@ -24,14 +24,6 @@ def numbers_beyond(net: nn.Module, length: int, operations: int) -> list[int]:
 
     They stand in the code of the user's own classes and functions, or in what that names: attributes, global variables,
     variables of enclosing functions, default arguments.
-
-    Example:
-        >>> from torch import nn
-        >>> class Net(nn.Module):
-        ...     def forward(self, x):
-        ...         return [x[t] for t in range(min(len(x), 300))]
-        >>> numbers_beyond(Net(), 20, 5)
-        [300]
     """
     search = _Search()
     for module in net.modules():
