@@ -42,9 +42,7 @@ def neuron_names(body: Sequence[Any]) -> dict[int, str]:
 
 
 def _states(node: NodeTrace, other: NodeTrace, late: bool) -> dict[str, np.ndarray]:
-    states = other.states
-    if late:
-        states = {name: np.concatenate([np.zeros_like(s[:1]), s[:-1]]) for name, s in states.items()}
+    states = other.before() if late else other.states
     return {name: state for name, state in states.items() if name in node.states}
 
 
