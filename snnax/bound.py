@@ -14,7 +14,11 @@ from flax.core import tracers
 
 from snnax.eager import Quick, known, run
 
-__all__ = ["call", "quickly"]
+__all__ = ["call", "quickly", "settle"]
+
+_NOTHING_TO_SET_UP = frozenset(
+    {nn.Dense, nn.Conv, nn.ConvTranspose, nn.BatchNorm, nn.LayerNorm, nn.Dropout, nn.Embed}
+)
 
 
 def quickly(forward: Callable[..., Any], args: Any) -> Any:
@@ -23,6 +27,16 @@ def quickly(forward: Callable[..., Any], args: Any) -> Any:
         return forward(*args)
     with nn.intercept_methods(_QUICK):
         return forward(*args)
+
+
+def settle(layer: Any) -> None:
+    """Let a layer of Flax's that was just put in its place be called without a second look at each of its fields.
+
+    Flax looks at them when it is put there, and once more before its first call, for whatever ``setup`` makes.
+    """
+    if type(layer) in _NOTHING_TO_SET_UP and layer.scope is not None:
+        state: Any = layer._state
+        state.setup_called = type(state.setup_called).DONE
 
 
 def _layer(following: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:

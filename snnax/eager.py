@@ -123,7 +123,7 @@ class Kept:
         except KeyError:
             if check is not None:
                 check(self.module)
-            found = self._programs[mutable, check] = _found(self.module, mutable)
+            found = self._programs[mutable, check] = _found(self.module, mutable, len(self._then) == 1)
             return found
         except TypeError:  # a filter of flax's that cannot be hashed
             return None
@@ -138,11 +138,10 @@ def kept(module: nn.Module) -> Kept:
     return found.fresh()
 
 
-def _found(module: nn.Module, mutable: Any) -> Program | None:
-    from snnax.neurons.own import instances  # the neurons' base is a module itself
-
+def _found(module: nn.Module, mutable: Any, alone: bool) -> Program | None:
+    """Its program; ``alone``: there is no other module in it."""
     try:
-        if module.scope is not None and len(instances(module)) == 1:
+        if module.scope is not None and alone:
             return _alone(_Fields(module), mutable)
         if not isinstance(mutable, bool | str | tuple) or not _is_ours(module):
             return None
@@ -181,7 +180,7 @@ def _own_fields(kind: Any) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=256)
 def _alone(fields: _Fields, mutable: Any) -> Program | None:
     """The program of a bound module with these fields, without what it is bound to."""
-    return _found(fields.kind(**fields.values, parent=None), mutable)
+    return _found(fields.kind(**fields.values, parent=None), mutable, True)
 
 
 @functools.lru_cache(maxsize=256)

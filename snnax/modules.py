@@ -9,6 +9,7 @@ import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -74,6 +75,7 @@ _LINES = {
 }  # fmt: skip
 
 
+_HOLDS_NONE = frozenset({bool, int, float, str, type(None), FunctionType, type})
 _BOUND = ("to", "parameters", "train", "eval")
 """Lines of torch's that do what they say there, for a bound network, or one without a layer that they mean."""
 
@@ -111,6 +113,14 @@ class Module(nn.Module):
         """Check what is declared as a flag, a whole number or a string."""
         checks.annotated(self)
         super().__post_init__()
+
+    @nn.nowrap
+    def _register_submodules(self, name: str, val: Any) -> None:
+        """As flax's, which asks each field several times a call whether there is a module in it; most are numbers."""
+        if type(val) in _HOLDS_NONE:
+            object.__setattr__(self, name, val)
+        else:
+            super()._register_submodules(name, val)
 
     @nn.nowrap
     def __getattr__(self, name: str) -> Any:

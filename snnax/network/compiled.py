@@ -47,10 +47,15 @@ class Compiled:
 
     def _key(self, net: nn.Module, static: Any) -> _Key:
         """The key of the call before, if this one is as that: ``jax.jit`` then compares no modules."""
-        keys, read = kept(net).keys, outside(net)
-        last: _Key | None = keys.get(self)
+        keys = kept(net).keys
+        last: _Key | None
+        last, places = keys.get(self, (None, None))
+        if last is not None and last.is_for(static) and places.hold():
+            return last
+        read, places = outside(net)
         if last is None or not last.is_for(static, read):
-            last = keys[self] = _Key(net, static, read, self._written)
+            last = _Key(net, static, read, self._written)
+        keys[self] = last, places  # which hold what they saw: no key of jit's keeps them
         return last
 
     def _for(self, net: nn.Module) -> Any:
@@ -78,16 +83,16 @@ class _Key:
         self._net, self._read, self._written = net, read, written
         self._hash = hash(self.static)
 
-    def is_for(self, static: Any, read: tuple[Entry, ...]) -> bool:
-        """Whether it is the key of a call of the same network with the same fields, which reads this."""
-        return bool(self.static[0] == static) and self._read == read
+    def is_for(self, static: Any, read: tuple[Entry, ...] | None = None) -> bool:
+        """Whether it is the key of a call of the same network with the same fields, which reads this where it says."""
+        return bool(self.static[0] == static) and (read is None or self._read == read)
 
     def note_written(self) -> None:
         """Note what the modules have changed since this key was made, while they were traced.
 
         For this network alone: another one may read the same name as a constant.
         """
-        before, after = self._by_name(self._read), self._by_name(outside(self._net))
+        before, after = self._by_name(self._read), self._by_name(outside(self._net)[0])
         changed = {name for name in after if before.get(name) != after[name]}
         if changed:
             self._written.setdefault(self.static, set()).update(changed)

@@ -21,6 +21,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from snnax.network.places import Places
 from snnax.neurons.own import instances, is_known, own_bases
 
 __all__ = ["Entry", "outside"]
@@ -45,8 +46,10 @@ class _Same:
         return id(self.value)
 
 
-def outside(net: nn.Module) -> tuple[Entry, ...]:
+def outside(net: nn.Module) -> tuple[tuple[Entry, ...], Places]:
     """What ``net`` reads beside its fields, as ``(name, what it is now)``; two calls agree if all of it is the same.
+
+    Besides where all of it was found: while that holds, another call would find the same.
 
     That are class attributes of the user's own modules, and what their methods, and functions in fields of any module
     (as ``spike_grad``), name: global variables, those of enclosing functions, attributes of the user's own modules of
@@ -59,7 +62,7 @@ def outside(net: nn.Module) -> tuple[Entry, ...]:
         for base in own_bases(kind):
             reader.read_class(base)
         reader.read_fields(module)
-    return tuple(reader.found)
+    return tuple(reader.found), reader.places
 
 
 class _Reader:
@@ -67,6 +70,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.found: list[Entry] = []
+        self.places = Places()
         self._seen: set[int] = set()
         self._left = _MOST
         self._in_fields = False  # what is there is compared by Flax as well: identity says too much
@@ -75,6 +79,7 @@ class _Reader:
         """Attributes and methods of one class, without those of its bases."""
         if not self._is_new(kind):
             return
+        self.places.contents(vars(kind))
         with self._beside_fields():
             for name, value in vars(kind).items():
                 if not name.startswith("__") or name == "__call__":
@@ -83,6 +88,7 @@ class _Reader:
     def read_fields(self, module: nn.Module) -> None:
         """What is in the fields of one module, which compare equal while an object in them changes."""
         self._in_fields = True
+        self.places.contents(vars(module))
         kind: Any = type(module)
         for name in _field_names(kind):
             value = getattr(module, name, None)
@@ -106,6 +112,7 @@ class _Reader:
         """One value, and what it reads if it is a function; ``names`` are those that the reader of a module uses."""
         if isinstance(value, ModuleType):
             for attribute in names if not is_known(value.__name__) else ():
+                self.places.item(vars(value), attribute)
                 held = vars(value).get(attribute, value)
                 if not _is_foreign(value.__name__) or isinstance(held, (*_PLAIN, Mapping)):  # as os.environ
                     self._attribute(value, attribute, names)
@@ -124,6 +131,7 @@ class _Reader:
         if self._left < 0 or isinstance(value, jax.Array | np.random.Generator | np.dtype):
             return self._same(value)
         if isinstance(value, np.ndarray | np.generic):
+            self.places.unsure()
             array = np.ascontiguousarray(value)
             if array.dtype.hasobject:
                 return self._same(value)
@@ -131,7 +139,9 @@ class _Reader:
         if isinstance(value, tuple | list | set | frozenset | Mapping):
             return self._contents(name, value)
         if (parts := _parts(value)) is not None:
-            return self._same(value), tuple(self._now(name, part) for part in parts)
+            for part in parts:
+                self.places.attribute(value, part)
+            return self._same(value), tuple(self._now(name, getattr(value, part, None)) for part in parts)
         if isinstance(value, FunctionType):
             self._function(value)
         elif isinstance(value, type):
@@ -151,6 +161,9 @@ class _Reader:
         if not self._is_new(value):
             return self._same(value)
         self._now(name, type(value))
+        self.places.attribute(value, "__class__")
+        self.places.attribute(value, "__dict__")
+        self.places.contents(getattr(value, "__dict__", {}))
         identity = (
             self._same(value)
             if _is_foreign(type(value).__module__) and not isinstance(value, nn.Module)
@@ -162,7 +175,9 @@ class _Reader:
         if not self._is_new(value):
             return self._same(value)
         if isinstance(value, set | frozenset):
+            self.places.unsure()
             return type(value), frozenset(self._now(name, item) for item in value)
+        self.places.contents(value)
         items: Any = value
         if isinstance(value, Mapping):
             items = [part for key in list(value) for part in (key, value[key])]
@@ -182,9 +197,15 @@ class _Reader:
 
     def _function(self, function: FunctionType) -> None:
         """What a function names."""
-        wrapped = inspect.unwrap(function)
-        if wrapped is not function:  # Flax wraps methods
-            self._now(function.__qualname__, wrapped)
+
+        def goes_on(wrapper: Any) -> bool:
+            self.places.attribute(wrapper, "__wrapped__")
+            return False
+
+        inner = inspect.unwrap(function, stop=goes_on)  # Flax wraps methods
+        goes_on(inner)
+        if inner is not function:
+            self._now(function.__qualname__, inner)
         if _is_foreign(function.__module__) or not self._is_new(function):
             return
         with self._beside_fields():
@@ -192,44 +213,42 @@ class _Reader:
 
     def _named(self, function: FunctionType) -> None:
         where = f"{function.__module__}.{function.__qualname__}"
+        for part in ("__code__", "__defaults__", "__kwdefaults__"):
+            self.places.attribute(function, part)
         for default in (function.__defaults__ or (), function.__kwdefaults__ or {}):
             if default:
                 self.read(f"{where}()", default)
         names = _names(function.__code__)
         for cell_name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            self.places.attribute(cell, "cell_contents")
             try:
                 self.read(f"{where}.{cell_name}", cell.cell_contents, names)
             except ValueError:  # not filled yet
                 continue
         for named in names:
+            self.places.item(function.__globals__, named)
             if named in function.__globals__:
                 self.read(f"{function.__module__}.{named}", function.__globals__[named], names)
-            elif named in sys.modules:  # imported where it is used
+                continue
+            self.places.item(sys.modules, named)
+            if named in sys.modules:  # imported where it is used
                 self.read(named, sys.modules[named], names)
 
 
-def _parts(value: Any) -> tuple[Any, ...] | None:
-    """What something that is called is made of."""
-    if isinstance(value, MethodType):
-        return value.__self__, value.__func__
-    if isinstance(value, staticmethod | classmethod):
-        return (value.__func__,)
-    if isinstance(value, property):
-        return value.fget, value.fset
-    if isinstance(value, functools.partial):
-        return value.func, value.args, value.keywords
-    if isinstance(value, jax.custom_jvp | jax.custom_vjp):
-        return (
-            value.fun,
-            getattr(value, "jvp", None),
-            getattr(value, "fwd", None),
-            getattr(value, "bwd", None),
-        )
-    if isinstance(value, functools.cached_property):
-        return (value.func,)
-    if isinstance(value, nn.module.DescriptorWrapper):  # what Flax makes of a property
-        return (getattr(value, "wrapped", None),)
-    return None
+def _parts(value: Any) -> tuple[str, ...] | None:
+    """The attributes that hold what something that is called is made of."""
+    return next((parts for kind, parts in _PARTS if isinstance(value, kind)), None)
+
+
+_PARTS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (MethodType, ("__self__", "__func__")),
+    (staticmethod | classmethod, ("__func__",)),
+    (property, ("fget", "fset")),
+    (functools.partial, ("func", "args", "keywords")),
+    (jax.custom_jvp | jax.custom_vjp, ("fun", "jvp", "fwd", "bwd")),
+    (functools.cached_property, ("func",)),
+    (nn.module.DescriptorWrapper, ("wrapped",)),  # what Flax makes of a property
+)
 
 
 @lru_cache(maxsize=1024)

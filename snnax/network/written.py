@@ -12,7 +12,7 @@ import jax
 
 from snnax import checks
 from snnax import modules as base
-from snnax.bound import quickly
+from snnax.bound import quickly, settle
 from snnax.errors import TorchLineError
 from snnax.modes import switched
 
@@ -78,7 +78,7 @@ class Module(base.Module):
         self.name, self.mode = kwargs.pop("name", None), kwargs.pop("mode", None)
         given = kwargs.pop("given", None)  # flax makes copies by fields
         self.given = (args, tuple(sorted(kwargs.items()))) if given is None else given
-        if self.written is not None:
+        if given is None and self.written is not None:
             inspect.signature(type(self).written).bind(self, *self.given[0], **dict(self.given[1]))
         self.__post_init__()
 
@@ -94,6 +94,8 @@ class Module(base.Module):
         if self._state.in_setup and self.mode is not None:
             value = switched(value, self.mode)
         super().__setattr__(name, value)
+        if self._state.in_setup:
+            settle(vars(self)[name])
 
     @nn.nowrap
     def __getattr__(self, name: str) -> Any:

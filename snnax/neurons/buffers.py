@@ -63,19 +63,22 @@ def check_kept(module: nn.Module, name: str, variables: Mapping[str, Any]) -> No
 
 def declared(module: Any) -> list[str]:
     """Names in ``buffers`` of the arrays that are not learned."""
-    learned = getattr(module, "learn", ())
+    held, kind = vars(module), type(module)
+
+    def has(name: str) -> bool:
+        # getattr would have flax set the module up first, at each step of a bound one
+        return bool(held.get(name, getattr(kind, name, False)))
+
+    kept = getattr(kind, "buffer_names", {})
+    learned = held.get("learn", ())
     names = [
-        name
-        for name in (*getattr(module, "parameter_names", ()), *getattr(module, "buffer_names", {}))
-        if isinstance(getattr(module, name), FrozenArray)
-        and name not in learned
-        and not getattr(module, f"learn_{name}", False)
+        kept.get(name, name)
+        for name in (*getattr(kind, "parameter_names", ()), *kept)
+        if isinstance(held.get(name), FrozenArray) and name not in learned and not has(f"learn_{name}")
     ]
-    recurrent = getattr(module, "all_to_all", False) and not getattr(module, "learn_recurrent", True)
-    kept = getattr(module, "buffer_names", {})
-    return list(
-        dict.fromkeys([*(kept.get(name, name) for name in names), *(["recurrent"] if recurrent else [])])
-    )
+    if has("all_to_all") and not held.get("learn_recurrent", True):
+        names.append("recurrent")
+    return list(dict.fromkeys(names))
 
 
 def _missing(module: nn.Module, path: str, name: str) -> ArgumentError:

@@ -19,6 +19,7 @@ from helpers import zoo
 
 import snnax as snn
 from snnax.errors import StateError
+from snnax.network.outside import outside
 
 T, B, N = 6, 3, 4
 X = jnp.asarray(np.random.default_rng(0).uniform(-0.5, 2.0, (T, B, N)), jnp.float32)
@@ -346,7 +347,10 @@ def test_what_changes_inside_of_things_is_seen(what, monkeypatch):
     value: Any = {"LEVEL": "0.25"} if "environment" in what else 0.25
     variables = {c: v for c, v in net.init(KEY, X[0]).items() if c != "hidden"}
     before = snn.unroll(net, variables, X[:2])[0]
+    places = outside(net)[1]
+    assert places.hold() == (what not in ("an array that is filled anew", "an environment variable"))
     change(monkeypatch, value)
+    assert not places.hold()
     theirs = zoo.loop(net, variables, X[:2])[0]
     assert (theirs != before).any()
     close(snn.unroll(net, variables, X[:2])[0], theirs)
@@ -393,19 +397,49 @@ def test_what_one_network_writes_itself_another_reads(monkeypatch):
 def test_a_call_of_a_known_program_costs_few_calls_of_python():
     net = snn.Sequential([nn.Dense(N), snn.Leaky(0.5, init_hidden=True, output=True)])
     variables = net.init(KEY, X[0])
+    calls = calls_of_python(lambda: snn.unroll(net, variables, X))
+    assert calls < 250, calls
+
+
+class Written(snn.Module):
+    """What :func:`calls_of_python` runs: a network in torch's words."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = snn.Linear(N, N), snn.Leaky(0.5, init_hidden=True, output=True)
+
+    def forward(self, x):
+        return self.lif(self.fc(x))
+
+
+def calls_of_python(run, package="snnax", name=None):
+    """How many functions of a package one more call runs."""
     calls: list[str] = []
 
     def note(frame, event, _):
-        if event == "call" and "snnax" in frame.f_globals.get("__name__", ""):
+        if event == "call" and package in frame.f_globals.get("__name__", ""):
             calls.append(frame.f_code.co_name)
 
-    snn.unroll(net, variables, X)
+    run()
+    run()
     sys.setprofile(note)
     try:
-        snn.unroll(net, variables, X)
+        run()
     finally:
         sys.setprofile(None)
-    assert len(calls) < 250, len(calls)
+    return calls.count(name) if name else len(calls)
+
+
+def test_a_step_of_a_class_of_ones_own_costs_few_calls_of_python():
+    """A step looks whether all that the class reads is where it was; ``apply``, at fields that may hold a module."""
+    net = Written()
+    variables = net.init(KEY, X[0])
+    steps = calls_of_python(lambda: snn.step(net, variables, X[0]))
+    assert steps < 120, steps
+    fields = calls_of_python(
+        lambda: net.apply(variables, X[0], mutable=["hidden"]), "flax", "_register_submodules"
+    )
+    assert fields < 25, fields
 
 
 def test_interceptors_act_within_their_context_and_nowhere_else():
