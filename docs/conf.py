@@ -12,6 +12,9 @@ from snnax.interop.program.operators import registry
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # for the extensions that lie here
+sys.path.append(str(HERE.parent / "tests"))
+
+from helpers import tutorial_lines  # noqa: E402
 
 project = "snnax"
 author = "the snnax contributors"
@@ -20,15 +23,24 @@ version = release = snnax.__version__
 
 extensions = [
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "myst_nb",
+    "apipages",
+    "counterparts",
+    "elsewhere",
     "inherited",
     "llms",
     "mathml",
 ]
-exclude_patterns = ["_build", "generated/operators.rst", "generated/tutorials.rst"]
+exclude_patterns = [
+    "_build",
+    "generated/operators.rst",
+    "generated/tutorials.rst",
+    "generated/tutorial_shares.rst",
+]
 html_theme = "furo"
 html_title = f"snnax {release}"
 html_math_renderer = "mathml"
@@ -42,6 +54,21 @@ autodoc_default_options = {
     "exclude-members": "name, parent, scope, setup",
 }
 autodoc_typehints = "signature"
+
+# A page for each name that a page of api/ lists, made from the templates; here is what directives need beside the name.
+templates_path = ["_templates"]
+autosummary_context = {
+    "api_options": {
+        "snnax.Module": (":members: forward",),
+        "snnax.functional.stdp_learner.STDPTraces": (":exclude-members: count, index",),
+        "snnax.interop.checking.Check": (":members: ok, call, to_dict",),
+        "snnax.interop.nir.readings.PRESETS": (":no-value:",),
+        "snnax.nnx.Network": (":members: __call__, unroll, reset, variables",),
+        "snnax.training.TrainState": (":members: create, variables, apply_gradients",),
+    }
+}
+# Files of other names where two names differ by case only, which some systems do not tell apart.
+autosummary_filename_map = {"snnax.event.trains": "snnax.event.trains_function"}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
@@ -108,4 +135,5 @@ def shorten_signature(app, what, name, obj, options, signature, returns):
 def setup(app):
     copy_tutorials()
     write_operators()
+    tutorial_lines.write(HERE / "generated")
     app.connect("autodoc-process-signature", shorten_signature)

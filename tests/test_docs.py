@@ -45,15 +45,20 @@ def relative(path):
 
 
 def documented():
-    """Full names under an autodoc directive of the API pages."""
+    """Full names that the API pages list, for a page each, and those that they describe themselves."""
     found = []
     for page in API:
-        module = "snnax"
+        module, listing = "snnax", False
         for line in page.read_text().splitlines():
             if match := re.match(r"\.\. currentmodule:: (\S+)", line):
                 module = match[1]
-            elif match := re.match(r"\.\. auto(?:class|function|exception|data):: (\S+)", line):
-                found.append(match[1] if match[1].startswith("snnax.") else f"{module}.{match[1]}")
+            if line and not line.startswith(" "):
+                listing = line == ".. autosummary::"
+            match = re.match(r"\.\. autoexception:: (\S+)$", line)
+            if listing:
+                match = re.match(r"   ([\w.]+)$", line)
+            if match:
+                found.append(f"{module}.{match[1]}")
     return found
 
 

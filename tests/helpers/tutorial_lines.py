@@ -10,8 +10,7 @@ A script in ``tests/tutorial_lines`` is a tutorial's calls in words of its own, 
 
 Every other line stands as it is. The names turned back give the script that snnTorch runs: :func:`twin`.
 
-``PYTHONPATH=tests python -m helpers.tutorial_lines`` writes the page ``docs/tutorial_lines.rst``; a test holds the page
-to it.
+The documentation shows them cell by cell, in both libraries: ``docs/conf.py`` calls :func:`write`.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parents[1] / "tutorial_lines"
-PAGE = Path(__file__).parents[2] / "docs" / "tutorial_lines.rst"
 SCRIPTS = {
     "tutorial_1": "1: spike encoding",
     "tutorial_2": "2: the leaky integrate-and-fire neuron",
@@ -133,49 +131,86 @@ def run(text: str, name: str) -> dict[str, Any]:
     return names
 
 
-def page() -> str:
-    """The page of the documentation."""
+def cells(name: str) -> list[tuple[str, str]]:
+    """The script cell by cell, as snnTorch's and as ours: cells stand between blank lines outside of functions."""
+    body = source(name).split('"""', 2)[2].strip("\n")
+    blocks = re.split(r"\n\n+(?=\S)", body)
+    found: list[tuple[str, str]] = []
+    heading = ""
+    for block in blocks:
+        if re.fullmatch(r"# --- .*", block):  # belongs to what follows
+            heading = f"# {block[6:]}\n"
+            continue
+        theirs, ours = _sides(block)
+        if theirs.strip() or ours.strip():
+            found.append((heading + theirs if theirs else "", heading + ours if ours else ""))
+            heading = ""
+    return found
+
+
+def _sides(block: str) -> tuple[str, str]:
+    """A cell in both libraries, without the lines that belong to the test."""
+    theirs, ours = [], []
+    for line in block.splitlines():
+        if line.endswith("# data") or _TWIN.match(line):
+            continue
+        if mark := _THEIRS.match(line):
+            theirs.append(mark[1] + mark[2])
+        elif line.endswith("# jax"):
+            ours.append(line.removesuffix("# jax").rstrip())
+        elif line == "import snnax as snn  # nn":  # once is enough
+            continue
+        else:
+            ours.append(line)
+            for pattern, back in _BACK:
+                line = re.sub(pattern, back, line)
+            theirs.append(line)
+    return "\n".join(theirs).rstrip(), "\n".join(ours).rstrip()
+
+
+def shares() -> str:
+    """A table: how many lines of each tutorial stand."""
     lines = [
-        "Lines of snnTorch's tutorials", "=============================", "",
-        "Each line of code of snnTorch's tutorials 1 to 7, population coding and regression 1 and 2, with two",
-        "renames: ``torch`` to ``jnp`` and ``nn`` to ``snn``. Data are still loaded with torch (``DataLoader``,",
-        "``torch.device``), whose tensors every function here takes, and ``torch.no_grad()`` may stay. A test runs the",
-        "same script in both libraries and compares the results and the pictures (``tests/tutorial_lines``).",
-        "", ".. list-table::", "   :header-rows: 1", "   :widths: 40 20 20 20", "",
+        *TABLE, "   :widths: 40 20 20 20", "",
         "   * - Tutorial", "     - its lines", "     - stand as they are", "     - lines instead and in addition",
     ]  # fmt: skip
     total = Counter()
     for name, title in SCRIPTS.items():
         stand, count, more = share(name)
         total.update(stand=stand, count=count, more=more)
-        lines += [f"   * - {title}", f"     - {count}", f"     - {stand / count:.0%}", f"     - {more}"]
+        lines += [f"   * - :doc:`{title} <generated/tutorial_lines/{name}>`"]
+        lines += [f"     - {count}", f"     - {stand / count:.0%}", f"     - {more}"]
     part = total["stand"] / total["count"]
     lines += ["   * - all", f"     - {total['count']}", f"     - {part:.1%}", f"     - {total['more']}", ""]
-    for name, title in SCRIPTS.items():
-        lines += [
-            "",
-            title,
-            "-" * len(title),
-            "",
-            ".. list-table::",
-            "   :header-rows: 1",
-            "   :widths: 50 50",
-            "",
-        ]
-        lines += ["   * - snnTorch", "     - snnax"]
-        for change in dict.fromkeys(changes(name)[1]):
-            lines += [
-                "   * - " + _cell(change.theirs, "(in addition)"),
-                "     - " + _cell(change.ours, "leave it out"),
-            ]
+    return "\n".join(lines)
+
+
+def page(name: str) -> str:
+    """A page of the documentation: a row for each cell."""
+    title = SCRIPTS[name]
+    title = f"Tutorial {title}" if title[0].isdigit() else title
+    lines = [title, "=" * len(title), "", *TABLE, "   :widths: 50 50", "   :class: beside", ""]
+    lines += ["   * - snnTorch", "     - snnax"]
+    for theirs, ours in cells(name):
+        lines += [*_code_block("   * - ", theirs, "(in addition)")]
+        lines += [*_code_block("     - ", ours, "leave it out")]
     return "\n".join(lines) + "\n"
 
 
-def _cell(code: tuple[str, ...], else_: str) -> str:
+TABLE = (".. list-table::", "   :header-rows: 1")
+
+
+def _code_block(start: str, code: str, else_: str) -> list[str]:
     if not code:
-        return else_
-    return "\n       ".join(["| ``" + line.replace("``", "` `") + "``" for line in code])
+        return [start + else_]
+    indented = [f"          {line}".rstrip() for line in code.splitlines()]
+    return [f"{start}.. code-block:: python", "", *indented, ""]
 
 
-if __name__ == "__main__":
-    PAGE.write_text(page())
+def write(folder: Path) -> None:
+    """All pages and the table, for Sphinx."""
+    pages = folder / "tutorial_lines"
+    pages.mkdir(parents=True, exist_ok=True)
+    for name in SCRIPTS:
+        (pages / f"{name}.rst").write_text(page(name), encoding="utf-8")
+    (folder / "tutorial_shares.rst").write_text(shares(), encoding="utf-8")
