@@ -53,11 +53,12 @@ class SequenceNeuron(SpikingNeuron):
         x = jnp.asarray(x)
         stepwise = cast(_Arguments, self).init_hidden
         if x.ndim not in ((2,) if stepwise else axes) or features not in (None, x.shape[-1]):
+            size = "N" if features is None else features
             if stepwise:
-                wanted = f"one time step [B, {features}], since it keeps its own state (init_hidden=True)"
+                wanted = f"one time step [B, {size}], since it keeps its own state (init_hidden=True)"
                 remedy = "For all time steps call snnax.unroll(net, variables, x), or build it with init_hidden=False."
             else:
-                wanted = f"a whole sequence [T, B, {features}]"
+                wanted = f"a whole sequence [T, B, {size}]"
                 remedy = (
                     "To run it step by step (as in snnax.unroll) build it with init_hidden=True; else apply the "
                     "network to the whole sequence, as net.apply(variables, x)."

@@ -96,6 +96,12 @@ def test_a_step_of_another_shape_is_refused(shape):
         snn.StateLeaky(0.9, 3, init_hidden=True).apply({}, jnp.ones(shape), mutable=["hidden"])
 
 
+@pytest.mark.parametrize(("init_hidden", "said"), [(False, r"\[T, B, N\]"), (True, r"\[B, N\]")])
+def test_what_takes_any_number_of_neurons_says_so(init_hidden, said):
+    with pytest.raises(ShapeError, match=f"expected .*{said}"):
+        snn.StateLeaky(0.9, 1, init_hidden=init_hidden).apply({}, jnp.ones((4, 2, 2, 3)), mutable=["hidden"])
+
+
 def test_a_state_of_another_batch_is_refused():
     net = snn.StateLeaky(0.9, 3, kernel_truncation_steps=4, init_hidden=True)
     _, updates = snn.unroll(net, {}, jnp.ones((5, 2, 3)))
