@@ -55,9 +55,21 @@ class Trained(NamedTuple):
     opt_state: Any
 
 
+def _variables(value: Any, what: str) -> Any:
+    if not isinstance(value, Mapping):
+        name = what.partition("(")[0]
+        raise checks.refuse(
+            what,
+            value,
+            "the network's variables, which come second here since a network does not hold them, as "
+            f"loss, variables, opt_state = backprop.{name}(net, variables, dataloader, optimizer, criterion)",
+        )
+    return VARIABLES(value, what)
+
+
 _checked = checks.takes(
     net=NET,
-    variables=VARIABLES,
+    variables=_variables,
     dataloader=checks.batches,
     regularization=checks.maybe(checks.call("snnax.functional.l1_rate_sparsity()"), False),
     key=checks.maybe(checks.key),

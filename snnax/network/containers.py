@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax.core import Scope
 
 from snnax import checks
-from snnax.errors import ArgumentError, ShapeError, StateError
+from snnax.errors import ArgumentError, ShapeError, StateError, TorchLineError
 from snnax.layers import Flatten, Reshape, State
 from snnax.layers.signals import Delay
 from snnax.limits import check_convolution
@@ -238,6 +238,9 @@ class Sequential(Container):
         >>> spk.shape, sorted(updates["hidden"]["layers_1"])
         ((3, 10), ['mem'])
 
+    ``net[0]`` is its first layer, bound where the network is, ``net[:2]`` a network of the first two, and
+    ``len(net)`` their number.
+
     Compared with snnTorch: takes the place of ``torch.nn.Sequential`` with ``init_hidden`` neurons. A
     neuron in the middle may have ``output=True``; the next layer gets its spikes.
     """
@@ -275,6 +278,31 @@ class Sequential(Container):
         check_members(members)
         check_wiring(members, self.plan(), None)
         super().__post_init__()
+
+    @nn.nowrap
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    @nn.nowrap
+    def __bool__(self) -> bool:
+        return True  # a module is something, whatever is in it
+
+    @nn.nowrap
+    def __getitem__(self, index: int | slice) -> Any:
+        """A layer, or a network of several.
+
+        Raises:
+            IndexError: there is no such layer.
+            TorchLineError: several layers of a bound network, whose variables have other names there.
+        """
+        if not isinstance(index, slice):
+            return self.layers[index]
+        if self.scope is not None:
+            raise TorchLineError(
+                "several layers of a bound Sequential would need its variables under other names; take them before it "
+                "is bound: part = net[:2], then part.init(jax.random.key(0), x)."
+            )
+        return self.clone(layers=self.layers[index])
 
     @nn.nowrap
     def members(self) -> dict[str, nn.Module]:

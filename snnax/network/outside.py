@@ -24,7 +24,7 @@ import numpy as np
 from snnax.network.places import Places
 from snnax.neurons.own import instances, is_known, own_bases
 
-__all__ = ["Entry", "outside"]
+__all__ = ["Entry", "is_foreign", "outside"]
 
 Entry = tuple[str, Any]
 
@@ -114,7 +114,7 @@ class _Reader:
             for attribute in names if not is_known(value.__name__) else ():
                 self.places.item(vars(value), attribute)
                 held = vars(value).get(attribute, value)
-                if not _is_foreign(value.__name__) or isinstance(held, (*_PLAIN, Mapping)):  # as os.environ
+                if not is_foreign(value.__name__) or isinstance(held, (*_PLAIN, Mapping)):  # as os.environ
                     self._attribute(value, attribute, names)
             return
         self.found.append((name, self._now(name, value)))
@@ -147,7 +147,7 @@ class _Reader:
         elif isinstance(value, type):
             kind: Any = value
             for base in own_bases(kind):
-                if not _is_foreign(base.__module__):
+                if not is_foreign(base.__module__):
                     self.read_class(base)
         elif isinstance(value, nn.Module):
             kind = type(value)
@@ -166,7 +166,7 @@ class _Reader:
         self.places.contents(getattr(value, "__dict__", {}))
         identity = (
             self._same(value)
-            if _is_foreign(type(value).__module__) and not isinstance(value, nn.Module)
+            if is_foreign(type(value).__module__) and not isinstance(value, nn.Module)
             else 0
         )
         return identity, type(value), self._contents(name, held)
@@ -206,7 +206,7 @@ class _Reader:
         goes_on(inner)
         if inner is not function:
             self._now(function.__qualname__, inner)
-        if _is_foreign(function.__module__) or not self._is_new(function):
+        if is_foreign(function.__module__) or not self._is_new(function):
             return
         with self._beside_fields():
             self._named(function)
@@ -265,7 +265,7 @@ def _names(code: CodeType) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _is_foreign(module: str | None) -> bool:
+def is_foreign(module: str | None) -> bool:
     """Whether a module of Python is installed, and not where somebody writes their networks."""
     top = (module or "").partition(".")[0]
     if is_known(top) or top in sys.stdlib_module_names:

@@ -13,8 +13,9 @@ import jax
 from snnax import checks
 from snnax import modules as base
 from snnax.bound import quickly, settle
-from snnax.errors import TorchLineError
+from snnax.errors import SnnaxError, TorchLineError
 from snnax.modes import switched
+from snnax.network.torch_lines import of_torch
 
 __all__ = ["Module"]
 
@@ -117,7 +118,15 @@ class Module(base.Module):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run ``forward``, with arrays of NumPy or torch as JAX's."""
         kwargs = {name: _as_array(value) for name, value in kwargs.items()}
-        return quickly(functools.partial(self.forward, **kwargs), tuple(map(_as_array, args)))
+        try:
+            return quickly(functools.partial(self.forward, **kwargs), tuple(map(_as_array, args)))
+        except (AttributeError, TypeError, ValueError, NotImplementedError) as error:
+            if (
+                isinstance(error, SnnaxError)
+                or (left := of_torch(error, f"{type(self).__name__}.forward")) is None
+            ):
+                raise
+            raise left from error
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the class says."""

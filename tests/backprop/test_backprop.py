@@ -290,6 +290,7 @@ def test_snntorch_itself_agrees_where_it_works():
         ({"dataloader": [(np.ones(3), np.ones(3))]}, ShapeError, r"x has shape \(3,\); expected \[T, B"),
         ({"net": "net"}, ArgumentError, r"TBPTT\(net=.net.\)"),
         ({"variables": {}}, ArgumentError, r"TBPTT\(variables=...\) holds no 'params'"),
+        ({"variables": DATA}, ArgumentError, r"opt_state = backprop\.TBPTT\(net, variables, dataloader,"),
         (
             {"criterion": SF.mse_membrane_loss(time_var_targets=True)},
             ShapeError,

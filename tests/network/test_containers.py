@@ -8,7 +8,7 @@ import pytest
 from helpers.nets import B, T, assert_same, branches, eighths, feedback, fires, leaky, start, stepwise
 
 import snnax as snn
-from snnax.errors import ArgumentError, GraphError, StateError
+from snnax.errors import ArgumentError, GraphError, StateError, TorchLineError
 
 X = eighths((T, B, 4), seed=1)
 
@@ -38,6 +38,25 @@ def test_sequential_is_a_chain():
         np.testing.assert_array_equal(mem[t], second)
     np.testing.assert_array_equal(after["hidden"]["layers_1"]["mem"], first)
     assert fires(spk)
+
+
+def test_layers_of_a_chain_by_number_as_in_torch():
+    net = snn.Sequential(snn.Linear(3, 4), snn.Leaky(0.5, init_hidden=True), snn.Linear(4, 2))
+    x = jnp.ones((2, 3))
+    assert len(net) == 3 and net[-1] is net.layers[2] and [*net] == [*net.layers] and net
+    with pytest.raises(IndexError):
+        net[3]
+    variables = net.init(jax.random.key(0), x)
+    bound = net.bind(variables, mutable=["hidden"])
+    first = {name: variables["params"]["layers_0"][name] for name in ("kernel", "bias")}
+    np.testing.assert_array_equal(bound[0](x), net[0].apply({"params": first}, x))
+    assert bound[0].variables["params"].keys() == first.keys()
+    part = net[:2]
+    assert type(part) is snn.Sequential and len(part) == 2
+    spk = part.apply({"params": {"layers_0": first}}, x, mutable=["hidden"])[0]
+    np.testing.assert_array_equal(spk, bound[1](bound[0](x)))
+    with pytest.raises(TorchLineError, match=r"net\[:2\]"):
+        bound[:2]
 
 
 def test_sequential_names_its_variables_as_flax_does():
