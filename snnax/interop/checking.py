@@ -109,6 +109,16 @@ class Check:
         """What ports the network."""
         return f"model, variables = interop.{self.function}(net, sample)"
 
+    @property
+    def verdict(self) -> str:
+        """The first sentence: whether it ports, and as what, or how much stands in the way."""
+        if self.ok:
+            what = "a graph of layers, one step of time" if self.form == "graph" else "a program"
+            return f"{self.network} ports: nothing blocks. It becomes {what}."
+        count = len(self.blockers)
+        things = "one thing stands" if count == 1 else f"{count} things stand"
+        return f"{self.network} does not port yet: {things} in the way."
+
     def to_dict(self) -> dict[str, Any]:
         """All of it in lists, dicts and texts, for JSON."""
         return {"ok": self.ok, "call": self.call, **asdict(self)}
@@ -123,17 +133,14 @@ class Check:
         return summary(self)
 
     def _blocked(self) -> Iterator[str]:
-        count = len(self.blockers)
-        things = "one thing stands" if count == 1 else f"{count} things stand"
-        yield f"{self.network} does not port yet: {things} in the way."
+        yield self.verdict
         for number, blocker in enumerate(self.blockers, 1):
             yield f"{number:>3}. {blocker}"
         yield from self._in_nir()
         yield f"After these edits: {self.call}"
 
     def _ported(self) -> Iterator[str]:
-        what = "a graph of layers, one step of time" if self.form == "graph" else "a program"
-        yield f"{self.network} ports: nothing blocks. It becomes {what}."
+        yield self.verdict
         yield f"  call          {self.call}"
         yield from _listed("parts", self.parts)
         yield f"  time steps    {self.steps}"

@@ -13,16 +13,9 @@ __all__ = ["summary"]
 
 def summary(found: Check) -> str:
     """The verdict, what stands in the way with line and edit, and what becomes of the parts."""
-    if found.ok:
-        what = "a graph of layers, one step of time" if found.form == "graph" else "a program"
-        said = f"{_text(found.network)} ports: nothing blocks. It becomes {what}."
-    else:
-        count = len(found.blockers)
-        things = "one thing stands" if count == 1 else f"{count} things stand"
-        said = f"{_text(found.network)} does not port yet: {things} in the way."
     after = "" if found.ok else "After these edits: "
     return (
-        f'<div><p role="status"><strong>{said}</strong></p>{_blockers("In the way", found.blockers)}'
+        f'<div><p role="status"><strong>{_text(found.verdict)}</strong></p>{_blockers("In the way", found.blockers)}'
         f"<p>{after}<code>{_text(found.call)}</code></p>{_facts(found) if found.ok else ''}"
         f"{_blockers('Gradients that are unknown', found.training)}{_nir(found)}</div>"
     )

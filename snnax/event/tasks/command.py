@@ -5,13 +5,33 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
 
 from snnax.errors import ArgumentError, SnnaxError
-from snnax.event.tasks.learning import Told
+from snnax.event.tasks import results
+from snnax.event.tasks.learning import Samples, Told, Trained, Trainer
 
-__all__ = ["Parser", "above_zero", "from_zero", "number", "run", "say", "teller"]
+S = TypeVar("S")
+
+__all__ = [
+    "Parser",
+    "above_zero",
+    "from_zero",
+    "number",
+    "run",
+    "saved",
+    "say",
+    "settings",
+    "teller",
+    "trained",
+    "training_parser",
+]
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
@@ -62,6 +82,52 @@ def _real(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
+
+
+def training_parser(prog: str, about: str | None) -> Parser:
+    """Options of a command that trains networks."""
+    parser = Parser(prog=prog, description=about)
+    parser.add_argument("--hidden", type=number(), help="number of hidden neurons")
+    parser.add_argument("--epochs", type=number(), help="passes over the data")
+    parser.add_argument("--batch", type=number(), help="samples of a step")
+    parser.add_argument("--learning-rate", type=above_zero, help="of Adam, at the start")
+    parser.add_argument("--seeds", type=number(), default=1, help="so many networks, from seed 0")
+    parser.add_argument("--samples", type=number(), help="of each split, for a quick try")
+    return parser
+
+
+def settings(default: S, options: Any) -> S:
+    """``default``, a dataclass, with what the options say of its fields."""
+    given = {field.name: getattr(options, field.name, None) for field in fields(default)}  # type: ignore[arg-type]
+    said = {name: value for name, value in given.items() if value is not None}
+    return replace(default, **said)  # type: ignore[type-var]
+
+
+def trained(trainer: Trainer, data: Samples, validation: Samples, seeds: int) -> list[Trained]:
+    """A network of each seed, with lines that say how it goes."""
+    runs = []
+    for seed in range(seeds):
+        began, told = time.process_time(), teller(f"seed {seed}", trainer.epochs)
+        runs.append(trainer.train(data, validation, seed=seed, told=told))
+        say(f"seed {seed}: {time.process_time() - began:.0f} CPU seconds")
+    return runs
+
+
+def saved(
+    out: Path,
+    name: str,
+    numbers: dict[str, Any],
+    arrays: dict[str, Any],
+    runs: Sequence[Trained],
+    curves: Sequence[str],
+) -> Path:
+    """Write a result with the curves and the weights of each network, and say where."""
+    arrays = arrays | {curve: np.stack([getattr(run, curve) for run in runs]) for curve in curves}
+    for seed, run in enumerate(runs):
+        arrays |= results.weights(run.params, f"seed_{seed}")
+    path = results.save(out, name, numbers, arrays)
+    say(f"wrote {path} and {path.with_suffix('.json')}")
+    return path
 
 
 def run(work: Callable[[Any], None], parser: Parser, arguments: Sequence[str] | None) -> int:

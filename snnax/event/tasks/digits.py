@@ -8,9 +8,8 @@ is, and in copies that are moved, turned and sized at random.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,14 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> command.Parser:
-    parser = command.Parser(prog="snnax.event.tasks.digits", description=__doc__)
-    parser.add_argument("--hidden", type=command.number(), help="number of hidden neurons")
-    parser.add_argument("--epochs", type=command.number(), help="passes over the data")
-    parser.add_argument("--batch", type=command.number(), help="samples of a step")
-    parser.add_argument("--learning-rate", type=command.above_zero, help="of Adam, at the start")
+    parser = command.training_parser("snnax.event.tasks.digits", __doc__)
     parser.add_argument("--copies", type=command.number(0), help="of each image, moved and turned at random")
-    parser.add_argument("--seeds", type=command.number(), default=1, help="so many networks, from seed 0")
-    parser.add_argument("--samples", type=command.number(), help="of each split, for a quick try")
     parser.add_argument("--out", type=Path, help="folder for the results: .json and .npz")
     return parser
 
@@ -133,16 +126,11 @@ def _parser() -> command.Parser:
 def _run(options: Any) -> None:
     if options.out is not None:
         results.folder(options.out)
-    given = {name: getattr(options, name) for name in asdict(Settings())}
-    settings = replace(Settings(), **{name: value for name, value in given.items() if value is not None})
+    settings = command.settings(Settings(), options)
     trainer = Trainer(learner(settings), settings.epochs, settings.batch, settings.learning_rate)
     data, validation = split("train", options.samples, settings.copies), split("validation", options.samples)
     command.say(f"digits: {settings}")
-    runs = []
-    for seed in range(options.seeds):
-        began, told = time.process_time(), command.teller(f"seed {seed}", settings.epochs)
-        runs.append(trainer.train(data, validation, seed=seed, told=told))
-        command.say(f"seed {seed}: {time.process_time() - began:.0f} CPU seconds")
+    runs = command.trained(trainer, data, validation, options.seeds)
     _report(options, settings, trainer, runs)
 
 
@@ -159,15 +147,9 @@ def _report(options: Any, settings: Settings, trainer: Trainer, runs: list[Train
     }
     for name in ("validation", "test"):
         command.say(f"{name}, per cent: mean {numbers[name]['mean']}, of {numbers[name]['each']}")
-    if options.out is None:
-        return
-    arrays = {"labels": labels, "classes": classes}
-    for name in ("loss", "validation"):
-        arrays[name] = np.stack([getattr(run, name) for run in runs])
-    for seed, run in enumerate(runs):
-        arrays |= results.weights(run.params, f"seed_{seed}")
-    saved = results.save(options.out, "digits", numbers, arrays)
-    command.say(f"wrote {saved} and {saved.with_suffix('.json')}")
+    if options.out is not None:
+        arrays = {"labels": labels, "classes": classes}
+        command.saved(options.out, "digits", numbers, arrays, runs, ("loss", "validation"))
 
 
 if __name__ == "__main__":

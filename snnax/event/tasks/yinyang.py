@@ -7,9 +7,8 @@ is that of the output neuron that fires first (with ``surrogate``: of the integr
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,15 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> command.Parser:
-    parser = command.Parser(prog="snnax.event.tasks.yinyang", description=__doc__)
+    parser = command.training_parser("snnax.event.tasks.yinyang", __doc__)
     parser.add_argument("--method", choices=METHODS, default="ttfs")
-    parser.add_argument("--hidden", type=command.number(), help="number of hidden neurons")
-    parser.add_argument("--epochs", type=command.number(), help="passes over the data")
-    parser.add_argument("--batch", type=command.number(), help="samples of a step")
-    parser.add_argument("--learning-rate", type=command.above_zero, help="of Adam, at the start")
     parser.add_argument("--max-spikes", type=command.number(), help="of a hidden neuron")
-    parser.add_argument("--seeds", type=command.number(), default=1, help="so many networks, from seed 0")
-    parser.add_argument("--samples", type=command.number(), help="of each split, for a quick try")
     parser.add_argument(
         "--out", type=Path, help="folder for the results: .json, .npz and, if asked for, a picture"
     )
@@ -137,7 +130,7 @@ def _run(options: Any) -> None:
         )
     if options.out is not None:
         results.folder(options.out)
-    settings = _settings(options)
+    settings = command.settings(METHODS[options.method], options)
     _refuse_unused(options)
     trainer = Trainer(
         learner(options.method, settings),
@@ -148,21 +141,8 @@ def _run(options: Any) -> None:
     )
     data, validation = split("train", options.samples), split("validation", options.samples)
     command.say(f"{options.method}: {settings}")
-    runs = []
-    for seed in range(options.seeds):
-        began = time.process_time()
-        runs.append(
-            trainer.train(data, validation, seed=seed, told=command.teller(f"seed {seed}", settings.epochs))
-        )
-        command.say(f"seed {seed}: {time.process_time() - began:.0f} CPU seconds")
+    runs = command.trained(trainer, data, validation, options.seeds)
     _report(options, settings, trainer, runs)
-
-
-def _settings(options: Any) -> Settings:
-    given = {name: getattr(options, name, None) for name in asdict(METHODS["ttfs"])}
-    return replace(
-        METHODS[options.method], **{name: value for name, value in given.items() if value is not None}
-    )
 
 
 def _refuse_unused(options: Any) -> None:
@@ -194,12 +174,8 @@ def _report(options: Any, settings: Settings, trainer: Trainer, runs: list[Train
     if options.out is None:
         return
     arrays = {"points": points, "labels": labels, "classes": classes}
-    for name in ("loss", "validation", "overflow"):
-        arrays[name] = np.stack([getattr(run, name) for run in runs])
-    for seed, run in enumerate(runs):
-        arrays |= results.weights(run.params, f"seed_{seed}")
-    saved = results.save(options.out, f"yinyang_{options.method}", numbers, arrays)
-    command.say(f"wrote {saved} and {saved.with_suffix('.json')}")
+    curves = ("loss", "validation", "overflow")
+    saved = command.saved(options.out, f"yinyang_{options.method}", numbers, arrays, runs, curves)
     if options.picture:
         _draw(saved)
 

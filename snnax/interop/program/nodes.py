@@ -372,12 +372,12 @@ def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
     return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
 
 
-def listed(tree: Any) -> Any:
+def dataclasses_as_tuples(tree: Any) -> Any:
     """``tree`` with a named tuple of the same fields in place of each dataclass: JAX takes those apart."""
     if isinstance(tree, dict):
-        return {key: listed(part) for key, part in tree.items()}
+        return {key: dataclasses_as_tuples(part) for key, part in tree.items()}
     if isinstance(tree, list | tuple):
-        parts = [listed(part) for part in tree]
+        parts = [dataclasses_as_tuples(part) for part in tree]
         return (
             parts
             if isinstance(tree, list)
@@ -387,7 +387,9 @@ def listed(tree: Any) -> Any:
         )
     if is_dataclass(tree) and not isinstance(tree, type):
         names = tuple(part.name for part in fields(tree))
-        return _fields_of(type(tree).__name__, names)(*(listed(getattr(tree, name)) for name in names))
+        return _fields_of(type(tree).__name__, names)(
+            *(dataclasses_as_tuples(getattr(tree, name)) for name in names)
+        )
     return tree
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from snnax.interop.program.chained import neuron_names
 from snnax.interop.program.draws import Drawn
-from snnax.interop.program.nodes import Loop, Program, filled, flat, listed, mapped
+from snnax.interop.program.nodes import Loop, Program, dataclasses_as_tuples, filled, flat, mapped
 from snnax.interop.program.repeating import is_step
 from snnax.interop.program.side import moved_buffers, outputs_of, weights_like
 from snnax.interop.torch.calls import is_array
@@ -158,7 +158,7 @@ def _frame(given: Any, step: int) -> Any:
 
 def _sorted(tree: Any) -> Any:
     """What ``forward`` returned, keys of dicts in the order in which JAX takes them."""
-    tree = listed(tree)
+    tree = dataclasses_as_tuples(tree)
     if isinstance(tree, dict):
         return [_sorted(tree[key]) for key in sorted(tree)]
     return [_sorted(part) for part in tree] if isinstance(tree, list | tuple) else tree

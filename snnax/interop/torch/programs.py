@@ -21,7 +21,7 @@ from snnax.interop.program.cleaning import clean
 from snnax.interop.program.folding import fold
 from snnax.interop.program.lengths import Fixed, difference, template
 from snnax.interop.program.masks import unmasked
-from snnax.interop.program.nodes import Input, Leaf, Note, Program, listed, mapped
+from snnax.interop.program.nodes import Input, Leaf, Note, Program, dataclasses_as_tuples, mapped
 from snnax.interop.torch.declared import line_of_draws, line_of_module, line_of_return
 from snnax.interop.torch.dispatch import Dispatcher, Longer, steering_lines
 from snnax.interop.torch.frames import line_of
@@ -296,7 +296,7 @@ class _Tracing:
                 states.rest(sample, dispatcher, leaves)
                 before = {id(b) for b in copy.net.buffers()}
             result = copy.net(*args, **kwargs)
-            outputs = mapped(listed(result), lambda entry: self._output(dispatcher, entry))
+            outputs = mapped(dataclasses_as_tuples(result), lambda entry: self._output(dispatcher, entry))
             updates = {**self._written(copy, dispatcher, before), **copy.ends()}
             if states is not None:
                 updates |= states.ends(result, self._label)
