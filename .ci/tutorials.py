@@ -14,11 +14,13 @@ from __future__ import annotations
 import argparse
 import base64
 import io
+import multiprocessing
 import os
 import resource
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import jupytext
@@ -125,10 +127,27 @@ def keep_outputs(notebook: nbformat.NotebookNode, older: nbformat.NotebookNode) 
         new.outputs, new.execution_count = old.outputs, old.execution_count
 
 
+def make(source: Path, text: bool, check: bool) -> str:
+    """Run one tutorial, or take over its prose; write the notebook, unless it is to be checked only; what it took."""
+    begin, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    notebook, target = read(source), source.with_suffix(".ipynb")
+    if text:
+        keep_outputs(notebook, nbformat.read(target, as_version=4))
+    else:
+        run(notebook)
+        shrink(notebook)
+    if not check:
+        nbformat.write(notebook, target)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
+    return f"{time.perf_counter() - begin:.0f} s, {cpu:.0f} s of processors"
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", help="how the names begin; without them, all tutorials")
+    parser.add_argument("--jobs", type=int, default=1, help="how many run at a time")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--check", action="store_true", help="write nothing")
     how.add_argument("--text", action="store_true", help="run nothing: only prose has changed")
@@ -136,26 +155,17 @@ def main() -> int:
     chosen = sources(arguments.names)
     if not chosen:
         parser.error(f"no tutorial begins with {' or '.join(arguments.names)}")
-    failed = []
-    for source in chosen:
-        begin, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        notebook, target = read(source), source.with_suffix(".ipynb")
-        try:
-            if arguments.text:
-                keep_outputs(notebook, nbformat.read(target, as_version=4))
-            else:
-                run(notebook)
-                shrink(notebook)
-        except Exception as error:
-            failed.append(source.name)
-            print(f"{source.name} fails: {error}", file=sys.stderr)
-            continue
-        if not arguments.check:
-            nbformat.write(notebook, target)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
-        print(f"{source.name}: {time.perf_counter() - begin:.0f} s, {cpu:.0f} s of processors", flush=True)
-    return bool(failed)
+    failed = False
+    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as workers:
+        running = {workers.submit(make, path, arguments.text, arguments.check): path for path in chosen}
+        for done in as_completed(running):
+            name = running[done].name
+            try:
+                print(f"{name}: {done.result()}", flush=True)
+            except Exception as error:
+                failed = True
+                print(f"{name} fails: {error}", file=sys.stderr)
+    return failed
 
 
 if __name__ == "__main__":
