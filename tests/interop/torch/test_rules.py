@@ -36,12 +36,13 @@ class Counting(nn.Module):
 
     def forward(self, x):
         steps = [t for t in range(min(len(x), 410)) if t != EDGE]
+        steps.sort(key=lambda t: t > 430)
         return [x[t] for t in steps if helper(t) or self.rule(t) or t < self.warm or self.late(t)], x[:420]
 
 
 def test_numbers_that_the_code_names_are_found_and_no_others():
     found = numbers_beyond(Counting(), 305, 5)
-    assert found == [310, 330, 340, 350, 380, 400, 410, 420]
-    assert numbers_beyond(nn.Sequential(Counting()), 400, 0) == [410, 420]
+    assert found == [310, 330, 340, 350, 380, 400, 410, 420, 430]
+    assert numbers_beyond(nn.Sequential(Counting()), 400, 0) == [410, 420, 430]
     assert numbers_beyond(Counting(), 305, 30) == [310, 330]
     assert numbers_beyond(nn.Linear(1000, 2000), 3, 5) == []
