@@ -36,7 +36,6 @@ class Leaves:
         self._named: dict[int, tuple[Tensor, _Kind, str]] = {}
         self._states: dict[str, Leaf] = {}
         self._constants: dict[tuple[Result, bytes], Leaf] = {}
-        self._places: dict[Any, tuple[Tensor, _Kind, str]] = {}
         for path, module in chain(net.named_modules(), original.named_modules()):
             homes: tuple[tuple[_Kind, Any], ...] = (
                 ("parameter", dict(module._parameters)),
@@ -46,8 +45,6 @@ class Leaves:
             for kind, home in homes:
                 for name, tensor in _tensors(home, path):
                     self._named.setdefault(id(tensor), (tensor, kind, name))
-                    if isinstance(module, torch.jit.ScriptModule) and tensor.numel():
-                        self._places.setdefault(_place(tensor), (tensor, kind, name))
 
     def argument(self, tensor: Tensor, name: str) -> Leaf:
         """An argument of the call."""
@@ -72,7 +69,7 @@ class Leaves:
 
     def other(self, tensor: Tensor) -> tuple[Leaf, str]:
         """A tensor that a module holds, and its name; or that Python made, with its value."""
-        found = self._named.get(id(tensor)) or self._places.get(_place(tensor))
+        found = self._named.get(id(tensor))
         if found is None:
             return self._constant(tensor), ""
         _, kind, name = found
@@ -108,11 +105,6 @@ def _tensors(home: Any, path: str) -> Iterator[tuple[str, Tensor]]:
         values = home.values() if isinstance(home, dict) else home
         for key, value in zip(keys, values, strict=False):  # whoever asks for the length of a list is noted
             yield from _tensors(value, f"{path}.{key}".lstrip("."))
-
-
-def _place(tensor: Tensor) -> Any:
-    """Where and how a tensor lies in memory: TorchScript has other objects for the same parameters."""
-    return tensor.untyped_storage()._cdata, Form.of(tensor)
 
 
 def _result(tensor: Tensor) -> Result:

@@ -61,7 +61,7 @@ def unwrap(net: object) -> nn.Module:
 
 def in_training(net: nn.Module) -> tuple[str, ...]:
     """The layers that are in training mode and compute something else there than in evaluation, by path."""
-    return tuple(name for name, module in net.named_modules() if module.training and _has_modes(module))
+    return tuple(name for name, module in net.named_modules() if _has_modes(module) and module.training)
 
 
 def _has_modes(module: nn.Module) -> bool:

@@ -130,7 +130,7 @@ def kept_from_call_to_call(net: nn.Module, path: str) -> ConversionError:
 
 def _statistics(module: nn.Module) -> frozenset[str]:
     """What a layer in training keeps of what it has seen: each call changes it, and the port does too."""
-    return _SEEN if module.training and keeps_statistics(module) else frozenset()
+    return _SEEN if keeps_statistics(module) and module.training else frozenset()
 
 
 def check_hooks(net: nn.Module) -> None:

@@ -215,6 +215,19 @@ def test_a_layer_that_is_not_trained_is_not_trained_in_the_port():
     assert isinstance(interop.from_snntorch(net, x[0])[0], Graph)
 
 
+def test_a_function_that_runs_without_gradients_trains_as_in_torch():
+    class Partly(Frozen):
+        def forward(self, x):
+            with torch.no_grad():
+                current = nn.functional.linear(3 * x, self.fc.weight, self.fc.bias)
+            return self.out(self.head(self.lif(current)))
+
+    torch.manual_seed(0)
+    net, x = Partly(still=False).eval(), np.random.default_rng(0).uniform(0, 3, (5, 2, 6)).astype(np.float32)
+    report = interop.crossvalidate(net, interop.from_snntorch(net, x[0]), x, gradients=True)
+    assert report.agree, str(report)
+
+
 @pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
 def test_a_step_whose_layers_run_without_gradients_trains_as_in_torch(off):
     class Partly(Frozen):

@@ -496,11 +496,18 @@ def test_what_torch_compiled_is_not_compiled_anew(monkeypatch):
     }
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_modules_of_torchscript_have_their_parameters():
     net = nn.Sequential(torch.jit.script(nn.Linear(6, 4)), snn.Leaky(beta=0.9, init_hidden=True)).eval()
     program = trace_program(net, (torch.rand(3, 6),))
     assert {known.name for known in program.inputs if known.trained} == {"0.weight", "0.bias"}
+    frozen = nn.Sequential(
+        torch.jit.freeze(net[0]), net[1]
+    )  # such a module has neither parameters nor a mode
+    report = interop.crossvalidate(
+        frozen, interop.from_snntorch(frozen, torch.rand(3, 6)), torch.rand(5, 3, 6)
+    )
+    assert report.agree, str(report)
 
 
 class Banks(nn.Module):
