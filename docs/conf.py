@@ -1,10 +1,13 @@
 """Sphinx configuration. Build with ``python -m sphinx -W docs docs/_build``."""
 
 import json
+import os
 import re
 import shutil
 import sys
 from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the examples and pictures need no other device
 
 import snnax
 from snnax.interop.program import operators
@@ -22,6 +25,7 @@ project_copyright = "the snnax contributors, Apache License 2.0"
 version = release = snnax.__version__
 
 extensions = [
+    "matplotlib.sphinxext.plot_directive",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
@@ -32,6 +36,7 @@ extensions = [
     "counterparts",
     "elsewhere",
     "inherited",
+    "links",
     "llms",
     "mathml",
 ]
@@ -42,6 +47,21 @@ exclude_patterns = [
     "generated/tutorial_shares.rst",
 ]
 html_theme = "furo"
+plot_include_source = True
+plot_html_show_source_link = plot_html_show_formats = False
+plot_formats = ["svg"]
+nitpicky = True
+# Types in signatures that have no page of their own: what they are is said where they are taken or returned.
+NO_PAGE = """
+    snnax.dynamics.equation.Equation snnax.neurons.values.SupportsArray snnax.network.topology.Plan
+    snnax.network.whole.WholeNetwork snnax.interop.compare.report.GradientReport
+    snnax.interop.compare.report.LayerReport snnax.interop.compare.report.Picture
+    snnax.interop.program.module.Held snnax.interop.program.nodes.Program
+    snnax.interop.spec.NeuronSpec snnax.training.steps.TrainStep snnax.training.steps.EvalStep
+    snnax.training.batching.Batches flax.linen.module._Sentinel
+    Accuracy AxesArray Callback Console Data Loss Regularization Tree dict[str list[dict[str
+"""
+nitpick_ignore = [("py:class", name) for name in NO_PAGE.split()]
 html_title = f"snnax {release}"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]

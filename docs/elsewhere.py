@@ -18,7 +18,6 @@ PUBLIC = {
     "FuncAnimation": "matplotlib.animation.FuncAnimation",
     "Mesh": "jax.sharding.Mesh",
     "PathLike": "os.PathLike",
-    "flax.core.scope.Scope": "flax.core.scope.Scope",
     "flax.linen.linear.Conv": "flax.linen.Conv",
     "flax.linen.linear.Dense": "flax.linen.Dense",
     "flax.linen.module.Module": "flax.linen.Module",
@@ -65,6 +64,10 @@ def address(name: str) -> str | None:
         return f"https://docs.jax.dev/en/latest/{'jax' if last == 'Device' else 'jax.sharding'}.html#{name}"
     if library == "jax":
         return f"https://docs.jax.dev/en/latest/_autosummary/{name}.html"
+    if name == "nir.ir.graph.NIRGraph":
+        return "https://neuroir.org/docs/"
+    if name.startswith("flax.core."):
+        return "https://flax-linen.readthedocs.io/en/latest/api_reference/"
     if library == "matplotlib":
         kind = {"Axes": "axes_api", "Figure": "figure_api"}.get(last)
         place = f"{kind}.html#{name}" if kind else f"_as_gen/{name}.html"

@@ -10,7 +10,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 BULLET = re.compile(r"^\* ``(\w+)``[^:]*: (.*(?:\n  .*)*)", re.MULTILINE)
-POINTER = re.compile(r"\s*See :class:`\w+` for (?:the|all)[^.]*?arguments[^.]*\.")
+POINTER = re.compile(r"\s*See\s+:class:`\w+` for (?:the|all)[^.]*?arguments[^.]*\.")
 FLAX = ("parent", "name")
 
 
@@ -30,6 +30,12 @@ def described(name: str, known: dict[str, str]) -> str | None:
     return next((f"see ``{other}``." for other, text in known.items() if f"``{name}``" in text), None)
 
 
+def _place(entry: str, fields: list[str]) -> int:
+    """Where an entry of ``Args`` stands in the signature."""
+    first = re.split(r"[,:]", entry.strip(), maxsplit=1)[0]
+    return fields.index(first) if first in fields else len(fields)
+
+
 def complete(app: Sphinx, what: str, name: str, kind: Any, options: Any, lines: list[str]) -> None:
     """Add to the docstring's ``Args`` what is missing there and described in a base."""
     if what != "class" or not dataclasses.is_dataclass(kind) or not shared(kind):
@@ -46,7 +52,8 @@ def complete(app: Sphinx, what: str, name: str, kind: Any, options: Any, lines: 
             added.append(f"    {field}: {about}")
     if not added or listed is None:
         return
-    body = listed[1].rstrip("\n") + "\n" + "\n".join(added) + "\n\n"
+    entries = [*re.split(r"\n(?=    [\w*])", listed[1].rstrip("\n")), *added]
+    body = "\n".join(sorted(entries, key=lambda entry: _place(entry, fields))) + "\n\n"
     text = text[: listed.start(1)] + body + text[listed.end(1) :]
     lines[:] = POINTER.sub("", text).split("\n")
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnax.faces import Face
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from snnax import backprop as backprop

@@ -215,3 +215,54 @@ def test_every_command_and_option_is_documented():
         assert [
             o for a in parser._actions for o in a.option_strings if o.startswith("--") and o not in page
         ] == []
+
+
+# --- what the pages are made with -----------------------------------------------------------------
+
+
+def test_the_version_has_one_home():
+    """``snnax.__version__``: what else names it agrees."""
+    assert f"\nversion: {snnax.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    newest = re.search(r"^(\d+\.\d+\.\d+)\b.*\n---", (ROOT / "CHANGELOG.rst").read_text(), re.MULTILINE)[1]
+    assert newest == snnax.__version__
+
+
+def test_each_plot_and_encoder_is_in_the_galleries():
+    page = (DOCS / "galleries.rst").read_text()
+    named = {*re.findall(r"\b(?:spikeplot|spikegen)\.(\w+)", page), *re.findall(r"``(\w+)``", page)}
+    assert {*snnax.spikeplot.__all__} <= named
+    assert {"rate", "rate_conv", "latency", "delta"} <= named
+
+
+@pytest.fixture
+def extension(monkeypatch):
+    """Loads an extension of the documentation."""
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(str(DOCS))
+    return importlib.import_module
+
+
+def test_broken_links_are_found(extension, tmp_path):
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html#here"><a href="#no"><a href="https://x.org"><h1 id="up">'
+    )
+    (tmp_path / "b.html").write_text('<p id="here"><img src="c.png"><a class="x" href="a.html#up">')
+    assert extension("links").broken(tmp_path) == ["a.html: #no", "b.html: c.png"]
+
+
+def test_names_of_other_libraries_have_addresses(extension):
+    address = extension("elsewhere").address
+    assert address("jax.Array") == "https://docs.jax.dev/en/latest/_autosummary/jax.Array.html"
+    assert address("flax.linen.module.Module").endswith("flax.linen/module.html#flax.linen.Module")
+    assert address("collections.abc.Mapping").endswith("collections.abc.html#collections.abc.Mapping")
+    assert address("snnax.Leaky") is None
+
+
+def test_each_counterpart_of_snntorch_has_a_page(extension):
+    """Its page tells snnTorch's name."""
+    pytest.importorskip("matplotlib")
+    there = {id(resolve(name)) for name in documented()}
+    rows = extension("counterparts").counterparts()
+    assert len(rows) > 70
+    absent = [row[0].ours for key, row in rows.items() if key not in there]
+    assert [name for name in absent if not name.endswith(("__version__", "backprop"))] == []

@@ -66,7 +66,7 @@ def recordings(path: Source, *, size: tuple[int, ...] | None = None, sort: bool 
         sort: put the events in the order of time.
 
     Returns:
-        A sequence: ``len(found)``, ``events, label = found[3]``, ``found.labels``, ``found.classes``. Classes are in
+        A sequence, ``len(found)``, ``events, label = found[3]``, ``found.labels``, ``found.classes``. Classes are in
         the order of their names, numbers by value.
 
     Raises:

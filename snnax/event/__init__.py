@@ -1,10 +1,10 @@
 """Spiking networks in continuous time: neurons that jump from event to event, with exact spike times and gradients.
 
-There is no time step. Between two events a neuron has a closed form (:mod:`snnax.event.closed_form`); the threshold is
-crossed at a root of it (:mod:`snnax.event.crossing`); what networks exchange are spike times
+There is no time step. Between two events a neuron has a closed form (``snnax.event.closed_form``); the threshold is
+crossed at a root of it (``snnax.event.crossing``); what networks exchange are spike times
 (:class:`~snnax.event.spike_trains.Trains`).
 
-The engines are functions of JAX arrays. Over them are Flax modules with weights (:mod:`snnax.event.layers`), which are
+The engines are functions of JAX arrays. Over them are Flax modules with weights (``snnax.event.layers``), which are
 loaded when they are first used.
 """
 

@@ -48,8 +48,8 @@ def silence(
             sample in which it is silent counts, as for neurons of an output that must fire.
 
     Returns:
-        A number from 0, without a unit: 1 if no neuron fires and none has an input. It has gradients with respect to
-        ``weights`` and ``inputs.times``.
+        A number without a unit, from 0 on. It is 1 if no neuron fires and none has an input. It has gradients with
+        respect to ``weights`` and ``inputs.times``.
 
     Raises:
         ArgumentError: for what is no trains, no parameters, no time, or another ``over``.

@@ -41,7 +41,7 @@ class Simulation:
 
     @property
     def engines(self) -> dict[str, str]:
-        """The engine that ran each population: ``"feedforward"``, ``"loop"`` or ``"relaxation"``."""
+        """The engine that ran each population, ``"feedforward"``, ``"loop"`` or ``"relaxation"``."""
         return dict(self.ran)
 
     def __getitem__(self, population: str) -> Trains:

@@ -68,7 +68,7 @@ class NirNode:
 
 @dataclass(frozen=True)
 class Check:
-    """What :func:`check` finds.
+    """What :func:`~snnax.interop.check` finds.
 
     Attributes:
         network: its class.

@@ -276,7 +276,7 @@ def crossvalidate(
         ShapeError: if ``x`` does not fit, or the layers of the sides do not pair up.
         ConversionError: if a torch module cannot be traced.
 
-    NIR graphs are run by the reference simulator (:mod:`snnax.interop.simulator`), by NIR's equations in
+    NIR graphs are run by the reference simulator (``snnax.interop.reference``), by NIR's equations in
     float64; where that lacks a node, or gradients are asked for, as the model that ``from_nir`` makes of them.
 
     Example:

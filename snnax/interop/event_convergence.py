@@ -125,7 +125,7 @@ def crossvalidate_events(
 
     Both sides run in float64. Spikes are compared end to end, which shows the order of convergence, and layer by
     layer: the exact engine gets the very spikes that the steps sent to a population, and each spike must lie where
-    the step may move it (:mod:`snnax.interop.event_bounds`, of first order, twice of it is allowed).
+    the step may move it (``snnax.interop.event_bounds``, of first order, twice of it is allowed).
 
     Args:
         a: :class:`snnax.event.Network`, or ``(model, variables)`` of :class:`snnax.event.Sequential` or ``Graph``.

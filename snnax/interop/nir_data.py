@@ -35,7 +35,8 @@ def write_nir_data(path: str | PathLike[str], trace: Trace, dt: float) -> None:
 
     Each layer has ``input``, ``spikes``, ``voltages`` and ``currents`` as ``[B, T, neurons]``, images flattened.
     The order of the layers, their kinds and what the network returned are not in that format, and nir 1.0.8
-    warns that it may change: keep runs with :func:`save_trace`, and use this for readers that know no other.
+    warns that it may change: keep runs with :func:`~snnax.interop.save_trace`, and use this for readers that know
+    no other.
 
     Args:
         path: the file.

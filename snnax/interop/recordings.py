@@ -44,7 +44,7 @@ def save_trace(path: str | PathLike[str], trace: Trace) -> None:
 
     Args:
         path: the file; replaced only once the new one is complete.
-        trace: a run, as ``side.run(x)`` or :func:`snnax.interop.simulator.simulate` return it.
+        trace: a run, as ``side.run(x)`` or :func:`snnax.interop.reference.simulate` return it.
 
     Raises:
         ShapeError: if the layers have other numbers of steps or samples.

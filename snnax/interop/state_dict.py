@@ -291,8 +291,8 @@ def to_state_dict(
             channels; not needed for imported models.
 
     Returns:
-        NumPy arrays by name. Also what snnTorch saves and flax keeps in the module: ``beta``, ``threshold``,
-        ``graded_spikes_factor``, ``reset_mechanism_val``.
+        NumPy arrays by name. What snnTorch saves and flax keeps in the module (``beta``, ``threshold``,
+        ``graded_spikes_factor``, ``reset_mechanism_val``) is among them.
 
     Raises:
         ConversionError: for a layer that has no torch equal, layers that are not found (``nn.compact``), and

@@ -111,7 +111,7 @@ class Scale(Module):
 
     Args:
         scale: a number, or an array of the shape of one sample, channels last.
-        learn_scale: train it (collection ``params``) instead of keeping it fixed (``buffers``).
+        learn_scale: train the factor, in the collection ``params``; otherwise it is fixed, in ``buffers``.
 
     Raises:
         ArgumentError: at construction, if ``scale`` is no number or array.

@@ -70,7 +70,7 @@ def Linear(in_features: int, out_features: int, bias: bool = True) -> nn.Dense:
         bias: whether there is :math:`b`.
 
     Returns:
-        The layer. Parameters: ``kernel`` ``(M, N)``, which is torch's ``weight`` transposed, and ``bias`` ``(N,)``.
+        The layer, with ``kernel`` ``(M, N)``, which is torch's ``weight`` transposed, and ``bias`` ``(N,)``.
 
     Raises:
         ArgumentError: a size is no whole number >= 1.
@@ -142,7 +142,7 @@ def Conv2d(
         bias: whether there is :math:`b`.
 
     Returns:
-        The layer. Parameters: ``kernel`` ``(H, W, C / groups, N)``, torch's ``weight`` with its axes in another order,
+        The layer, with ``kernel`` ``(H, W, C / groups, N)``, torch's ``weight`` with its axes in another order,
         and ``bias`` ``(N,)``.
 
     Raises:
@@ -267,7 +267,7 @@ def BatchNorm2d(
         affine: whether there are :math:`\gamma` and :math:`\beta`.
 
     Returns:
-        The layer. Parameters: ``scale`` and ``bias``, torch's ``weight`` and ``bias``.
+        The layer, with ``scale`` and ``bias``, torch's ``weight`` and ``bias``.
 
     Raises:
         ArgumentError: for a bad argument.
@@ -318,7 +318,7 @@ def LayerNorm(
         bias: whether there is :math:`\beta` too.
 
     Returns:
-        The layer. Parameters: ``scale`` and ``bias``, torch's ``weight`` and ``bias``.
+        The layer, with ``scale`` and ``bias``, torch's ``weight`` and ``bias``.
 
     Raises:
         ArgumentError: for a bad argument.

@@ -414,7 +414,7 @@ class Graph(Container):
 
     @nn.nowrap
     def plan(self) -> Plan:
-        """Depth-first order from the input; see :mod:`snnax.network.topology`."""
+        """Depth-first order from the input; see ``snnax.network.topology``."""
         members = self.members()
         stateful = None
         if self.delay_spikes and self.delayed is None:

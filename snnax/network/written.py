@@ -23,7 +23,7 @@ __all__ = ["Module"]
 class Module(base.Module):
     """A network of one's own in torch's words: layers in ``__init__``, and ``forward`` in place of ``__call__``.
 
-    It is a linen module all the same: :meth:`init` draws the variables, :meth:`apply` runs ``forward`` with them, and
+    It is a linen module all the same: ``init`` draws the variables, ``apply`` runs ``forward`` with them, and
     layers are named in ``variables`` as the attributes are. ``net.bind(variables)`` is the network with its variables,
     which is called as in torch: ``net(x)``; with ``mutable=["hidden"]`` it keeps the state of its neurons from call to
     call, and ``snnax.utils.reset(net)`` forgets it.

@@ -35,7 +35,7 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
     * ``parameter_names``: the numbers that ``charge`` takes, in this order. The threshold need not be among them.
     * ``charge(state, flag, x, rule, *numbers)``, a static method: the states after a step, before the neuron fires.
       ``flag`` is :math:`R`, 0 or 1, without gradient; ``rule`` has the ``threshold`` and the ``reset``, and
-      :func:`snnax.dynamics.firing.discharge` resets a membrane as it says.
+      ``snnax.dynamics.firing.discharge`` resets a membrane as it says.
 
     It then has what every neuron has, each argument by name: ``threshold``, ``spike_grad``, ``surrogate_disable``,
     ``init_hidden``, ``inhibition``, ``reset_mechanism``, ``reset_delay``, ``state_quant``, ``output``, as

@@ -41,8 +41,8 @@ class DeltaLeaky(SpikingNeuron):
     Args:
         delta_threshold: :math:`\theta_\Delta`, number or array; not trained.
         beta: decay of the membrane per step, required; not clamped.
-        learn_beta: train it.
-        spike_grad, surrogate_disable, init_hidden, output: see :class:`SpikingNeuron`. With
+        learn_beta: train ``beta``, which is then in the collection ``params``.
+        spike_grad, surrogate_disable, init_hidden, output: see :class:`~snnax.neurons.SpikingNeuron`. With
             ``init_hidden=True`` and ``output=True`` the result is ``(spk, (mem, mem_prev))``.
 
     The other arguments (``threshold``, ``inhibition``, ``learn_threshold``, ``reset_mechanism``, ``state_quant``,

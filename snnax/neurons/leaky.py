@@ -30,9 +30,9 @@ class Leaky(SpikingNeuron):
 
     Args:
         beta: decay of the membrane per step, clamped to [0, 1] in each call.
-        learn_beta: train it.
+        learn_beta: train ``beta``, which is then in the collection ``params``.
         graded_spikes_factor: :math:`g`, the height of a spike.
-        learn_graded_spikes_factor: train it.
+        learn_graded_spikes_factor: train :math:`g`.
 
     Example:
         >>> import jax.numpy as jnp, snnax as snn

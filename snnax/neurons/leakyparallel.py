@@ -53,7 +53,7 @@ class LeakyParallel(SequenceNeuron):
         learn_beta: train :math:`R`. It is not clamped then.
         learn_threshold: train the threshold.
         graded_spikes_factor: :math:`g`, the height of a spike.
-        learn_graded_spikes_factor: train it.
+        learn_graded_spikes_factor: train :math:`g`.
         weight_hh_enable: all neurons feed all neurons.
         device: must be ``None``.
         dtype: in which the weights are kept, ``param_dtype`` elsewhere in Flax; ``None`` is float32, or the dtype

@@ -138,7 +138,7 @@ class StateLeaky(_ExponentialKernel):
             unquantized one is what decays.
         output: return ``(spk, mem)``, or else ``mem`` alone.
         graded_spikes_factor: :math:`g`, the height of a spike.
-        learn_graded_spikes_factor: train it.
+        learn_graded_spikes_factor: train :math:`g`.
         kernel_truncation_steps: how many of the last inputs count; ``None`` for all.
         init_hidden: one call is one time step, and the state is in the collection ``hidden``.
 

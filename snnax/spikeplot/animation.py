@@ -37,7 +37,7 @@ def animator(
         cmap: matplotlib's name of a colour map.
 
     Returns:
-        The animation: ``anim.save("spikes.gif", writer="pillow")`` needs no ffmpeg, ``anim.to_jshtml()`` shows it
+        The animation. ``anim.save("spikes.gif", writer="pillow")`` needs no ffmpeg, ``anim.to_jshtml()`` shows it
         in a notebook. Keep it in a variable until then, or matplotlib warns that nothing was drawn.
 
     Raises:

@@ -54,7 +54,7 @@ class Surrogate:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments that make this surrogate again: ``getattr(surrogate, s.name)(**s.options)``."""
+        """The arguments that make this surrogate again, as ``getattr(surrogate, s.name)(**s.options)``."""
         return dict(self.items)
 
     def __call__(self, x: ArrayLike) -> jax.Array:

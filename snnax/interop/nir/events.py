@@ -294,7 +294,7 @@ def events_to_nir(
             which a spike adds its weight to the current. It is noted in the graph's metadata.
 
     Returns:
-        The graph: populations and inputs under their names, weights in torch's layout, delays in front of them.
+        The graph, with populations and inputs under their names, weights in torch's layout, delays in front of them.
         :func:`events_from_nir` reads it as the same network; :func:`from_nir` as one in steps of ``dt``.
 
     Raises:

@@ -74,7 +74,7 @@ def _gain(values: dict[str, Array], dt: float) -> Array:
 class ReferenceSide:
     """A NIR graph, run by its equations.
 
-    What the layers compute is :class:`~snnax.interop.simulator.Simulation`'s; the names that they are compared
+    What the layers compute is :class:`~snnax.interop.reference.Simulation`'s; the names that they are compared
     under, and the units in which their input and current are recorded, are those of the model that
     :func:`~snnax.interop.from_nir` makes of the graph, so that both can be laid over each other: of a neuron of
     snnTorch's, what it adds to the membrane in a step. Where ``from_nir`` takes a gain ``r*dt/tau`` for 1, which

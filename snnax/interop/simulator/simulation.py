@@ -231,7 +231,7 @@ def simulate(
 
     This is the neutral referee: the code follows the specification of NIR and shares nothing with the
     simulation that it judges. Each node computes once in each step, after all that feed it; an edge that
-    closes a cycle carries the step before (see :func:`snnax.interop.simulator.simulation.walk`); what meets at a
+    closes a cycle carries the step before (see ``walk`` in this file); what meets at a
     node is added up in the order of the edges. All states start from 0. Nodes with our metadata compute what
     it says.
 
