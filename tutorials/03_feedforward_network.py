@@ -99,7 +99,7 @@ plt.show()
 
 # %%
 fig = plt.figure(figsize=(8, 3), layout="constrained")
-splt.traces(mem2_rec[:, 0], spk=spk2_rec[:, 0], dim=(2, 5), spk_height=2, fig=fig)
+splt.traces(mem2_rec[:, 0], spk=spk2_rec[:, 0], dim=(2, 5), spk_height=2, fig=fig, axes=True)
 plt.show()
 
 # %% [markdown]

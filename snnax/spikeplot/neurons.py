@@ -124,7 +124,9 @@ def _dim(value: Any, what: str) -> tuple[int, ...]:
 _MOST_PANELS = 100
 
 
-@checks.takes(dim=_dim, spk_height=checks.number(), titles=checks.maybe(canvas.texts), fig=canvas.FIG)
+@checks.takes(
+    dim=_dim, spk_height=checks.number(), titles=checks.maybe(canvas.texts), fig=canvas.FIG, axes=checks.flag
+)
 def traces(
     data: Any,
     spk: Any = None,
@@ -132,16 +134,22 @@ def traces(
     spk_height: float = 5,
     titles: Sequence[str] | None = None,
     fig: Figure | None = None,
+    *,
+    axes: bool = False,
 ) -> Figure:
     """Membranes of several neurons, one small panel each, with the spikes riding on them.
 
+    The panels have one scale and, unless ``axes`` says so, no axes: they show what neurons do beside each other.
+
     Args:
         data: membranes or currents ``[T, N]`` of NumPy, JAX or torch.
-        spk: spikes ``[T, N]``, drawn as a bar of ``spk_height`` on the membrane.
+        spk: spikes ``[T, N]``, which lift the line by ``spk_height``.
         dim: rows and columns of panels; the first ``rows * columns`` neurons are shown.
         spk_height: height of a spike, in units of ``data``.
-        titles: title of each panel; without them, the number of the neuron.
+        titles: title of each panel.
         fig: figure to draw into; pyplot's without it.
+        axes: numbers to read off, in time and height, and on each panel that of its neuron; spikes are bars of their
+            own then, since the line is the membrane.
 
     Returns:
         The figure.
@@ -157,8 +165,8 @@ def traces(
         >>> len(figure.axes)
         4
 
-    As snnTorch's, which adds ``spk_height`` to the line itself and draws over what pyplot's current figure shows;
-    here one that shows something stays, and a new one is opened.
+    As snnTorch's, the same picture, which draws over what pyplot's current figure shows; here one that shows something
+    stays, and a new one is opened. ``axes`` is ours.
     """
     mem = canvas.matrix(data, "data")
     spikes = None if spk is None else canvas.matrix(spk, "spk")
@@ -169,21 +177,28 @@ def traces(
     if titles is not None and len(titles) < shown:
         raise ArgumentError(f"titles has {len(titles)} entries for {shown} panels; pass one for each panel.")
     fig = canvas.figure(fig, 2.6 * columns, 1.6 * rows + 0.4)
-    panels = np.ravel(fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False))
+    panels = np.ravel(fig.subplots(rows, columns, sharex=axes, sharey=True, squeeze=False))
     for neuron, ax in enumerate(panels):
-        if neuron >= shown:
+        if neuron >= shown or not axes:
             ax.set_axis_off()
+        if neuron >= shown:
+            continue
+        if axes:
+            ax.set_title(f"neuron {neuron}" if titles is None else titles[neuron], fontsize=9)
+        elif titles is not None:
+            ax.set_title(titles[neuron])
+        if not axes:
+            ax.plot(mem[:, neuron] if spikes is None else mem[:, neuron] + spk_height * spikes[:, neuron])
             continue
         ax.plot(mem[:, neuron], color=canvas.BLUE, lw=1.2)
         if spikes is not None:
             (at,) = np.nonzero(spikes[:, neuron])
-            base = mem[at, neuron]
-            ax.vlines(at, base, base + spk_height, color=canvas.ORANGE, lw=1.2)
-        ax.set_title(titles[neuron] if titles is not None else f"neuron {neuron}", fontsize=9)
+            ax.vlines(at, mem[at, neuron], mem[at, neuron] + spk_height, color=canvas.ORANGE, lw=1.2)
         canvas.tidy(ax)
         # The labels of a narrow panel must not meet.
         ax.xaxis.set_major_locator(canvas.module("ticker").MaxNLocator(4, integer=True))
-    fig.supxlabel("time step", fontsize=10)
+    if axes:
+        fig.supxlabel("time step", fontsize=10)
     return fig
 
 

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("matplotlib")
 import matplotlib
 import matplotlib.pyplot as plt
+from helpers.snntorch_names import without_pandas
 from matplotlib import markers
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -90,6 +91,33 @@ def test_a_silent_layer_is_an_empty_raster():
 
 def test_traces_are_the_membranes_with_the_spikes_on_top():
     fig = draw(spikeplot.traces(MEM, SPIKES, dim=(2, 2), spk_height=2))
+    assert len(fig.axes) == 4 and not any(ax.axison or ax.get_title() for ax in fig.axes)
+    for neuron in range(3):
+        (line,) = fig.axes[neuron].lines
+        np.testing.assert_array_equal(line.get_ydata(), MEM[:, neuron] + 2 * SPIKES[:, neuron])
+    assert len({ax.get_ylim() for ax in fig.axes}) == 1 and not fig.axes[3].lines
+
+
+@pytest.mark.parametrize("titles", [None, ["a", "b"]])
+def test_traces_are_snntorchs_to_the_pixel(titles):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("snntorch")
+    with without_pandas():
+        import snntorch.spikeplot as theirs
+
+    def pixels(library, convert):
+        fig = plt.figure(facecolor="w", figsize=(4, 2))
+        library.traces(convert(MEM), convert(SPIKES), dim=(1, 2), spk_height=3, titles=titles)
+        agg = FigureCanvasAgg(fig)
+        agg.draw()
+        plt.close(fig)
+        return np.asarray(agg.buffer_rgba())
+
+    np.testing.assert_array_equal(pixels(spikeplot, np.asarray), pixels(theirs, torch.tensor))
+
+
+def test_traces_with_axes_are_the_membranes_with_the_spikes_as_bars():
+    fig = draw(spikeplot.traces(MEM, SPIKES, dim=(2, 2), spk_height=2, axes=True))
     assert len(fig.axes) == 4
     for neuron in range(3):
         ax = fig.axes[neuron]
@@ -111,7 +139,7 @@ def test_traces_with_titles_without_spikes_in_a_given_figure():
 
 def test_the_times_below_narrow_traces_do_not_meet():
     figure = Figure(figsize=(8, 2), layout="constrained")
-    (first, *_) = draw(spikeplot.traces(np.zeros((200, 5)), dim=(1, 5), fig=figure)).axes
+    (first, *_) = draw(spikeplot.traces(np.zeros((200, 5)), dim=(1, 5), fig=figure, axes=True)).axes
     boxes = [label.get_window_extent() for label in first.get_xticklabels() if label.get_text()]
     assert len(boxes) >= 3
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
