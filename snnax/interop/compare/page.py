@@ -79,7 +79,7 @@ def _table(report: Report) -> str:
         + "</tr>\n"
         for layer, row in zip(report.layers, map(reports.row, report.layers), strict=True)
     )
-    caption = f"{report.steps} time steps, {report.neuron_steps} neuron-steps, {_text(report.dtype)}"
+    caption = f"{report.steps} time steps, {reports.spaced(report.neuron_steps)} neuron-steps, {_text(report.dtype)}"
     return (
         '<div class="wide" tabindex="0" role="region" aria-label="Table of layers"><table>'
         f"<caption>{caption}</caption><thead><tr>{groups}</tr><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>"
@@ -172,9 +172,10 @@ def _raster(layer: Layer, labels: tuple[str, str]) -> str:
         f'<div class="tools">{button}<button type="button" data-zoom="in">closer</button><button type="button" '
         'data-zoom="out">wider</button><button type="button" data-zoom="all">all</button> '
         '<output aria-live="polite"></output></div>\n'
-        f'<figcaption><span class="key both"></span>both ({counts[0]}) <span class="key a"></span>{a} only, upper half '
-        f'({counts[1]}) <span class="key b"></span>{b} only, lower half '
-        f"({counts[2]}).{first}{part}</figcaption></figure>\n"
+        f'<figcaption><span class="key both"></span>both ({reports.spaced(counts[0])}) '
+        f'<span class="key a"></span>{a} only, upper half ({counts[1]}) '
+        f'<span class="key b"></span>{b} only, lower half ({counts[2]})'
+        f"{f'<br>{first}{part}' if first or part else ''}</figcaption></figure>\n"
     )
 
 
@@ -205,11 +206,17 @@ def _membranes(picture: Picture, layer: LayerReport, labels: tuple[str, str]) ->
     seen = seen[np.isfinite(seen)]
     low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
     high = high if high > low else low + 1.0
-    where = f"neuron {neuron}, steps {start} to {end - 1}"
     a, b = map(_text, labels)
     largest = gap[step, neuron]
+    why = (
+        "where the sides part"
+        if picture.first is not None
+        else "where they differ most"
+        if largest
+        else "the first"
+    )
     what = (
-        f"Membranes of {where}, from {low:.4g} to {high:.4g}. "
+        f"Membranes of neuron {neuron}, {why}, steps {start} to {end - 1}, from {low:.4g} to {high:.4g}. "
         f"At step {step}: {mems[0][step, neuron]:.7g} ({a}), {mems[1][step, neuron]:.7g} ({b})"
         f"{'' if largest or picture.first is not None else ', equal to the last bit'}."
     )
@@ -223,10 +230,14 @@ def _membranes(picture: Picture, layer: LayerReport, labels: tuple[str, str]) ->
         y = _y(threshold, low, high)
         marks += f'<path class="threshold" d="M0 {y:.1f}H{_WIDTH:g}"/>'
     legend = '<span class="line threshold"></span>threshold ' if threshold is not None else ""
+    # the numbers beside it are words, which keep their size on a narrow screen; the drawing says them to those who hear
     return (
-        f'<figure class="membranes"><svg role="img" aria-label="{what}" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}">'
-        f'{marks}{drawn}</svg><figcaption><span class="line a"></span>{a} <span class="line b"></span>{b} '
-        f"{legend}{what}</figcaption></figure>\n"
+        f'<figure class="membranes"><div class="plot"><div class="heights" aria-hidden="true"><span>{high:.4g}</span>'
+        f'<span>{low:.4g}</span></div><svg role="img" aria-label="{what}" preserveAspectRatio="none" '
+        f'viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}">{marks}{drawn}</svg><div class="times" aria-hidden="true">'
+        f"<span>step {start}</span><span>{end - 1}</span></div></div>\n"
+        f'<figcaption><span class="line a"></span>{a} <span class="line b"></span>{b} {legend}<br>{what}'
+        "</figcaption></figure>\n"
     )
 
 

@@ -190,7 +190,7 @@ def text(report: Report) -> str:
     """Title, table, gradients, notes and verdict."""
     a, b = map(shown, report.labels)
     title = (
-        f"{a} against {b}: {report.steps} steps, {_count(report.neuron_steps)} neuron-steps, {report.dtype}"
+        f"{a} against {b}: {report.steps} steps, {spaced(report.neuron_steps)} neuron-steps, {report.dtype}"
     )
     lines = [title, *_aligned([HEAD, *(row(layer) for layer in report.layers)])]
     for gradient in report.gradients:
@@ -215,14 +215,14 @@ def verdict(report: Report) -> str:
     if report.agree:
         if not report.explained and not flips:
             return (
-                f"AGREE: {b} does what {a} does; all {_count(report.neuron_steps)} neuron-steps have "
+                f"AGREE: {b} does what {a} does; all {spaced(report.neuron_steps)} neuron-steps have "
                 "the same spikes."
             )
         return (
             f"AGREE: {b} does what {a} does up to rounding; 0 unexplained mismatches. Layer by layer, "
-            f"{_count(report.explained)} of {_count(report.neuron_steps)} neuron-steps flipped with a "
+            f"{spaced(report.explained)} of {spaced(report.neuron_steps)} neuron-steps flipped with a "
             "membrane within "
-            f"rounding error of the threshold; end to end that makes {_count(flips)}."
+            f"rounding error of the threshold; end to end that makes {spaced(flips)}."
         )
     layer = report.first
     if layer is None:
@@ -233,7 +233,7 @@ def verdict(report: Report) -> str:
             "relative. Likely cause: another surrogate gradient, or a detached state."
         )
     lines = [
-        f"DISAGREE: {_count(report.unexplained)} unexplained neuron-steps of {_count(report.neuron_steps)}."
+        f"DISAGREE: {spaced(report.unexplained)} unexplained neuron-steps of {spaced(report.neuron_steps)}."
     ]
     if layer.first is not None:
         lines.append(f"They part first in {shown(layer.name)}, {place(layer.first, report.labels)}.")
@@ -270,12 +270,12 @@ def row(layer: LayerReport) -> tuple[str, ...]:
         shown(layer.name),
         shown(layer.kind),
         "x".join(map(str, layer.shape)),
-        _count(layer.spikes),
-        _count(layer.end_to_end.spike_mismatches),
+        spaced(layer.spikes),
+        spaced(layer.end_to_end.spike_mismatches),
         _gap(layer.end_to_end.max_mem_gap),
-        _count(layer.layerwise.spike_mismatches),
-        _count(layer.explained),
-        _count(layer.unexplained),
+        spaced(layer.layerwise.spike_mismatches),
+        spaced(layer.explained),
+        spaced(layer.unexplained),
         _gap(layer.layerwise.max_mem_gap),
         layer.summary,
     )
@@ -297,7 +297,8 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     return [head, lines[0], rule, *lines[1:], rule]
 
 
-def _count(number: int) -> str:
+def spaced(number: int) -> str:
+    """A count with its digits in threes."""
     return f"{number:,}".replace(",", " ")
 
 

@@ -79,6 +79,20 @@ def test_the_page_is_whole_and_says_all(differ):
     assert ("beta 0.9 where" in words) == differ
 
 
+@pytest.mark.parametrize(
+    ("differ", "why"), [(True, "where the sides part"), (False, "where they differ most")]
+)
+def test_numbers_beside_the_membranes_and_whose_they_are(differ, why):
+    found = report(steps=200, differ=differ)
+    outline = Outline(found.to_html())
+    words = " ".join(outline.words)
+    drawn = outline.pictures[1]["aria-label"]
+    low, high = re.search(r"from ([\d.e+-]+) to ([\d.e+-]+)\.", drawn).groups()
+    steps = re.search(r"steps (\d+) to (\d+),", drawn).groups()
+    assert {low, high, f"step {steps[0]}", steps[1]} <= set(outline.words)
+    assert f", {why}, steps" in words and "6 000 neuron-steps, float32" in words
+
+
 def test_names_are_text():
     made = report(name=NASTY).to_html(command=NASTY)
     assert NASTY not in made and made.count("<script>") == 1
