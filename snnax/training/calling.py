@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from snnax import checks
 from snnax.errors import ArgumentError
 from snnax.modules import explained
 from snnax.network.members import runs_whole
@@ -44,21 +45,27 @@ def call_on(
     mutable: Sequence[str],
     num_steps: int | None,
     chunk: int | str,
+    remat: bool | str = "auto",
+    residuals: Any = None,
 ) -> tuple[Any, Mapping[str, Any]]:
     """What the network makes of a batch, and the collections that it updates.
 
     Raises:
-        ArgumentError: for time steps of a network that has none.
+        ArgumentError: for time steps of a network that has none, or what to keep of them.
     """
     if not runs_whole(net):
-        options: dict[str, Any] = {"num_steps": num_steps, "chunk": chunk}
+        options: dict[str, Any] = {
+            "num_steps": num_steps, "chunk": chunk, "remat": remat, "residuals": residuals,
+        }  # fmt: skip
         outputs, updates = unroll_on(mesh, net, variables, x, rngs=rngs, mutable=mutable, **options)
         return outputs, updates
-    if num_steps is not None:
-        raise ArgumentError(
-            f"num_steps={num_steps}, but {type(net).__name__} has no time steps: one call of it is all of time. Leave "
-            "num_steps out."
-        )
+    kept = None if remat == "auto" else remat
+    for name, value in {"num_steps": num_steps, "remat": kept, "residuals": residuals}.items():
+        if value is not None:
+            raise ArgumentError(
+                f"{name}={checks.shown(value)}, but {type(net).__name__} has no time steps: one call of it is all of "
+                f"time. Leave {name} out."
+            )
     # Of several devices each has its part of x, and the compiler cuts the rest accordingly.
     with explained(net, (x,)):
         outputs, updates = net.apply(variables, x, rngs=dict(rngs), mutable=[*mutable, LOSSES, OVERFLOW])

@@ -78,6 +78,8 @@ def fit(
     chunk: int | str = "auto",
     rngs: Sequence[str] = ("dropout",),
     mesh: Mesh | None = None,
+    remat: bool | str = "auto",
+    residuals: Any = None,
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -99,6 +101,9 @@ def fit(
         chunk: steps per chunk.
         rngs: names of random streams.
         mesh: devices that take a part of each batch, as :func:`data_mesh` returns them.
+        remat: what the gradient computes anew and does not keep, as in :func:`~snnax.unroll`: ``True`` for
+            long sequences.
+        residuals: ``jnp.bfloat16`` halves what the gradient keeps, as in :func:`~snnax.unroll`.
         eval_data: batches to evaluate on after each epoch; a function is called with 0.
         checkpoint: directory, or :class:`Checkpoints`, to save to after the epochs.
         resume: go on from the newest checkpoint there, if there is one; also in the middle of an epoch that
@@ -140,7 +145,8 @@ def fit(
         "chunk": chunk,
         "mesh": mesh,
     }
-    step = make_train_step(loss, accuracy, rngs=rngs, donate=False, **wants)  # type: ignore[arg-type]
+    kept = {"rngs": rngs, "donate": False, "remat": remat, "residuals": residuals}
+    step = make_train_step(loss, accuracy, **kept, **wants)  # type: ignore[arg-type]
     measure = make_eval_step(loss, accuracy, **wants)  # type: ignore[arg-type]
     store = Checkpoints(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint
     state, history = _begin(state, store, resume)

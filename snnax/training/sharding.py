@@ -109,13 +109,17 @@ def unroll_on(
     mutable: Sequence[str],
     num_steps: int | None,
     chunk: int | str,
+    remat: bool | str = "auto",
+    residuals: Any = None,
 ) -> Any:
     """:func:`~snnax.unroll`, each device on its part of the batch; random layers draw anew on each.
 
     Raises:
         ArgumentError: for a batch norm that would use the statistics of each device's part alone.
     """
-    options: dict[str, Any] = {"mutable": mutable, "num_steps": num_steps, "chunk": chunk}
+    options: dict[str, Any] = {
+        "mutable": mutable, "num_steps": num_steps, "chunk": chunk, "remat": remat, "residuals": residuals,
+    }  # fmt: skip
     if mesh is None:
         return unroll(net, variables, x, rngs=rngs, **options)
     if mutable:

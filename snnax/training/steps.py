@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from snnax import checks
 from snnax.errors import ArgumentError
 from snnax.network.compiled import Compiled
+from snnax.network.unroll import check_remat, keeps_bfloat16
 from snnax.training.calling import added, batch_axis, call_on, carried, overflow
 from snnax.training.objective import READ, Accuracy, Loss, Objective, Regularization
 from snnax.training.sharding import check_mesh, cut, replicated
@@ -36,6 +37,8 @@ class TrainStep:
     rngs: tuple[str, ...]
     donate: bool
     mesh: Mesh | None = None
+    remat: bool | str = "auto"
+    residuals: Any = None
 
     def __call__(self, state: TrainState, x: Any, y: Any) -> tuple[TrainState, Metrics]:
         """The state after one batch, and its metrics."""
@@ -91,6 +94,8 @@ def make_train_step(
     rngs: Sequence[str] = ("dropout",),
     donate: bool = True,
     mesh: Mesh | None = None,
+    remat: bool | str = "auto",
+    residuals: Any = None,
 ) -> TrainStep:
     r"""A compiled step of training: ``state, metrics = step(state, x, y)``.
 
@@ -113,6 +118,9 @@ def make_train_step(
         donate: reuse the memory of the state that goes in, which cannot be used afterwards.
         mesh: devices that take a part of each batch, as :func:`data_mesh` returns them; of several processes,
             each passes its own part of ``x`` and ``y``. The loss is that of the whole batch.
+        remat: what the gradient computes anew and does not keep, as in :func:`~snnax.unroll`: ``True`` for
+            long sequences.
+        residuals: ``jnp.bfloat16`` halves what the gradient keeps, as in :func:`~snnax.unroll`.
 
     Returns:
         A function of ``(state, x, y)``, compiled once for each shape. It returns the new state and
@@ -137,7 +145,9 @@ def make_train_step(
     ``zero_grad``, ``backward``, ``step``.
     """
     objective = Objective(loss, accuracy, regularization, read)
-    return TrainStep(objective, num_steps, chunk, tuple(rngs), bool(donate), check_mesh(mesh))
+    kept = jnp.bfloat16 if keeps_bfloat16(residuals) else None
+    shared = check_mesh(mesh), check_remat(remat), kept
+    return TrainStep(objective, num_steps, chunk, tuple(rngs), bool(donate), *shared)
 
 
 @checks.takes(num_steps=checks.maybe(checks.count()), chunk=CHUNK, read=checks.one_of(*READ))
@@ -209,7 +219,9 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
 
     def forward(params: Any) -> tuple[jax.Array, tuple[Metrics, Mapping[str, Any]]]:
         given = {**state.variables, "params": params}
-        how: dict[str, Any] = {"num_steps": step.num_steps, "chunk": step.chunk}
+        how: dict[str, Any] = {
+            "num_steps": step.num_steps, "chunk": step.chunk, "remat": step.remat, "residuals": step.residuals,
+        }  # fmt: skip
         outputs, updates = call_on(step.mesh, net, given, x, rngs=keys, mutable=mutable, **how)
         value, metrics = step.objective(outputs, y, added(updates))
         return value, (metrics | overflow(updates), dict(updates))

@@ -69,6 +69,8 @@ def test_devices_share_the_samples():
 def test_time_steps_are_refused():
     with pytest.raises(ArgumentError, match=r"num_steps=3, but Whole has no time steps"):
         fit(start(), [(X, Y)], epochs=1, progress=False, num_steps=3, **LOSS)
+    with pytest.raises(ArgumentError, match=r"remat=True, but Whole has no time steps.*Leave remat out"):
+        fit(start(), [(X, Y)], epochs=1, progress=False, remat=True, **LOSS)
 
 
 def test_a_checkpoint_keeps_what_overflowed(tmp_path):

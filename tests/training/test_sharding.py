@@ -78,6 +78,11 @@ def test_fit_and_evaluate_on_one_device_of_a_mesh():
     spread, _ = fit(nets.start(nets.dense()), [(x, y)], epochs=2, progress=False, mesh=mesh, **told)
     for a, b in zip(jax.tree.leaves(plain.params), jax.tree.leaves(spread.params), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+    spread, _ = fit(
+        nets.start(nets.dense()), [(x, y)], epochs=2, progress=False, mesh=mesh, remat=True, chunk=2, **told
+    )
+    for a, b in zip(jax.tree.leaves(plain.params), jax.tree.leaves(spread.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
     assert evaluate(spread, [(x, y)], **told) == pytest.approx(evaluate(plain, [(x, y)], **told))
 
 

@@ -201,6 +201,26 @@ def test_other_collections_are_kept():
     assert STEP(state, X, Y)[0].other["notes"]["a"].tolist() == [1, 1]
 
 
+def memory_of(step, state, x):
+    return step._program.lower(state.net, step, state, x, Y).compile().memory_analysis().temp_size_in_bytes
+
+
+def test_less_is_kept_for_the_gradient_if_asked():
+    state, long = nets.start(nets.dense(), SGD), np.tile(X, (60, 1, 1))
+    plain, half, little = (
+        make_train_step(LOSS, donate=False, chunk=20, **how)
+        for how in ({}, {"residuals": "bfloat16"}, {"remat": True})
+    )
+    after = plain(state, long, Y)[0]
+    for step, rtol in ((half, 0.05), (little, 1e-5)):
+        given = jax.tree.leaves(step(state, long, Y)[0].params)
+        for a, b in zip(given, jax.tree.leaves(after.params), strict=True):
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol / 10)
+    sizes = [memory_of(step, state, long) for step in (plain, half, little)]
+    assert sizes[0] > sizes[1] > sizes[2]
+    assert make_train_step(LOSS, residuals=jnp.bfloat16) == make_train_step(LOSS, residuals="bfloat16")
+
+
 @dataclasses.dataclass
 class Unhashable:
     def __call__(self, outputs, y):
@@ -222,6 +242,13 @@ def test_bad_arguments(options, kind, message):
     for make in (make_train_step, make_eval_step):
         with pytest.raises(kind, match=message):
             make(**options)
+
+
+def test_what_cannot_be_kept_for_the_gradient():
+    with pytest.raises(ArgumentError, match=r"remat='some'; expected 'auto', True or False"):
+        make_train_step(LOSS, remat="some")
+    with pytest.raises(ArgumentError, match=r"residuals=8; expected None .* or jnp.bfloat16"):
+        make_train_step(LOSS, residuals=8)
 
 
 def test_losses_of_torch_are_refused_by_name():
