@@ -13,12 +13,9 @@ pytest.importorskip("snntorch")
 
 import snntorch
 import torch
+from helpers import port_zoo
+from helpers.port_zoo import ZOO
 from helpers.port_zoo_chance import RANDOM
-from helpers.port_zoo_ends import ENDS
-from helpers.port_zoo_hand import HAND
-from helpers.port_zoo_kinds import KINDS
-from helpers.port_zoo_starts import STARTS
-from helpers.port_zoo_states import STATES
 from torch import nn
 
 from snnax import interop
@@ -28,8 +25,6 @@ from snnax.interop.program.nodes import Leaf, flat
 from snnax.interop.program.side import weights_like
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inhibition is an unstable feature:UserWarning")
-
-ZOO = {**RANDOM, **ENDS, **HAND, **KINDS, **STARTS, **STATES}
 
 
 def arrays(tree, double=False):
@@ -68,8 +63,7 @@ def longer(model, given):
 @pytest.mark.parametrize("cls", ZOO, ids=lambda cls: cls.__name__)
 def test_every_program_of_the_zoo_has_source(cls, tmp_path):
     """Shapes, types and the tree of what it returns, for another batch and another number of steps."""
-    torch.manual_seed(0)
-    model, variables = interop.from_snntorch(cls().eval(), ZOO[cls](3))
+    model, variables = port_zoo.ported(cls)
     if not isinstance(model, PortedProgram):
         return
     made, read, _ = written(model, variables, tmp_path)
@@ -84,8 +78,7 @@ def test_every_program_of_the_zoo_has_source(cls, tmp_path):
 
 @pytest.mark.parametrize("cls", [*ZOO][::12], ids=lambda cls: cls.__name__)
 def test_values_and_derivatives_are_the_programs(cls, tmp_path):
-    torch.manual_seed(0)
-    model, variables = interop.from_snntorch(cls().eval(), ZOO[cls](3))
+    model, variables = port_zoo.ported(cls)
     if not isinstance(model, PortedProgram):
         return
     rngs = {"draws": jax.random.key(0)} if cls in RANDOM else {}

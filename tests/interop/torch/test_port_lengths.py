@@ -10,6 +10,7 @@ pytest.importorskip("snntorch")
 
 import snntorch as snn
 import torch
+from helpers.port_zoo import built, ported
 from helpers.port_zoo_ends import ENDS, Distribution, Sliced, Weighted
 from helpers.port_zoo_kinds import KINDS
 from helpers.port_zoo_starts import STARTS
@@ -32,11 +33,6 @@ LONGER = {WarmUp, Distribution}
 CHECKED = list(ZOO)[::5]
 
 
-def built(cls):
-    torch.manual_seed(0)
-    return cls().eval()
-
-
 def at_length(sample, program, steps):
     """The arguments with other values over ``steps``."""
     given = sample if isinstance(sample, tuple) else (sample,)
@@ -57,7 +53,7 @@ def arrays(tree):
 
 @pytest.mark.parametrize("cls", CHECKED, ids=lambda cls: cls.__name__)
 def test_other_lengths_are_torchs(cls):
-    model, variables = interop.from_snntorch(built(cls), ZOO[cls](3))
+    model, variables = ported(cls)
     if not isinstance(model, PortedProgram) or not model.program.time:
         return
     leaf, axis = model.program.time[0]
@@ -74,7 +70,7 @@ def test_other_lengths_are_torchs(cls):
 def test_most_networks_have_no_length_of_their_own():
     free = []
     for cls in CHECKED:
-        model, _ = interop.from_snntorch(built(cls), ZOO[cls](3))
+        model, _ = ported(cls)
         if isinstance(model, PortedProgram):
             free.append(bool(model.program.time))
     assert np.mean(free) > 0.7
@@ -92,7 +88,7 @@ def test_most_networks_have_no_length_of_their_own():
     ],
 )
 def test_what_depends_on_the_length_is_named(cls, axis, words):
-    model, variables = interop.from_snntorch(built(cls), ZOO[cls](3))
+    model, variables = ported(cls)
     assert not model.program.time
     (x,) = at_length(ZOO[cls](3), model.program, 4)
     longer = torch.cat([x, x.narrow(axis, 0, 2)], axis).numpy()

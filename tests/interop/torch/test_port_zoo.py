@@ -11,12 +11,8 @@ from flax.traverse_util import flatten_dict
 pytest.importorskip("snntorch")
 
 import torch
-from helpers.port_zoo_ends import ENDS
-from helpers.port_zoo_hand import HAND
-from helpers.port_zoo_kinds import KINDS
-from helpers.port_zoo_starts import STARTS
-from helpers.port_zoo_states import STATES, PerStepNorm
-from helpers.port_zoo_strangers import STRANGERS
+from helpers import port_zoo
+from helpers.port_zoo_states import PerStepNorm
 from helpers.way_back import assert_is_the_network
 
 from snnax import interop
@@ -27,17 +23,15 @@ from snnax.interop.torch.call_side import CalledTorch
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inhibition is an unstable feature:UserWarning")
 
-ZOO = {**ENDS, **HAND, **KINDS, **STARTS, **STATES, **STRANGERS}
+ZOO = port_zoo.STEADY
 STACKED = {PerStepNorm}
 """Ported as graphs that hold the weights of several layers in one array: gradients have other names."""
 
 
-def ported(cls, batch=3):
+def ported(cls):
     """The network, its port, and arguments for another batch as torch tensors."""
-    torch.manual_seed(0)
-    net = cls().eval()
-    model, variables = interop.from_snntorch(net, ZOO[cls](batch))
-    given = ZOO[cls](batch + 2)
+    model, variables = port_zoo.ported(cls)
+    net, given = port_zoo.built(cls), ZOO[cls](5)
     return net, model, variables, given if isinstance(given, tuple) else (given,)
 
 
