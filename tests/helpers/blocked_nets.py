@@ -196,6 +196,17 @@ class DrawsAndSteers(Spiking):
         return spikes * (2 if spikes.mean() > 0.3 else 1)  # blocks: reads a value -> return spikes
 
 
+class AlwaysDrops(Spiking):
+    def forward(self, x):
+        mem, out = self.lif1.init_leaky(), []
+        for step in range(x.shape[0]):
+            cur = self.fc1(F.dropout(x[step]))  # blocks: dropout -> cur = self.fc1(x[step])
+            cur = F.alpha_dropout(cur, training=True)  # blocks: alpha_dropout -> pass
+            spk, mem = self.lif1(cur, mem)
+            out.append(spk)
+        return torch.stack(out)
+
+
 class Block(nn.Module):
     def __init__(self):
         super().__init__()
@@ -241,4 +252,5 @@ class OwnCell(nn.Module):
 
 
 NETS = [StopsAndHooks, CountsInPython, RemembersAndCounts, MasksAndInverts, SparseAndAsking, Fourier, Untrained,
-        HooksAndKeeps, WritesInto, GlobalSchedule, Decays, Strided, DrawsAndSteers, Nested, OwnCell]  # fmt: skip
+        HooksAndKeeps, WritesInto, GlobalSchedule, Decays, Strided, DrawsAndSteers, AlwaysDrops, Nested,
+        OwnCell]  # fmt: skip

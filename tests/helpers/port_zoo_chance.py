@@ -113,6 +113,22 @@ class StepNorms(nn.Module):
         return total
 
 
+class CalledDropout(nn.Module):
+    """Dropout as a function that follows the mode; no layer has one."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif, self.out = nn.Linear(6, 8), snn.Leaky(beta=0.9), nn.Linear(8, 3)
+
+    def forward(self, x):
+        mem, total = self.lif.init_leaky(), 0
+        for x_t in x:
+            current = functional.dropout(self.fc(x_t), 0.3, training=self.training)
+            spk, mem = self.lif(current, mem)
+            total = total + self.out(spk)
+        return total
+
+
 class Trained(nn.Sequential):
     """No loop: layers in training mode, of which one keeps no statistics."""
 
@@ -145,6 +161,7 @@ RANDOM = {
 
 TRAINING = {
     Dropped: frame(2, 4),
+    CalledDropout: steps_first(),
     StepNorms: lambda b: torch.rand(4, b, 1, 6, 6),
     Trained: frame(6),
 }

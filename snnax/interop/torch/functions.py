@@ -58,7 +58,7 @@ class Functions(TorchFunctionMode):
             signals.refuse(ConversionError(signals.where, problem, remedy))
         elif plain in _LAYERS and signals.follows(tensors_in((args, kwargs))):
             with signals.pause():
-                layer = _layer(func, plain, args, kwargs, signals.where)
+                layer = self._layer(func, plain, args, kwargs)
                 now = None if layer is None else self._held(layer)
                 result: Any = None if now is None else self._run(name, func, args, kwargs)
             if layer is not None and now is not None:
@@ -69,6 +69,14 @@ class Functions(TorchFunctionMode):
         result = self._run(name, func, args, kwargs)
         signals.function = None
         return result
+
+    def _layer(self, func: Any, name: str, args: Any, kwargs: Any) -> _Layer | None:
+        """The layer that a call is; of training it is refused, and the call goes on."""
+        try:
+            return _layer(func, name, args, kwargs, self._signals.where)
+        except TrainingModeError as error:
+            self._signals.refuse(error)
+            return None
 
     def _held(self, layer: _Layer) -> nn.Module | None:
         """A layer with the network's own parameters and buffers, as they are now; None if one of them is computed."""
@@ -129,6 +137,7 @@ _POOLS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
 _DROPOUTS = frozenset({
     "dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout",
 })  # fmt: skip
+_AS_IT_IS = "With training=True it is ported as it is."
 _LAYERS = _DROPOUTS | {*_POOLS, "linear", "conv1d", "conv2d", "batch_norm"}
 
 
@@ -182,7 +191,7 @@ def _check_dropout(name: str, given: dict[str, Any], where: str) -> None:
         raise TrainingModeError(
             where,
             f"its forward calls {name} with training=True",
-            "Write F.dropout(x, p, training=self.training) and call net.eval() first.",
+            f"Write F.{name}(x, {given.get('p', 0.5)}, training=self.training) and call net.eval() first. {_AS_IT_IS}",
         )
 
 
@@ -214,7 +223,7 @@ def _norm(args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> _Layer |
         raise TrainingModeError(
             where,
             "its forward calls batch_norm with training=True",
-            "Write F.batch_norm(..., training=self.training) and call net.eval() first.",
+            f"Write F.batch_norm(..., training=self.training) and call net.eval() first. {_AS_IT_IS}",
         )
     x = given["input"]
     if given.get("running_mean") is None or x.ndim not in (2, 3, 4):

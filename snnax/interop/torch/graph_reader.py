@@ -9,7 +9,7 @@ import nir
 import numpy as np
 from torch import nn
 
-from snnax.errors import ArgumentError, ConversionError, ShapeError
+from snnax.errors import ArgumentError, ConversionError, ShapeError, TrainingModeError
 from snnax.interop.families.nodes import node_from_spec
 from snnax.interop.families.recurrent import split
 from snnax.interop.layers.registry import Site, Variables
@@ -66,6 +66,12 @@ def from_torch(
         )
         return ported_program(net, sample, adapter, error, folded=batchnorm == "fold")
     except ConversionError as refusal:
+        if (
+            training
+            and batchnorm == "keep"
+            and any(isinstance(e, TrainingModeError) for e in refusal.apart())
+        ):
+            return program_of(net, sample, adapter, training=True)  # functions of training in forward
         return ported_program(net, sample, adapter, refusal, folded=batchnorm == "fold")
     return from_nir(graph)
 

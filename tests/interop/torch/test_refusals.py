@@ -71,12 +71,12 @@ NETWORKS = {
     "F.dropout": (
         lambda: Net(lambda n, x: n.lif1(F.dropout(x)), init_hidden=True),
         TrainingModeError,
-        "'Net'|dropout|net.eval()",
+        "'Net'|dropout|test_refusals.py:|F.dropout(x, 0.5, training=self.training)|net.eval()|training=True",
     ),
     "F.batch_norm": (
         lambda: Net(lambda n, x: n.lif1(F.batch_norm(x, None, None, training=True)), init_hidden=True),
         TrainingModeError,
-        "'Net'|batch_norm|net.eval()",
+        "'Net'|batch_norm|test_refusals.py:|net.eval()|training=True",
     ),
     "batch statistics": (
         lambda: nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False), hidden_leaky()).eval(),
