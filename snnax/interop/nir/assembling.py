@@ -67,11 +67,12 @@ def finish(
         nodes[name] = nir.Output(output_type={"output": np.array(shape)})
     graph = nir.NIRGraph(nodes, edges, type_check=False)
     marks = {(exporter.emitter(s), t): kind for (s, t), kind in exporter.marks.items()}
-    if batchnorm == "fold":
-        fold_norms(graph, marks)
+    said = fold_norms(graph, marks) if batchnorm == "fold" else {}
     if dropout == "drop":
         drop(graph, "Dropout", marks, {name for name, _ in returned})
     content: dict[str, Any] = {"dt": exporter.dt}
+    if said:
+        content["said"] = said
     for kind in ("late", "early"):
         marked = [[s, t] for s, t in graph.edges if marks.get((s, t)) == kind]
         if marked or (kind == "late" and marks):

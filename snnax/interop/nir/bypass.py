@@ -16,9 +16,14 @@ from snnax.network.topology import Wiring
 Marks = dict[tuple[str, str], str]
 
 
-def fold_norms(graph: nir.NIRGraph, marks: Marks | None = None) -> None:
-    """Fold each batch normalisation of the graph into the one node before it; ``marks`` are its late edges."""
+def fold_norms(graph: nir.NIRGraph, marks: Marks | None = None) -> dict[str, list[str]]:
+    """Fold each batch normalisation of the graph into the one node before it; ``marks`` are its late edges.
+
+    Returns:
+        What is to be said of each of these nodes.
+    """
     marks = {} if marks is None else marks
+    said: dict[str, list[str]] = {}
     wiring = Wiring(graph.edges)
     norms = [n for n, node in graph.nodes.items() if isinstance(node, Extension) and node.op == "BatchNorm"]
     for name in norms:
@@ -37,7 +42,9 @@ def fold_norms(graph: nir.NIRGraph, marks: Marks | None = None) -> None:
                 name, "a cycle has its delay between it and the layer before it", "Use batchnorm='keep'."
             )
         graph.nodes[sources[0]] = fold(name, source, graph.nodes[name])
+        said[sources[0]] = [f"has the batch normalisation {name!r} in its weights, which rounds otherwise"]
     _take_out(graph, {name: wiring.sources[name][0] for name in norms}, marks)
+    return said
 
 
 def drop(graph: nir.NIRGraph, op: str, marks: Marks, kept: Collection[str]) -> None:

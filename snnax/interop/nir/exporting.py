@@ -134,8 +134,12 @@ def exported(
     """The graph of :func:`to_nir` as it is in memory: it carries the specs of its neurons."""
     if isinstance(model, PortedProgram):
         graph = program_graph(model, variables, conventions.DT if dt is None else float(dt), leave_out)
-        if batchnorm == "fold":
-            fold_norms(graph)
+        if batchnorm == "fold" and (folded := fold_norms(graph)):
+            content = metadata.read(graph)
+            said = content.get("said", {})
+            for name, words in folded.items():
+                said = {**said, name: [*said.get(name, []), *words]}
+            metadata.write(graph, {**content, "said": said})
         return _as_written(graph, profile)
     if leave_out:
         raise ArgumentError(

@@ -95,6 +95,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "bias": (lambda value: isinstance(value, bool), "true or false"),
     "shared_with": (_is_word, "the name of a node"),
     "left_out": (lambda value: _is_list(value, _is_word), "words"),
+    "said": (lambda value: _is_table(value, lambda texts: _is_list(texts, _is_word)), "words by node"),
     "delay_spikes": (lambda value: isinstance(value, bool), "true or false"),
     "outputs": (_is_outputs, "pairs of names"),
 }

@@ -38,8 +38,9 @@ def losses(graph: nir.NIRGraph) -> dict[str, str]:
         graph: as :func:`snnax.interop.to_nir` returns it.
 
     Returns:
-        Words by node name; empty if nothing is lost. Of a program also what was left out ``before`` and ``after`` its
-        loop.
+        Words by node name; empty if nothing is lost. Also what rounds otherwise than in the network: batch
+        normalisation that was folded into weights, and of a program weights that it computes, numbers that it adds
+        behind a layer, and divisions; and what was left out ``before`` and ``after`` its loop.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -59,9 +60,13 @@ def losses(graph: nir.NIRGraph) -> dict[str, str]:
         spec = metadata.read_spec(node, name)
         if spec is not None and (texts := [*_reset_words(spec), *_other_words(spec, dt)]):
             found[name] = "; ".join(texts)
-    for text in metadata.read(graph, "graph").get("left_out", ()):
+    known = metadata.read(graph, "graph")
+    more = [(name, text) for name, texts in known.get("said", {}).items() for text in texts]
+    for text in known.get("left_out", ()):
         part, _, what = text.partition(": ")
-        found[part] = "; ".join([*filter(None, [found.get(part)]), f"not written: {what}"])
+        more.append((part, f"not written: {what}"))
+    for name, text in more:
+        found[name] = f"{found[name]}; {text}" if name in found else text
     return found
 
 

@@ -52,6 +52,7 @@ class Known:
         wide: in double precision.
         name: of the node that it will be.
         insert: puts one more node, of this name if it is free, behind a signal.
+        say: tells a reader of the graph what the node does not do as the network does.
     """
 
     shape: Shape
@@ -59,6 +60,7 @@ class Known:
     wide: bool
     name: str
     insert: Callable[[str, nir.NIRNode, Signal], Signal]
+    say: Callable[[str], None]
 
     def site(self, signal: Signal) -> Site:
         """Where the node will stand."""
@@ -112,9 +114,11 @@ def multiplied(known: Known, x: Any, other: Any) -> Made:
 
 @NODES("div.Tensor", "div.Scalar")
 def divided(known: Known, x: Any, other: Any) -> Made:
-    """Scale by the reciprocal, if that is exact."""
+    """Scale by the reciprocal, which is exact for powers of two."""
     if not isinstance(x, Signal) or isinstance(other, Signal):
         raise Unsuited("it divides by a signal, for which NIR has no node")
+    if (np.abs(np.frexp(other)[0]) != 0.5).any():
+        known.say("multiplies by a reciprocal, which is rounded, where the network divides")
     return _scaled(known, x, 1 / np.asarray(other, np.float64))
 
 
@@ -181,7 +185,9 @@ def convolved(
     dilation: Sequence[int], transposed: bool, output_padding: Any, groups: int,
 ) -> Made:  # fmt: skip
     """Conv1d or Conv2d."""
-    if transposed or isinstance(weight, Signal) or weight.ndim not in (3, 4):
+    if transposed:
+        raise Unsuited("it is a transposed convolution, for which NIR has no node")
+    if isinstance(weight, Signal) or weight.ndim not in (3, 4):
         raise Unsuited("NIR has convolutions of one and two axes with weights of their own only")
     signal = _signal(x)
     number = np.zeros(weight.shape[0], weight.dtype) if bias is None else bias

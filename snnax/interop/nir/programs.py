@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import jax
 import nir
 import numpy as np
 
@@ -23,8 +22,9 @@ from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.graph import free
 from snnax.interop.nir.program_nodes import NODES, Known, Signal, Unsuited, signed
-from snnax.interop.nir.program_wiring import Wiring, follows_batch, needed, reaches, sample
-from snnax.interop.program.module import PortedProgram, collection_of, is_held
+from snnax.interop.nir.program_weights import LAYOUT, Weights
+from snnax.interop.nir.program_wiring import Wiring, needed, reaches, sample
+from snnax.interop.program.module import PortedProgram
 from snnax.interop.program.nodes import (
     NEURON,
     SOURCES,
@@ -42,10 +42,8 @@ from snnax.interop.program.nodes import (
 )  # fmt: skip
 from snnax.interop.program.nodes import Sequence as InSequence
 from snnax.interop.program.repeating import is_step, repeated
-from snnax.interop.program.running import Runner
 from snnax.network.topology import INPUT, OUTPUT
 
-_LAYOUT = ("permute", "alias", "clone", "detach", "transpose", "t")
 _PARTS = (
     "Keep it out of the network, or leave it out of the graph: to_nir(..., leave_out=('before', 'after'))."
 )
@@ -78,13 +76,14 @@ class _Reader:
     ) -> None:
         whole = model.program
         self._program = repeated(whole, 1) if is_step(whole) else whole
-        self._variables, self._dt, self._leave_out = variables, dt, leave_out
+        self._dt, self._leave_out = dt, leave_out
         self._wide = is_wide(variables)
         self._left: list[str] = []
         self._problems: list[ConversionError] = []
         self._graph = Wiring()
         self._signals: dict[Any, Signal] = {}
-        self._constants: dict[Any, Any] = {}
+        self._weights = Weights(self._program, variables)
+        self._said: dict[str, list[str]] = {}
         self._unsuited: dict[int, ConversionError] = {}
         self._entering: dict[str, Any] = {}
         loops = [loop for loop in self._program.loops if any(node.op == NEURON for node in loop.body)]
@@ -100,7 +99,6 @@ class _Reader:
         """All of it."""
         loop = self._loop
         place = next(n for n, item in enumerate(self._program.items) if item is loop)
-        self._weights(loop)
         self._enter(loop)
         for index, node in enumerate(loop.body):
             try:
@@ -122,53 +120,18 @@ class _Reader:
             raise ConversionError.joined(self._problems)
         return self._finish(returned)
 
-    # --- Weights: what does not depend on what the network is given
-
-    def _weights(self, loop: Loop) -> None:
-        """Everything outside of the loop that is computed from weights alone."""
-        program = self._program
-        leaves = [self._leaf(known) for known in program.inputs]
-        runner = Runner(program, leaves, None, False, {}, {})
-        for index, known in enumerate(program.inputs):
-            if known.kind not in ("argument", "state"):
-                self._constants[Leaf(index)] = np.asarray(leaves[index])
-        for place, node in enumerate(program.items):
-            if isinstance(node, Loop) or node.op == NEURON:
-                continue
-            sources = [entry for entry in node.inputs if isinstance(entry, SOURCES)]
-            if all(source in self._constants for source in sources) and not follows_batch(node):
-                made = runner.operate(
-                    node,
-                    lambda entry: self._constants.get(entry, entry) if isinstance(entry, SOURCES) else entry,
-                    (place,),
-                )
-                self._constants.update(
-                    {Ref(place, out): np.asarray(v) for out, v in enumerate(made) if v is not None}
-                )
-
-    def _leaf(self, known: Any) -> Any:
-        if not is_held(known):
-            shape = known.result.at(1).shape
-            return (
-                np.zeros(shape, known.result.dtype) if known.value is None else jax.numpy.asarray(known.value)
-            )
-        tree: Any = self._variables.get(collection_of(known), {})
-        for part in known.name.split("."):
-            tree = tree.get(part) if isinstance(tree, Mapping) else None
-        return jax.numpy.asarray(known.value if tree is None else tree)
-
     # --- What enters the loop
 
     def _enter(self, loop: Loop) -> None:
         """Inputs of the graph: what differs in each call."""
         read = {e for node in loop.body for e in node.inputs if isinstance(e, Ref | Leaf)}
         outer: dict[Any, tuple[Any, int]] = {
-            entry: (entry, 1) for entry in read if entry not in self._constants
+            entry: (entry, 1) for entry in read if entry not in self._weights
         }
         for index, source in enumerate(loop.sequences):
             if isinstance(source, PerStep):
                 continue
-            if source in self._constants:
+            if source in self._weights:
                 continue
             outer[InSequence(index)] = (source, 2)
         signals = {entry: pair for entry, pair in outer.items() if self._shape(pair) is not None}
@@ -202,14 +165,14 @@ class _Reader:
         waiting, seen = [source], set()
         while waiting:
             entry = waiting.pop()
-            if not isinstance(entry, Ref) or entry in seen or entry in self._constants:
+            if not isinstance(entry, Ref) or entry in seen or entry in self._weights:
                 continue
             seen.add(entry)
             node = self._program.items[entry.node]
             if isinstance(node, Loop):
                 self._outside("before", replace(node.body[-1], op="what another loop computes"))
                 continue
-            if node.base not in _LAYOUT:
+            if node.base not in LAYOUT:
                 self._outside("before", node)
             waiting += [e for e in node.inputs if isinstance(e, Ref)]
 
@@ -238,13 +201,7 @@ class _Reader:
                 node.path, "what it gets has no NIR form", _PARTS, node.line
             )
             return
-        if entries and all(self._constant(e) is not None for e in entries) and not follows_batch(node):
-            made = Runner(
-                self._program, [self._leaf(k) for k in self._program.inputs], None, False, {}, {}
-            ).operate(node, lambda e: self._constant(e) if isinstance(e, SOURCES) else e, (place,))
-            self._constants.update(
-                {Local(place, out): np.asarray(v) for out, v in enumerate(made) if v is not None}
-            )
+        if entries and self._weights.compute(node, place, Local):
             return
         result = node.results[0]
         if (
@@ -258,9 +215,11 @@ class _Reader:
             raise Unsuited(f"{node.op} has no NIR form")
         args = mapped(node.args, lambda e: self._value(loop, e))
         kwargs = mapped(node.kwargs, lambda e: self._value(loop, e))
-        known = Known(sample(result), self._dt, self._wide, self._name(node), self._insert)
+        words: list[str] = []
+        known = Known(sample(result), self._dt, self._wide, self._name(node), self._insert, words.append)
         made = convert(known, *args, **{k: v for k, v in kwargs.items() if k != "dtype"})
         self._signals[Local(place)] = self._put(place, node, made)
+        self._say(self._signals[Local(place)].terms[0], [*words, self._weights.words(entries)])
 
     def _put(self, place: int, node: Node, made: Any) -> Signal:
         """The signal of an operation: one that it had already, or a new node that reads another."""
@@ -273,6 +232,11 @@ class _Reader:
         self._graph.made[name] = place
         self._connect(self._settled(source), name)
         return Signal([name], shape)
+
+    def _say(self, name: Any, words: Sequence[str]) -> None:
+        """What is not in the node as it is in the network; an empty text says nothing."""
+        if isinstance(name, str) and (known := [text for text in words if text]):
+            self._said.setdefault(name, []).extend(known)
 
     def _insert(self, wish: str, node: nir.NIRNode, source: Signal) -> Signal:
         """A node more, between a signal and the operation that reads it."""
@@ -287,15 +251,11 @@ class _Reader:
         wish = node.path if node.op == NEURON else wish
         return free(wish or "layer", self._graph.nodes)
 
-    def _constant(self, entry: Any) -> Any:
-        """The array of a source that is the same in every call; ``None`` for any other."""
-        return self._constants.get(entry)
-
     def _value(self, loop: Loop, entry: Any) -> Any:
         """What an operation is told of an argument: a signal, an array of numbers, or the literal."""
         if not isinstance(entry, SOURCES):
             return entry
-        known = self._constant(entry)
+        known = self._weights.get(entry)
         if known is not None:
             return known
         if entry in self._signals:
@@ -351,8 +311,8 @@ class _Reader:
                 return True
             if isinstance(node, Node) and node.base in ("expand", "view", "_to_copy", "permute", "detach"):
                 return self._starts_at_zero(node.args[0])
-        value = self._constants.get(init, init)
-        return not isinstance(value, SOURCES) and not np.any(np.asarray(value))
+        value = self._weights.get(init) if isinstance(init, SOURCES) else init
+        return value is not None and not np.any(np.asarray(value))
 
     def _neuron(self, loop: Loop, place: int, node: Node) -> None:
         """A neuron, which keeps its state itself."""
@@ -371,7 +331,7 @@ class _Reader:
             raise Unsuited(f"{spec.kind} in a program has no NIR form")
         given = {}
         for name, source in parameters.items():
-            value = None if source is None else self._constant(source)
+            value = None if source is None else self._weights.get(source)
             if source is not None and value is None:
                 raise Unsuited(f"its {name} differs from call to call")
             if name in spec.values and value is not None:
@@ -389,6 +349,9 @@ class _Reader:
         self._graph.shapes[name], self._graph.made[name] = shape, place
         self._connect(self._settled(signal), name)
         self._signals[Local(place)] = Signal([name], shape)
+        self._say(
+            name, [self._weights.words([source for source in parameters.values() if source is not None])]
+        )
 
     def _returned_values(self, loop: Loop) -> list[Any]:
         """What of a step is read after the loop, not only kept for the next call."""
@@ -410,6 +373,7 @@ class _Reader:
                 "it gets a signal with numbers added to it, for which NIR has no node but a layer's bias"
             )
         self._graph.nodes[str(term)] = signed(node, signal.offset, signal.shape)
+        self._say(term, ["has in its bias what forward adds behind it, which rounds otherwise"])
         return replace(signal, offset=None)
 
     def _connect(self, signal: Signal, name: str) -> None:
@@ -461,13 +425,13 @@ class _Reader:
                     self._last_step(kept)
                 return entry.out
             node = self._program.items[entry.node]
-            if entry in self._constants:
+            if entry in self._weights:
                 return None
             if isinstance(node, Loop):
                 self._outside("after", replace(node.body[-1], op="what another loop computes"))
                 found = [self._after(e, place) for e in flat(node.sequences) if isinstance(e, Ref)]
                 return next((f for f in found if f is not None), None)
-            if node.base not in _LAYOUT:
+            if node.base not in LAYOUT:
                 self._outside("after", node)
                 waiting = [e for e in node.inputs if isinstance(e, Ref)]
                 found = [self._after(e, place) for e in waiting]
@@ -533,6 +497,8 @@ class _Reader:
             content["ends"] = {output: [name] for output, name in last.items()}
         if self._left:
             content["left_out"] = self._left
+        if self._said:
+            content["said"] = self._said
         made = nir.NIRGraph(graph.nodes, graph.edges, type_check=False)
         return metadata.write(made, content)
 

@@ -128,6 +128,7 @@ def test_batch_norm_folds_into_weights():
     variables["params"]["layers_1"] = jax.tree.map(draw, variables["params"]["layers_1"])
     folded = interop.to_nir(net, variables, X[0], batchnorm="fold")
     assert sorted(folded.nodes) == ["0", "2", "input", "output"]
+    assert "batch normalisation '1'" in interop.losses(folded)["0"]
     a = snn.unroll(net, variables, X, record=True)[2]["layers_2"]["input"]
     b = snn.unroll(*interop.from_nir(folded), X, record=True)[2]["2"]["input"]
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

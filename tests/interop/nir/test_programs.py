@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 import nir
@@ -12,11 +14,7 @@ pytest.importorskip("snntorch")
 
 import snntorch
 import torch
-from helpers.port_zoo_ends import ENDS
-from helpers.port_zoo_hand import HAND
-from helpers.port_zoo_kinds import KINDS
-from helpers.port_zoo_starts import STARTS
-from helpers.port_zoo_states import STATES
+from helpers import port_zoo
 from torch import nn
 
 import snnax as snn
@@ -29,7 +27,6 @@ from snnax.interop.program.running import Runner
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inhibition is an unstable feature:UserWarning")
 
-ZOO = {**ENDS, **HAND, **KINDS, **STARTS, **STATES}
 BOTH = ("before", "after")
 
 
@@ -84,9 +81,9 @@ def assert_same_spikes(model, variables, graph, path=None):
     assert compared
 
 
-@pytest.mark.parametrize("cls", ZOO, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", port_zoo.STEADY, ids=lambda cls: cls.__name__)
 def test_the_zoo_has_nir_or_a_refusal_that_names_a_part(cls):
-    model, variables = ported(cls(), ZOO[cls](3))
+    model, variables = port_zoo.ported(cls)
     if not isinstance(model, PortedProgram):
         return
     whole, part = exported(model, variables, ()), exported(model, variables, BOTH)
@@ -143,7 +140,16 @@ def test_what_lies_before_and_after_is_refused_by_name_or_left_out(tmp_path):
     lost = interop.losses(graph)
     assert "tanh" in lost["before"]
     assert "_softmax" in lost["after"]
+    assert re.search(
+        r"the numbers that abs, max, div \(test_programs.py:\d+\) gives of fc.weight$", lost["addmm"]
+    )
+    assert lost == interop.losses(interop.read_nir(written(tmp_path / "net.nir", graph)))
     assert_same_spikes(model, variables, graph, tmp_path / "net.nir")
+
+
+def written(path, graph):
+    interop.write_nir(path, graph)
+    return path
 
 
 class Feedback(nn.Module):
@@ -171,6 +177,7 @@ def test_feedback_and_delays_go_to_files(tmp_path):
     model, variables = ported(Feedback(), torch.rand(8, 2, 3))
     graph = interop.to_nir(model, variables)
     assert any(isinstance(node, nir.Delay) for node in graph.nodes.values())
+    assert "in its bias what forward adds" in interop.losses(graph)["fc2"]
     assert_same_spikes(model, variables, graph, tmp_path / "net.nir")
     x = np.random.default_rng(1).random((9, 3, 3)).astype(np.float32)
     net, weights = interop.from_nir(tmp_path / "net.nir")
@@ -214,6 +221,46 @@ def test_layers_of_images_are_nodes_or_extensions_that_files_refuse(tmp_path):
         interop.write_nir(tmp_path / "net.nir", graph)
     folded = interop.to_nir(model, variables, leave_out=("after",), batchnorm="fold")
     assert not any(isinstance(n, Extension) and n.op == "BatchNorm" for n in folded.nodes.values())
+    assert "'norm' in its weights" in interop.losses(folded)["conv"]
+    assert "conv" not in interop.losses(graph)
+
+
+class Divided(nn.Module):
+    def __init__(self, by):
+        super().__init__()
+        self.fc, self.lif, self.by = nn.Linear(3, 4), snntorch.Leaky(beta=0.5), by
+
+    def forward(self, x):
+        mem, out = self.lif.init_leaky(), []
+        for frame in x:
+            spk, mem = self.lif(self.fc(frame) / self.by, mem)
+            out.append(spk)
+        return torch.stack(out).sum(0)
+
+
+@pytest.mark.parametrize(("by", "rounded"), [(3.0, True), (4.0, False)])
+def test_a_division_that_is_a_rounded_product_is_told(by, rounded):
+    sample = torch.rand(5, 2, 3)
+    lost = interop.losses(interop.to_nir(*ported(Divided(by), sample), leave_out=("after",)))
+    assert any("reciprocal" in text for text in lost.values()) == rounded
+
+
+def test_layers_without_a_node_are_named():
+    class Upward(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up, self.lif = nn.ConvTranspose2d(1, 2, 3), snntorch.Leaky(beta=0.5)
+
+        def forward(self, x):
+            mem, total = self.lif.init_leaky(), 0
+            for frame in x:
+                spk, mem = self.lif(self.up(frame), mem)
+                total = total + spk
+            return total
+
+    model, variables = ported(Upward(), torch.rand(4, 2, 1, 4, 4))
+    with pytest.raises(ConversionError, match=r"'up': it is a transposed convolution.*test_programs\.py:"):
+        interop.to_nir(model, variables, leave_out=("after",))
 
 
 def test_what_has_no_parts_has_none_to_leave_out():
