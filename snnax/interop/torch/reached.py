@@ -207,7 +207,8 @@ class _Walk:
             for cls in type(value).__mro__:
                 slots = vars(cls).get("__slots__", ())
                 for name in (slots,) if isinstance(slots, str) else slots:
-                    yield name, getattr(value, name, None)
+                    if not name.startswith("__"):  # "__weakref__" of JAX's arrays cannot be asked for
+                        yield name, getattr(value, name, None)
             yield "", type(value)
 
     def _function(self, function: types.FunctionType) -> None:

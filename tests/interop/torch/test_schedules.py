@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -32,6 +33,7 @@ RECORD: dict[str, Any] = {"calls": 0}
 SETTINGS = types.SimpleNamespace(calls=0)
 MARKS: list[int] = []
 GAINS = [3.0, 1.0]
+WEIGHTS = {"params": jnp.zeros(3)}
 DRAWN, SEEDED = np.random.default_rng(0), random.Random(0)
 
 
@@ -208,6 +210,7 @@ PORTED: dict[str, Callable[[Any, Any], Any]] = {
     "a constant": lambda n, x: 3.0,
     "chance, torch, that decides nothing": lambda n, x: gain(torch.rand(1).item()),
     "a global table": lambda n, x: GAINS[0],
+    "weights of another port": lambda n, x: 2.0 + len(WEIGHTS),
     "kept outputs": lambda n, x: n.kept.append(x.sum()) or 3.0,
     "a helper that remembers": lambda n, x: remembered(3) + 1.0,
     "a new generator": lambda n, x: 3.0 if np.random.default_rng(0).random() < 1 else 1.0,
