@@ -305,7 +305,7 @@ ax.plot(free_mem[:150, 0, shown], lw=1, label="without the maximum", color="0.6"
 ax.plot(mem_once[:150, 0, shown], lw=1, label="LeakyParallel")
 ax.axhline(1, ls=":", lw=1, color="black")
 ax.set(xlabel="time step", ylabel="membrane")
-ax.legend(frameon=False)
+ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]

@@ -35,6 +35,8 @@ class History:
         >>> from snnax.training import History
         >>> History(loss=[2.3, 1.1]).last()
         {'loss': 1.1}
+        >>> History(loss=[2.3, 1.7, 1.1], accuracy=[0.2, 0.5, 0.875])
+        History(3 epochs, loss 2.3 to 1.1, accuracy 0.2 to 0.875)
     """
 
     loss: list[float] = field(default_factory=list)
@@ -50,6 +52,22 @@ class History:
     compile_seconds: float = 0.0
     interrupted: bool = False
     unfinished: list[dict[str, float]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        count = len(self.loss)
+        parts = [f"{count} epoch{'' if count == 1 else 's'}"]
+        for name in (
+            "loss",
+            "accuracy",
+            "eval_loss",
+            "eval_accuracy",
+        ):  # a list of all steps would fill the screen
+            if values := getattr(self, name):
+                ends = values if len(values) == 1 else (values[0], values[-1])
+                parts.append(f"{name} {' to '.join(f'{value:.4g}' for value in ends)}")
+        if self.interrupted:
+            parts.append(f"interrupted in the next, after {len(self.unfinished)} of its batches")
+        return f"History({', '.join(parts)})"
 
     def last(self) -> dict[str, float]:
         """The newest entry of each list of epochs that has one."""

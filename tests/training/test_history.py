@@ -11,10 +11,27 @@ import snnax as snn
 import snnax.functional as SF
 from snnax.errors import TrainingError
 from snnax.training.diagnosis import culprit
+from snnax.training.history import History
 from snnax.training.progress import curve
 
 X = np.random.default_rng(0).random((5, 12, 3)).astype(np.float32)  # [T, N, ...]
 Y = np.arange(12) % 2
+
+
+@pytest.mark.parametrize(
+    ("history", "shown"),
+    [
+        (History(), "History(0 epochs)"),
+        (History(loss=[2.0], eval_accuracy=[0.25]), "History(1 epoch, loss 2, eval_accuracy 0.25)"),
+        (History(loss=[2.0, 1.0, 1 / 3], step_loss=[1.0] * 900), "History(3 epochs, loss 2 to 0.3333)"),
+        (
+            History(loss=[2.0], interrupted=True, unfinished=[{"loss": 1.0, "samples": 4}] * 3),
+            "History(1 epoch, loss 2, interrupted in the next, after 3 of its batches)",
+        ),
+    ],
+)
+def test_a_history_is_shown_in_a_line(history, shown):
+    assert repr(history) == shown
 
 
 def fresh(seed=0, **leaky):
