@@ -145,10 +145,14 @@ def write_operators() -> None:
     target.write_text("\n".join(lines) + "\n")
 
 
+ARRAY_LIKE = "~jax.Array | ~numpy.ndarray | ~numpy.bool | ~numpy.number | bool | int | float | complex"
+
+
 def shorten_signature(app, what, name, obj, options, signature, returns):
-    """Leave out the two fields that flax adds to every module."""
+    """Leave out the two fields that flax adds to every module, and give the long union of array types its name."""
     if signature:
         signature = re.sub(r", (\*, )?parent: .*?, name: [^,)]*(?=[,)])", "", signature)
+        signature = signature.replace(ARRAY_LIKE, "~jax.typing.ArrayLike")
     return signature, returns
 
 

@@ -60,6 +60,8 @@ def address(name: str) -> str | None:
         if rest in ("bool", "int16", "int32", "int64", "float32", "float64", "number"):
             return f"https://numpy.org/doc/stable/reference/arrays.scalars.html#{name}"
         return f"https://numpy.org/doc/stable/reference/generated/{name}.html"
+    if name == "jax.typing.ArrayLike":
+        return "https://docs.jax.dev/en/latest/jax.typing.html"
     if name in ("jax.Device", "jax.sharding.Mesh"):
         return f"https://docs.jax.dev/en/latest/{'jax' if last == 'Device' else 'jax.sharding'}.html#{name}"
     if library == "jax":

@@ -107,6 +107,34 @@ def test_every_argument_of_a_neuron_is_described(monkeypatch):
         assert not pages.POINTER.search(text)
 
 
+def test_every_argument_is_described(monkeypatch):
+    """Of every class and function with a page, in its docstring and what its page takes over."""
+    pytest.importorskip("sphinx")
+    for package in ("matplotlib", "snntorch", "norse", "spikingjelly"):
+        pytest.importorskip(package)
+    monkeypatch.syspath_prepend(str(DOCS))
+    pages = importlib.import_module("inherited")
+    absent = {}
+    for name in documented():
+        value = resolve(name)
+        if not callable(value) or (inspect.isclass(value) and issubclass(value, BaseException)):
+            continue
+        lines = [*inspect.cleandoc(value.__doc__).split("\n"), ""]
+        if inspect.isclass(value):
+            pages.complete(None, "class", name, value, None, lines)
+            lines.append(value.__init__.__doc__ or "")
+        text = "\n".join(lines)
+        there = {*inspect.signature(value).parameters} - {
+            *pages.FLAX,
+            "args",
+            "kwargs",
+        }  # nnx's metaclass has these
+        missing = [argument for argument in there if not re.search(rf"\b{argument}\b", text)]
+        if missing:
+            absent[name] = missing
+    assert absent == {}
+
+
 def test_every_page_is_listed():
     listed = {
         line.strip()
@@ -123,6 +151,31 @@ def test_names_to_write_in_place_of_others_exist():
     assert len(named) > 40
     for name in named:
         assert resolve(name) is not None
+
+
+def torn(text):
+    """Lines of simple tables that become rows of their own and were meant to go on with the row above."""
+    starts, found, before = [], [], ""
+    for line in text.splitlines():
+        if re.fullmatch(r"=+( +=+)+", line):
+            starts, before = [match.start() for match in re.finditer("=+", line)], ""
+        elif not line.strip():
+            starts = []
+        elif starts and (first := line[: starts[1]].strip()):
+            if not line[starts[1] :].strip() or before.endswith(","):
+                found.append(line)
+            before = first
+    return found
+
+
+@pytest.mark.parametrize("page", [*PAGES, *API, ROOT / "CONTRIBUTING.rst"], ids=relative)
+def test_no_table_is_torn(page):
+    assert torn(page.read_text()) == []
+
+
+def test_torn_rows_are_found():
+    table = "===  ===\na    b\n===  ===\na,   c\nb    d\ne    f\n     g\nh\n===  ===\n"
+    assert torn(table) == ["b    d", "h"]
 
 
 # --- the code in the pages runs -------------------------------------------------------------------

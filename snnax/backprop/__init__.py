@@ -172,7 +172,24 @@ def BPTT(
 ) -> Trained:
     """Backpropagation through time over one epoch: one update per batch, through all its steps.
 
-    :func:`TBPTT` with K = T; arguments, result, errors and sources are described there.
+    It is :func:`TBPTT` with K = T, which has the errors and the sources.
+
+    Args:
+        net: any linen module that :func:`~snnax.unroll` takes; it runs in training mode.
+        variables: its variables.
+        dataloader: batches ``(x, y)``; a list, a torch ``DataLoader``...
+        optimizer: an optax optimizer.
+        criterion: ``criterion(spikes, y)``; the membrane losses of :mod:`snnax.functional` get the membrane.
+        num_steps: T, if ``time_var=False``; else it is the length of each batch.
+        time_var: True for ``x[T, B, ...]``, False for ``x[B, ...]`` that is shown at every step.
+        time_first: False for ``x[B, T, ...]``.
+        regularization: ``regularization(spikes)``, added to the loss.
+        device: where to compute, as ``"cpu"``, ``"cuda"`` or one of ``jax.devices()``; None leaves it to JAX.
+        opt_state: what the epoch before returned; None starts the optimizer.
+        key: for dropout and other random layers; pass another one for each epoch.
+
+    Returns:
+        ``(loss, variables, opt_state)``, a :class:`Trained`.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, optax, snnax as snn
@@ -210,9 +227,26 @@ def RTRL(
 ) -> Trained:
     """An update after every step, with the gradient of that step alone: what snnTorch calls RTRL.
 
-    :func:`TBPTT` with K = 1; arguments, result, errors and sources are described there. Real-time recurrent
-    learning in the sense of Williams and Zipser carries the derivative of the states by the weights forward, so that
-    the past counts; this does not, in snnTorch and here: what went before acts on the states only.
+    It is :func:`TBPTT` with K = 1, which has the errors and the sources. Real-time recurrent learning in the sense of
+    Williams and Zipser carries the derivative of the states with respect to the weights forward, so that the past
+    counts. This does not, in snnTorch and here: the past acts through the states only.
+
+    Args:
+        net: any linen module that :func:`~snnax.unroll` takes; it runs in training mode.
+        variables: its variables.
+        dataloader: batches ``(x, y)``; a list, a torch ``DataLoader``...
+        optimizer: an optax optimizer.
+        criterion: ``criterion(spikes, y)``; the membrane losses of :mod:`snnax.functional` get the membrane.
+        num_steps: T, if ``time_var=False``; else it is the length of each batch.
+        time_var: True for ``x[T, B, ...]``, False for ``x[B, ...]`` that is shown at every step.
+        time_first: False for ``x[B, T, ...]``.
+        regularization: ``regularization(spikes)``, added to the loss.
+        device: where to compute, as ``"cpu"``, ``"cuda"`` or one of ``jax.devices()``; None leaves it to JAX.
+        opt_state: what the epoch before returned; None starts the optimizer.
+        key: for dropout and other random layers; pass another one for each epoch.
+
+    Returns:
+        ``(loss, variables, opt_state)``, a :class:`Trained`.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, optax, snnax as snn

@@ -59,7 +59,19 @@ def from_tonic(events: Any, size: Sequence[int] | None = None) -> Events:
 
 
 class Adapted(Sequence[tuple[Any, Any]]):
-    """Another library's data set, with what it holds as arrays; :func:`from_torch` makes one."""
+    """Another library's data set, with what it holds as arrays; :func:`from_torch` makes one.
+
+    Args:
+        dataset: pairs ``(value, label)`` by number.
+        size: of the sensor, if the values are events.
+
+    Example:
+        >>> import numpy as np
+        >>> from snnax.datasets import from_torch
+        >>> data = from_torch([(np.zeros(3), 1), (np.ones(3), 0)])
+        >>> len(data), data[1]
+        (2, (array([1., 1., 1.]), 0))
+    """
 
     def __init__(self, dataset: Any, size: Sequence[int] | None) -> None:
         self.dataset, self.size = dataset, size

@@ -32,12 +32,15 @@ MOST_DELAYS = 8
 @partial(jax.tree_util.register_dataclass, data_fields=("trains",), meta_fields=("ran",))
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """What :func:`simulate` returns; a pytree."""
+    """What :func:`simulate` returns; a pytree.
+
+    Attributes:
+        trains: the spikes of each population; ``simulation["out"]`` are those of one.
+        ran: each population with the engine that ran it.
+    """
 
     trains: dict[str, Trains]
-    """The spikes of each population."""
     ran: tuple[tuple[str, str], ...]
-    """Each population with the engine that ran it."""
 
     @property
     def engines(self) -> dict[str, str]:

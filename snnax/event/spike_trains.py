@@ -152,22 +152,51 @@ def _sorted_lists(samples: Any) -> list[list[np.ndarray[Any, Any]]]:
 
 
 def count(spikes: Trains) -> jax.Array:
-    """How many spikes each neuron has, ``[B, N]``; at least so many where it overflows."""
+    """How many spikes each neuron has, ``[B, N]``; at least so many where it overflows.
+
+    Args:
+        spikes: spike trains.
+
+    Example:
+        >>> from snnax import event
+        >>> trains = event.from_lists([[[1e-3, 3e-3], [2e-3]]])  # one sample, two neurons
+        >>> event.count(trains).tolist()
+        [[2, 1]]
+    """
     spikes = given_trains(spikes, "count(spikes=...)")
     return jnp.sum(spikes.times < jnp.inf, axis=-1)
 
 
 def first_spikes(spikes: Trains) -> jax.Array:
-    """The time of each neuron's first spike, ``[B, N]``; ``inf`` for a silent one."""
+    """The time of each neuron's first spike, ``[B, N]``; ``inf`` for a silent one.
+
+    Args:
+        spikes: spike trains.
+
+    Example:
+        >>> from snnax import event
+        >>> trains = event.from_lists([[[0.5, 0.75], []]])  # one sample, two neurons
+        >>> event.first_spikes(trains).tolist()
+        [[0.5, inf]]
+    """
     return given_trains(spikes, "first_spikes(spikes=...)").times[..., 0]
 
 
 def concatenated(*populations: Trains) -> Trains:
     """Populations side by side as one, ``[B, N1 + N2 + ..., K]`` with the largest of their budgets.
 
+    Args:
+        populations: spike trains of the same samples.
+
     Raises:
         ArgumentError: if there is none, or one is no trains.
         ShapeError: for different numbers of samples.
+
+    Example:
+        >>> from snnax import event
+        >>> trains = event.from_lists([[[1e-3, 3e-3], [2e-3]]])  # one sample, two neurons
+        >>> event.concatenated(trains, trains).times.shape
+        (1, 4, 2)
     """
     parts = _several("concatenated", "populations", populations, "the same number of samples B", 1)
     budget = max(part.times.shape[-1] for part in parts)
@@ -178,9 +207,18 @@ def concatenated(*populations: Trains) -> Trains:
 def merged(*sources: Trains) -> Trains:
     """All spikes of several trains of the same neurons as one train, ``[B, N, K1 + K2 + ...]``.
 
+    Args:
+        sources: spike trains of the same samples and neurons.
+
     Raises:
         ArgumentError: if there is none, or one is no trains.
         ShapeError: for different numbers of samples or neurons.
+
+    Example:
+        >>> from snnax import event
+        >>> trains = event.from_lists([[[1e-3, 3e-3], [2e-3]]])  # one sample, two neurons
+        >>> event.merged(trains, trains).times.shape
+        (1, 2, 4)
     """
     parts = _several("merged", "sources", sources, "the same numbers of samples and neurons [B, N]", 2)
     times = jnp.sort(jnp.concatenate([part.times for part in parts], -1), axis=-1)
@@ -211,6 +249,13 @@ def sort_events(times: jax.Array) -> tuple[jax.Array, jax.Array]:
     Raises:
         ArgumentError: for what is no array of real numbers.
         ShapeError: for another rank.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from snnax import event
+        >>> times, index = event.sort_events(jnp.array([[3.0, 1.0, 2.0]]))
+        >>> times.tolist(), index.tolist()
+        ([[1.0, 2.0, 3.0]], [[1, 2, 0]])
     """
     times = floats(times, "sort_events(times=...)")
     if times.ndim != 2:
@@ -315,6 +360,12 @@ def to_dense(spikes: Trains, dt: float, num_steps: int) -> jax.Array:
 
     Returns:
         Counts, in the floating type of the times. Two spikes of a neuron in one step are a 2, not one spike less.
+
+    Example:
+        >>> from snnax import event
+        >>> trains = event.from_lists([[[0.5, 0.75], [2.5]]])  # one sample, two neurons
+        >>> event.to_dense(trains, dt=1.0, num_steps=3)[:, 0].tolist()
+        [[2.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
     """
     dt, steps = seconds(dt, "to_dense(dt=...)"), checks.count()(num_steps, "to_dense(num_steps=...)")
     times = given_trains(spikes, "to_dense(spikes=...)").times

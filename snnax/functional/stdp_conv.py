@@ -104,8 +104,23 @@ def stdp_conv1d_single_step(
 ) -> Step:
     """Spike-timing dependent plasticity of a 1-D convolution: one time step.
 
-    As :func:`stdp_conv2d_single_step` with one axis less: kernel ``[k, C_in, C_out]``, spikes
-    ``[B, L, C_in]`` and ``[B, L', C_out]``.
+    As :func:`stdp_conv2d_single_step` with one axis less; see there for the equation and the errors.
+
+    Args:
+        kernel: weights ``[k, C_in, C_out]`` of ``flax.linen.Conv``.
+        in_spike: what the layer gets, ``[B, L, C_in]``.
+        out_spike: what the neurons behind it emit, ``[B, L', C_out]``.
+        trace_pre: in the shape of ``in_spike``; None for zeros.
+        trace_post: in the shape of ``out_spike``; None for zeros.
+        tau_pre: time constant of ``trace_pre``, in steps, > 0.
+        tau_post: time constant of ``trace_post``, in steps, > 0.
+        f_pre: how much a weight shrinks, elementwise.
+        f_post: how much a weight grows, elementwise.
+        strides: that of the layer, as ``flax.linen.Conv`` takes it.
+        padding: that of the layer, as in :func:`stdp_conv2d_single_step`.
+
+    Returns:
+        ``(trace_pre, trace_post, delta_w)``, the last in the shape of the kernel.
 
     Example:
         >>> import jax.numpy as jnp

@@ -225,7 +225,16 @@ class BatchNormTT1d(BatchNormTT):
 class BatchNormTT2d(BatchNormTT):
     r"""Batch normalization through time, of images ``[B, H, W, C]``; see :class:`BatchNormTT1d`.
 
-    The statistics of a channel are over the batch and the image; ``input_features`` is C.
+    The statistics of a channel are over the batch and the image.
+
+    Args:
+        input_features: C.
+        time_steps: T.
+        eps: added to the variance.
+        momentum: weight of the new value in the running averages, as in torch (flax: of the old one).
+        affine: whether each step and channel has a factor.
+        use_running_average: ``False`` in training. ``None``: say it in the call, or switch the network with
+            :func:`snnax.utils.training` and :func:`snnax.utils.evaluating`.
 
     Example:
         >>> import jax, jax.numpy as jnp, snnax as snn

@@ -81,6 +81,15 @@ class MaxPool2d(_Pool):
     Same as ``torch.nn.MaxPool2d`` in floor mode with dilation 1. NIR has no such node: it travels as
     an extension.
 
+    Args:
+        kernel_size: of the window, one number or two, height first.
+        stride: from window to window, one number or two; ``None`` for the size of the window.
+        padding: on both sides, one number or two, at most half the size of the window.
+
+    Raises:
+        ArgumentError: a size below 1, or more padding than half a window.
+        ShapeError: in a call, for another rank, or an input that is smaller than the window.
+
     Example:
         >>> import jax, jax.numpy as jnp, snnax as snn
         >>> x = jnp.arange(16.0).reshape(1, 4, 4, 1)
@@ -98,6 +107,15 @@ class AvgPool2d(_Pool):
     """Mean of each window of ``[B, H, W, C]``; padding counts as zero and into the mean.
 
     Integers become float32. Same as ``torch.nn.AvgPool2d`` and NIR's ``AvgPool2d``.
+
+    Args:
+        kernel_size: of the window, one number or two, height first.
+        stride: from window to window, one number or two; ``None`` for the size of the window.
+        padding: on both sides, one number or two, at most half the size of the window.
+
+    Raises:
+        ArgumentError: a size below 1, or more padding than half a window.
+        ShapeError: in a call, for another rank, or an input that is smaller than the window.
 
     Example:
         >>> import jax, jax.numpy as jnp, snnax as snn
@@ -117,6 +135,15 @@ class SumPool2d(_Pool):
 
     Integers become float32.
 
+    Args:
+        kernel_size: of the window, one number or two, height first.
+        stride: from window to window, one number or two; ``None`` for the size of the window.
+        padding: on both sides, one number or two, at most half the size of the window.
+
+    Raises:
+        ArgumentError: a size below 1, or more padding than half a window.
+        ShapeError: in a call, for another rank, or an input that is smaller than the window.
+
     Example:
         >>> import jax, jax.numpy as jnp, snnax as snn
         >>> snn.SumPool2d(2).apply({}, jnp.ones((1, 4, 4, 1)))[0, :, :, 0].tolist()
@@ -130,18 +157,63 @@ class SumPool2d(_Pool):
 
 
 class MaxPool1d(MaxPool2d):
-    """Maximum of each window of ``[B, L, C]``; see :class:`MaxPool2d`."""
+    """Maximum of each window of ``[B, L, C]``; see :class:`MaxPool2d`.
+
+    Args:
+        kernel_size: of the window, one number.
+        stride: from window to window, one number; ``None`` for the size of the window.
+        padding: on both sides, one number, at most half the size of the window.
+
+    Raises:
+        ArgumentError: a size below 1, or more padding than half a window.
+        ShapeError: in a call, for another rank, or an input that is smaller than the window.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> snn.MaxPool1d(2).apply({}, jnp.arange(4.0).reshape(1, 4, 1)).ravel().tolist()
+        [1.0, 3.0]
+    """
 
     rank = 1
 
 
 class AvgPool1d(AvgPool2d):
-    """Mean of each window of ``[B, L, C]``; see :class:`AvgPool2d`."""
+    """Mean of each window of ``[B, L, C]``; see :class:`AvgPool2d`.
+
+    Args:
+        kernel_size: of the window, one number.
+        stride: from window to window, one number; ``None`` for the size of the window.
+        padding: on both sides, one number, at most half the size of the window.
+
+    Raises:
+        ArgumentError: a size below 1, or more padding than half a window.
+        ShapeError: in a call, for another rank, or an input that is smaller than the window.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> snn.AvgPool1d(2).apply({}, jnp.arange(4.0).reshape(1, 4, 1)).ravel().tolist()
+        [0.5, 2.5]
+    """
 
     rank = 1
 
 
 class SumPool1d(SumPool2d):
-    """Sum of each window of ``[B, L, C]``; see :class:`SumPool2d`."""
+    """Sum of each window of ``[B, L, C]``; see :class:`SumPool2d`.
+
+    Args:
+        kernel_size: of the window, one number.
+        stride: from window to window, one number; ``None`` for the size of the window.
+        padding: on both sides, one number, at most half the size of the window.
+
+    Raises:
+        ArgumentError: a size below 1, or more padding than half a window.
+        ShapeError: in a call, for another rank, or an input that is smaller than the window.
+
+    Example:
+        >>> import jax.numpy as jnp, snnax as snn
+        >>> snn.SumPool1d(2).apply({}, jnp.arange(4.0).reshape(1, 4, 1)).ravel().tolist()
+        [1.0, 5.0]
+    """
 
     rank = 1

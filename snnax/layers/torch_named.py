@@ -106,6 +106,19 @@ def Conv1d(
 ) -> nn.Conv:
     """``flax.linen.Conv`` over ``[B, L, C]`` with torch's arguments and initial weights; see :func:`Conv2d`.
 
+    Args:
+        in_channels: C, the length of the last axis of the input.
+        out_channels: of the output.
+        kernel_size: one number.
+        stride: one number.
+        padding: zeros on both sides, one number; ``"same"`` or ``"valid"``.
+        dilation: distance between two taps of the kernel.
+        groups: of channels that are convolved apart.
+        bias: whether there is a bias.
+
+    Returns:
+        The layer, with ``kernel`` ``(L, C / groups, N)`` and ``bias`` ``(N,)``.
+
     Example:
         >>> import jax, jax.numpy as jnp, snnax as snn
         >>> conv = snn.Conv1d(2, 8, 3, padding=1)
@@ -240,6 +253,15 @@ def BatchNorm1d(
     num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
 ) -> nn.BatchNorm:
     """``flax.linen.BatchNorm`` of ``[B, N]`` or ``[B, L, N]`` with torch's arguments; see :func:`BatchNorm2d`.
+
+    Args:
+        num_features: N.
+        eps: added to the variance.
+        momentum: weight of the new value in the running averages, as in torch (flax: of the old one).
+        affine: whether there are ``scale`` and ``bias``.
+
+    Returns:
+        The layer, with ``scale`` and ``bias``, torch's ``weight`` and ``bias``.
 
     Example:
         >>> import jax, jax.numpy as jnp, snnax as snn

@@ -222,7 +222,9 @@ class Sequential(Container):
     Variables are named as flax's ``nn.Sequential`` names them: ``layers_0``, ``layers_1``...
 
     Args:
-        layers: linen modules; neurons need ``init_hidden=True``, so that they keep their own state.
+        layers: linen modules, in a list or one by one; neurons need ``init_hidden=True``, so that they keep their own
+            state.
+        more: ``channels_first`` and flax's ``name``, by name.
         channels_first: take and return images as torch does, ``[B, C, H, W]``, and flatten and reshape them in its
             order, so that weights from torch fit. Inside they are channels-last.
 

@@ -330,6 +330,7 @@ class Report:
         gradients: weight gradients, if asked for.
         gradients_judged: false where spikes flipped, so that gradients need not agree.
         notes: what could not be compared.
+        pictures: what :meth:`plot` draws, a layer each.
         digests: SHA-256 of what was compared, by what it is: the input, each side's network and spikes.
         versions: of the libraries that were in use.
     """
