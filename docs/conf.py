@@ -47,6 +47,8 @@ exclude_patterns = [
     "generated/tutorial_shares.rst",
 ]
 html_theme = "furo"
+copybutton_prompt_text = r">>> |\.\.\. |\$ "  # is not copied, nor what an example prints
+copybutton_prompt_is_regexp = True
 plot_include_source = True
 plot_html_show_source_link = plot_html_show_formats = False
 plot_formats = ["svg"]

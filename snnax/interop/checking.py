@@ -111,7 +111,7 @@ class Check:
 
     @property
     def verdict(self) -> str:
-        """The first sentence: whether it ports, and as what, or how much stands in the way."""
+        """The first sentence, which says whether it ports, and as what, or how much stands in the way."""
         if self.ok:
             what = "a graph of layers, one step of time" if self.form == "graph" else "a program"
             return f"{self.network} ports: nothing blocks. It becomes {what}."
