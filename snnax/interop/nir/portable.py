@@ -38,7 +38,7 @@ def losses(graph: nir.NIRGraph) -> dict[str, str]:
         graph: as :func:`snnax.interop.to_nir` returns it.
 
     Returns:
-        Words by node name; empty if nothing is lost. Also what rounds otherwise than in the network: batch
+        Words by node name; empty if nothing is lost. What rounds otherwise than in the network is among them, as batch
         normalisation that was folded into weights, and of a program weights that it computes, numbers that it adds
         behind a layer, and divisions; and what was left out ``before`` and ``after`` its loop.
 
