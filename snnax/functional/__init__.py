@@ -21,6 +21,7 @@ from snnax.functional.acc import accuracy_rate, accuracy_temporal
 from snnax.functional.base import LossFunctions
 from snnax.functional.count import ce_count_loss, ce_rate_loss, mse_count_loss
 from snnax.functional.membrane import ce_max_membrane_loss, mse_membrane_loss
+from snnax.functional.pooling import avg_pool2d, max_pool2d
 from snnax.functional.reg import l1_rate_sparsity
 from snnax.functional.spike_time import SpikeTime
 from snnax.functional.temporal import ce_temporal_loss, mse_temporal_loss
@@ -30,11 +31,13 @@ __all__ = [
     "SpikeTime",
     "accuracy_rate",
     "accuracy_temporal",
+    "avg_pool2d",
     "ce_count_loss",
     "ce_max_membrane_loss",
     "ce_rate_loss",
     "ce_temporal_loss",
     "l1_rate_sparsity",
+    "max_pool2d",
     "mse_count_loss",
     "mse_membrane_loss",
     "mse_temporal_loss",

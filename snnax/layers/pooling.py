@@ -39,8 +39,8 @@ class _Pool(Module):
         self.padding = as_tuple(self.padding, self.rank, "padding")
         kind = type(self).__name__
         for name, value in (("kernel_size", self.kernel_size), ("stride", self.stride)):
-            if min(value) < 1:
-                raise ArgumentError(f"{kind}({name}={value}); expected sizes >= 1.")
+            if not all(1 <= size < 2**31 for size in value):
+                raise ArgumentError(f"{kind}({name}={value}); expected sizes >= 1, and below 2**31.")
         for size, pad in zip(self.kernel_size, self.padding, strict=True):
             if not 0 <= 2 * pad <= size:
                 raise ArgumentError(

@@ -103,7 +103,7 @@ def surrogate_gallery(
 
 def all_surrogates() -> dict[str, surrogate.Surrogate]:
     """Each surrogate of :mod:`snnax.surrogate` with its default arguments, by name."""
-    makers = [name for name in surrogate.__all__ if name not in ("Surrogate", "custom_surrogate")]
+    makers = [name for name in surrogate.__all__ if name not in ("Function", "Surrogate", "custom_surrogate")]
     found = {name: getattr(surrogate, name)() for name in sorted(makers, key=str.lower)}
     return {**found, "custom_surrogate": surrogate.custom_surrogate(_triangle)}
 

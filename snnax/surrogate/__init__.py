@@ -19,11 +19,13 @@ from snnax.surrogate.custom import custom_surrogate
 from snnax.surrogate.smooth import SFS, atan, fast_sigmoid, sigmoid, spike_rate_escape
 from snnax.surrogate.steps import LSO, heaviside, straight_through_estimator, triangular
 from snnax.surrogate.stochastic import SSO
+from snnax.surrogate.written import Function
 
 __all__ = [
     "LSO",
     "SFS",
     "SSO",
+    "Function",
     "Surrogate",
     "atan",
     "custom_surrogate",

@@ -39,6 +39,7 @@ _LAYERS = "Module|Sequential|Linear|Conv2d|MaxPool2d|Flatten|CrossEntropyLoss|MS
 _BACK = (
     (r"\bimport jax\.numpy as jnp\b", "import torch"),
     (r"\bimport snnax as snn  # nn$", "import torch.nn as nn"),
+    (r"\bimport snnax\.functional as F$", "import torch.nn.functional as F"),
     (r"\bimport snnax as snn\b", "import snntorch as snn\nfrom torch import nn"),
     (r"\bfrom snnax\b", "from snntorch"),
     (r"\bimport snnax\b", "import snntorch"),

@@ -124,6 +124,21 @@ def recorded(folder: Path, name: str) -> str:
     return path
 
 
+def squared() -> type[surrogate.Function]:
+    """With the gradient of another function."""
+
+    class Squared(surrogate.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x**2
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            return grad_output
+
+    return Squared
+
+
 def spikes() -> np.ndarray:
     return (x(T, B, N) > 0.5).astype(np.float32)
 
@@ -395,6 +410,12 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "functional.ce_max_membrane_loss": lambda _: scored(functional.ce_max_membrane_loss),
     "functional.ce_rate_loss": lambda _: scored(functional.ce_rate_loss, population_code=True, num_classes=2),
     "functional.ce_temporal_loss": lambda _: scored(functional.ce_temporal_loss),
+    **{
+        f"functional.{name}": lambda _, name=name: Call(
+            getattr(functional, name), {"input": x(B, 6, 6, 2), "kernel_size": 2}
+        )
+        for name in ("avg_pool2d", "max_pool2d")
+    },
     "functional.l1_rate_sparsity": lambda _: Call(
         lambda Lambda, spk_out: functional.l1_rate_sparsity(Lambda)(spk_out),
         {"Lambda": 0.1, "spk_out": spikes()},
@@ -472,6 +493,8 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     },
     "surrogate.Surrogate": lambda _: Call(lambda x: surrogate.atan()(x), {"x": x()}),
     "surrogate.Surrogate.derivative": lambda _: Call(surrogate.atan().derivative, {"x": x()}),
+    "surrogate.Function": lambda _: Call(lambda x: squared().apply(x), {"x": x()}),
+    "surrogate.Function.apply": lambda _: Call(lambda x: squared().apply(x), {"x": x()}),
     "surrogate.custom_surrogate": lambda _: Call(
         surrogate.custom_surrogate, {"custom_surrogate_function": lambda x, g, spikes: g * x}
     ),

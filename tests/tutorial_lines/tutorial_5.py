@@ -23,8 +23,7 @@ class LeakySurrogate(snn.Module):
         super().__init__()
         self.beta = beta
         self.threshold = threshold
-        # torch: self.spike_gradient = self.ATan.apply
-        self.spike_gradient = snn.surrogate.atan(alpha=2.0)  # jax
+        self.spike_gradient = self.ATan.apply
 
     def forward(self, x, mem):
         spk = self.spike_gradient((mem - self.threshold))
@@ -33,16 +32,20 @@ class LeakySurrogate(snn.Module):
         mem = self.beta * mem + x - reset
         return spk, mem
 
-    # torch: @staticmethod
+    @staticmethod
     # torch: class ATan(torch.autograd.Function):
-    # torch:     @staticmethod
-    # torch:     def forward(ctx, mem):
-    # torch:         ctx.save_for_backward(mem)
-    # torch:         return (mem > 0).float()
-    # torch:     @staticmethod
-    # torch:     def backward(ctx, grad_output):
-    # torch:         (mem,) = ctx.saved_tensors
-    # torch:         return 1 / (1 + (np.pi * mem).pow(2)) * grad_output
+    class ATan(snn.surrogate.Function):  # jax
+        @staticmethod
+        def forward(ctx, mem):
+            ctx.save_for_backward(mem)
+            # torch: return (mem > 0).float()
+            return (mem > 0).astype(mem.dtype)  # jax
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            (mem,) = ctx.saved_tensors
+            # torch: return 1 / (1 + (np.pi * mem).pow(2)) * grad_output
+            return 1 / (1 + (np.pi * mem) ** 2) * grad_output  # jax
 
 
 lif1 = LeakySurrogate(beta=0.9)

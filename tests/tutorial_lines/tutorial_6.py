@@ -13,7 +13,7 @@ import optax  # jax
 import snnax as snn  # nn
 from torch.utils.data import DataLoader
 
-# torch: import torch.nn.functional as F
+import snnax.functional as F
 import matplotlib.pyplot as plt
 import numpy as np
 from helpers.tutorial_data import datasets, transforms  # data
@@ -26,8 +26,7 @@ class LeakySigmoidSurrogate(snn.Module):
         super().__init__()
         self.beta = beta
         self.threshold = threshold
-        # torch: self.surrogate_func = self.FastSigmoid.apply
-        self.surrogate_func = surrogate.fast_sigmoid(slope=k)  # jax
+        self.surrogate_func = self.FastSigmoid.apply
 
     def forward(self, input_, mem):
         spk = self.surrogate_func((mem - self.threshold))
@@ -36,17 +35,20 @@ class LeakySigmoidSurrogate(snn.Module):
         mem = self.beta * mem + input_ - reset
         return spk, mem
 
-    # torch: @staticmethod
+    @staticmethod
     # torch: class FastSigmoid(torch.autograd.Function):
-    # torch:     @staticmethod
-    # torch:     def forward(ctx, mem, k=25):
-    # torch:         ctx.save_for_backward(mem)
-    # torch:         ctx.k = k
-    # torch:         return (mem > 0).float()
-    # torch:     @staticmethod
-    # torch:     def backward(ctx, grad_output):
-    # torch:         (mem,) = ctx.saved_tensors
-    # torch:         return grad_output / (ctx.k * torch.abs(mem) + 1.0) ** 2, None
+    class FastSigmoid(surrogate.Function):  # jax
+        @staticmethod
+        def forward(ctx, mem, k=25):
+            ctx.save_for_backward(mem)
+            ctx.k = k
+            # torch: return (mem > 0).float()
+            return (mem > 0).astype(mem.dtype)  # jax
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            (mem,) = ctx.saved_tensors
+            return grad_output / (ctx.k * jnp.abs(mem) + 1.0) ** 2, None
 
 
 spike_grad = surrogate.fast_sigmoid(slope=25)
@@ -95,10 +97,9 @@ class Net(snn.Module):
         mem2 = self.lif2.init_leaky()
         mem3 = self.lif3.init_leaky()
         # torch: cur1 = F.max_pool2d(self.conv1(x), 2)
-        cur1 = snn.MaxPool2d(2)(self.conv1(jnp.moveaxis(x, 1, -1)))  # jax
+        cur1 = F.max_pool2d(self.conv1(jnp.moveaxis(x, 1, -1)), 2)  # jax
         spk1, mem1 = self.lif1(cur1, mem1)
-        # torch: cur2 = F.max_pool2d(self.conv2(spk1), 2)
-        cur2 = snn.MaxPool2d(2)(self.conv2(spk1))  # jax
+        cur2 = F.max_pool2d(self.conv2(spk1), 2)
         spk2, mem2 = self.lif2(cur2, mem2)
         # torch: cur3 = self.fc1(spk2.view(batch_size, -1))
         cur3 = self.fc1(spk2.reshape(batch_size, -1))  # jax

@@ -23,7 +23,7 @@ from snnax.interop.spec import NeuronSpec
 
 KEY = "snnax"
 VERSION = 1
-SURROGATES = frozenset(surrogate.__all__) - {"Surrogate", "custom_surrogate"}
+SURROGATES = frozenset(surrogate.__all__) - {"Function", "Surrogate", "custom_surrogate"}
 """The spike functions that a file may name."""
 _LARGEST = 1e308
 

@@ -274,6 +274,7 @@ DAMAGED = {
         ("arrays", "tau"), ("arrays", ["tau", "snnax"]), ("arrays", ["nothing"]), ("learn", 3), ("learn", [3]),
         ("options", []), ("options", {"output": []}), ("surrogate", "atan"), ("surrogate", ["atan"]),
         ("surrogate", ["Surrogate", {}]), ("surrogate", ["custom_surrogate", {}]), ("surrogate", ["base", {}]),
+        ("surrogate", ["Function", {}]),
         ("surrogate", ["__doc__", {}]), ("surrogate", ["atan", {"alpha": [1]}]), ("quantizer", 3),
         ("quantizer", [None]),
         ("sizes", [1]), ("dt", -1), ("dt", True),
