@@ -130,8 +130,8 @@ assert abs(ported - ported_from) < 0.01
 
 # %%
 report = interop.crossvalidate(net, (model, variables), test_images[:120], num_steps=NUM_STEPS)
-print(report)
 assert report.agree
+report
 
 # %%
 report.plot()
@@ -147,8 +147,8 @@ plt.show()
 nodes = {n: m.clone(reset_mechanism="subtract") if n == "lif3" else m for n, m in model.nodes}
 wrong = model.clone(nodes=nodes)
 report = interop.crossvalidate(net, (wrong, variables), test_images[:32], num_steps=NUM_STEPS)
-print(report)
 assert not report.agree and report.first.name == "lif3" and report.first.cause.kind == "reset mechanism"
+report
 
 # %% [markdown]
 # The report names the layer, the first step and neuron where the two part, and the likely cause. Tutorial 14 is about such
@@ -206,8 +206,8 @@ plt.show()
 # %%
 back = interop.to_snntorch(model, trained, into=Net().eval())
 report = interop.crossvalidate((model, trained), back, test_images[:120], num_steps=NUM_STEPS)
-print(report)
 assert report.agree
+report
 
 # %% [markdown]
 # ## 6. One file, three frameworks

@@ -124,13 +124,13 @@ def look():
     accuracy = (np.asarray(spikes).sum(0).argmax(1) == test_labels).mean()
     differ = [layer.end_to_end.spike_mismatches / layer.neuron_steps for layer in report.layers]
     course.append((accuracy, differ))
-    print(f"accuracy of the port: {accuracy:.1%}\n")
+    print(f"accuracy of the port: {accuracy:.1%}")
     return report
 
 
 report = look()
-print(report)
 assert not report.agree and course[0][0] < 0.5
+report
 
 # %% [markdown]
 # The accuracy is that of guessing. All three neuron layers (named `1`, `4` and `6`, as torch counts the modules) have unexplained
@@ -148,7 +148,7 @@ assert not report.agree and course[0][0] < 0.5
 assert (report.first.name, report.first.cause.kind) == ("1", "beta")
 mended["decay"] = 0.9
 report = look()
-print(report.verdict)
+report
 
 # %% [markdown]
 # ### The order of axes
@@ -161,7 +161,7 @@ print(report.verdict)
 assert (report.first.name, report.first.cause.kind) == ("4", "axis order")
 mended["flatten_channels_first"] = True
 report = look()
-print(report.verdict)
+report
 
 # %% [markdown]
 # ### The reset
@@ -176,7 +176,7 @@ print(report.verdict)
 assert (report.first.name, report.first.cause.kind) == ("4", "reset mechanism")
 mended["reset"] = "subtract"
 report = look()
-print(report.verdict)
+report
 
 # %% [markdown]
 # ### A delay
@@ -188,7 +188,7 @@ print(report.verdict)
 assert (report.first.name, report.first.cause.kind) == ("6", "delay")
 mended["late"] = 0
 report = look()
-print(report.verdict)
+report
 
 # %% [markdown]
 # ### The step of the reset
@@ -212,8 +212,8 @@ plt.show()
 # %%
 mended["reset_delay"] = True
 report = look()
-print(report)
 assert report.agree and report.explained <= 5
+report
 
 # %% [markdown]
 # ## 4. What the accuracy knew

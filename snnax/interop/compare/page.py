@@ -50,8 +50,9 @@ def page(report: Report, command: str | None = None) -> str:
 
 
 def summary(report: Report) -> str:
-    """Verdict, table and notes, for a notebook."""
-    return f"<div>{_verdict(report)}{_table(report)}{_gradients(report)}{_notes(report)}</div>"
+    """Verdict, table and notes, for a notebook, whose style sheet is not ours: the table says itself that it fits."""
+    table = f'<div style="overflow-x: auto; font-size: 0.8em">{_table(report)}</div>'
+    return f"<div>{_verdict(report)}{table}{_gradients(report)}{_notes(report)}</div>"
 
 
 # --- Text and tables --------------------------------------------------------------------------------

@@ -99,6 +99,14 @@ def test_names_are_text():
     assert NASTY not in report(name=NASTY)._repr_html_()
 
 
+def test_the_table_of_a_notebook_scrolls_by_its_own_style():
+    """Neither Jupyter nor Sphinx has our style sheet: eleven columns ran off the page."""
+    shown = report()._repr_html_()
+    around = shown[: shown.index("<table")]
+    assert "overflow-x: auto" in around and "DISAGREE" in around
+    assert Outline(shown).open == []
+
+
 def test_large_layers_are_shown_in_part():
     made = report(steps=3 * STEPS, neurons=500).to_html()
     assert len(made) < 500_000
