@@ -454,8 +454,8 @@ def from_snntorch(
 
     A network that does more than that, as an encoder before its loop, feedback of its own, any operation of torch, sums
     over time or a head behind it, becomes a :class:`~snnax.interop.program.module.PortedProgram`, which is called as
-    ``forward`` is and returns what that returns. It runs in ``unroll``, trains, and is cross-validated; NIR has no form
-    of it.
+    ``forward`` is and returns what that returns. It runs in ``unroll``, trains, and is cross-validated; NIR has nodes
+    for the step of its loop, see :func:`~snnax.interop.to_nir`.
 
     Args:
         net: a torch module with snnTorch 1.0.0 neurons, in evaluation mode; it stays as it is.
