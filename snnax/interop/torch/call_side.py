@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnax.errors import ConversionError
 from snnax.interop.program.chained import neuron_names
 from snnax.interop.program.draws import Drawn
 from snnax.interop.program.nodes import Loop, Program, dataclasses_as_tuples, filled, flat, mapped
@@ -85,7 +86,7 @@ class CalledTorch:
                 if isinstance(value, Tensor) and value.is_floating_point():
                     total = total + (value * torch.from_numpy(weights_like(value)).to(value.dtype)).sum()
             if total.requires_grad:
-                total.backward()
+                _differentiate(total, self._net)
         known = {source.name for source in self._program.inputs if source.trained}
         return {name: gradient for name, gradient in gradients_of(twin).items() if name in known}
 
@@ -149,6 +150,20 @@ def _tensors(arguments: Any) -> tuple[tuple[Any, ...], torch.dtype]:
 
     given = mapped(arguments if isinstance(arguments, tuple) else (arguments,), tensor)
     return given, torch.float64 if torch.float64 in found else torch.float32
+
+
+def _differentiate(total: Tensor, net: nn.Module) -> None:
+    """Gradients of a sum.
+
+    Raises:
+        ConversionError: torch has none.
+    """
+    try:
+        total.backward()
+    except RuntimeError as error:
+        problem = f"torch fails to differentiate it: {error}"
+        remedy = "Compare it with gradients=False, or put that operation right."
+        raise ConversionError(type(net).__name__, problem, remedy) from error
 
 
 def _frame(given: Any, step: int) -> Any:

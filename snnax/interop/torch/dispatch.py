@@ -55,6 +55,9 @@ _WHOLE = frozenset({
 _TURNS = (aten.t, aten.transpose)
 """They are what most layers begin with, and their decomposition takes its time."""
 
+_UNDERIVED = frozenset({aten.heaviside})
+"""Operations that torch does not differentiate, though what they are taken apart into would be."""
+
 _PLAIN = (bool, int, complex, str, np.dtype, Given, *SOURCES)
 ZEROS = frozenset({"zeros", "zeros_like", "new_zeros"})
 _COPIES = ("detach", "clone", "alias")
@@ -118,6 +121,7 @@ class Dispatcher(TorchDispatchMode):
         self._function: tuple[FrameType, Call] | None = None
         self._decreeing = False
         self._untraced = ""
+        self._underived: Call | None = None
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -222,7 +226,7 @@ class Dispatcher(TorchDispatchMode):
             tuple(Result(form.shape, dtype_of(form.dtype)) for form in results),
             self.where if path is None else path,
             self._modules[-1][1],
-            self._function and self._function[1],
+            self._underived or (self._function and self._function[1]),
             found.line,
             torch.is_grad_enabled() if found.function is None else self.gradients,
         )
@@ -288,11 +292,22 @@ class Dispatcher(TorchDispatchMode):
             return self._of_the_batch(func, args)
         if func._schema.is_mutable:
             return self._in_place(func, args, kwargs)
+        if packet in _UNDERIVED and self._underived is None and torch.is_grad_enabled():
+            return self._without_derivative(func, args, kwargs)
         if packet not in _WHOLE:
             parts = self._taken_apart(func, args, kwargs)
             if parts is not NotImplemented:
                 return parts
         return self._recorded(func, args, kwargs)
+
+    def _without_derivative(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An operation that runs and does not train: all that it is taken apart into is one function."""
+        call = self._call(f"torch.{func._overloadpacket.__name__}", self.where)
+        self._underived = replace(call, untraced="torch has no derivative of it")
+        try:
+            return self.__torch_dispatch__(func, (), args, kwargs)
+        finally:
+            self._underived = None
 
     def _taken_apart(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         decomposition = _decompositions().get(func)

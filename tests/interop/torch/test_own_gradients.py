@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import jax
 import numpy as np
 import pytest
 
@@ -266,6 +267,35 @@ def test_what_is_no_data_flow_is_refused_for_training(function, words):
         np.testing.assert_allclose(out, net(x).detach(), rtol=1e-5, atol=1e-6)
     with pytest.raises(ConversionError, match=f"gradient of its own, which is not ported: .*{words}"):
         interop.crossvalidate(net, (model, variables), x.numpy(), gradients=True)
+
+
+def test_an_operation_that_torch_has_no_derivative_of_is_refused_for_training():
+    net, x = Net(lambda net, x: x + torch.heaviside(x - 1, torch.zeros(()))).eval(), sample(4, 3, 6)
+    model, variables = interop.from_snntorch(net, x)
+    out, _ = snn.unroll(model, variables, x.numpy())
+    np.testing.assert_allclose(out, net(x).detach(), rtol=1e-5, atol=1e-6)
+    with pytest.raises(
+        ConversionError, match=r"heaviside .*torch has no derivative of it .*test_own_gradients\.py:"
+    ):
+        jax.grad(lambda p: snn.unroll(model, {**variables, "params": p}, x.numpy())[0].sum())(
+            variables["params"]
+        )
+    with pytest.raises(
+        ConversionError, match="torch fails to differentiate it: derivative for aten::heaviside"
+    ):
+        interop.crossvalidate(net, (model, variables), x.numpy(), gradients=True)
+    assert interop.crossvalidate(net, (model, variables), x.numpy()).agree
+    assert "torch.heaviside" in interop.check(net, x).training[0].problem
+
+
+def test_without_a_derivative_by_it_the_rest_trains():
+    class Events(Net):
+        def forward(self, x):
+            return super().forward(torch.heaviside(x - 0.5, torch.zeros(())))
+
+    net, x = Events(lambda net, x: x).eval(), sample(4, 3, 6)
+    model, variables = interop.from_snntorch(net, x)
+    assert interop.crossvalidate(net, (model, variables), x.double().numpy(), gradients=True).agree
 
 
 def test_a_function_that_computes_something_else_in_training_is_refused(monkeypatch):
