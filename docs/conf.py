@@ -39,6 +39,7 @@ extensions = [
     "links",
     "llms",
     "mathml",
+    "returned",
 ]
 exclude_patterns = [
     "_build",
@@ -64,8 +65,6 @@ NO_PAGE = """
     Accuracy AxesArray Callback Console Data Loss Regularization Tree dict[str list[dict[str
 """
 nitpick_ignore = [("py:class", name) for name in NO_PAGE.split()]
-# Words before a colon in "Returns", which napoleon takes for a type.
-nitpick_ignore_regex = [("py:class", r".*[ ;].*")]
 html_title = f"snnax {release}"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
