@@ -6,6 +6,7 @@ the reader's machine has no font for mathematics.
 
 from __future__ import annotations
 
+import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,7 @@ def mathml(latex: str, display: str) -> str:
         .replace(r"\mathrel{-}=", r"\text{ −= }")
         .replace(r"\mathrel{+}=", r"\text{ += }")
     )
+    latex = re.sub(r"\\tag\{(.+?)\}", r"\\qquad (\1)", latex)  # a number without a gap reads as a factor
     if display == "block" and (r"\\" in latex or "&" in latex) and r"\begin{" not in latex:
         latex = rf"\begin{{align*}}{latex}\end{{align*}}"
     made = latex2mathml.converter.convert(latex, display=display)
