@@ -5,13 +5,36 @@ Everything here is NumPy: a trace is what two frameworks are compared by, so it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import nir
 import numpy as np
 
 __all__ = ["NodeTrace", "Side", "Trace"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one neuron layer should have got: computed from what all neurons did, by the operations between them.
+
+    Attributes:
+        input: the current, in float64, ``[T, B, ...]``; ``None`` where another bound holds it.
+        starts: the states before each step.
+        slack: by how much rounding may move them in each step, ``[T, 1, ...]``; that of the current is ``""``.
+        line: where in the user's code a state is changed last, as ``net.py:12``.
+    """
+
+    input: np.ndarray | None
+    starts: dict[str, np.ndarray]
+    slack: dict[str, np.ndarray]
+    line: str = ""
+
+    def of(self, samples: Any) -> Told:
+        """That of some samples."""
+        starts = {name: start[:, samples] for name, start in self.starts.items()}
+        return replace(self, input=None if self.input is None else self.input[:, samples], starts=starts)
 
 
 @dataclass
@@ -25,7 +48,8 @@ class NodeTrace:
         spk: spikes that it emitted, ``[T, B, ...]``.
         states: each state after each step as the neuron returned it, ``"mem"``, ``"syn"``...
         starts: the states before each step, where they are not those after the step before: a neuron that is called
-            twice in a step goes on from its own first call.
+            twice in a step goes on from its own first call, and ``forward`` may change a state between two steps.
+        told: what the network makes, by its other operations, of what its neurons did, if that was asked.
     """
 
     name: str
@@ -34,13 +58,25 @@ class NodeTrace:
     spk: np.ndarray
     states: dict[str, np.ndarray] = field(default_factory=dict)
     starts: dict[str, np.ndarray] = field(default_factory=dict)
+    told: Told | None = None
 
     def before(self) -> dict[str, np.ndarray]:
         """The states before each step of a run from rest: those after the step before, zero at first."""
-        return {
-            name: self.starts.get(name, np.concatenate([np.zeros_like(state[:1]), state[:-1]]))
-            for name, state in self.states.items()
-        }
+        return {name: self.starts.get(name, left_by(state)) for name, state in self.states.items()}
+
+
+def left_by(state: np.ndarray) -> np.ndarray:
+    """What each step finds that goes on from the one before, the first from rest."""
+    return np.concatenate([np.zeros_like(state[:1]), state[:-1]])
+
+
+def others(starts: Mapping[str, np.ndarray], states: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The starts that are not what the step before left."""
+    return {
+        name: start
+        for name, start in starts.items()
+        if name in states and not np.array_equal(start, left_by(states[name]), equal_nan=True)
+    }
 
 
 @dataclass

@@ -3,13 +3,14 @@
 In this order, and what is found first is the cause:
 
 1. a recorded number that is not finite;
-2. a current that differs although the same spikes went in: hypotheses about the layers before, each of which predicts
+2. a step that starts from something else than the operations between two steps make of what was recorded;
+3. a current that differs although the same spikes went in: hypotheses about the layers before, each of which predicts
    b's current (:mod:`~snnax.interop.compare.current_causes`);
-3. a neuron that differs although it gets the same current. Its spec on side b, if the graphs tell another one, then
+4. a neuron that differs although it gets the same current. Its spec on side b, if the graphs tell another one, then
    changes to a's neuron, each tried by replaying b's recorded steps with the neuron's own equation
    (:mod:`~snnax.interop.compare.neuron_causes`). Of a layer whose neurons mix, and where states or parameters are not
    known, the things in which the two specs differ (:mod:`~snnax.interop.compare.differences`);
-4. else "unknown", with the first place where the sides part.
+5. else "unknown", with the first place where the sides part.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import numpy as np
 
 from snnax.interop.compare.cells import Cell
 from snnax.interop.compare.current_causes import CurrentCase, current_causes
-from snnax.interop.compare.differences import ROUNDING, Finding, Place, differences
+from snnax.interop.compare.differences import ROUNDING, Finding, Place, apart, differences
 from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.neuron_causes import NeuronCase, first_place, neuron_causes
 from snnax.interop.compare.report import Cause
+from snnax.interop.compare.verdict import misplaced
 from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray
@@ -36,6 +38,8 @@ def diagnose(found: Evidence, name: str, judged: Judged) -> tuple[Finding, ...]:
         text = _not_finite(trace, label)
         if text is not None:
             return (Finding(Cause("unknown", text)),)
+    if judged.bad_start.any():
+        return (Finding(_between_steps(found, name)),)
     cell, findings = Cell.of(found.specs[name][0]), []
     if judged.bad_current.any():
         findings += _current(found, name, judged, cell)
@@ -56,6 +60,33 @@ def _not_finite(trace: NodeTrace, label: str) -> str | None:
             kind = "NaN" if np.isnan(values[at]) else "infinite"
             return f"{what} of {trace.name} in {label} is {kind} from step {int(at[0])} on."
     return None
+
+
+def _between_steps(found: Evidence, name: str) -> Cause:
+    """Which side changes a state otherwise between two steps, where first and by how much."""
+    texts = []
+    for trace, label in zip((found.a.nodes[name], found.replay.nodes[name]), found.labels, strict=True):
+        wrong = misplaced(trace)
+        if trace.told is None or not wrong.any():
+            continue
+        at = np.unravel_index(int(wrong.argmax()), wrong.shape)
+        line = f", at {trace.told.line}," if trace.told.line else ""
+        for state, meant in trace.told.starts.items():
+            start = trace.before()[state]
+            if (
+                start.shape == wrong.shape
+                and abs(float(start[at]) - float(meant[at])) > trace.told.slack[state][at[0]].max()
+            ):
+                neuron = ", ".join(str(int(i)) for i in at[2:])
+                words = apart(float(start[at]), float(meant[at]))
+                texts.append(
+                    f"{label}'s {name} starts step {int(at[0])} of sample {int(at[1])} at neuron ({neuron}) from "
+                    f"{state}={words[0]}; what forward does between two steps{line} makes {words[1]} of what was "
+                    f"recorded in {label}."
+                )
+    return Cause(
+        "between steps", " ".join(texts) or f"the steps of {name} start from other states than they should."
+    )
 
 
 def _current(found: Evidence, name: str, judged: Judged, cell: Cell | None) -> list[Finding]:

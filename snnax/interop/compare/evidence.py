@@ -220,6 +220,7 @@ class Judged:
     explained: Array
     unexplained: Array
     bad_current: Array
+    bad_start: Array
     at_tie: Array
     mem_bound: Array
     bound: Array
@@ -261,7 +262,7 @@ class Judged:
             return np.concatenate([of(part) for part in parts], 1)
 
         shape = a.spk.shape
-        masks = ("mismatch", "explained", "unexplained", "bad_current", "at_tie")
+        masks = ("mismatch", "explained", "unexplained", "bad_current", "bad_start", "at_tie")
         mem_gaps = [gap for gap, _ in gaps if gap is not None]
         return cls(
             **{mask: joined(lambda part, mask=mask: getattr(part, mask)) for mask in masks},
@@ -308,7 +309,10 @@ def cut(trace: NodeTrace, samples: Any) -> NodeTrace:
     """A recording of some samples."""
     states = {name: state[:, samples] for name, state in trace.states.items()}
     starts = {name: state[:, samples] for name, state in trace.starts.items()}
-    return NodeTrace(trace.name, trace.kind, trace.input[:, samples], trace.spk[:, samples], states, starts)
+    told = None if trace.told is None else trace.told.of(samples)
+    return NodeTrace(
+        trace.name, trace.kind, trace.input[:, samples], trace.spk[:, samples], states, starts, told
+    )
 
 
 def _chunks(shape: tuple[int, ...]) -> Iterator[slice]:

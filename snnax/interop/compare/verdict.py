@@ -78,6 +78,10 @@ class Wide:
             finite = finite & np.isfinite(state)
         return cls(current, spk, states, before, finite)
 
+    def found(self, state: str) -> Array:
+        """What the step after each finds in a state; behind the last one, what that left."""
+        return np.concatenate([self.before[state][1:], self.states[state][-1:]])
+
 
 # --- What the states of two recordings say about each step: whether rounding accounts for how they differ
 
@@ -124,8 +128,11 @@ class StateMasks:
         crossing = none
         if layer.equation.known and mem in common:
             limits = [layer.equation.limit(float_type(t)) for t in (layer.a, layer.b)]
-            crossing = (a.states[mem] > limits[0]) != (b.states[mem] > limits[1])
-            if not delayed:
+            crossing = (a.found(mem) > limits[0]) != (b.found(mem) > limits[1])
+            if all(t.told is not None and mem in t.told.starts for t in (layer.a, layer.b)):
+                # what the next step finds is held to the program, on each side to what that side did before
+                near = near | (crossing & ~spiked)
+            elif not delayed:
                 stored = [
                     np.abs(w.states[mem] - t) <= bounds[mem] for w, t in zip((a, b), limits, strict=True)
                 ]
@@ -224,6 +231,7 @@ class Verdict:
         explained: mismatches that are rounding, or follow from it.
         unexplained: mismatches, states and currents that are not.
         bad_current: currents further apart than their bound.
+        bad_start: steps that do not start from what the operations between two steps make of what was recorded.
         at_tie: first mismatches where a side fired at the threshold, neither above nor below it.
         mem_bound: bound of the membrane.
         current_bound: bound of the current; where only the mean error gave a current away, that of the mean.
@@ -233,6 +241,7 @@ class Verdict:
     explained: Array
     unexplained: Array
     bad_current: Array
+    bad_start: Array
     at_tie: Array
     mem_bound: Array
     current_bound: Array
@@ -248,17 +257,12 @@ def _judge_neurons(layer: Layer) -> Verdict:
     a, b = (Wide.of(trace) for trace in (layer.a, layer.b))
     types = float_type(layer.a), float_type(layer.b)
     u = sum(unit_roundoff(t) for t in types)
-    current_gap = np.abs(a.input - b.input)
-    bad_current, limit = ~(current_gap <= layer.bound), layer.bound
-    if layer.rms is not None and layer.horizon is None:
-        mean = np.sqrt((current_gap * current_gap).mean((0, 1), keepdims=True))
-        always = (mean > layer.rms) & (current_gap > layer.rms)
-        limit = np.where(always & ~bad_current, layer.rms, layer.bound)
-        bad_current |= always
+    bad_current, limit, current_gap = _currents(layer, a, b)
+    bad_start = misplaced(layer.a) | misplaced(layer.b)
     size = np.maximum(np.abs(a.input), np.abs(b.input))
     if layer.feedback is not None:
         size = size + np.abs(layer.feedback)
-    gap = np.minimum(np.where(bad_current, layer.bound, current_gap), layer.bound) + layer.feedback_bound
+    gap = current_gap + layer.feedback_bound
     tiny = 4 * max(smallest_normal(t) for t in types)
     bounds = _bounds(layer, a, b, u, _tame(gap), _tame(size))
     bounds = {name: bound + tiny for name, bound in bounds.items()}
@@ -275,7 +279,7 @@ def _judge_neurons(layer: Layer) -> Verdict:
 
     steps = np.arange(len(flip)).reshape(-1, *(1,) * (flip.ndim - 1))
     known = layer.known(len(flip))
-    event, bad_current, broken = event & known, bad_current & known, broken & known
+    event, bad_current, broken = event & known, bad_current & known, (broken & known) | bad_start
     states.bad &= known
     first_event = _first(event)
     judged = event & (steps == first_event)
@@ -291,10 +295,42 @@ def _judge_neurons(layer: Layer) -> Verdict:
         explained=mismatch & ~unexplained,
         unexplained=unexplained,
         bad_current=bad_current,
+        bad_start=bad_start,
         at_tie=judged & states.tie,
         mem_bound=bounds[layer.equation.membrane],
         current_bound=limit,
     )
+
+
+def _currents(layer: Layer, a: Wide, b: Wide) -> tuple[Array, Array, Array]:
+    """Currents that differ by more than they may, by how much they may, and by how much they do as far as they may.
+
+    A current that is computed from states is held to the program, on each side to what that side's neurons did: then
+    all by which the two differ comes from there.
+    """
+    gap = np.abs(a.input - b.input)
+    told = [t.told for t in (layer.a, layer.b) if t.told is not None and t.told.input is not None]
+    if len(told) == 2:
+        off = [~(np.abs(w.input - t.input) <= t.slack[""]) for w, t in zip((a, b), told, strict=True)]
+        limit = np.maximum(gap, told[0].slack[""] + told[1].slack[""])
+        return off[0] | off[1], limit, gap
+    bad, limit = ~(gap <= layer.bound), layer.bound
+    if layer.rms is not None and layer.horizon is None:
+        mean = np.sqrt((gap * gap).mean((0, 1), keepdims=True))
+        always = (mean > layer.rms) & (gap > layer.rms)
+        limit = np.where(always & ~bad, layer.rms, layer.bound)
+        bad |= always
+    return bad, limit, np.minimum(np.where(bad, layer.bound, gap), layer.bound)
+
+
+def misplaced(trace: NodeTrace) -> Array:
+    """The neuron-steps that start from another state than they should."""
+    found = np.zeros(trace.spk.shape, bool)
+    for name, start in trace.before().items():
+        if trace.told is not None and name in trace.told.starts:
+            apart = ~(np.abs(start - trace.told.starts[name]) <= trace.told.slack[name])
+            found |= per_sample(apart & np.isfinite(trace.told.starts[name]), found.shape)
+    return found
 
 
 def _judge_cell(layer: Layer, cell: Cell) -> Verdict:
@@ -305,24 +341,27 @@ def _judge_cell(layer: Layer, cell: Cell) -> Verdict:
     sides = [
         cell.held(trace, max(us)) for trace in (layer.a, layer.b)
     ]  # parameters are as coarse as one side's
-    gap = np.abs(layer.a.input.astype(np.float64) - layer.b.input.astype(np.float64))
     shape = spikes[0].shape
-    bad_current = per_sample(~(gap <= layer.bound), shape) & layer.known(len(gap))
+    bad_current, limit, _ = _currents(layer, Wide.of(layer.a), Wide.of(layer.b))
+    bad_current = per_sample(bad_current, shape) & layer.known(len(bad_current))
+    bad_start = misplaced(layer.a) | misplaced(layer.b)
     fires = sides[0].fires and sides[1].fires
     flip = fires & ((spikes[0] != 0) != (spikes[1] != 0))
     apart = np.abs(spikes[0] - spikes[1]) > 4 * sum(us) * np.abs(spikes[0]) + sides[0].bound
     height = fires & (spikes[0] != 0) & (spikes[1] != 0) & apart
     tie = flip & (sides[0].tie | sides[1].tie)
     unexplained = sides[0].off | sides[1].off | sides[0].astray | sides[1].astray | height | bad_current | tie
+    unexplained |= bad_start
     mismatch = flip | height
     return Verdict(
         mismatch=mismatch,
         explained=mismatch & ~unexplained,
         unexplained=unexplained,
         bad_current=bad_current,
+        bad_start=bad_start,
         at_tie=tie,
         mem_bound=np.maximum(sides[0].bound, sides[1].bound),
-        current_bound=per_sample(np.broadcast_to(layer.bound, gap.shape), shape),
+        current_bound=per_sample(np.broadcast_to(limit, layer.a.input.shape), shape),
     )
 
 

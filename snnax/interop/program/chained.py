@@ -1,38 +1,19 @@
-"""Neurons that go on from the states of another call: one that is called twice in a step starts from its first call."""
+"""Neurons that go on from something else than what they left: ``forward`` changes a state, or hands on another."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from snnax.interop.program.nodes import NEURON, Carry, Local, Loop, Program, Source, flat
-from snnax.interop.trace import NodeTrace, Trace
-
-_Origin = tuple[str, bool]
-"""The call whose states it starts from, and whether those are of the step before."""
-
-
-def with_starts(program: Program, trace: Trace) -> Trace:
-    """A recording in which such calls know the states that they started from.
-
-    Args:
-        program: what ran.
-        trace: its neurons, named as their recordings are: by path, a second call in one step ``"path#2"``.
-    """
-    nodes = dict(trace.nodes)
-    for name, (origin, late) in _origins(program).items():
-        node, other = trace.nodes.get(name), trace.nodes.get(origin)
-        if node is not None and other is not None and len(node.spk) == len(other.spk):
-            nodes[name] = replace(node, starts=_states(node, other, late))
-    return replace(trace, nodes=nodes)
+from snnax.interop.program.nodes import NEURON, Carry, Leaf, Local, Loop, Node, NoState, Program
 
 
 def neuron_names(body: Sequence[Any]) -> dict[int, str]:
-    """The neurons among the operations of a step by their place, named as their recordings are."""
+    """The neurons among the operations of a step by their place, named as their recordings are.
+
+    By path; a second call in one step is ``"path#2"``.
+    """
     found, calls = {}, Counter[str]()
     for place, node in enumerate(body):
         if node.op == NEURON:
@@ -41,28 +22,46 @@ def neuron_names(body: Sequence[Any]) -> dict[int, str]:
     return found
 
 
-def _states(node: NodeTrace, other: NodeTrace, late: bool) -> dict[str, np.ndarray]:
-    states = other.before() if late else other.states
-    return {name: state for name, state in states.items() if name in node.states}
+def chained(program: Program) -> frozenset[str]:
+    """Names of the neurons that may start a step from other states than their own last call left, or not from rest."""
+    found: set[str] = set()
+    told: Counter[str] = Counter()
+    for item in program.items:
+        body = item.body if isinstance(item, Loop) else [item]
+        names = neuron_names(body)
+        told.update(names.values())
+        loop = item if isinstance(item, Loop) else None
+        found.update(name for place, name in names.items() if not _goes_on(program, loop, body[place], place))
+    return frozenset(found | {name for name, times in told.items() if times > 1})
 
 
-def _origins(program: Program) -> dict[str, _Origin]:
-    """For each call that does not go on from itself, the one that it goes on from."""
-    found: dict[str, _Origin] = {}
-    loops = [item for item in program.items if isinstance(item, Loop)]
-    told = Counter(name for loop in loops for name in neuron_names(loop.body).values())
-    for loop in loops:
-        calls = neuron_names(loop.body)
-        for place, name in calls.items():
-            origins = {_origin(loop, calls, source) for source in flat(loop.body[place].args[1])}
-            origin = origins.pop() if len(origins) == 1 else None
-            if origin is not None and origin != (name, True) and told[name] == 1:
-                found[name] = origin
-    return found
+def line_of(program: Program, name: str) -> str:
+    """Where in the user's code something else than the neuron makes what it starts from, as ``net.py:12``."""
+    for loop in program.loops:
+        place = next((at for at, own in neuron_names(loop.body).items() if own == name), None)
+        for source in loop.body[place].args[1].values() if place is not None else ():
+            made = loop.carries[source.index].new if isinstance(source, Carry) else source
+            if isinstance(made, Local) and loop.body[made.node].op != NEURON:
+                return loop.body[made.node].line
+    return ""
 
 
-def _origin(loop: Loop, calls: dict[int, str], source: Source) -> _Origin | None:
-    """The call that a state comes from; None if it is from elsewhere, or was changed on the way."""
-    late = isinstance(source, Carry)
-    made = loop.carries[source.index].new if isinstance(source, Carry) else source
-    return (calls[made.node], late) if isinstance(made, Local) and made.node in calls else None
+def _goes_on(program: Program, loop: Loop | None, node: Node, place: int) -> bool:
+    """Whether a neuron starts from rest, and in a loop then from what its call in the step before left."""
+    for out, source in enumerate(node.args[1].values(), 1):
+        if isinstance(source, Carry) and loop is not None:
+            carry = loop.carries[source.index]
+            if carry.new != Local(place, out):
+                return False
+            source = carry.init
+        elif loop is not None:
+            return False
+        if not _is_rest(program, source):
+            return False
+    return True
+
+
+def _is_rest(program: Program, init: Any) -> bool:
+    return isinstance(init, NoState) or (
+        isinstance(init, Leaf) and program.inputs[init.index].kind == "state"
+    )

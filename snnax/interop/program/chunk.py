@@ -23,7 +23,7 @@ from snnax.interop.program.steps import ELEMENTWISE
 
 if TYPE_CHECKING:
     from snnax.interop.program.neurons import Fired
-    from snnax.interop.program.running import Runner
+    from snnax.interop.program.running import Entered, Runner
 
 Array = jax.Array
 Values = dict[Any, Any]
@@ -110,7 +110,7 @@ class Chunk:
         sequences: what the sequences have for these steps.
         forced: spikes that neurons emit instead of their own, by their names in recordings.
         ends: what the last step hands on.
-        recorded: by the place of a neuron, what entered it and what it did.
+        recorded: by the place of a neuron, what it got and what it did.
     """
 
     plan: Plan
@@ -120,7 +120,7 @@ class Chunk:
     sequences: Sequence[Array]
     forced: Mapping[str, Array]
     ends: dict[int, Array] = field(default_factory=dict)
-    recorded: dict[int, tuple[Array, Fired]] = field(default_factory=dict)
+    recorded: dict[int, tuple[Entered, Fired]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._moving: Values = {InSequence(i): values for i, values in enumerate(self.sequences)}
@@ -168,10 +168,11 @@ class Chunk:
         plan = self.plan
         node, get = plan.loop.body[place], partial(plan.get, values)
         if node.op == NEURON:
-            forced = self.forced.get(plan.names[place])
-            fired, x = plan.runner.fire(node, get, None if forced is None else forced[number - self.first])
+            name, forced = plan.names[place], self.forced.get(plan.names[place])
+            dictated = None if forced is None else forced[number - self.first]
+            fired, entered = plan.runner.fire(node, get, dictated, name)
             outputs: tuple[Any, ...] = (fired.spk, *fired.states)
-            extra: tuple[Any, ...] = ((x, fired),) if plan.runner.recording else ()
+            extra: tuple[Any, ...] = ((entered, fired),) if plan.runner.recording else ()
         else:
             outputs, extra = plan.runner.operate(node, get, (plan.place, place, number)), ()
         values.update({Local(place, out): value for out, value in enumerate(outputs)})
@@ -240,9 +241,12 @@ class Chunk:
             self.ends[carry] = self._handed(carry, end)
         if not every:
             return
-        self._keep(place, (fired.spk, *fired.states, *(((x, fired),) if plan.runner.recording else ())))
+        begun = {}
         for (name, carry), after in zip(before.items(), fired.states, strict=True):
-            self._moving[carry] = jnp.concatenate([starts[name][None], after[:-1]])  # type: ignore[index]
+            self._moving[carry] = begun[name] = jnp.concatenate([starts[name][None], after[:-1]])  # type: ignore[index]
+        entered = plan.runner.entered(plan.names[place], x, begun)
+        extra = ((entered, fired),) if plan.runner.recording else ()
+        self._keep(place, (fired.spk, *fired.states, *extra))
 
     def _scan(self, stage: Stage) -> None:
         """Operations on a cycle of time, step by step."""

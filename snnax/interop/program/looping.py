@@ -65,8 +65,8 @@ class LoopRun:
         kept, recorded = (
             pieces[0] if len(pieces) == 1 else jax.tree.map(lambda *v: jnp.concatenate(v), *pieces)
         )
-        for place, (x, fired) in recorded.items():
-            self._runner.record(plan.names[place], x, fired)
+        for place, (entered, fired) in recorded.items():
+            self._runner.record(plan.names[place], entered, fired)
         found = zip(loop.kept, plan.ends, kept, last, strict=True)
         return tuple(carry[end] if end is not None else a if k.every else b for k, end, a, b in found)
 

@@ -20,6 +20,7 @@ from snnax.interop.program.lengths import longer
 from snnax.interop.program.nodes import NEURON, Affine, Input, Leaf, Program, flat, mapped
 from snnax.interop.program.repeating import is_step, repeated
 from snnax.interop.program.running import guarded, run
+from snnax.interop.program.told import joined, told
 from snnax.network.loop import is_open
 from snnax.network.whole import WholeNetwork
 
@@ -147,14 +148,33 @@ class PortedProgram(WholeNetwork):
         stream = next((name for name in _STREAMS if self.has_rng(name)), None)
         key = None if stream is None else self.make_rng(stream)
         drawn = self.variables.get("drawn")
+        if self.has_variable("told", "of") and not self.is_initializing():
+            return self._told(program, leaves, key, forced, drawn)
         ran = run(program, leaves, key=key, record=recording, forced=forced, drawn=drawn)
         for name, known in ran.recorded.items() if recording else ():
             value = {"input": known.input, **known.states, "spk": known.spk}
             self.sow(
                 "record", name.replace(".", "/"), value, reduce_fn=lambda _, new: new, init_fn=lambda: None
             )
+            if known.starts and self.is_mutable_collection("starts"):
+                self.put_variable("starts", name.replace(".", "/"), known.starts)
         self._store(ran.updates)
         return ran.outputs
+
+    @nn.nowrap
+    def _told(
+        self,
+        program: Program,
+        leaves: list[Any],
+        key: Any,
+        forced: Mapping[str, Any],
+        drawn: Mapping[str, Any] | None,
+    ) -> dict[str, dict[str, Any]]:
+        """What its other operations make of what neurons are told that they did, see :mod:`.told`."""
+        given: Mapping[str, Mapping[str, Any]] = self.variables["told"]["of"]
+        rest = told(program, given)
+        ran = run(rest.program, [*leaves, *rest.leaves(given)], key=key, forced=forced, drawn=drawn)
+        return joined(ran.outputs, given)
 
     @property
     def carried(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jax import lax
 
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.program import operators
+from snnax.interop.program.chained import chained
 from snnax.interop.program.derivatives import DECREED, by_operations, pullback
 from snnax.interop.program.draws import place_of
 from snnax.interop.program.looping import LoopRun
@@ -45,11 +46,20 @@ class Recorded:
         input: what entered it, ``[T, B, ...]``.
         spk: the spikes that it would have emitted by itself.
         states: its states after each step.
+        starts: those before each step, of a neuron that may start from others than its own last call left.
     """
 
     input: Array
     spk: Array
     states: dict[str, Array]
+    starts: dict[str, Array]
+
+
+class Entered(NamedTuple):
+    """What a neuron got in one step, or in all of them: its input, and its states where they are recorded."""
+
+    x: Array
+    starts: dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,7 @@ class Runner:
         neurons: by path.
         forced, recording: see :func:`run`.
         recorded: what neurons did so far.
+        chained: the neurons whose states before each step are recorded.
     """
 
     def __init__(
@@ -127,6 +138,7 @@ class Runner:
         self.neurons = {path: ProgramNeuron(path, spec) for path, spec in program.neurons.items()}
         self.recording, self.forced = record, {name: jnp.asarray(spikes) for name, spikes in forced.items()}
         self.recorded: dict[str, Recorded] = {}
+        self.chained = chained(program) if record else frozenset()
         self._done: dict[str, int] = {}  # how many steps a neuron has run, by its name in recordings
         self._drawn = {place: jnp.asarray(values) for place, values in drawn.items()}
         self._values: dict[Ref, Any] = {}
@@ -165,9 +177,9 @@ class Runner:
     def _neuron(self, node: Node) -> tuple[Any, ...]:
         """A neuron outside of loops: its calls there are steps of time, one after the other."""
         forced = self.dictated(node.path, 1)
-        fired, x = self.fire(node, self.get, None if forced is None else forced[0])
+        fired, entered = self.fire(node, self.get, None if forced is None else forced[0], node.path)
         if self.recording:
-            self.record(node.path, *jax.tree.map(lambda value: value[None], (x, fired)))
+            self.record(node.path, *jax.tree.map(lambda value: value[None], (entered, fired)))
         return (fired.spk, *fired.states)
 
     def dictated(self, name: str, steps: int) -> Array | None:
@@ -251,15 +263,24 @@ class Runner:
             key = jax.random.fold_in(key, place)
         return self._evaluated(node.op, args, kwargs, node.results, key)
 
-    def fire(self, node: Node, get: Get, forced: Array | None) -> tuple[Fired, Array]:
-        """One step of a neuron, and what entered it."""
+    def fire(self, node: Node, get: Get, forced: Array | None, name: str) -> tuple[Fired, Entered]:
+        """One step of a neuron, by its name in recordings, and what it got."""
         x, states, parameters = neuron_arguments(node, get)
-        return self.neurons[node.path].step(x, states, parameters, forced), x
+        fired = self.neurons[node.path].step(x, states, parameters, forced)
+        starts = {
+            state: jnp.broadcast_to(jnp.asarray(0 if value is None else value, after.dtype), after.shape)
+            for (state, value), after in zip(states.items(), fired.states, strict=True)
+        }
+        return fired, self.entered(name, x, starts)
 
-    def record(self, name: str, x: Array, fired: Fired) -> None:
+    def entered(self, name: str, x: Array, starts: dict[str, Array]) -> Entered:
+        """What is recorded of what a neuron got."""
+        return Entered(x, starts if name in self.chained else {})
+
+    def record(self, name: str, entered: Entered, fired: Fired) -> None:
         """Keep what a neuron did over some steps, behind what it did in earlier ones."""
         states = self.neurons[name.partition("#")[0]].spec.family.fed_back
-        new = Recorded(x, fired.own, dict(zip(states, fired.states, strict=True)))
+        new = Recorded(entered.x, fired.own, dict(zip(states, fired.states, strict=True)), entered.starts)
         old = self.recorded.get(name)
         if old is not None:
             joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), vars(old), vars(new))

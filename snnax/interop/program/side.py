@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import flax.linen as nn
@@ -23,13 +24,13 @@ from snnax.interop.compare.evidence import Evidence
 from snnax.interop.compare.provenance import Named, digests, versions
 from snnax.interop.compare.run import compare_gradients, compare_outputs
 from snnax.interop.numbers import plain
-from snnax.interop.program.chained import with_starts
 from snnax.interop.program.doubles import settled
 from snnax.interop.program.draws import Drawn, is_random, placed
 from snnax.interop.program.module import PortedProgram, given_to
 from snnax.interop.program.nodes import NEURON, Leaf, Program, flat
+from snnax.interop.program.telling import held
 from snnax.interop.spec import NeuronSpec
-from snnax.interop.trace import NodeTrace, Side, Trace
+from snnax.interop.trace import NodeTrace, Side, Trace, others
 from snnax.network.unroll import unroll
 
 
@@ -90,11 +91,7 @@ class ProgramSide:
 
     def give(self, arguments: Any, drawn: Drawn) -> None:
         """Draw what torch drew."""
-        given = _tuple(arguments)
-        steps = max((len(leaf) for leaf in jax.tree.leaves(given) if np.ndim(leaf)), default=0)
-        held = self.model.over_time(steps).held
-        program = given_to(held, given, {}, np.asarray)[1]
-        self.variables = {**self.variables, "drawn": placed(program, drawn)}
+        self.variables = {**self.variables, "drawn": placed(self._program(arguments), drawn)}
         self._chance = {}
 
     def call(self, arguments: Any, forced: Mapping[str, np.ndarray]) -> Trace:
@@ -108,21 +105,58 @@ class ProgramSide:
                 _tuple(arguments),
                 record=True,
                 force=force,
-                mutable=self._mutable,
+                mutable=[*self._mutable, "starts"],
                 **self._chance,
             )
-            nodes = {name.replace("/", "."): self._trace(name, values) for name, values in recorded.items()}
+            starts = updates.get("starts", {})
+            nodes = {
+                name.replace("/", "."): self._trace(name, values, starts.get(name, {}))
+                for name, values in recorded.items()
+            }
             left = flatten_dict(updates.get("buffers", {}), sep=".")
             return Trace(
                 nodes, outputs_of([outputs, [left[name] for name in moved_buffers(self.model.program)]])
             )
 
-    def _trace(self, name: str, values: Mapping[str, Any]) -> NodeTrace:
+    def _trace(self, name: str, values: Mapping[str, Any], starts: Mapping[str, Any]) -> NodeTrace:
         arrays = {key: np.asarray(value) for key, value in values.items()}
         name = name.replace("/", ".")
         kind = self.model.program.neurons[name.partition("#")[0]].kind
         states = {key: value for key, value in arrays.items() if key not in ("input", "spk")}
-        return NodeTrace(name, kind, arrays["input"], arrays["spk"], states)
+        begun = others({key: np.asarray(value) for key, value in starts.items()}, states)
+        return NodeTrace(name, kind, arrays["input"], arrays["spk"], states, begun)
+
+    def tell(self, arguments: Any, trace: Trace, emitted: Mapping[str, np.ndarray]) -> Trace:
+        """A recording of a run on these arguments, held to what the program makes of it.
+
+        Args:
+            arguments: of the call.
+            trace: what the neurons did.
+            emitted: the spikes that some of them were made to emit instead of their own.
+        """
+        if self._chance:  # from a key other numbers are drawn in another precision
+            return trace
+        model = self._over_time(arguments)
+
+        def run(given: Any, rounded: bool, single: bool) -> Any:
+            trees = {**self.variables, "told": {"of": given}}, _tuple(arguments)
+            with jax.enable_x64(not single):
+                if rounded:
+                    trees = _cast(trees, np.float32)
+                return jax.tree.map(
+                    np.asarray, _told(model, *_cast(trees, np.float32 if single else np.float64))
+                )
+
+        return held(self._program(arguments), trace, emitted, run)
+
+    def _over_time(self, arguments: Any) -> PortedProgram:
+        """The module that is called with these arguments: of a step, that for all steps of time."""
+        steps = max((len(leaf) for leaf in jax.tree.leaves(_tuple(arguments)) if np.ndim(leaf)), default=0)
+        return self.model.over_time(steps)
+
+    def _program(self, arguments: Any) -> Program:
+        """The program for as many steps of time as the arguments have."""
+        return given_to(self._over_time(arguments).held, _tuple(arguments), {}, np.asarray)[1]
 
     def gradients(self, arguments: Any) -> dict[str, np.ndarray]:
         """By torch's names."""
@@ -179,6 +213,19 @@ def _precision(arguments: Any) -> type[np.floating[Any]]:
     return np.float64 if double else np.float32
 
 
+@partial(jax.jit, static_argnums=0)
+def _told(model: PortedProgram, variables: Any, arguments: tuple[Any, ...]) -> Any:
+    return model.apply(variables, *arguments)
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    """A tree with its floating arrays in another type; what that does not hold is infinite."""
+    with np.errstate(over="ignore"):
+        return jax.tree.map(
+            lambda v: np.asarray(v, dtype) if np.issubdtype(np.asarray(v).dtype, np.floating) else v, tree
+        )
+
+
 def in_precision(variables: Any, dtype: Any) -> Any:
     """Variables with their floating arrays in another type."""
 
@@ -215,6 +262,7 @@ class _Part(Side):
     names: frozenset[str]
     others: Mapping[str, np.ndarray]
     outputs: bool
+    teller: ProgramSide | None = None
     label: str = ""
 
     def __post_init__(self) -> None:
@@ -224,7 +272,7 @@ class _Part(Side):
         return self._cut(self.whole)
 
     def replay(self, x: np.ndarray, forced: dict[str, np.ndarray]) -> Trace:
-        return self._cut(called(self.side, self.program, self.arguments, {**self.others, **forced}))
+        return self._cut(called(self.side, self.teller, self.arguments, {**self.others, **forced}))
 
     def graph(self) -> NoReturn:
         raise ConversionError(self.label, NO_GRAPH, "The rounding errors of its currents are estimated")
@@ -318,14 +366,18 @@ def compare_calls(
     return replace(report, notes=(*report.notes, *said))
 
 
-def called(side: CallSide, program: Program, arguments: Any, forced: Mapping[str, np.ndarray]) -> Trace:
-    """A run of a side, in which neurons know what they started from."""
-    return with_starts(program, side.call(arguments, forced))
+def called(
+    side: CallSide, teller: ProgramSide | None, arguments: Any, forced: Mapping[str, np.ndarray]
+) -> Trace:
+    """A run of a side, held to the program of ``teller`` where a bound on each neuron alone does not do."""
+    trace = side.call(arguments, forced)
+    return trace if teller is None else teller.tell(arguments, trace, forced)
 
 
 def _compared(a: CallSide, b: CallSide, program: Program, arguments: Any, gradients: bool) -> Report:
     """One comparison, in the precision of the arguments."""
-    first, second = (called(side, program, arguments, {}) for side in (a, b))
+    teller = next((side for side in (a, b) if isinstance(side, ProgramSide)), None)
+    first, second = (called(side, teller, arguments, {}) for side in (a, b))
     lengths = {name: len(node.spk) for name, node in first.nodes.items()}
     if not lengths:
         left, right = (
@@ -343,9 +395,9 @@ def _compared(a: CallSide, b: CallSide, program: Program, arguments: Any, gradie
     longest = max(lengths.values())
     for steps in sorted(set(lengths.values()), reverse=True):
         names = frozenset(name for name, length in lengths.items() if length == steps)
-        others = {name: value for name, value in spikes.items() if name not in names}
+        rest = {name: value for name, value in spikes.items() if name not in names}
         left, right = (
-            _Part(side, program, arguments, trace, names, others, steps == longest)
+            _Part(side, program, arguments, trace, names, rest, steps == longest, teller)
             for side, trace in ((a, first), (b, second))
         )
         some = next(first.nodes[name] for name in names)

@@ -107,7 +107,7 @@ class CalledTorch:
         records = []
         for name in _names(self._program):
             if name.partition("#")[0] == path:
-                record = Observer(name)
+                record = Observer(name, keeps_starts=True)
                 record.kind = self._program.neurons[path].kind
                 if name in forced:
                     record.forced = torch.from_numpy(np.array(forced[name])).to(dtype)

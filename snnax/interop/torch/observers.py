@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snnax.errors import ShapeError
-from snnax.interop.trace import NodeTrace
+from snnax.interop.trace import NodeTrace, others
 
 
 class Observer:
@@ -22,15 +22,17 @@ class Observer:
     Attributes:
         name: name of the neuron in the model that the network is converted to.
         forced: what it is to emit, ``[T, B, ...]``.
+        keeps_starts: write down what it starts each call from, too.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, *, keeps_starts: bool = False) -> None:
+        self.name, self.keeps_starts = name, keeps_starts
         self.kind = ""
         self.num_steps = 0
         self.inputs: list[np.ndarray] = []
         self.spikes: list[np.ndarray] = []
         self.states: dict[str, list[np.ndarray]] = {}
+        self.starts: dict[str, list[np.ndarray]] = {}
         self.forced: Tensor | None = None
 
     def prepare(self, module: Any, modules: Mapping[str, nn.Module], frames: Tensor) -> None:
@@ -53,15 +55,30 @@ class Observer:
     def observe(self, t: int, x: Tensor, before: Any, run: Callable[[], Any]) -> Any:
         """Write down one call, that of step ``t``."""
         entered = array(x)  # a neuron may change its input in place
+        begun = self._begun(before) if self.keeps_starts else {}
         fired = run()
         shown, spikes, states = self.seen(x, before, fired)
         self.inputs.append(entered if shown is x else array(shown))
         self.spikes.append(array(spikes))
         for state, tensor in states.items():
-            self.states.setdefault(state, []).append(array(tensor))
+            rows = self.states.setdefault(state, [])
+            rows.append(array(tensor))
+            if self.keeps_starts:
+                start = begun.get(state)  # of another shape the neuron takes it for no state
+                fits = start is not None and start.shape == rows[-1].shape
+                self.starts.setdefault(state, []).append(start if fits else np.zeros_like(rows[-1]))
         if self.forced is None:
             return fired
         return self.instead(fired, self.emitted((self.num_steps, *fired.spk.shape))[t].clone())
+
+    def _begun(self, before: Any) -> dict[str, np.ndarray]:
+        """The states before a call; what the last one left as the very array that was written down then."""
+        found = {}
+        for state, tensor in before.items():
+            if isinstance(tensor, Tensor):
+                start, last = array(tensor), self.states.get(state, [None])[-1]
+                found[state] = last if last is not None and np.array_equal(start, last) else start
+        return found
 
     def emitted(self, shape: tuple[int, ...]) -> Tensor:
         """The forced spikes.
@@ -86,7 +103,8 @@ class Observer:
                 "a fixed length. Pass as many steps as the loop has."
             )
         states = {state: np.stack(values) for state, values in self.states.items()}
-        return NodeTrace(self.name, self.kind, np.stack(self.inputs), np.stack(self.spikes), states)
+        starts = others({state: np.stack(values) for state, values in self.starts.items()}, states)
+        return NodeTrace(self.name, self.kind, np.stack(self.inputs), np.stack(self.spikes), states, starts)
 
 
 def array(tensor: Tensor) -> np.ndarray:

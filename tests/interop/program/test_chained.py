@@ -1,4 +1,4 @@
-"""A neuron that is called twice in a step goes on from its own first call, and is judged so."""
+"""A neuron that goes on from something else than its own last call left is known for it, and what it started from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from snnax import interop
-from snnax.interop.program.chained import with_starts
+from snnax.interop.program.chained import chained, line_of
 from snnax.interop.program.side import ProgramSide
 
 
@@ -44,12 +44,11 @@ def ported():
 def test_each_call_starts_from_the_other(ported):
     _, (model, variables), x = ported
     trace = ProgramSide(model, variables).call(x.numpy(), {})
-    linked = with_starts(model.program, trace)
-    first, second = linked.nodes["lif"], linked.nodes["lif#2"]
+    first, second = trace.nodes["lif"], trace.nodes["lif#2"]
     np.testing.assert_array_equal(second.before()["mem"], first.states["mem"])
     np.testing.assert_array_equal(first.before()["mem"][1:], second.states["mem"][:-1])
     assert not first.before()["mem"][0].any()
-    assert trace.nodes["lif"].starts == {}
+    assert chained(model.program) == {"lif", "lif#2"}
 
 
 def test_rounding_is_no_difference_and_a_difference_is_no_rounding(ported):
@@ -62,8 +61,30 @@ def test_rounding_is_no_difference_and_a_difference_is_no_rounding(ported):
     assert not report.agree and report.first.name == "lif"
 
 
-def test_a_state_that_is_changed_on_the_way_is_nobodys():
+def test_a_state_that_is_changed_on_the_way_is_what_was_made_of_it():
     net, x = Twice(0.5).eval(), torch.rand(20, 2, 6)
     model, variables = interop.from_snntorch(net, x)
-    linked = with_starts(model.program, ProgramSide(model, variables).call(x.numpy(), {}))
-    assert "mem" in linked.nodes["lif"].starts and linked.nodes["lif#2"].starts == {}
+    trace = ProgramSide(model, variables).call(x.numpy(), {})
+    np.testing.assert_array_equal(
+        trace.nodes["lif#2"].before()["mem"], trace.nodes["lif"].states["mem"] * 0.5
+    )
+    assert line_of(model.program, "lif#2").startswith("test_chained.py:")
+
+
+def test_a_neuron_that_goes_on_from_itself_records_no_starts():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif = nn.Linear(6, 6), snn.Leaky(beta=0.83)
+
+        def forward(self, x):
+            mem, total = self.lif.init_leaky(), 0
+            for step in x:
+                spk, mem = self.lif(2 * self.fc(step), mem)
+                total = total + spk * spk.mean()
+            return total
+
+    x = torch.rand(20, 2, 6)
+    model, variables = interop.from_snntorch(Own().eval(), x)
+    assert not chained(model.program)
+    assert ProgramSide(model, variables).call(x.numpy(), {}).nodes["lif"].starts == {}
