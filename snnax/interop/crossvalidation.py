@@ -313,6 +313,7 @@ def _is_program(side: Any) -> bool:
 def _compare_programs(a: Any, b: Any, x: Any, gradients: bool) -> Report:
     """Two sides of which one at least is a program: both run it on the arguments ``x`` of its ``forward``."""
     known = [ProgramSide(*side) for side in (a, b) if _is_program(side)]
+    x = known[0].floating(x)
     known[0].check(x)
     program = known[0].model.program
     sides: list[Any] = []

@@ -42,6 +42,11 @@ class WholeNetwork(Module):
         """The collections that a call changes and the next one goes on from, as running statistics."""
         return ()
 
+    @property
+    def in_training(self) -> tuple[str, ...]:
+        """Layers that compute as in training in every call, by path."""
+        return ()
+
     def over_time(self, steps: int) -> WholeNetwork:
         """The network that runs so many steps, where the lengths of its loops are not its own."""
         raise NotImplementedError

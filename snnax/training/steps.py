@@ -23,6 +23,9 @@ from snnax.utils import evaluating, training
 
 __all__ = ["EvalStep", "Metrics", "TrainStep", "make_eval_step", "make_train_step"]
 
+EVALUATION = 2**32 - 1
+"""No step of training has this number: what is drawn in evaluation comes from a key of its own, the same each time."""
+
 Metrics = dict[str, jax.Array]
 """Scalars by name: ``loss``, ``accuracy``, ``grad_norm``, ``overflow``."""
 
@@ -163,7 +166,8 @@ def make_eval_step(
 ) -> EvalStep:
     """A compiled step of evaluation: ``metrics = step(state, x, y)``; the state stays as it is.
 
-    Dropout is off, batch norms use their running averages, and every batch starts from zero.
+    Dropout is off, batch norms use their running averages, and every batch starts from zero. A network that draws
+    random numbers in evaluation too, as a ported one with ``torch.rand`` in its ``forward``, draws the same every time.
 
     Args:
         loss: as in :func:`make_train_step`, as are the next ones.
@@ -178,7 +182,7 @@ def make_eval_step(
         A function of ``(state, x, y)``, compiled once for each shape; it returns ``{"loss", "accuracy"}``.
 
     Raises:
-        ArgumentError: as in :func:`make_train_step`.
+        ArgumentError: as in :func:`make_train_step`; from the step, for a network that was ported in training mode.
         ShapeError: as in :func:`make_train_step`.
 
     Example:
@@ -241,7 +245,14 @@ def _eval_step(step: EvalStep, state: TrainState, x: Any, y: Any) -> Metrics:
     given = {name: value for name, value in state.variables.items() if name != "hidden"}
     how: dict[str, Any] = {"num_steps": step.num_steps, "chunk": step.chunk}
     net = evaluating(state.net)
-    outputs, updates = call_on(step.mesh, net, given, x, rngs={}, mutable=carried(net), **how)
+    if fixed := getattr(net, "in_training", ()):
+        raise ArgumentError(
+            f"{', '.join(fixed)} of the {type(net).__name__} compute as in training in every call: it was ported with "
+            "training=True. Evaluate with the port of net.eval(), which has the same variables: model, _ = "
+            "snnax.interop.from_snntorch(net.eval(), sample); evaluate(state.replace(net=model), data, ...)."
+        )
+    keys = {"dropout": jax.random.fold_in(state.key, EVALUATION)}
+    outputs, updates = call_on(step.mesh, net, given, x, rngs=keys, mutable=carried(net), **how)
     return step.objective(outputs, y, added(updates))[1] | overflow(updates)
 
 

@@ -10,7 +10,7 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError, ShapeError, SnnaxError
-from snnax.interop.compare.bounds import Bounds, float_type
+from snnax.interop.compare.bounds import Bounds, coarsest_type, float_type, unit_roundoff
 from snnax.interop.compare.cells import Cell
 from snnax.interop.compare.equation import Equation, spec_of
 from snnax.interop.compare.report import Divergence, Numbers
@@ -177,6 +177,15 @@ class Evidence:
         """Precision of each side, by its first layer."""
         first = next(iter(self.a.nodes))
         return float_type(self.a.nodes[first]), float_type(self.replay.nodes[first])
+
+    @property
+    def coarsest(self) -> tuple[np.dtype, np.dtype]:
+        """The least precise type that something of each side went through; float64 if it has no neurons."""
+        kinds = [
+            [np.dtype(np.float64), *map(coarsest_type, trace.nodes.values())]
+            for trace in (self.a, self.replay)
+        ]
+        return max(kinds[0], key=unit_roundoff), max(kinds[1], key=unit_roundoff)
 
     def equation(self, name: str) -> Equation:
         """What a layer computes: by a's spec, else by the neuron itself of a side that is made of flax modules."""

@@ -162,6 +162,7 @@ def _readout(found: Evidence, i: int) -> LayerReport:
     name = _name(found, i)
     types = [t.outputs[i].dtype for t in (found.a, found.replay)]
     us = [unit_roundoff(t if t.kind == "f" or t.kind == "V" else np.dtype(np.float32)) for t in types]
+    us = [max(u, unit_roundoff(coarse)) for u, coarse in zip(us, found.coarsest, strict=True)]
     magnitude, terms, source = np.abs(left), float(READOUT_TERMS), "estimate"
     gap: Array | None = None
     if found.stages is not None:
@@ -251,7 +252,7 @@ def _compare(a: Side, b: Side, x: Array, gradients: bool) -> Report:
         layers = [replace(n, follows=not n.unexplained and n.end_to_end.spike_mismatches > 0) for n in layers]
     layers += outputs
     flips = sum(layer.end_to_end.spike_mismatches for layer in layers)
-    pairs = compare_gradients(a, b, x, found.types) if gradients else ()
+    pairs = compare_gradients(a, b, x, found.coarsest) if gradients else ()
     if pairs and flips:
         notes.append("spikes flipped end to end, so gradients need not agree; compare them in float64")
     return Report(

@@ -181,6 +181,11 @@ class PortedProgram(WholeNetwork):
         """Where the call changes parameters or buffers."""
         return tuple(sorted(set(self.held.changed.values())))
 
+    @property
+    def in_training(self) -> tuple[str, ...]:
+        """Layers that were ported in training mode."""
+        return self.program.training
+
     @nn.nowrap
     def over_time(self, steps: int) -> WholeNetwork:
         """The network that runs ``steps`` calls of this one, if a call is one step."""

@@ -27,7 +27,7 @@ from snnax.interop.numbers import plain
 from snnax.interop.program.doubles import settled
 from snnax.interop.program.draws import Drawn, is_random, placed
 from snnax.interop.program.module import PortedProgram, given_to
-from snnax.interop.program.nodes import NEURON, Leaf, Program, flat
+from snnax.interop.program.nodes import NEURON, Leaf, Program, flat, mapped
 from snnax.interop.program.telling import held
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Side, Trace, others
@@ -85,6 +85,22 @@ class ProgramSide:
         given = _tuple(arguments)
         steps = max((len(leaf) for leaf in jax.tree.leaves(given) if np.ndim(leaf)), default=0)
         given_to(self.model.over_time(max(steps, 1)).held, given, {}, _real)
+
+    def floating(self, arguments: Any) -> Any:
+        """The arguments with whole numbers as float32, as for a graph of layers, if it takes no others."""
+        known = [
+            self.model.program.inputs[e.index]
+            for e in flat(self.model.program.arguments)
+            if isinstance(e, Leaf)
+        ]
+        if not all(np.issubdtype(entry.result.dtype, np.floating) for entry in known):
+            return arguments
+
+        def single(value: Any) -> Any:
+            whole = hasattr(value, "shape") and np.asarray(value).dtype.kind in "biu"
+            return np.asarray(value).astype(np.float32) if whole else value
+
+        return mapped(arguments, single)
 
     def draw(self, arguments: Any) -> None:
         """Not in torch's order."""
@@ -240,8 +256,9 @@ def outputs_of(returned: Any) -> tuple[np.ndarray, ...]:
     found = []
     for leaf in jax.tree.leaves(returned):
         array = np.asarray(leaf)
-        if array.dtype.kind in "biuf":
-            array = array if array.dtype.kind == "f" else array.astype(np.float32)
+        floating = jnp.issubdtype(array.dtype, jnp.floating)  # bfloat16 too
+        if floating or array.dtype.kind in "biu":
+            array = array if floating else array.astype(np.float32)
             found.append(array.reshape((1,) * max(0, 2 - array.ndim) + array.shape))
     return tuple(found)
 

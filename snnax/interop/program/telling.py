@@ -4,6 +4,8 @@ The program runs without its neurons on what was recorded of them (:mod:`~snnax.
 far a correct recording may be from that is measured, as for a layer with weights of its own: the same run in float32
 shows the rounding errors of these operations on these numbers, relative to the largest number of the step, and
 :data:`MARGIN` times the largest of them is granted.
+
+Of a program that computes in half precision what enters a neuron is held so too: a bound on sums in that says nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 
 from snnax.interop.compare.bounds import coarsest_type, smallest_normal, unit_roundoff
@@ -23,6 +26,7 @@ from snnax.interop.trace import NodeTrace, Told, Trace, left_by
 Array = np.ndarray
 Ports = dict[str, dict[str, Array]]
 SINGLE = unit_roundoff(np.dtype(np.float32))
+HALVES = (np.dtype(jnp.bfloat16), np.dtype(np.float16))
 
 
 def held(
@@ -38,7 +42,8 @@ def held(
             computes in float32.
     """
     started = chained(program) | {name for name, node in trace.nodes.items() if node.starts}
-    given, read = _given(program, trace, emitted), reads_states(program)
+    given, halves = _given(program, trace, emitted), _halves(program)
+    read = frozenset(given) if halves else reads_states(program)
     asked = {name for name in (*started, *read) if name in given}
     if not asked:
         return trace
@@ -51,11 +56,19 @@ def held(
         ports = [*(node.states if name in started else ()), *([INPUT] if name in read else ())]
         with np.errstate(invalid="ignore", over="ignore"):
             errors = {port: np.abs(rough[name][port].astype(np.float64) - base[name][port]) for port in ports}
-        slack = {port: _slack(errors[port], _size(exact[name][port], node, port), node) for port in ports}
+        sizes = {port: _size(exact[name][port], node, port) for port in ports}
+        types = [coarsest_type(node), *halves]
+        slack = {port: _slack(errors[port], sizes[port], max(types, key=unit_roundoff)) for port in ports}
         starts = {port: exact[name][port] for port in ports if port != INPUT}
         current = exact[name][INPUT] if name in read else None
         nodes[name] = replace(node, told=Told(current, starts, slack, line_of(program, name)))
     return replace(trace, nodes=nodes)
+
+
+def _halves(program: Program) -> list[np.dtype]:
+    """The types of half precision in which it computes, as under ``torch.autocast``."""
+    found = {result.dtype for node in program.nodes() for result in node.results}
+    return [dtype for dtype in HALVES if dtype in found]
 
 
 def _given(program: Program, trace: Trace, emitted: Mapping[str, Array]) -> Ports:
@@ -79,8 +92,10 @@ def _largest(values: Array) -> Array:
     return known.max(axis=tuple(range(1, values.ndim)), keepdims=True, initial=0.0)
 
 
-def _slack(error: Array, size: Array, node: NodeTrace) -> Array:
-    """How far a recording may be off in each step."""
-    u = unit_roundoff(coarsest_type(node))
+def _slack(error: Array, size: Array, dtype: np.dtype) -> Array:
+    """How far a recording may be off in each step, of numbers that went through this type."""
+    u = unit_roundoff(dtype)
     share = np.divide(_largest(error), size, out=np.zeros_like(size), where=size > 0).max(initial=0.0)
-    return (MARGIN * share * u / SINGLE + 8 * u) * size + 4 * smallest_normal(coarsest_type(node))
+    # the few roundings to half precision are among what was measured
+    errors = share * (MARGIN * u / SINGLE if u <= SINGLE else MARGIN / 8)
+    return (errors + 8 * u) * size + 4 * smallest_normal(dtype)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnax.errors import ConversionError
+from snnax.errors import ArgumentError, ConversionError, SnnaxError
 from snnax.interop.program.chained import neuron_names
 from snnax.interop.program.draws import Drawn
 from snnax.interop.program.nodes import Loop, Program, dataclasses_as_tuples, filled, flat, mapped
@@ -18,7 +18,7 @@ from snnax.interop.program.repeating import is_step
 from snnax.interop.program.side import moved_buffers, outputs_of, weights_like
 from snnax.interop.torch.calls import is_array
 from snnax.interop.torch.draws import Draws
-from snnax.interop.torch.observers import Observer
+from snnax.interop.torch.observers import Observer, array
 from snnax.interop.torch.prepare import check_mode, gradients_of, isolated, reset_copy, unwrap
 from snnax.interop.trace import Trace
 
@@ -65,7 +65,7 @@ class CalledTorch:
         for path, records in uses.items():
             self._tap(path, neurons[path], records)
         with isolated(self._adapter, neurons, dtype), chance:
-            returned = self._returned(twin, given)
+            returned = self._tried(twin, given)
         found = [record for records in uses.values() for record in records if record.spikes]
         for record in found:
             record.num_steps = len(record.spikes)
@@ -82,13 +82,34 @@ class CalledTorch:
         twin, neurons = reset_copy(self._net, self._adapter, dtype)
         with isolated(self._adapter, neurons, dtype), torch.enable_grad(), self._chance():
             total = torch.zeros((), dtype=dtype)
-            for value in flat(self._returned(twin, given)):
+            for value in flat(self._tried(twin, given)):
                 if isinstance(value, Tensor) and value.is_floating_point():
                     total = total + (value * torch.from_numpy(weights_like(value)).to(value.dtype)).sum()
             if total.requires_grad:
                 _differentiate(total, self._net)
         known = {source.name for source in self._program.inputs if source.trained}
         return {name: gradient for name, gradient in gradients_of(twin).items() if name in known}
+
+    def _tried(self, twin: nn.Module, given: tuple[Any, ...]) -> Any:
+        """What it returns.
+
+        Raises:
+            ArgumentError: it cannot be called with these arguments, which are those of the program.
+        """
+        try:
+            return self._returned(twin, given)
+        except SnnaxError:
+            raise
+        except Exception as error:  # forward is the user's, and raises what it likes
+            of = ", ".join(
+                f"{str(v.dtype).removeprefix('torch.')}{list(v.shape)}" for v in flat(given) if is_array(v)
+            )
+            raise ArgumentError(
+                f"{self.label}'s {type(self._net).__name__} was given {of}, which the program that it is compared with "
+                f"takes, and failed: {type(error).__name__}: {error}. Pass the network that was ported, or port this "
+                "one: crossvalidate(net, interop.from_snntorch(net, sample), x). Tensors that forward reads are best "
+                "parameters or buffers of net, which follow the precision of x."
+            ) from error
 
     def _returned(self, twin: nn.Module, given: tuple[Any, ...]) -> Any:
         """What it returns; where a call is one step of time, of each frame of what it is given, stacked."""
@@ -180,4 +201,4 @@ def _sorted(tree: Any) -> Any:
 
 
 def _array(value: Any) -> Any:
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    return array(value) if isinstance(value, Tensor) else value

@@ -192,6 +192,9 @@ def reset_copy(
 ) -> tuple[nn.Module, dict[str, nn.Module]]:
     """A copy of a network in the reset state, and its neurons by path."""
     twin = copy_net(net).to(dtype=dtype)
+    for tensor in (t for module in twin.modules() for t in tensors_of(module)):
+        if tensor.dtype == torch.float32 != dtype:  # an attribute that is no buffer
+            tensor.data = tensor.data.to(dtype)
     neurons = adapter.neurons(twin)
     for neuron in neurons.values():
         adapter.reset(neuron, dtype, traced=False)
@@ -257,9 +260,22 @@ class _Precision(TorchFunctionMode):
     ) -> Any:
         if getattr(func, "__name__", "") == "float":
             return args[0].to(self._dtype)
+        if func in (torch.tensor, torch.as_tensor):  # the network's numbers are single ones, as its weights
+            made = self._single(func, args, kwargs or {})
+            return made.to(self._dtype) if made.dtype == torch.float32 else made
         args = tuple(self._dtype if a is torch.float32 else a for a in args)
         kwargs = {k: self._dtype if v is torch.float32 else v for k, v in (kwargs or {}).items()}
         return func(*args, **kwargs)
+
+    @staticmethod
+    def _single(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What Python's numbers are where float32 is the default."""
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            return func(*args, **kwargs)
+        finally:
+            torch.set_default_dtype(before)
 
 
 def owned(net: nn.Module, twin: nn.Module) -> dict[int, Tensor]:

@@ -132,3 +132,27 @@ def test_what_was_drawn_is_given_again():
         found = use()
     torch.testing.assert_close(found, wanted, rtol=0, atol=0)
     assert [name for name, _ in again.drawn] == ["uniform", "bernoulli", "native_dropout", "bernoulli"]
+
+
+def test_what_draws_is_evaluated_with_the_same_numbers_each_time():
+    _, model, variables, x = ported(NoisyMembranes)
+    state = snn.training.TrainState.create(model, variables, optax.sgd(0.1))
+
+    def loss(outputs, y):
+        return sum((leaf**2).mean() for leaf in jax.tree.leaves(outputs))
+
+    def evaluated(state):
+        return snn.training.evaluate(state, [(x.numpy(), np.zeros(3))], loss=loss, read="all")
+
+    assert evaluated(state) == evaluated(state)
+    assert evaluated(state) != evaluated(state.replace(key=jax.random.key(5)))
+
+
+def test_a_port_in_training_mode_is_not_evaluated():
+    net, model, variables, x = ported(Dropped)
+    state = snn.training.TrainState.create(model, variables, optax.sgd(0.1))
+    how = {"loss": lambda outputs, y: (jax.tree.leaves(outputs)[0] ** 2).mean(), "read": "all"}
+    with pytest.raises(ArgumentError, match=r"training=True.*from_snntorch\(net.eval\(\), sample\)"):
+        snn.training.evaluate(state, [(x.numpy(), np.zeros(3))], **how)
+    model, _ = interop.from_snntorch(net.eval(), x)
+    assert snn.training.evaluate(state.replace(net=model), [(x.numpy(), np.zeros(3))], **how)["loss"] >= 0
