@@ -32,6 +32,7 @@ from snnax.interop.program.telling import held
 from snnax.interop.spec import NeuronSpec
 from snnax.interop.trace import NodeTrace, Side, Trace, others
 from snnax.network.unroll import unroll
+from snnax.network.whole import WholeNetwork
 
 
 class CallSide(Protocol):
@@ -165,7 +166,7 @@ class ProgramSide:
 
         return held(self._program(arguments), trace, emitted, run)
 
-    def _over_time(self, arguments: Any) -> PortedProgram:
+    def _over_time(self, arguments: Any) -> WholeNetwork:
         """The module that is called with these arguments: of a step, that for all steps of time."""
         steps = max((len(leaf) for leaf in jax.tree.leaves(_tuple(arguments)) if np.ndim(leaf)), default=0)
         return self.model.over_time(steps)
@@ -230,7 +231,7 @@ def _precision(arguments: Any) -> type[np.floating[Any]]:
 
 
 @partial(jax.jit, static_argnums=0)
-def _told(model: PortedProgram, variables: Any, arguments: tuple[Any, ...]) -> Any:
+def _told(model: WholeNetwork, variables: Any, arguments: tuple[Any, ...]) -> Any:
     return model.apply(variables, *arguments)
 
 

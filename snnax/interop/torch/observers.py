@@ -65,8 +65,9 @@ class Observer:
             rows.append(array(tensor))
             if self.keeps_starts:
                 start = begun.get(state)  # of another shape the neuron takes it for no state
-                fits = start is not None and start.shape == rows[-1].shape
-                self.starts.setdefault(state, []).append(start if fits else np.zeros_like(rows[-1]))
+                if start is None or start.shape != rows[-1].shape:
+                    start = np.zeros_like(rows[-1])
+                self.starts.setdefault(state, []).append(start)
         if self.forced is None:
             return fired
         return self.instead(fired, self.emitted((self.num_steps, *fired.spk.shape))[t].clone())
