@@ -140,13 +140,13 @@ class CalledTorch:
         if self._adapter.is_sequence(module):
             self._adapter.tap_sequence(module, records[0])
             return
-        calls = 0
+        order, calls = _uses_in_order(self._program, path, [record.name for record in records]), 0
 
         def handler(x: Tensor, before: Any, run: Callable[[], Any]) -> Any:
             nonlocal calls
-            step, use = divmod(calls, len(records))
+            record = records[order[calls] if calls < len(order) else calls % len(records)]
             calls += 1
-            return records[use].observe(step, x, before, run)
+            return record.observe(len(record.spikes), x, before, run)
 
         self._adapter.tap(path, module, handler)
 
@@ -155,6 +155,17 @@ def _names(program: Program) -> list[str]:
     """Names of the neurons in recordings, in the order in which a step runs them."""
     steps = [item.body if isinstance(item, Loop) else [item] for item in program.items]
     return list(dict.fromkeys(name for step in steps for name in neuron_names(step).values()))
+
+
+def _uses_in_order(program: Program, path: str, names: list[str]) -> list[int]:
+    """Which use of a neuron each of its calls is; nothing where one step is as the other, however many there are."""
+    found: list[list[int]] = []
+    for item in program.items:
+        body = item.body if isinstance(item, Loop) else [item]
+        uses = [names.index(n) for at, n in neuron_names(body).items() if body[at].path == path]
+        if uses:
+            found.append(uses * (item.steps if isinstance(item, Loop) else 1))
+    return [use for uses in found for use in uses] if len(found) > 1 and not program.time else []
 
 
 def _tensors(arguments: Any) -> tuple[tuple[Any, ...], torch.dtype]:

@@ -112,3 +112,26 @@ def test_flips_and_all_that_follows_from_them_are_explained():
     net.by = 1.0001
     report = interop.crossvalidate(net, port, x)
     assert report.first.name == "second" and report.first.first.step == 0
+
+
+class EveryThird(Changed):
+    """Three calls are one step of its loop; the last steps are a loop of their own."""
+
+    def forward(self, x):
+        mem, out = self.lif.init_leaky(), []
+        for t, step in enumerate(x):
+            spk, mem = self.lif(3 * self.fc(step), mem)
+            if t % 3 == 2:
+                mem = self.rule(mem, self.by)
+            out.append(spk)
+        return torch.stack(out)
+
+
+def test_steps_that_are_not_alike():
+    torch.manual_seed(0)
+    net, x = EveryThird(lambda mem, by: 0.5 * by * mem).eval(), torch.rand(20, 4, 6)
+    port = interop.from_snntorch(net, x)
+    assert interop.crossvalidate(net, port, x).agree
+    net.by = 1.0001
+    report = interop.crossvalidate(net, port, x)
+    assert report.first.name == "lif" and report.first.first.step == 1
