@@ -172,7 +172,8 @@ class PortedProgram(WholeNetwork):
     ) -> dict[str, dict[str, Any]]:
         """What its other operations make of what neurons are told that they did, see :mod:`.told`."""
         given: Mapping[str, Mapping[str, Any]] = self.variables["told"]["of"]
-        rest = told(program, given)
+        # the program for other numbers of steps may name fewer inputs than there are leaves
+        rest = told(replace(program, inputs=self.program.inputs), given)
         ran = run(rest.program, [*leaves, *rest.leaves(given)], key=key, forced=forced, drawn=drawn)
         return joined(ran.outputs, given)
 

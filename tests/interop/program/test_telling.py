@@ -23,7 +23,7 @@ class Changed(nn.Module):
     def __init__(self, rule: Between, neuron: nn.Module | None = None):
         super().__init__()
         self.fc, self.rule, self.by = nn.Linear(6, 24), rule, 1.0
-        self.lif = neuron or snn.Leaky(beta=0.9)
+        self.lif, self.unused = neuron or snn.Leaky(beta=0.9), nn.Linear(3, 3)
 
     def forward(self, x):
         mem, out = self.lif.init_leaky(), []
