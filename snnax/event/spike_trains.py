@@ -262,10 +262,13 @@ def sort_events(times: jax.Array) -> tuple[jax.Array, jax.Array]:
         raise ShapeError(f"sort_events(times of shape {times.shape}): expected [B, E].")
     index = jax.lax.broadcasted_iota(jnp.int32, times.shape, 1)
     if 1 < times.shape[1] <= _NETWORK and jax.default_backend() == "cpu":
-        return _bitonic(times, index)
+        return _counted(times) if times.shape[1] <= _COUNTED else _bitonic(times, index)
     ordered, index = jax.lax.sort((times, index), dimension=1, num_keys=1, is_stable=True)
     return ordered, index
 
+
+_COUNTED = 448
+"""Up to so many events of a sample each counts those before it: on CPUs the fastest, and soon compiled."""
 
 _NETWORK = 1024
 """Up to so many events of a sample are sorted by a network of comparisons.
@@ -273,6 +276,29 @@ _NETWORK = 1024
 On CPUs it takes a fourth of the time of XLA's sort, which compares rows one after the other, and the network all rows
 at once.
 """
+
+
+def _counted(times: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Each event's place is the number of events before it; the batch is the last axis, as in :func:`_bitonic`.
+
+    Times are compared as whole numbers in the same order, so that one comparison tells those at the same time apart:
+    an event is after those of a lower index that are before the next larger number.
+    """
+    numbers = jnp.dtype(f"int{8 * times.dtype.itemsize}")
+    bits = jax.lax.bitcast_convert_type(jnp.where(times == 0, 0, times), numbers).T  # -0 is 0
+    keys = bits ^ ((bits >> (8 * times.dtype.itemsize - 1)) & jnp.iinfo(numbers).max)
+    events = jnp.arange(len(keys), dtype=numbers)
+
+    def more(places: jax.Array, event: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        key, number = event
+        later = (number < events).astype(numbers)[:, None]
+        return places + (key[None] < keys + later).astype(jnp.int32), None
+
+    places, _ = jax.lax.scan(more, jnp.zeros(keys.shape, jnp.int32), (keys, events))
+    samples = jnp.arange(len(times), dtype=jnp.int32)[:, None]
+    own = jax.lax.broadcasted_iota(jnp.int32, times.shape, 1)
+    index = jnp.zeros_like(own).at[samples, places.T].set(own, mode="promise_in_bounds")
+    return jnp.take_along_axis(times, index, 1, mode="promise_in_bounds"), index
 
 
 def _bitonic(times: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:

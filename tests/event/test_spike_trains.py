@@ -97,11 +97,12 @@ def test_populations_side_by_side_and_trains_on_top_of_each_other():
     np.testing.assert_allclose(twice.times[0, 0], [1e-3, 1e-3, 3e-3, 3e-3])
 
 
-@given(st.sampled_from([1, 4]), st.sampled_from([1, 2, 3, 8, 33, 1025]), st.integers(0, 2**31))
+@given(st.sampled_from([1, 4]), st.sampled_from([1, 2, 3, 8, 33, 600, 1025]), st.integers(0, 2**31))
 def test_events_are_sorted_with_where_they_came_from(samples, events, seed):
     rng = np.random.default_rng(seed)
-    times = rng.integers(0, 9, (samples, events)).astype("float32")  # many at the same time
+    times = rng.integers(-2, 9, (samples, events)).astype("float32")  # many at the same time
     times[times == 8] = INF
+    times[rng.random(times.shape) < 0.1] = -0.0  # which is the time 0
     ordered, index = event.sort_events(jnp.asarray(times))
     want = np.argsort(times, axis=1, kind="stable")
     np.testing.assert_array_equal(index, want)
