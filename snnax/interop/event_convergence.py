@@ -13,13 +13,14 @@ import nir
 import numpy as np
 
 from snnax import checks, event
-from snnax.errors import ArgumentError, ShapeError
+from snnax.errors import ArgumentError, ConversionError, ShapeError
 from snnax.event.arguments import seconds
 from snnax.event.layers.base import EventModule
 from snnax.event.spike_trains import given_inputs
 from snnax.interop import conventions
 from snnax.interop.crossvalidation import FlaxSide
 from snnax.interop.event_bounds import step_bounds
+from snnax.interop.event_voltages import Voltages, compared, exact_voltages
 from snnax.interop.nir.assembling import node_name
 from snnax.interop.nir.entries import FILE_OR_GRAPH
 from snnax.interop.nir.events import events_to_nir
@@ -28,9 +29,9 @@ from snnax.interop.nir.graph import flatten
 from snnax.interop.nir.importing import from_nir
 from snnax.interop.nir.readings import Reading
 from snnax.interop.simulator import ReferenceSide
-from snnax.interop.trace import Side
+from snnax.interop.trace import NodeTrace, Side
 
-__all__ = ["EventReport", "Steps", "crossvalidate_events"]
+__all__ = ["EventReport", "Steps", "Voltages", "crossvalidate_events"]
 
 SECOND_ORDER = 2.0
 """A spike may be off by so many times its bound, which is of first order in the step."""
@@ -72,10 +73,12 @@ class EventReport:
     Attributes:
         rows: :class:`Steps` of each engine, step and population.
         order: by engine, the order of convergence: the slope of the logarithm of the mean error over that of the step.
+        voltages: :class:`Voltages` of each engine, step and readout.
     """
 
     rows: tuple[Steps, ...]
     order: dict[str, float]
+    voltages: tuple[Voltages, ...] = ()
 
     @property
     def finest(self) -> tuple[Steps, ...]:
@@ -85,17 +88,20 @@ class EventReport:
 
     @property
     def unexplained(self) -> int:
-        """Spikes of the shortest step that it does not explain."""
-        return sum(row.unexplained for row in self.finest)
+        """Spikes, and voltages of readouts, of the shortest step that it does not explain."""
+        finest = self.finest
+        read = [row for row in self.voltages if row.dt == finest[0].dt]
+        return sum(row.unexplained for row in (*finest, *read))
 
     @property
     def agree(self) -> bool:
-        """Whether with the shortest step every engine has as many spikes, and explains when each is."""
+        """Whether with the shortest step every engine has as many spikes, and explains these and what is read."""
         return not self.unexplained and not any(row.differ for row in self.finest)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data."""
-        return {"agree": self.agree, "order": self.order, "rows": [asdict(row) for row in self.rows]}
+        rows, voltages = ([asdict(row) for row in part] for part in (self.rows, self.voltages))
+        return {"agree": self.agree, "order": self.order, "rows": rows, "voltages": voltages}
 
     def __str__(self) -> str:
         """A table, and the verdict."""
@@ -105,6 +111,12 @@ class EventReport:
             f"{r.engine:8} {r.dt:9.2e} {r.population:14} {r.spikes:7} {r.differ:7} {r.mean_error:9.2e} "
             f"{r.max_error:9.2e} {r.unexplained:11}"
             for r in self.rows
+        ]
+        if self.voltages:
+            lines.append(f"{'engine':8} {'dt (s)':>9} {'readout':14} {'mean':>9} {'max':>9} unexplained")
+        lines += [
+            f"{r.engine:8} {r.dt:9.2e} {r.readout:14} {r.mean_error:9.2e} {r.max_error:9.2e} {r.unexplained:11}"
+            for r in self.voltages
         ]
         lines += [f"order of convergence, {engine}: {order:.2f}" for engine, order in self.order.items()]
         verdict = "agree" if self.agree else "do NOT agree"
@@ -125,7 +137,10 @@ def crossvalidate_events(
 
     Both sides run in float64. Spikes are compared end to end, which shows the order of convergence, and layer by
     layer: the exact engine gets the very spikes that the steps sent to a population, and each spike must lie where
-    the step may move it (``snnax.interop.event_bounds``, of first order, twice of it is allowed).
+    the step may move it (``snnax.interop.event_bounds``, of first order, twice of it is allowed). Voltages of
+    readouts are compared at the ends of steps, and must be exactly what the spikes make that were sent to them.
+
+    In steps, neurons that fire once (``refractory=math.inf``) are reset so far down that they do not come back.
 
     Args:
         a: :class:`snnax.event.Network`, or ``(model, variables)`` of :class:`snnax.event.Sequential` or ``Graph``.
@@ -145,8 +160,8 @@ def crossvalidate_events(
     Raises:
         ArgumentError: for other inputs than those of ``a``, steps that are no parts of ``t_max``, a budget that is
             spent.
-        ConversionError: for what NIR cannot say, as a refractory time.
-        ShapeError: if the neurons of both sides do not pair up.
+        ConversionError: for what NIR cannot say, as a refractory time that ends.
+        ShapeError: if the neurons, or the readouts, of both sides do not pair up.
 
     Example:
         >>> import jax.numpy as jnp
@@ -163,14 +178,17 @@ def crossvalidate_events(
     horizon = seconds(t_max, "crossvalidate_events(t_max=...)")
     budget = int(checks.count()(max_spikes, "crossvalidate_events(max_spikes=...)"))
     lengths = _steps(steps, horizon)
-    graph = _graph(network, b, dt)
+    graph = _graph(network, b, dt, horizon)
     rows: list[Steps] = []
+    voltages: list[Voltages] = []
     with jax.enable_x64(True):
-        compared = _Compared(_wide(network), graph, _wide(trains), horizon, budget)
+        both = _Compared(_wide(network), graph, _wide(trains), horizon, budget)
         for length in lengths:
             for engine in ("dense", "referee"):
-                rows += compared.rows(engine, _side(engine, graph, length), length)
-    return EventReport(tuple(rows), {name: _order(rows, name) for name in ("dense", "referee")})
+                of_spikes, of_voltages = both.rows(engine, _side(engine, graph, length), length)
+                rows, voltages = rows + of_spikes, voltages + of_voltages
+    order = {name: _order(rows, name) for name in ("dense", "referee")}
+    return EventReport(tuple(rows), order, tuple(voltages))
 
 
 # --- arguments ------------------------------------------------------------------------------------
@@ -242,10 +260,12 @@ def _steps(given: Any, t_max: float) -> tuple[float, ...]:
     return tuple(lengths)
 
 
-def _graph(network: event.Network, b: Any, dt: float | None) -> nir.NIRGraph:
+def _graph(network: event.Network, b: Any, dt: float | None, t_max: float) -> nir.NIRGraph:
     """What runs in steps, with gains of 1: a spike adds its weight at the start of its step."""
     if b is None:
-        return _impulses(events_to_nir(network, [*network.sizes]), conventions.DT)
+        again = replace(network, populations=tuple(_coming_back(p, t_max) for p in network.populations))
+        ends = [*network.sizes, *(readout.name for readout in network.readouts)]
+        return _impulses(events_to_nir(again, ends), conventions.DT)
     if isinstance(b, tuple) and len(b) == 2 and isinstance(b[0], nn.Module):
         from snnax.interop.nir.exporting import exported
 
@@ -259,6 +279,26 @@ def _graph(network: event.Network, b: Any, dt: float | None) -> nir.NIRGraph:
             "it was made for."
         )
     return _impulses(given, float(step))
+
+
+_FAR = 1e6
+"""A reset to so many thresholds below, at the end of the simulation, is one from which no neuron comes back."""
+
+
+def _coming_back(population: event.Population, t_max: float) -> event.Population:
+    """Neurons that fire once, as ones without a refractory time that do not come back before the end."""
+    parameters = population.parameters
+    if not parameters.fires_once:
+        return population
+    with np.errstate(over="ignore"):
+        low = -_FAR * max(1.0, abs(parameters.u_threshold)) * float(np.exp(t_max / parameters.tau_mem))
+    if not np.isfinite(low):
+        raise ConversionError(
+            population.name,
+            f"fires once in t_max={t_max:g}, so long for tau_mem={parameters.tau_mem:g} that no reset keeps it silent",
+            "Pass a shorter t_max.",
+        )
+    return replace(population, parameters=replace(parameters, refractory=0.0, v_reset=low))
 
 
 def _impulses(graph: nir.NIRGraph, dt: float) -> nir.NIRGraph:
@@ -310,9 +350,13 @@ class _Compared:
         self, network: event.Network, graph: nir.NIRGraph, inputs: event.Trains, t_max: float, budget: int
     ) -> None:
         (self.input,) = network.inputs
-        self.called = {node_name(name): name for name in network.sizes}
+        self.read = {readout.name: readout.size for readout in network.readouts}
+        self.called = {node_name(name): name for name in (*network.sizes, *self.read)}
         self.silent = {
-            node_name(n) for n, node in graph.nodes.items() if isinstance(node, nir.CubaLI | nir.LI)
+            called
+            for name, node in graph.nodes.items()
+            if isinstance(node, nir.CubaLI | nir.LI)
+            for called in (name, node_name(name))
         }
         self.network, self.inputs, self.t_max, self.budget = network, inputs, t_max, budget
         self.exact = event.simulate(network, {self.input: inputs}, t_max=t_max, max_spikes=budget).trains
@@ -327,11 +371,13 @@ class _Compared:
                 f"max_spikes={2 * self.budget}."
             )
 
-    def rows(self, engine: str, side: Side, dt: float) -> list[Steps]:
-        """All populations, run in steps."""
+    def rows(self, engine: str, side: Side, dt: float) -> tuple[list[Steps], list[Voltages]]:
+        """All populations and readouts, run in steps."""
         raster = event.to_raster(self.inputs, dt, round(self.t_max / dt))
-        ran = side.run(np.asarray(raster)).nodes.items()
-        spikes = self._named({name: node.spk for name, node in ran if name not in self.silent})
+        ran = side.run(np.asarray(raster)).nodes
+        spikes = self._named(
+            {name: node.spk for name, node in ran.items() if name not in self.silent}, self.network.sizes
+        )
         seen = {name: _starts(spk, dt) for name, spk in spikes.items()}
         sent = {**seen, self.input: _starts(np.asarray(raster), dt)}
         found = []
@@ -350,23 +396,34 @@ class _Compared:
                     unexplained=self._unexplained(name, starts + dt, sent, dt),
                 )
             )
-        return found
+        return found, self._voltages(engine, ran, sent, dt)
 
-    def _named(self, spikes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The spikes of each population ``[T, B, N]``, by its name here."""
-        names = [*self.network.sizes]
+    def _voltages(
+        self, engine: str, ran: Mapping[str, NodeTrace], sent: Mapping[str, np.ndarray], dt: float
+    ) -> list[Voltages]:
+        if not self.read:
+            return []
+        seen = {name: node.states["mem"] for name, node in ran.items() if name in self.silent}
+        times = dt * np.arange(1, 1 + round(self.t_max / dt))
+        exact = exact_voltages(self.network, {**self.exact, self.input: self.inputs}, times)
+        trains = {name: event.trains(starts) for name, starts in sent.items()}
+        return compared(self.network, exact, self._named(seen, self.read), trains, engine=engine, dt=dt)
+
+    def _named(self, spikes: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+        """What each of ``sizes`` did ``[T, B, N]``, by its name here."""
+        names = [*sizes]
         spikes = {self.called.get(name, name): spk for name, spk in spikes.items()}
         if not {*names} <= {*spikes}:
             if len(spikes) != len(names):
                 raise ShapeError(
-                    f"crossvalidate_events(a, inputs, b): a has the populations {names}, and b the neurons "
+                    f"crossvalidate_events(a, inputs, b): a has {names}, and b the neurons "
                     f"{[*spikes]}; expected as many, or the same names."
                 )
             spikes = dict(zip(names, spikes.values(), strict=True))
         for name in names:
-            if spikes[name].shape[2:] != (self.network.sizes[name],):
+            if spikes[name].shape[2:] != (sizes[name],):
                 raise ShapeError(
-                    f"crossvalidate_events(a, inputs, b): {name!r} has {self.network.sizes[name]} neurons in a and "
+                    f"crossvalidate_events(a, inputs, b): {name!r} has {sizes[name]} neurons in a and "
                     f"{spikes[name].shape[2:]} in b."
                 )
         return {name: spikes[name] for name in names}

@@ -90,6 +90,43 @@ def test_another_network_is_found(change):
     assert report(network(), interop.events_to_nir(network(), dt=1e-4), steps=(5e-5,)).agree
 
 
+def read_out(tau_mem=15e-3, **given):
+    """The network with a readout of its hidden neurons, and of its inputs later."""
+    net, draw = network(**given), np.random.default_rng(5)
+    weights = draw.uniform(-1, 1, (7, 2))
+    more = (
+        event.Projection("hidden", "read", jnp.asarray(weights[:4])),
+        event.Projection("in", "read", jnp.asarray(weights[4:]), delay=1.2e-3),
+    )
+    readout = event.Readout("read", 2, event.LIParameters(tau_mem=tau_mem))
+    return replace(net, projections=(*net.projections, *more), readouts=(readout,))
+
+
+def test_voltages_of_readouts():
+    found = report(read_out())
+    assert found.agree and found.to_dict()["voltages"], str(found)
+    assert " read " in str(found)
+    for engine in ("dense", "referee"):
+        rows = [row for row in found.voltages if row.engine == engine]
+        assert [row.dt for row in rows] == [*STEPS] and {row.readout for row in rows} == {"read"}
+        assert rows[0].mean_error > 2 * rows[-1].mean_error > 0
+        assert all(row.max_error >= row.mean_error and not row.unexplained for row in rows)
+
+
+def test_another_readout_is_found():
+    graph = interop.events_to_nir(read_out(tau_mem=15.1e-3), dt=1e-4)
+    found = report(read_out(), graph, steps=(5e-5,))
+    assert not found.agree and not any(row.unexplained for row in found.rows)
+    assert all(row.unexplained > 100 for row in found.voltages)
+    assert found.unexplained == sum(row.unexplained for row in found.voltages)
+
+
+def test_neurons_that_fire_once():
+    found = report(read_out(refractory=np.inf), steps=(1e-4, 5e-5))
+    assert found.agree, str(found)
+    assert {row.spikes for row in found.finest if row.population == "hidden"} == {8}
+
+
 def test_bounds_hold_for_spikes_that_are_seen_late():
     """Of an exact neuron whose resets are late by up to dt, by brute force: its spikes are within the bounds."""
     neurons = event.LIFParameters(v_reset=-0.3)
@@ -127,6 +164,12 @@ def test_bounds_hold_for_spikes_that_are_seen_late():
     ("make", "error", "said"),
     [
         (lambda: report(network(refractory=1e-3)), ConversionError, "refractory"),
+        (
+            lambda: report(network(refractory=np.inf, tau_mem=1e-5, tau_syn=1e-5)),
+            ConversionError,
+            "shorter t_max",
+        ),
+        (lambda: report(read_out(), interop.events_to_nir(network())), ShapeError, r"a has \['read'\]"),
         (lambda: report(network(), steps=(7e-4,)), ArgumentError, "parts of t_max"),
         (lambda: report(network(), max_spikes=1), ArgumentError, "max_spikes=2"),
         (lambda: report("net"), ArgumentError, "event.Network"),

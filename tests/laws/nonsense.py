@@ -854,6 +854,7 @@ NOT_CALLED = {
     "interop.EventReport": "a result",
     "interop.Report": "a result",
     "interop.Steps": "a part of a result",
+    "interop.Voltages": "a part of a result",
     "interop.Side": "a protocol, to be implemented",
     "nnx.Buffer": "a variable of flax.nnx",
     "nnx.Hidden": "a variable of flax.nnx",
