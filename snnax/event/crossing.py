@@ -316,12 +316,13 @@ def _first_crossing_jvp(
     return crossing, jnp.where(hit, -moved, 0)
 
 
-def rise_at_threshold(current: jax.Array, parameters: LIFParameters) -> jax.Array:
+def rise_at_threshold(current: jax.Array, parameters: LIFParameters, slowest: float = 0.0) -> jax.Array:
     r"""The slope :math:`(v_{leak} - v_{th} + I) / \tau_m` with which the voltage crosses the threshold.
 
     It is positive, but rounding may say otherwise of a voltage that only touches the threshold. There the true slope
-    cannot be resolved; what is returned is the least that can, so that a gradient is large and not wrong in sign.
+    cannot be resolved; what is returned is the least that can, so that a gradient is large and not wrong in sign; or
+    ``slowest / tau_mem``, if that is more.
     """
     precision = jnp.finfo(current.dtype)
-    least = max(float(precision.eps) * abs(parameters.u_threshold), float(precision.tiny))
+    least = max(float(precision.eps) * abs(parameters.u_threshold), float(precision.tiny), slowest)
     return jnp.maximum(current - parameters.u_threshold, least) / parameters.tau_mem

@@ -66,6 +66,7 @@ def pullback(
     parameters: LIFParameters,
     t_max: float,
     currents: jax.Array | None = None,
+    slowest: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
     """The cotangents of input times and weights from those of spike times.
 
@@ -81,6 +82,7 @@ def pullback(
         parameters: of the neurons.
         t_max: no spike is later.
         currents: of the neurons at ``spikes``, where they are known.
+        slowest: a voltage that rises by less in ``tau_mem`` at a spike counts as one that rises by so much.
 
     Returns:
         Cotangents of ``times`` and ``weights``.
@@ -92,7 +94,7 @@ def pullback(
     inputs = times.reshape(samples, neurons * per_neuron).T
     rows = jnp.repeat(weights, per_neuron, 0)
     centre = t_max / 2 if _separable(t_max, parameters, times.dtype) else None
-    segments = _segments(inputs, rows, tuple(array.T for array in kept), parameters, centre)
+    segments = _segments(inputs, rows, tuple(array.T for array in kept), parameters, centre, slowest)
     worth = _worth(segments, parameters) if centre is None else _separate_worth(segments, parameters, centre)
     every = jnp.ones(samples, rows.dtype)
 
@@ -160,6 +162,7 @@ def _segments(
     kept: tuple[jax.Array, ...],
     parameters: LIFParameters,
     centre: float | None,
+    slowest: float,
 ) -> _Segments:
     """The recursion backward over the spikes of each neuron."""
     tau_mem, tau_syn = parameters.tau_mem, parameters.tau_syn
@@ -168,7 +171,7 @@ def _segments(
     spike = jnp.where(fired, spikes, 0)
     release = jnp.concatenate([jnp.zeros_like(spike[:1]), spike[:-1] + parameters.pause])
     current = known[0] if known else current_at(inputs, rows, spike, parameters, centre)
-    rise = rise_at_threshold(current, parameters)
+    rise = rise_at_threshold(current, parameters, slowest)
     restart = current_at(inputs, rows, spike + parameters.pause, parameters) if parameters.pause else current
     factors = decay(jnp.where(fired, spike - release, 0), parameters)
 

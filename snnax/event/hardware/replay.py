@@ -20,7 +20,13 @@ __all__ = ["replayed", "replayed_network"]
 
 
 def replayed(
-    inputs: Trains, weights: Any, observed: Trains, parameters: LIFParameters, *, t_max: float
+    inputs: Trains,
+    weights: Any,
+    observed: Trains,
+    parameters: LIFParameters,
+    *,
+    t_max: float,
+    slowest: float = 0.0,
 ) -> Trains:
     r"""Spikes of a layer that were observed elsewhere, as on a chip, with gradients in software (EventProp).
 
@@ -31,7 +37,7 @@ def replayed(
         \dot V(s) = \frac{v_{leak} - v_{th} + I(s)}{\tau_m}
 
     A current :math:`I(s)` that could not have lifted the voltage counts as one that just could, so that the gradient is
-    large there: bound its norm, as :class:`optax.clip_by_global_norm` does.
+    large there, and of a few such spikes a million times that of all others: ``slowest`` bounds it.
 
     Args:
         inputs: spike trains that reached the layer, ``[B, N, K_in]``.
@@ -39,6 +45,8 @@ def replayed(
         observed: spikes of the layer, ``[B, M, K]``.
         parameters: what the neurons should be.
         t_max: when the observation ended, in seconds.
+        slowest: by how much a voltage rises at its spike in ``tau_mem``, at least. 0 has the exact gradient where
+            spikes are exact; 0.2 of a threshold does well for a chip.
 
     Returns:
         ``observed``, with gradients with respect to ``weights`` and ``inputs.times``.
@@ -72,9 +80,9 @@ def replayed(
             f"in inputs and M = {expected[1]} as in weights."
         )
     times = seen.times.astype(inputs.times.dtype)
-    return seen._replace(
-        times=_observed(inputs.times, matrix, times, parameters, seconds(t_max, "replayed(t_max=...)"))
-    )
+    horizon = seconds(t_max, "replayed(t_max=...)")
+    least = checks.number(0.0)(slowest, "replayed(slowest=...)")
+    return seen._replace(times=_observed(inputs.times, matrix, times, parameters, horizon, float(least)))
 
 
 def replayed_network(
@@ -85,6 +93,7 @@ def replayed_network(
     *,
     t_max: float,
     used: Sequence[Any] | None = None,
+    slowest: float = 0.0,
 ) -> list[Trains]:
     """Spikes of layers one after the other that were observed, with gradients through all of them.
 
@@ -96,6 +105,7 @@ def replayed_network(
         t_max: as there.
         used: the weights that the chip had in the place of these, as :meth:`Chip.programmed` tells; gradients are those
             of its weights, and taken for those of ``weights``. ``None``: the same.
+        slowest: as of :func:`replayed`.
 
     Returns:
         The spikes of each layer.
@@ -113,33 +123,44 @@ def replayed_network(
     found, spikes = [], inputs
     for wanted, has, seen in zip(weights, real, observed, strict=True):
         straight = wanted + jax.lax.stop_gradient(has - wanted)
-        spikes = replayed(spikes, straight, seen, parameters, t_max=t_max)
+        spikes = replayed(spikes, straight, seen, parameters, t_max=t_max, slowest=slowest)
         found.append(spikes)
     return found
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def _observed(
-    times: jax.Array, weights: jax.Array, spikes: jax.Array, parameters: LIFParameters, t_max: float
+    times: jax.Array,
+    weights: jax.Array,
+    spikes: jax.Array,
+    parameters: LIFParameters,
+    t_max: float,
+    slowest: float,
 ) -> jax.Array:
-    del times, weights, parameters, t_max
+    del times, weights, parameters, t_max, slowest
     return spikes
 
 
 def _forward(
-    times: jax.Array, weights: jax.Array, spikes: jax.Array, parameters: LIFParameters, t_max: float
+    times: jax.Array,
+    weights: jax.Array,
+    spikes: jax.Array,
+    parameters: LIFParameters,
+    t_max: float,
+    slowest: float,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
-    del parameters, t_max
+    del parameters, t_max, slowest
     return spikes, (times, weights, spikes)
 
 
 def _backward(
     parameters: LIFParameters,
     t_max: float,
+    slowest: float,
     kept: tuple[jax.Array, jax.Array, jax.Array],
     cotangents: jax.Array,
 ) -> tuple[jax.Array, jax.Array, None]:
-    by_time, by_weight = eventprop.pullback(*kept, cotangents, parameters, t_max)
+    by_time, by_weight = eventprop.pullback(*kept, cotangents, parameters, t_max, slowest=slowest)
     return by_time, by_weight, None
 
 

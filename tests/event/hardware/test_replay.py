@@ -75,6 +75,24 @@ def test_the_values_are_those_observed_and_the_weights_those_used():
     assert (np.asarray(by_used) != np.asarray(gradient(weights, [weights])[0])).any()
 
 
+def test_a_spike_that_cannot_have_been_has_a_gradient_that_is_bounded():
+    """Seen long after its inputs, when the current is too small to lift the voltage."""
+    inputs, weights = event.trains(jnp.zeros((1, 1))), jnp.full((1, 1), 5.0)
+    seen = event.trains(jnp.full((1, 1), 7.0))
+
+    def slope(slowest):
+        def time(weights):
+            return replayed(inputs, weights, seen, ONCE, t_max=T_MAX, slowest=slowest).times.sum()
+
+        return float(jax.grad(time)(weights)[0, 0])
+
+    response = math.exp(-3.5) - math.exp(-7.0)
+    np.testing.assert_allclose(slope(0.2), -response * ONCE.tau_mem / 0.2, rtol=1e-9)
+    assert slope(0.0) < 1e6 * slope(0.2) < 0
+    with pytest.raises(ArgumentError, match=r"replayed\(slowest=-1"):
+        slope(-1)
+
+
 def test_what_does_not_fit_is_refused():
     inputs, weights = network()
     with pytest.raises(
