@@ -29,7 +29,8 @@ class ChipTrainer:
         epochs: passes over the data.
         batch: samples of a step.
         learning_rate: of Adam at the start; it falls to 0 along a cosine.
-        clip: largest norm of a gradient: one of a spike that cannot have been may be large.
+        clip: largest norm of a gradient.
+        slowest: as of :func:`~snnax.event.hardware.replayed`: of a spike that cannot have been the gradient is large.
     """
 
     chip: Chip
@@ -38,6 +39,7 @@ class ChipTrainer:
     batch: int
     learning_rate: float
     clip: float = 1.0
+    slowest: float = 0.2
 
     def train(
         self,
@@ -100,6 +102,8 @@ class ChipTrainer:
         used = [self.chip.programmed(index, matrix) for index, matrix in enumerate(params)]
         seen = [trains(times) for times in observed]
         neurons, t_max = self.chip.parameters, self.chip.t_max
-        spikes = replayed_network(trains(inputs), params, seen, neurons, t_max=t_max, used=used)
+        spikes = replayed_network(
+            trains(inputs), params, seen, neurons, t_max=t_max, used=used, slowest=self.slowest
+        )
         found: jax.Array = self.loss(spikes[-1], labels)
         return found

@@ -1,24 +1,24 @@
 """Yin-Yang on a mock of mixed-signal hardware: ``python -m snnax.event.tasks.mock``.
 
-The chip is calibrated; a network is trained in software; its weights are put on the chip, where it answers worse; and
-it learns on in the loop: the chip runs, and software computes the gradient at the spikes that were seen.
+The chip is calibrated; a network is trained in software, with the jitter of the chip; its weights are put on the chip;
+and it learns on in the loop: the chip runs, and software computes the gradient at the spikes that were seen.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from snnax.event.hardware import Chip, MockChip, calibrate
-from snnax.event.losses import target_time_loss
 from snnax.event.tasks import command, results, yinyang
 from snnax.event.tasks.chip_training import ChipTrainer
 from snnax.event.tasks.learning import Samples, Trainer
-from snnax.event.tasks.networks import EARLY, LATE, ONCE
+from snnax.event.tasks.networks import ONCE, jittery, sure_first_spike_loss, two_layers
 
 __all__ = ["in_the_time_of", "loss_of", "main"]
 
@@ -35,12 +35,9 @@ def in_the_time_of(chip: Chip, samples: Samples) -> Samples:
     return samples._replace(inputs=np.asarray(samples.inputs) * _factor(chip))
 
 
-def loss_of(chip: Chip) -> target_time_loss:
+def loss_of(chip: Chip) -> Any:
     """The loss of first spikes in seconds of the chip."""
-    factor = _factor(chip)
-    return target_time_loss(
-        on_target=EARLY * factor, off_target=LATE * factor, silent=chip.t_max, unit=chip.parameters.tau_mem
-    )
+    return sure_first_spike_loss(chip.t_max, _factor(chip))
 
 
 def _factor(chip: Chip) -> float:
@@ -50,7 +47,7 @@ def _factor(chip: Chip) -> float:
 def _parser() -> command.Parser:
     parser = command.Parser(prog="snnax.event.tasks.mock", description=__doc__)
     parser.add_argument("--hidden", type=command.number(), default=120, help="number of hidden neurons")
-    parser.add_argument("--before", type=command.number(), default=100, help="epochs in software")
+    parser.add_argument("--before", type=command.number(), default=300, help="epochs in software")
     parser.add_argument("--epochs", type=command.number(), default=15, help="epochs in the loop")
     parser.add_argument("--batch", type=command.number(), default=64, help="samples of a step")
     parser.add_argument("--bits", type=command.number(), default=6, help="of a weight, beside its sign")
@@ -75,9 +72,9 @@ def _run(options: Any) -> None:
         results.folder(options.out)
     chip, spreads = _calibrated(options)
     splits = {name: yinyang.split(name, options.samples) for name in yinyang.SIZES}
-    software, weights = _in_software(options, splits)
+    software, weights = _in_software(options, splits, options.jitter / _factor(chip))
     own = {name: in_the_time_of(chip, samples) for name, samples in splits.items()}
-    trainer = ChipTrainer(chip, loss_of(chip), options.epochs, options.batch, learning_rate=3e-3)
+    trainer = ChipTrainer(chip, loss_of(chip), options.epochs, options.batch, learning_rate=2e-4)
     before = trainer.accuracy(weights, own["test"])
     told = command.teller("in the loop", options.epochs)
     trained = trainer.train(weights, own["train"], own["validation"], seed=options.seed, told=told)
@@ -123,15 +120,16 @@ def _calibrated(options: Any) -> tuple[Chip, dict[str, Any]]:
     return chip, spreads
 
 
-def _in_software(options: Any, splits: dict[str, Samples]) -> tuple[float, list[np.ndarray]]:
-    """The test accuracy of exact neurons, and their weights."""
+def _in_software(options: Any, splits: dict[str, Samples], jitter: float) -> tuple[float, list[np.ndarray]]:
+    """The test accuracy of exact neurons, and their weights, trained with jitter, in seconds of the software."""
     settings = yinyang.Settings(hidden=options.hidden)
-    trainer = Trainer(
-        yinyang.learner("ttfs", settings), options.before, options.batch, settings.learning_rate
-    )
+    net = two_layers(options.hidden, yinyang.CLASSES, yinyang.T_MAX)
+    learner = jittery(net, sure_first_spike_loss(yinyang.T_MAX), jitter)
+    trainer = Trainer(learner, options.before, options.batch, settings.learning_rate)
     told = command.teller("in software", options.before)
     trained = trainer.train(splits["train"], splits["validation"], seed=options.seed, told=told)
-    return trainer.accuracy(trained.params, splits["test"]), [
+    exact = replace(trainer, learner=yinyang.learner("ttfs", settings))
+    return exact.accuracy(trained.params, splits["test"]), [
         trained.params[name]["weights"] for name in LAYERS
     ]
 

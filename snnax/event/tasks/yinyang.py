@@ -27,8 +27,8 @@ __all__ = ["METHODS", "SIZES", "Settings", "encoded", "learner", "main", "split"
 T_MAX, LATEST = 20e-3, 10e-3
 """When a simulation ends, and the latest input, in seconds."""
 
-T_MAX_DENSE, DT = 30e-3, 0.5e-3
-"""When a simulation in time steps ends, and a step, in seconds."""
+DT = 0.5e-3
+"""A step of the method that has steps, in seconds."""
 
 CLASSES = 3
 
@@ -63,7 +63,7 @@ METHODS = {
     "ttfs": Settings(),
     "eventprop": Settings(max_spikes=6, epochs=150),
     "recurrent": Settings(max_spikes=4, recurrent=True, epochs=50, clip=1.0),
-    "surrogate": Settings(epochs=200, learning_rate=5e-3, clip=1.0),
+    "surrogate": Settings(epochs=200, clip=1.0),
 }
 """By name: each neuron fires once at most; several times; several times and with recurrence; in time steps."""
 
@@ -88,7 +88,7 @@ def _points(name: str, samples: int | None = None) -> tuple[np.ndarray, np.ndarr
 def learner(method: str, settings: Settings) -> Learner:
     """The network of a method, and its loss."""
     if method == "surrogate":
-        return dense(settings.hidden, CLASSES, T_MAX_DENSE, DT)
+        return dense(settings.hidden, CLASSES, T_MAX, DT)
     net = two_layers(
         settings.hidden,
         CLASSES,
