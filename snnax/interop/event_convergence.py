@@ -90,8 +90,8 @@ class EventReport:
     def unexplained(self) -> int:
         """Spikes, and voltages of readouts, of the shortest step that it does not explain."""
         finest = self.finest
-        read = [row for row in self.voltages if row.dt == finest[0].dt]
-        return sum(row.unexplained for row in (*finest, *read))
+        of_voltages = sum(row.unexplained for row in self.voltages if row.dt == finest[0].dt)
+        return sum(row.unexplained for row in finest) + of_voltages
 
     @property
     def agree(self) -> bool:

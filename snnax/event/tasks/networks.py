@@ -132,7 +132,7 @@ def jittery(net: Sequential, loss: Any, jitter: float) -> Learner:
 
     def outcome(params: Any, times: Any, labels: Any) -> Outcome:
         seed = jax.lax.bitcast_convert_type(jnp.sum(times, dtype=jnp.float32), jnp.int32)
-        spikes = trains(times)
+        spikes: Any = trains(times)
         for number, key in enumerate(jax.random.split(jax.random.key(seed), len(net.layers))):
             spikes = net.layers[number].apply({"params": params[f"layers_{number}"]}, spikes)
             noise = jitter * jax.random.normal(key, spikes.times.shape, spikes.times.dtype)
