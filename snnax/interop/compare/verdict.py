@@ -257,7 +257,7 @@ def _judge_neurons(layer: Layer) -> Verdict:
     a, b = (Wide.of(trace) for trace in (layer.a, layer.b))
     types = float_type(layer.a), float_type(layer.b)
     u = sum(unit_roundoff(t) for t in types)
-    bad_current, limit, current_gap = _currents(layer, a, b)
+    bad_current, limit, current_gap = _currents(layer)
     bad_start = misplaced(layer.a) | misplaced(layer.b)
     size = np.maximum(np.abs(a.input), np.abs(b.input))
     if layer.feedback is not None:
@@ -302,16 +302,17 @@ def _judge_neurons(layer: Layer) -> Verdict:
     )
 
 
-def _currents(layer: Layer, a: Wide, b: Wide) -> tuple[Array, Array, Array]:
+def _currents(layer: Layer) -> tuple[Array, Array, Array]:
     """Currents that differ by more than they may, by how much they may, and by how much they do as far as they may.
 
     A current that is computed from states is held to the program, on each side to what that side's neurons did: then
     all by which the two differ comes from there.
     """
-    gap = np.abs(a.input - b.input)
+    inputs = [trace.input.astype(np.float64) for trace in (layer.a, layer.b)]
+    gap = np.abs(inputs[0] - inputs[1])
     told = [t.told for t in (layer.a, layer.b) if t.told is not None and t.told.input is not None]
     if len(told) == 2:
-        off = [~(np.abs(w.input - t.input) <= t.slack[""]) for w, t in zip((a, b), told, strict=True)]
+        off = [~(np.abs(x - t.input) <= t.slack[""]) for x, t in zip(inputs, told, strict=True)]
         limit = np.maximum(gap, told[0].slack[""] + told[1].slack[""])
         return off[0] | off[1], limit, gap
     bad, limit = ~(gap <= layer.bound), layer.bound
@@ -352,7 +353,7 @@ def _judge_cell(layer: Layer, cell: Cell) -> Verdict:
         cell.held(trace, max(us)) for trace in (layer.a, layer.b)
     ]  # parameters are as coarse as one side's
     shape = spikes[0].shape
-    bad_current, limit, _ = _currents(layer, Wide.of(layer.a), Wide.of(layer.b))
+    bad_current, limit, _ = _currents(layer)
     bad_current = per_sample(bad_current, shape) & layer.known(len(bad_current))
     bad_start = misplaced(layer.a) | misplaced(layer.b)
     fires = sides[0].fires and sides[1].fires
