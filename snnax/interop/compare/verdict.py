@@ -310,10 +310,14 @@ def _currents(layer: Layer) -> tuple[Array, Array, Array]:
     """
     inputs = [trace.input.astype(np.float64) for trace in (layer.a, layer.b)]
     gap = np.abs(inputs[0] - inputs[1])
-    told = [t.told for t in (layer.a, layer.b) if t.told is not None and t.told.input is not None]
+    told = [
+        (trace.told.input, trace.told.slack[""])
+        for trace in (layer.a, layer.b)
+        if trace.told is not None and trace.told.input is not None
+    ]
     if len(told) == 2:
-        off = [~(np.abs(x - t.input) <= t.slack[""]) for x, t in zip(inputs, told, strict=True)]
-        limit = np.maximum(gap, told[0].slack[""] + told[1].slack[""])
+        off = [~(np.abs(x - meant) <= slack) for x, (meant, slack) in zip(inputs, told, strict=True)]
+        limit = np.maximum(gap, told[0][1] + told[1][1])
         return off[0] | off[1], limit, gap
     bad, limit = ~(gap <= layer.bound), layer.bound
     if layer.rms is not None and layer.horizon is None:
