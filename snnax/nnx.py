@@ -20,7 +20,7 @@ from snnax.errors import ArgumentError
 from snnax.modules import NET, VARIABLES
 from snnax.network.states import check_declared, initial_states, state_collections
 from snnax.network.unroll import unroll
-from snnax.neurons.own import is_own
+from snnax.neurons.own import is_own, starts_elsewhere
 
 __all__ = ["Buffer", "Hidden", "Network"]
 
@@ -152,7 +152,7 @@ class Network(nnx.Module):
         Args:
             x: one step's input ``[B, ...]``, if the next inputs have another batch size than the last.
         """
-        if x is None and not is_own(self.net):
+        if x is None and not (is_own(self.net) or starts_elsewhere(self.net)):
             hidden = self.collections["hidden"]
             zero = jax.tree.map(lambda v: jnp.zeros_like(v[...]), hidden, is_leaf=_is_variable)
             self._keep({"hidden": zero})

@@ -169,9 +169,9 @@ class FlaxSide:
         arrays = {k: self._turned(np.asarray(v), True) for k, v in values.items()}
         kind = type(self._found[path][0]).__name__ if path in self._found else "neuron"
         states = {k: v for k, v in arrays.items() if k not in ("input", "spk")}
-        return NodeTrace(
-            _name(path), kind, arrays["input"], arrays["spk" if "spk" in arrays else "mem"], states
-        )
+        rest = getattr(self._found[path][0], "state_starts", {}) if path in self._found else {}
+        spk = arrays["spk" if "spk" in arrays else "mem"]
+        return NodeTrace(_name(path), kind, arrays["input"], spk, states, rest=dict(rest))
 
     def _turned(self, array: np.ndarray, first: bool) -> np.ndarray:
         """Recordings are channels-last inside; torch's layout outside."""

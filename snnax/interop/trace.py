@@ -50,6 +50,7 @@ class NodeTrace:
         starts: the states before each step, where they are not those after the step before: a neuron that is called
             twice in a step goes on from its own first call, and ``forward`` may change a state between two steps.
         told: what the network makes, by its other operations, of what its neurons did, if that was asked.
+        rest: from what states start, by name, where that is not zero.
     """
 
     name: str
@@ -59,15 +60,19 @@ class NodeTrace:
     states: dict[str, np.ndarray] = field(default_factory=dict)
     starts: dict[str, np.ndarray] = field(default_factory=dict)
     told: Told | None = None
+    rest: dict[str, float] = field(default_factory=dict)
 
     def before(self) -> dict[str, np.ndarray]:
-        """The states before each step of a run from rest: those after the step before, zero at first."""
-        return {name: self.starts.get(name, left_by(state)) for name, state in self.states.items()}
+        """The states before each step of a run from rest: those after the step before, at first where they start."""
+        return {
+            name: self.starts.get(name, left_by(state, self.rest.get(name, 0.0)))
+            for name, state in self.states.items()
+        }
 
 
-def left_by(state: np.ndarray) -> np.ndarray:
-    """What each step finds that goes on from the one before, the first from rest."""
-    return np.concatenate([np.zeros_like(state[:1]), state[:-1]])
+def left_by(state: np.ndarray, rest: float = 0.0) -> np.ndarray:
+    """What each step finds that goes on from the one before, the first from ``rest``."""
+    return np.concatenate([np.full_like(state[:1], rest), state[:-1]])
 
 
 def others(starts: Mapping[str, np.ndarray], states: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ from flax.core import DenyList, unfreeze
 from snnax.errors import StateError
 from snnax.network.containers import Container
 from snnax.neurons.initial import initial
-from snnax.neurons.own import is_own, is_own_class
+from snnax.neurons.own import is_own, is_own_class, starts_elsewhere
 
 __all__ = [
     "Start",
@@ -103,6 +103,8 @@ def start(
     once = step_of(net, variables, x, rngs, ["hidden", *mutable])
     stacked = (*absent, *(["record"] if record else []))
     if not own:
+        if starts_elsewhere(net):
+            given |= initial(net, variables, x, rngs)
         carry = settled(once, given, x)
         return Start(carry, stacked, False, carry)
     after = jax.eval_shape(once, given)
@@ -198,7 +200,7 @@ def initial_states(
     """
     plain, keys, own = unfreeze(dict(variables)), dict(rngs or {}), is_own(net)
     given = {name: plain.get(name, {}) for name in collections}
-    if own:
+    if own or starts_elsewhere(net):
         given = initial(net, plain, x, keys, collections)
     names = list(dict.fromkeys([*collections, *mutable]))
     found = settled(step_of(net, plain, x, keys, names), given, x, own)

@@ -7,6 +7,7 @@ from snnax.neurons.cell import SpikingCell
 from snnax.neurons.cuba import CubaLI, CubaLIF
 from snnax.neurons.custom import CustomNeuron as CustomNeuron
 from snnax.neurons.deltaleaky import DeltaLeaky
+from snnax.neurons.from_function import neuron
 from snnax.neurons.lapicque import Lapicque
 from snnax.neurons.leaky import Leaky, RLeaky
 from snnax.neurons.leakyparallel import LeakyParallel
@@ -38,4 +39,5 @@ __all__ = [
     "SpikingCell",
     "StateLeaky",
     "Synaptic",
+    "neuron",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, cast
 
 import flax.linen as nn
@@ -56,7 +56,7 @@ class SpikingNeuron(Module):
     * ``surrogate_disable``: no gradient through spikes, whatever ``spike_grad`` is.
     * ``init_hidden``: the neuron keeps its states itself, in the collection ``hidden``, and is called with
       the input alone. It then returns the spikes only, unless ``output=True``. Otherwise states are
-      arguments, ``None`` means zeros, and nothing is kept between calls.
+      arguments, ``None`` means where they start, and nothing is kept between calls.
     * ``inhibition``: of each sample of ``[B, N]`` only the neuron furthest above threshold may fire.
     * ``reset_mechanism``: ``"subtract"`` the threshold, reset to ``"zero"``, or ``"none"``.
     * ``state_quant``: function from a state to the quantized state, applied to each state after its update.
@@ -90,6 +90,7 @@ class SpikingNeuron(Module):
 
     Attributes:
         state_names: names of the states, in the order in which they are passed and returned.
+        state_starts: what they are before the first step, by name, where that is not zero.
         parameter_names: fields that hold numbers or arrays.
         reset_mechanisms: what ``reset_mechanism`` may be.
         spiking: whether the first thing that it returns are spikes, not a membrane.
@@ -97,6 +98,7 @@ class SpikingNeuron(Module):
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
+    state_starts: ClassVar[Mapping[str, float]] = {}
     parameter_names: ClassVar[tuple[str, ...]] = ()
     reset_mechanisms: ClassVar[tuple[str, ...]] = RESET_MECHANISMS
     spiking: ClassVar[bool] = True
@@ -136,7 +138,7 @@ class SpikingNeuron(Module):
 
     @nn.nowrap
     def reset_mem(self) -> Any:
-        """The states to start from, zeros that broadcast to the first input, as snnTorch's ``mem = lif.reset_mem()``.
+        """The states to start from, numbers that broadcast to the first input, as snnTorch's ``mem = lif.reset_mem()``.
 
         Raises:
             TorchLineError: the neuron keeps its states in ``variables``, or takes a whole sequence at once.
@@ -151,8 +153,8 @@ class SpikingNeuron(Module):
             raise TorchLineError(
                 f"{kind} starts each sequence from rest and keeps nothing; leave the line out."
             )
-        start = jnp.asarray(0.0)
-        return start if len(self.state_names) == 1 else (start,) * len(self.state_names)
+        starts = tuple(jnp.asarray(self.state_starts.get(name, 0.0)) for name in self.state_names)
+        return starts[0] if len(starts) == 1 else starts
 
     @nn.nowrap
     def _nickname(self) -> str:
@@ -231,7 +233,7 @@ class SpikingNeuron(Module):
 
     @nn.nowrap
     def enter(self, x: ArrayLike, *given: ArrayLike | None) -> tuple[jax.Array, States]:
-        """Input and states before the step, in one dtype: the given ones, the stored ones, or zeros."""
+        """Input and states before the step, in one dtype: the given ones, the stored ones, or where they start."""
         x = jnp.asarray(x)
         note_call(x, self)
         if cast(_Arguments, self).init_hidden:
@@ -251,7 +253,10 @@ class SpikingNeuron(Module):
         dtype = jnp.result_type(x, *(jnp.float32 if s is None else s for s in known))
         if not jnp.issubdtype(dtype, jnp.floating):
             dtype = jnp.dtype(jnp.float32)
-        states = tuple(jnp.zeros(shape, dtype) if s is None else s.astype(dtype) for s in known)
+        states = tuple(
+            jnp.full(shape, self.state_starts.get(name, 0.0), dtype) if s is None else s.astype(dtype)
+            for name, s in zip(self.state_names, known, strict=True)
+        )
         return x.astype(dtype), states
 
     @nn.nowrap
@@ -356,7 +361,8 @@ class SpikingNeuron(Module):
                 "mutable in this call. Call apply(variables, x, mutable=['hidden']) and carry the result on."
             )
         for name in self.state_names:
-            value = jnp.zeros_like(after[name]) if self.is_initializing() else after[name]
+            start = self.state_starts.get(name, 0.0)
+            value = jnp.full_like(after[name], start) if self.is_initializing() else after[name]
             self.put_variable("hidden", name, value)
 
     @nn.nowrap
@@ -379,5 +385,5 @@ class SpikingNeuron(Module):
         wanted = "the shape of the input" if shape == x.shape else f"shape {shape}"
         return (
             f"{self._label()}: the state {name!r} has shape {state.shape}, the input {x.shape}. Pass a state "
-            f"of {wanted}, or {name}=None to start from zeros."
+            f"of {wanted}, or {name}=None to start anew."
         )

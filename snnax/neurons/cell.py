@@ -16,7 +16,7 @@ from snnax.errors import ArgumentError, StateError
 from snnax.kernels.bilinear import varying
 from snnax.neurons.base import SpikingNeuron
 from snnax.neurons.initial import initial
-from snnax.neurons.own import is_own
+from snnax.neurons.own import is_own, starts_elsewhere
 
 __all__ = ["SpikingCell"]
 
@@ -85,7 +85,7 @@ class SpikingCell(nn.RNNCellBase):
         net = self._unbound()
         keys = {"params": jax.random.key(0), **{name: jax.random.key(0) for name in self._random()}}
         x = jax.ShapeDtypeStruct(input_shape, self.dtype)
-        if not is_own(net):
+        if not (is_own(net) or starts_elsewhere(net)):
             shapes = jax.eval_shape(net.init, keys, x).get("hidden", {})
             return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), unfreeze(shapes))
         held = {} if self.scope is None else {c: v.get("net", {}) for c, v in self.variables.items()}

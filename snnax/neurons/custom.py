@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import flax.linen as nn
 import jax
@@ -32,6 +32,7 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
     fields, and beside them:
 
     * ``state_names``: the states, the membrane last.
+    * ``state_starts``: the values that states start from, by name, where that is not zero, as ``{"thr": 1.0}``.
     * ``parameter_names``: the numbers that ``charge`` takes, in this order. The threshold need not be among them.
     * ``charge(state, flag, x, rule, *numbers)``, a static method: the states after a step, before the neuron fires.
       ``flag`` is :math:`R`, 0 or 1, without gradient; ``rule`` has the ``threshold`` and the ``reset``, and
@@ -68,7 +69,11 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
         >>> float(spk[0, 0]), float(mem[0, 0])
         (1.0, 1.25)
 
-    Compared with snnTorch: takes the place of a subclass of ``SpikingNeuron`` with a ``forward``.
+    Compared with snnTorch: takes the place of a subclass of ``SpikingNeuron`` with a ``forward``. :func:`~snnax.neuron`
+    makes such a class from one function.
+
+    Attributes:
+        written_as: what a message calls ``charge``.
     """
 
     threshold: Parameter = 1.0
@@ -81,6 +86,8 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
     state_quant: Quantizer | bool | None = False
     output: bool = False
     learn: tuple[str, ...] = ()
+
+    written_as: ClassVar[str] = "charge"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         cls.parameter_names = tuple(dict.fromkeys((*cls.parameter_names, "threshold")))
@@ -119,7 +126,8 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
 
     @nn.nowrap
     def _checked_charge(self) -> Callable[..., States]:
-        charge, label, names = cast(_Equation, type(self)).charge, self._label(), self.state_names
+        charge, names = cast(_Equation, type(self)).charge, self.state_names
+        label, written = self._label(), self.written_as
 
         def checked(state: States, *rest: Any, **named: Any) -> States:
             after = charge(state, *rest, **named)
@@ -129,7 +137,7 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
             )
             if found != wanted:
                 raise ArgumentError(
-                    f"{label}: charge returned {checks.shown(after)}; expected a tuple of the states "
+                    f"{label}: {written} returned {checks.shown(after)}; expected a tuple of the states "
                     f"({', '.join(names)}) after the step, each of shape {wanted[0][0]} and {wanted[0][1]} as before."
                 )
             return after

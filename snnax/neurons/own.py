@@ -9,7 +9,7 @@ from typing import Any
 
 import flax.linen as nn
 
-__all__ = ["instances", "is_known", "is_own", "is_own_class", "own_bases"]
+__all__ = ["instances", "is_known", "is_own", "is_own_class", "own_bases", "starts_elsewhere"]
 
 _KNOWN = frozenset({"snnax", "flax", "jax", "numpy", "optax", "builtins", "typing", "abc", "collections"})
 
@@ -40,16 +40,35 @@ def _collect(value: Any, found: list[nn.Module]) -> None:
 
 
 def is_own(net: nn.Module) -> bool:
-    """Whether any part of ``net`` is of a class that neither this package nor Flax defines."""
+    """Whether any part of ``net`` is of a class that neither this package nor Flax defines, and may do anything.
+
+    A neuron of which the user wrote no more than the equation is none: its states are those of every neuron.
+    """
     for module in instances(net):
         kind: Any = type(module)
         # a Sequential may hold functions that make modules
-        if own_bases(kind) or (
+        if (own_bases(kind) and not _is_equation(kind)) or (
             kind is nn.Sequential
             and any(isinstance(layer, FunctionType) for layer in getattr(module, "layers", ()))
         ):
             return True
     return False
+
+
+def starts_elsewhere(net: nn.Module) -> bool:
+    """Whether a neuron in ``net`` has a state that starts from another value than zero."""
+    return any(getattr(type(module), "state_starts", None) for module in instances(net))
+
+
+@lru_cache(maxsize=1024)
+def _is_equation(kind: Any) -> bool:
+    """Whether the user's part of a neuron class is an equation and numbers, without a method that declares a state."""
+    return hasattr(kind, "charge") and not any(
+        name == "__call__" or not (name == "charge" or name.startswith("__"))
+        for base in own_bases(kind)
+        for name, value in vars(base).items()
+        if callable(value) or isinstance(value, property | staticmethod | classmethod)
+    )
 
 
 def is_own_class(kind: Any) -> bool:

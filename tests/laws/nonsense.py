@@ -36,6 +36,11 @@ class OwnNeuron(snn.neurons.CustomNeuron):
     state_names = ("mem",)
 
 
+def own_step(x, mem, *, beta):
+    """A step of the user's own."""
+    return beta * mem + x
+
+
 class Unprintable:
     """Its ``repr`` is long and on several lines."""
 
@@ -395,6 +400,10 @@ MODULES: dict[str, Callable[[], Call]] = {
 FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "step": lambda _: Call(traced(snn.step), {"net": net(), "variables": variables(), "x": x(B, N)}),
     "unroll": lambda _: Call(traced(snn.unroll), {"net": net(), "variables": variables(), "x": x(T, B, N)}),
+    "neuron": lambda _: Call(
+        lambda **given: snn.neuron(**given)(**ON).init(KEY, x(B, N)),
+        {"step": own_step, "states": {"mem": 0.5}, "parameters": {"beta": 0.5}, "name": "Own"},
+    ),
     "CrossEntropyLoss": lambda _: compared(snn.CrossEntropyLoss, x(B, N), np.zeros(B, int)),
     "L1Loss": lambda _: compared(snn.L1Loss, x(B, N), x(B, N)),
     "MSELoss": lambda _: compared(snn.MSELoss, x(B, N), x(B, N)),

@@ -112,7 +112,7 @@ def test_an_explicit_state_of_another_shape_is_an_error(kind):
     module = twin.build(kind)
     variables = twin.weights(module, jnp.ones((3, 4)))
     first = module.state_names[0]
-    with pytest.raises(StateError, match=rf"{first}=None to start from zeros"):
+    with pytest.raises(StateError, match=rf"{first}=None to start anew"):
         module.apply(variables, jnp.ones((3, 4)), jnp.zeros(4))
 
 

@@ -274,8 +274,9 @@ class Equation:
             + \tfrac{c_p}{c}\sum_p |J_{kp}\, p| + |f - f_0|_k\Big)
 
         where i goes over states and current, p over the parameters (:math:`c_p` = :data:`PARAMETER_ROUNDINGS`),
-        and :math:`f_0` is the step without its reset: what a reset takes away is rounded as well. A state counts
-        as a whole, not by what its decay leaves of it, since a decay may be computed as a leak, ``s - leak * s``.
+        and :math:`f_0` is the step without its reset: what a reset takes away is rounded as well. The bracket is at
+        least :math:`|f_k|`, since a spike may add to a state what is in none of its terms. A state counts as a whole,
+        not by what its decay leaves of it, since a decay may be computed as a leak, ``s - leak * s``.
         To this comes what the other states of the step have in these brackets, times :math:`|J_{kj}/J_{jj}|`, the share
         of a new state j in k: of Alpha's membrane the current cancels out, but not the rounding errors that it makes
         in the two states between which it is.
@@ -437,6 +438,10 @@ def _propagate(
 
         part = jax.jvp(of_value, (value,), (value,))[1]
         rounded = add(rounded, {k: PARAMETER_ROUNDINGS / ROUNDINGS * v for k, v in part.items()})
+    # what a spike adds to a state that is not reset, as an adaptation, is in no term yet
+    rounded = jax.tree.map(
+        lambda total, *v: jnp.maximum(total, jnp.abs(jnp.stack(v)).max(0)), rounded, *moved
+    )
     passed = jax.tree.map(jnp.zeros_like, rounded)
     for name in rounded:
         # what another state is computed from in the same step, as if it had been rounded before the step

@@ -319,8 +319,13 @@ def cut(trace: NodeTrace, samples: Any) -> NodeTrace:
     states = {name: state[:, samples] for name, state in trace.states.items()}
     starts = {name: state[:, samples] for name, state in trace.starts.items()}
     told = None if trace.told is None else trace.told.of(samples)
-    return NodeTrace(
-        trace.name, trace.kind, trace.input[:, samples], trace.spk[:, samples], states, starts, told
+    return replace(
+        trace,
+        input=trace.input[:, samples],
+        spk=trace.spk[:, samples],
+        states=states,
+        starts=starts,
+        told=told,
     )
 
 

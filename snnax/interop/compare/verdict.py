@@ -63,6 +63,7 @@ class Wide:
     spk: Array
     states: Mapping[str, Array]
     before: Mapping[str, Array]
+    rest: Mapping[str, float]
     finite: Array
 
     @classmethod
@@ -76,7 +77,7 @@ class Wide:
         finite = np.isfinite(current) & np.isfinite(spk)
         for state in states.values():
             finite = finite & np.isfinite(state)
-        return cls(current, spk, states, before, finite)
+        return cls(current, spk, states, before, trace.rest, finite)
 
     def found(self, state: str) -> Array:
         """What the step after each finds in a state; behind the last one, what that left."""
@@ -391,6 +392,9 @@ def _bounds(layer: Layer, a: Wide, b: Wide, u: float, gap: Array, size: Array) -
     if all(name in a.states and name in b.states for name in names):
         starts = {name: (_tame(a.before[name]), _tame(b.before[name])) for name in names}
         apart = {name: np.abs(left - right) for name, (left, right) in starts.items()}
+        for name in names:
+            if a.rest.get(name) != b.rest.get(name):
+                apart[name][:1] = 0.0  # they have to start alike
         sizes = {name: np.maximum(np.abs(left), np.abs(right)) for name, (left, right) in starts.items()}
         point = {name: left for name, (left, _) in starts.items()}
         return equation.bounds(u, point, _tame(a.input), apart, sizes, gap, size)
