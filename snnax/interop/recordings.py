@@ -30,7 +30,8 @@ from snnax.interop.trace import NodeTrace, Trace
 
 __all__ = ["RecordedSide", "load_trace", "save_trace"]
 
-FORMAT, VERSION = "snnax.trace", 1
+FORMAT, VERSION = "snnax.trace", 2
+"""Version 2 has starts: a reader of version 1 would take each step to start from the state before it."""
 _HEADER = "trace"
 DAMAGE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, RuntimeError, MemoryError,
@@ -40,7 +41,7 @@ DAMAGE = (
 
 @checks.takes(path=checks.path, trace=trace_parts)
 def save_trace(path: str | PathLike[str], trace: Trace) -> None:
-    """Keep a run in a ``.npz`` file: names, kinds, order of the layers and precision exactly as they are.
+    """Keep a run in a ``.npz`` file: names, kinds, order of the layers, states and precision exactly as they are.
 
     Args:
         path: the file; replaced only once the new one is complete.
@@ -64,15 +65,21 @@ def save_trace(path: str | PathLike[str], trace: Trace) -> None:
     check(trace)
     path = Path(path)
     arrays: dict[str, np.ndarray] = {}
-    nodes = []
+    nodes: list[dict[str, Any]] = []
+    version = 1
     for i, (name, node) in enumerate(trace.nodes.items()):
         given = {"input": node.input, "spk": node.spk, **{f"state {k}": v for k, v in node.states.items()}}
+        given |= {f"start {k}": v for k, v in node.starts.items()}
         arrays.update({f"{i} {what}": np.asarray(value) for what, value in given.items()})
-        nodes.append({"name": name, "kind": node.kind, "states": list(node.states)})
+        entry: dict[str, Any] = {"name": name, "kind": node.kind, "states": list(node.states)}
+        if node.starts or node.rest:
+            version = VERSION
+            entry |= {"starts": list(node.starts), "rest": {k: float(v) for k, v in node.rest.items()}}
+        nodes.append(entry)
     arrays.update({f"output {i}": np.asarray(value) for i, value in enumerate(trace.outputs)})
     header = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": version,
         "nodes": nodes,
         "outputs": len(trace.outputs),
         "dtypes": {key: value.dtype.name for key, value in arrays.items()},
@@ -112,10 +119,13 @@ def load_trace(path: str | PathLike[str], *, max_bytes: int = npy.MAX_BYTES) -> 
         nodes = {}
         for i, entry in enumerate(header["nodes"]):
             states = {k: read[f"{i} state {k}"] for k in entry["states"]}
+            starts = {k: read[f"{i} start {k}"] for k in entry.get("starts", ())}
+            rest = {str(k): float(v) for k, v in entry.get("rest", {}).items()}
             name = str(entry["name"])
             if name in nodes:
                 refuse(path, f"it is damaged: it has two layers {name!r}")
-            nodes[name] = NodeTrace(name, str(entry["kind"]), read[f"{i} input"], read[f"{i} spk"], states)
+            kind, x, spk = str(entry["kind"]), read[f"{i} input"], read[f"{i} spk"]
+            nodes[name] = NodeTrace(name, kind, x, spk, states, starts, rest=rest)
         trace = Trace(nodes, tuple(read[f"output {i}"] for i in range(header["outputs"])))
         check(trace)
     except DAMAGE as error:
@@ -156,7 +166,8 @@ def check(trace: Trace) -> None:
     for i, value in enumerate(trace.outputs):
         _check_real(f"output {i}", value)
     for name, node in trace.nodes.items():
-        for what, value in {"input": node.input, "spk": node.spk, **node.states}.items():
+        started = {f"start of {state}": value for state, value in node.starts.items()}
+        for what, value in {"input": node.input, "spk": node.spk, **node.states, **started}.items():
             _check_real(f"layer {name!r}: {what}", value)
             if np.ndim(value) < 2:
                 raise ShapeError(f"layer {name!r}: {what} has shape {np.shape(value)}; expected [T, B, ...].")

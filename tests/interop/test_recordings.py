@@ -65,6 +65,17 @@ def test_everything_comes_back_as_it_was(tmp_path, dtype):
     assert [p.name for p in tmp_path.iterdir()] == ["run.of.mine"]
 
 
+def test_what_states_start_from_comes_back(tmp_path):
+    run, path = trace(), tmp_path / "run.npz"
+    node = run.nodes["a/b"]
+    node.starts["mem"], node.rest["syn"] = node.states["mem"] * 2, 0.5
+    interop.save_trace(path, run)
+    again = interop.load_trace(path).nodes
+    for name, start in node.before().items():
+        np.testing.assert_array_equal(again["a/b"].before()[name], start)
+    assert not again["z.conv"].starts and not again["z.conv"].rest
+
+
 def test_a_run_that_does_not_fit_together_is_not_written(tmp_path):
     run = trace()
     run.nodes["0"] = NodeTrace("0", "neuron", np.zeros((4, 2, 1)), np.zeros((4, 2, 1)))
@@ -113,7 +124,7 @@ DAMAGE = {
     "pickle": lambda p: np.savez(p, trace=np.array([{"a": 1}], object)),
     "no json": lambda p: np.savez(p, trace=np.array("{")),
     "other format": lambda p: _header(p, format="run"),
-    "newer": lambda p: _header(p, version=2),
+    "newer": lambda p: _header(p, version=3),
     "version": lambda p: _header(p, version="one"),
     "no nodes": lambda p: _header(p, nodes=None),
     "unknown state": lambda p: _header(p, nodes=[{"name": "a", "kind": "b", "states": ["mem", "syn"]}]),
