@@ -107,8 +107,8 @@ class CalledTorch:
             raise ArgumentError(
                 f"{self.label}'s {type(self._net).__name__} was given {of}, which the program that it is compared with "
                 f"takes, and failed: {type(error).__name__}: {error}. Pass the network that was ported, or port this "
-                "one: crossvalidate(net, interop.from_snntorch(net, sample), x). Tensors that forward reads are best "
-                "parameters or buffers of net, which follow the precision of x."
+                f"one: crossvalidate(net, interop.{self._adapter.words.source}(net, sample), x). Tensors that "
+                "forward reads are best parameters or buffers of net, which follow the precision of x."
             ) from error
 
     def _returned(self, twin: nn.Module, given: tuple[Any, ...]) -> Any:

@@ -137,7 +137,7 @@ _POOLS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
 _DROPOUTS = frozenset({
     "dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout",
 })  # fmt: skip
-_AS_IT_IS = "from_snntorch(..., training=True) ports it as it is."
+_AS_IT_IS = "With training=True it is ported as it is."
 _LAYERS = _DROPOUTS | {*_POOLS, "linear", "conv1d", "conv2d", "batch_norm"}
 
 

@@ -91,7 +91,7 @@ def check_mode(net: nn.Module, allowed: tuple[str, ...] = ()) -> None:
             problem = (
                 f"{type(module).__name__} is in training mode, where it depends on chance or on the batch"
             )
-            remedy = "Call net.eval() first. from_snntorch(..., training=True) ports it as it is."
+            remedy = "Call net.eval() first. With training=True it is ported as it is."
         else:
             problem, remedy = (
                 "it was ported in training mode, and is in evaluation mode now",
