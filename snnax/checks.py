@@ -409,13 +409,19 @@ def takes(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
         wanted = {**flags, **checks}
         name = function.__qualname__.removesuffix(".__init__")
 
-        @functools.wraps(function)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-            bound = signature.bind(*args, **kwargs)
-            given = bound.arguments
+        def each(given: dict[str, Any]) -> None:
             for argument, check in wanted.items():
                 if argument in given:
                     given[argument] = check(given[argument], f"{name}({argument}=...)")
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError:  # what stands in another's place says more than what is missing
+                each(signature.bind_partial(*args, **kwargs).arguments)
+                raise
+            each(bound.arguments)
             return function(*bound.args, **bound.kwargs)
 
         return checked

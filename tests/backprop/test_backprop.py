@@ -317,3 +317,11 @@ def test_a_device_can_be_named():
     ours = BPTT(NET, VARIABLES, DATA, SGD, LOSS, device="cpu")
     assert {d.platform for d in jnp.asarray(ours.loss).devices()} == {"cpu"}
     assert_close(ours.variables, BPTT(NET, VARIABLES, DATA, SGD, LOSS, device=jax.devices()[0]).variables)
+
+
+@pytest.mark.parametrize("train", [BPTT, TBPTT, RTRL])
+def test_arguments_in_the_order_of_torch_say_where_the_variables_go(train):
+    net = snn.Sequential(snn.Linear(4, 3), snn.Leaky(0.9, init_hidden=True))
+    line = rf"come second here.*backprop\.{train.__name__}\(net, variables, dataloader, optimizer, criterion"
+    with pytest.raises(ArgumentError, match=line):
+        train(net, [(1, 2)], optax.adam(1e-3), lambda out, y: 0.0)
