@@ -23,6 +23,8 @@ TABLE = TESTS / "snntorch_names.ini"
 PAGE = TESTS.parent / "docs" / "snntorch_names.rst"
 ABSENT = "not ported"
 ARGUMENTS = "arguments"
+NEWER = "after 1.0.0: "
+"""What a section begins with whose names the installed snnTorch does not have yet."""
 PACKAGES = ("snntorch", "snntorch.functional")
 """Modules whose names come from files of their own."""
 
@@ -36,12 +38,14 @@ class Row:
         ours: its full name here, or ``"not ported"``.
         proof: the test, as ``file::test`` below ``tests``, or why it is not ported.
         note: what is equal, or what to use instead.
+        newer: it came after the release that is installed, so nothing can be compared with it.
     """
 
     theirs: str
     ours: str
     proof: str
     note: str
+    newer: bool = False
 
     @property
     def ported(self) -> bool:
@@ -58,7 +62,8 @@ def read() -> tuple[list[Row], dict[str, str]]:
         if section != ARGUMENTS:
             for name, text in parser[section].items():
                 ours, proof, note = (part.strip() for part in text.split(" | "))
-                rows.append(Row(f"{section}.{name}", ours, proof, note))
+                module = section.removeprefix(NEWER)
+                rows.append(Row(f"{module}.{name}", ours, proof, note, newer=section.startswith(NEWER)))
     return rows, dict(parser[ARGUMENTS])
 
 
@@ -145,25 +150,42 @@ def page() -> str:
         "each name and each test. Where snnTorch has a bug the tests pin the right behaviour: see :doc:`differences`.",
         "",
     ]  # fmt: skip
-    for section in dict.fromkeys(row.theirs.rpartition(".")[0] for row in rows):
-        own = [row for row in rows if row.theirs.rpartition(".")[0] == section]
-        lines += [f"``{section}``", "-" * (len(section) + 4), ""]
-        if ported := [row for row in own if row.ported]:
-            lines += _table(("snnTorch", "snnax", "the same", "by the test"))
-            for row in ported:
-                cells = (_short(row), f"``{row.ours}``", row.note, f"``{row.proof.replace('::', '`` ``')}``")
-                lines += _cells(cells)
-            lines.append("")
-        if absent := [row for row in own if not row.ported]:
-            lines += _table(("not ported", "because it is", "use instead"))
-            for row in absent:
-                lines += _cells((_short(row), row.proof, row.note))
-            lines.append("")
+    released = [row for row in rows if not row.newer]
+    for section in dict.fromkeys(row.theirs.rpartition(".")[0] for row in released):
+        own = [row for row in released if row.theirs.rpartition(".")[0] == section]
+        lines += [f"``{section}``", "-" * (len(section) + 4), "", *_section(own)]
+    lines += ["After 1.0.0", "-----------", "", *AFTER, *_section([row for row in rows if row.newer])]
     lines += ["Arguments", "---------", "", "They have snnTorch's names and order, except:", ""]
     lines += _table(("snnTorch", "snnax"))
     for name, reason in reasons.items():
         lines += _cells((f"``{name}``", reason.replace("**", "\\*\\*").replace("*args", "\\*args")))
     return "\n".join(lines) + "\n"
+
+
+AFTER = (
+    "What snnTorch's main branch has beyond the release, read at commit ``6d438550d58a`` (pull requests 453 and 455,",
+    "opened on 17 September 2026, since merged). No release has it, so these tests compare with its equations, written",
+    "out in NumPy, and not with the library. Pull requests 454 (``SpikingNeuron.enable_homeostasis``) and 457",
+    "(``snntorch.weight_init``) were open then.",
+    "",
+)
+
+
+def _section(rows: list[Row]) -> list[str]:
+    """The names of one module: those that are ported, and those that are not."""
+    lines: list[str] = []
+    if ported := [row for row in rows if row.ported]:
+        lines += _table(("snnTorch", "snnax", "the same", "by the test"))
+        for row in ported:
+            cells = (_short(row), f"``{row.ours}``", row.note, f"``{row.proof.replace('::', '`` ``')}``")
+            lines += _cells(cells)
+        lines.append("")
+    if absent := [row for row in rows if not row.ported]:
+        lines += _table(("not ported", "because it is", "use instead"))
+        for row in absent:
+            lines += _cells((_short(row), row.proof, row.note))
+        lines.append("")
+    return lines
 
 
 def _short(row: Row) -> str:

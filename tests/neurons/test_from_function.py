@@ -238,3 +238,22 @@ def test_what_is_not_its_states_is_refused():
     kind = snn.neuron(lambda x, mem, v: mem, {"mem": 0.0, "v": 0.0}, name="Short")
     with pytest.raises(ArgumentError, match=r"Short: step returned .* a tuple of the states \(mem, v\)"):
         kind().apply({}, X[0])
+
+
+def resetting(x, u, v, *, spk):
+    v, u = jnp.where(spk > 0, -0.25, v), u + 0.5 * spk
+    return 0.5 * u + 0.25 * v, 0.5 * v - u + x
+
+
+def test_a_reset_of_ones_own_fires_as_snntorchs_neuron_from_equations():
+    """There ``reset_fn`` sets states back in the step of the spike; here ``step`` begins with it: the same spikes."""
+    u, v, fired = np.zeros((B, N)), np.full((B, N), -0.5), []
+    for x_t in X.astype(np.float64):
+        u, v = 0.5 * u + 0.25 * v, 0.5 * v - u + x_t
+        spk = v > 1.0
+        u, v = np.where(spk, u + 0.5, u), np.where(spk, -0.25, v)
+        fired.append(spk)
+    assert 0.1 < np.mean(fired) < 0.9
+    kind = snn.neuron(resetting, {"u": 0.0, "v": -0.5}, name="Resetting")
+    spk = unrolled(kind(init_hidden=True))
+    np.testing.assert_array_equal(spk, np.stack(fired))
