@@ -12,6 +12,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the examples and pictures need 
 import snnax
 from snnax.interop.program import operators
 from snnax.interop.program.operators import registry
+from snnax.nnx.neurons import LINEN
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # for the extensions that lie here
@@ -87,6 +88,8 @@ autosummary_context = {
         "snnax.interop.checking.Check": (":members: ok, call, to_dict",),
         "snnax.interop.nir.readings.PRESETS": (":no-value:",),
         "snnax.nnx.Network": (":members: __call__, unroll, reset, variables",),
+        "snnax.nnx.Neuron": (":members: __call__, reset, variables",),
+        **dict.fromkeys((f"snnax.nnx.{name}" for name in LINEN), (":no-members:",)),
         "snnax.training.TrainState": (":members: create, variables, apply_gradients",),
     }
 }

@@ -139,5 +139,10 @@ class AssociativeLeaky(SequenceNeuron):
         return self._linear(features, x, name, fan_in_bound(self.in_dim))(x)
 
     @nn.nowrap
+    def sample_shape(self) -> tuple[int, ...]:
+        """Features of the input."""
+        return (self.in_dim,)
+
+    @nn.nowrap
     def _state_shape(self, x: jax.Array) -> tuple[int, ...]:
         return *x.shape[:-1], self.d_value, self.d_key

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from snnax import checks, surrogate
@@ -278,6 +279,12 @@ class SpikingNeuron(Module):
     def _state_shape(self, x: jax.Array) -> tuple[int, ...]:
         """Shape of each state for the input ``x``."""
         return x.shape
+
+    @nn.nowrap
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample that this neuron takes, as far as its arguments tell: an axis that may be any is 1."""
+        held = (value for value in vars(self).values() if isinstance(value, FrozenArray))
+        return np.broadcast_shapes(*(np.shape(value) for value in held))
 
     @nn.nowrap
     def equation(self, like: jax.Array) -> Equation:

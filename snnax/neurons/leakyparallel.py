@@ -148,6 +148,11 @@ class LeakyParallel(SequenceNeuron):
         return returned if self.init_hidden else returned[0]
 
     @nn.nowrap
+    def sample_shape(self) -> tuple[int, ...]:
+        """Features of the input."""
+        return (self.input_size,)
+
+    @nn.nowrap
     def _state_shape(self, x: jax.Array) -> tuple[int, ...]:
         return *x.shape[:-1], self.hidden_size
 

@@ -62,6 +62,14 @@ class RecurrentNeuron(SpikingNeuron):
         super().__post_init__()
 
     @nn.nowrap
+    def sample_shape(self) -> tuple[int, ...]:
+        """Features, or channels of an image of one pixel."""
+        given = cast(_Connections, self)
+        if given.linear_features:
+            return (given.linear_features,)
+        return (1, 1, given.conv2d_channels) if given.conv2d_channels else super().sample_shape()
+
+    @nn.nowrap
     def _recurrence(self, like: jax.Array) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
         """``(weights, spikes) -> current`` from the spikes of the step before, and the weights."""
         given = cast(_Connections, self)

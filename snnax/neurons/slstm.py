@@ -106,6 +106,11 @@ class SLSTM(SpikingNeuron):
         return self.leave(x, spk, after)
 
     @nn.nowrap
+    def sample_shape(self) -> tuple[int, ...]:
+        """Features of the input."""
+        return (self.input_size,)
+
+    @nn.nowrap
     def _state_shape(self, x: jax.Array) -> tuple[int, ...]:
         if x.ndim < 2 or x.shape[-1] != self.input_size:
             raise ShapeError(
@@ -287,6 +292,12 @@ class SConv2dLSTM(SpikingNeuron):
                 "Take a smaller max_pool or avg_pool."
             )
         return partial(_max_pool if self.max_pool else _avg_pool, window=window)
+
+    @nn.nowrap
+    def sample_shape(self) -> tuple[int, ...]:
+        """An image of the size of the pooling window."""
+        window = cast(tuple[int, ...], self.max_pool or self.avg_pool) or (1, 1)
+        return (*window, self.in_channels)
 
     @nn.nowrap
     def _state_shape(self, x: jax.Array) -> tuple[int, ...]:

@@ -182,6 +182,11 @@ class StateLeaky(_ExponentialKernel):
         self._warn_of_inert()
         super().__post_init__()
 
+    @nn.nowrap
+    def sample_shape(self) -> tuple[int, ...]:
+        """One for each channel."""
+        return (self.channels,)
+
     @nn.compact
     def __call__(self, x: ArrayLike) -> Any:
         """A sequence ``[T, B, N]``, or a step ``[B, N]`` with ``init_hidden``; ``(spk, mem)``, or ``mem``."""
@@ -264,6 +269,11 @@ class LinearLeaky(_ExponentialKernel):
         x, mem = self._start(x) if self.init_hidden else (x, None)
         linear = self._linear(self.out_features, x, "linear", fan_in_bound(self.in_features), self.bias)
         return self._run(x, linear(x), mem)
+
+    @nn.nowrap
+    def sample_shape(self) -> tuple[int, ...]:
+        """Features of the input."""
+        return (self.in_features,)
 
     @nn.nowrap
     def _state_shape(self, x: jax.Array) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 from helpers.recordings import camera, cochlea
 
 import snnax as snn
@@ -25,6 +26,7 @@ from snnax import (
     training,
     utils,
 )
+from snnax.nnx.neurons import LINEN
 
 T, B, N = 3, 2, 4
 KEY = jax.random.key(0)
@@ -666,6 +668,9 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "nnx.Network.unroll": lambda _: Call(
         snn.nnx.Network(net(), x(), variables=variables()).unroll, {"x": x(T, B, N)}
     ),
+    "nnx.Neuron": lambda _: Call(snn.nnx.Neuron, {"neuron": snn.Leaky(0.5), "x": x(), "rngs": nnx.Rngs(0)}),
+    "nnx.Neuron.__call__": lambda _: Call(snn.nnx.Leaky(0.5, init_hidden=True), {"x": x()}),
+    "nnx.reset": lambda _: Call(snn.nnx.reset, {"model": snn.nnx.Leaky(0.5, init_hidden=True)}),
 }
 LIF = {"parameters": event.LIFParameters(), "t_max": 0.05}
 FUNCTIONS |= {
@@ -867,6 +872,7 @@ NOT_CALLED = {
     "interop.Side": "a protocol, to be implemented",
     "nnx.Buffer": "a variable of flax.nnx",
     "nnx.Hidden": "a variable of flax.nnx",
+    **{f"nnx.{name}": "builds the neuron of linen, which is in the table" for name in LINEN},
 }
 
 

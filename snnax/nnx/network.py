@@ -1,8 +1,4 @@
-"""Spiking networks for users of ``flax.nnx``: a linen network as an NNX module that keeps its state.
-
-The networks themselves stay linen modules, so everything else of snnax works on them: see
-:meth:`Network.variables`.
-"""
+"""A linen network as an NNX module that keeps its state."""
 
 from __future__ import annotations
 
@@ -21,23 +17,9 @@ from snnax.modules import NET, VARIABLES
 from snnax.network.states import check_declared, initial_states, state_collections
 from snnax.network.unroll import unroll
 from snnax.neurons.own import is_own, starts_elsewhere
+from snnax.nnx.variables import KINDS, Buffer, is_variable
 
-__all__ = ["Buffer", "Hidden", "Network"]
-
-
-class Hidden(nnx.Variable[jax.Array]):
-    """A state of a neuron; ``nnx.state(model, Hidden)`` are all of them."""
-
-
-class Buffer(nnx.Variable[jax.Array]):
-    """A fixed array of a neuron, or anything else that is neither learned nor a state."""
-
-
-_KINDS: dict[str, type[nnx.Variable[Any]]] = {
-    "params": nnx.Param,
-    "hidden": Hidden,
-    "batch_stats": nnx.BatchStat,
-}
+__all__ = ["Network"]
 
 
 class Network(nnx.Module):
@@ -109,14 +91,14 @@ class Network(nnx.Module):
             fresh = initial_states(net, _without(tree, self.states), x, keys, _updated(tree), self.states)
             check_declared(net, _without(tree, self.states), x, keys, fresh)
         tree |= initial_states(net, tree, x, keys, _updated(tree), self.states)
-        wrapped = {c: jax.tree.map(_KINDS.get(c, Buffer), v) for c, v in tree.items()}
+        wrapped = {c: jax.tree.map(KINDS.get(c, Buffer), v) for c, v in tree.items()}
         self.collections = nnx.data(wrapped)
         # as nnx.Dropout: under nnx.vmap the caller's streams are not those of the members
         self.rngs = None if rngs is None else rngs.fork()
 
     def variables(self) -> dict[str, Any]:
         """The variables as linen has them: ``net.apply(model.variables(), x)``, ``unroll``, converters."""
-        return jax.tree.map(lambda v: v[...], self.collections, is_leaf=_is_variable)
+        return jax.tree.map(lambda v: v[...], self.collections, is_leaf=is_variable)
 
     def __call__(self, x: Any) -> Any:
         """One time step on ``x`` ``[B, ...]``; returns what the network returns and keeps its new state."""
@@ -154,7 +136,7 @@ class Network(nnx.Module):
         """
         if x is None and not (is_own(self.net) or starts_elsewhere(self.net)):
             hidden = self.collections["hidden"]
-            zero = jax.tree.map(lambda v: jnp.zeros_like(v[...]), hidden, is_leaf=_is_variable)
+            zero = jax.tree.map(lambda v: jnp.zeros_like(v[...]), hidden, is_leaf=is_variable)
             self._keep({"hidden": zero})
             return
         if x is not None:
@@ -170,7 +152,7 @@ class Network(nnx.Module):
 
         for name, tree in unfreeze(dict(updates)).items():
             if name in self.collections:
-                jax.tree.map(assign, self.collections[name], tree, is_leaf=_is_variable)
+                jax.tree.map(assign, self.collections[name], tree, is_leaf=is_variable)
 
     def _key(self, name: str) -> jax.Array:
         if self.rngs is None:
@@ -191,7 +173,3 @@ def _without(variables: Mapping[str, Any], collections: Sequence[str]) -> dict[s
 def _updated(variables: Mapping[str, Any]) -> list[str]:
     """Collections that a step changes, besides the states."""
     return [name for name in variables if name == "batch_stats"]
-
-
-def _is_variable(value: Any) -> bool:
-    return isinstance(value, nnx.Variable)
