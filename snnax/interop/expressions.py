@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ import numpy as np
 
 import snnax
 from snnax.errors import ConversionError, SnnaxError
+from snnax.layers.given import Held
 from snnax.network.containers import Graph, Sequential
 from snnax.network.topology import INPUT
 from snnax.neurons.base import SpikingNeuron
@@ -53,7 +55,7 @@ class Bracket:
 Expression = str | Bracket
 
 
-def call(function: str, positional: Sequence[Expression] = (), **named: Expression) -> Bracket:
+def call(function: str, positional: Sequence[Expression] = (), /, **named: Expression) -> Bracket:
     """``function(positional, named=...)``."""
     items = [("", value) for value in positional] + [(f"{name}=", value) for name, value in named.items()]
     return Bracket(f"{function}(", items, ")")
@@ -128,6 +130,7 @@ def lines(head: str, value: Expression, tail: str = "", indent: int = 4) -> list
 # A person writes these arguments without their names.
 _POSITIONAL = (
     "features", "kernel_size", "shape", "scale", "rate", "layers", "nodes", "edges", "state", "levels", "size",
+    "function",
 )  # fmt: skip
 _ONE_FOR_ALL = {"Conv": ("strides", "kernel_dilation", "padding")}
 _MOST_LEVELS = 8
@@ -170,7 +173,10 @@ class Writer:
             return call("snn.Sequential", [Bracket("[", layers, "]")], **options)
         kind = type(module)
         given = {f.name: getattr(module, f.name) for f in dataclasses.fields(kind) if f.init}
-        given = _plain(kind, {k: v for k, v in given.items() if k not in ("parent", "name")})
+        # weights to start from are among the variables
+        given = _plain(
+            kind, {k: v for k, v in given.items() if k not in ("parent", "name") and not isinstance(v, Held)}
+        )
         positional: list[Expression] = []
         named: dict[str, Expression] = {}
         leading = not isinstance(module, SpikingNeuron)
@@ -238,7 +244,11 @@ class Writer:
             return literal(value)
         except TypeError as error:
             raise ConversionError(
-                path, f"its argument {key}={value!r} cannot be written down", "Leave it at its default."
+                path,
+                f"its argument {key}={value!r} cannot be written down",
+                "Use a function of flax.linen or jax.numpy, as nn.gelu, or a module of your own."
+                if isinstance(value, FunctionType)
+                else "Leave it at its default.",
             ) from error
 
     def _array(self, path: str, key: str, value: np.ndarray) -> Expression:

@@ -14,6 +14,7 @@ from flax.core import Scope
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError, StateError, TorchLineError
 from snnax.layers import Flatten, Reshape, State
+from snnax.layers.given import as_layers
 from snnax.layers.signals import Delay
 from snnax.limits import check_convolution
 from snnax.modules import Module, check_layout, fitted
@@ -223,13 +224,15 @@ class Sequential(Container):
 
     Args:
         layers: linen modules, in a list or one by one; neurons need ``init_hidden=True``, so that they keep their own
-            state.
+            state. A function, as ``flax.linen.gelu`` or ``lambda x: 2 * x``, becomes a :class:`~snnax.Lambda`, and
+            ``flax.linen.relu`` a :class:`~snnax.ReLU`. A layer of ``flax.nnx`` (``Linear``, ``Conv``, ``LayerNorm``,
+            ``Dropout``) becomes the linen layer that computes the same, which ``init`` gives the weights that it has.
         more: ``channels_first`` and flax's ``name``, by name.
         channels_first: take and return images as torch does, ``[B, C, H, W]``, and flatten and reshape them in its
             order, so that weights from torch fit. Inside they are channels-last.
 
     Raises:
-        ArgumentError: if a layer is not a module, or a neuron takes explicit states.
+        ArgumentError: if a layer is neither a module nor a function, or a neuron takes explicit states.
         GraphError: if a ``State`` does not follow a neuron.
 
     Example:
@@ -254,7 +257,7 @@ class Sequential(Container):
 
     def __init__(self, *layers: Any, **more: Any) -> None:
         # torch's Sequential takes the layers themselves, flax's a list of them
-        if len(layers) == 1 and not isinstance(layers[0], nn.Module):
+        if len(layers) == 1 and (isinstance(layers[0], type) or not callable(layers[0])):
             layers = layers[0]
         if (layers != ()) == ("layers" in more):
             raise ArgumentError("Sequential() got no layers, or got them twice; expected Sequential([a, b]).")
@@ -271,11 +274,12 @@ class Sequential(Container):
     def __post_init__(self) -> None:
         if not isinstance(self.layers, Sequence) or isinstance(self.layers, str):
             raise ArgumentError(
-                f"Sequential(layers) got {checks.shown(self.layers)}; expected linen modules, as "
+                f"Sequential(layers) got {checks.shown(self.layers)}; expected layers, as "
                 "Sequential([flax.linen.Dense(10), snnax.Leaky(beta=0.9, init_hidden=True)])."
             )
-        layers = map(in_torch_order, self.layers) if self.channels_first else self.layers
-        self.layers = tuple(self._own(None, layer) for layer in layers)
+        layers = as_layers(self.layers)
+        ordered = map(in_torch_order, layers) if self.channels_first else layers
+        self.layers = tuple(self._own(None, layer) for layer in ordered)
         members = self.members()
         check_members(members)
         check_wiring(members, self.plan(), None)
@@ -350,7 +354,8 @@ class Graph(Container):
     a cycle hands over what its source emitted one step earlier (zeros at the first step).
 
     Args:
-        nodes: linen modules by name; names are the keys in ``params`` and ``hidden``.
+        nodes: linen modules by name; names are the keys in ``params`` and ``hidden``. Functions and layers of
+            ``flax.nnx`` as in :class:`Sequential`.
         edges: ``(source, target)`` names; ``"input"`` and ``"output"`` are the graph's own ends.
         outputs: ``(node, port)`` pairs to return instead of what is connected to ``"output"``; a port is
             ``"out"`` or a state of a neuron with ``output=True``, as ``"mem"``. One pair returns an array,
@@ -394,7 +399,11 @@ class Graph(Container):
     preserve_adopted_names: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self.nodes = tuple((name, self._own(name, module)) for name, module in named_nodes(self.nodes))
+        given = named_nodes(self.nodes)
+        layers = as_layers(module for _, module in given)
+        self.nodes = tuple(
+            (name, self._own(name, module)) for (name, _), module in zip(given, layers, strict=True)
+        )
         check_names([name for name, _ in self.nodes])
         self.edges = pairs_of_names(self.edges, "edges", "('input', 'lif')")
         self.early = pairs_of_names(self.early, "early", "('lif', 'back')")

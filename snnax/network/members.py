@@ -153,9 +153,8 @@ def check_members(members: Mapping[str, Any]) -> None:
     for name, module in members.items():
         if not isinstance(module, nn.Module):
             raise ArgumentError(
-                f"{name!r} is {module!r}, not a linen module. Use a layer of flax.linen or snnax.layers, or wrap a "
-                "function in a module of your own: class Gelu(nn.Module) with "
-                "def __call__(self, x): return nn.gelu(x)."
+                f"{name!r} is {checks.shown(module)}, not a layer. Use a layer of flax.linen or snnax.layers, built: "
+                "nn.Dense(4), not nn.Dense; or a function from an array to an array, as nn.gelu or lambda x: 2 * x."
             )
         if takes_states(module):
             raise ArgumentError(

@@ -364,6 +364,7 @@ MODULES: dict[str, Callable[[], Call]] = {
     "Dropout": lambda: used(snn.Dropout, (B, N), p=0.5),
     "LayerNorm": lambda: used(snn.LayerNorm, (B, N), normalized_shape=N),
     "Linear": lambda: used(snn.Linear, (B, N), in_features=N, out_features=3),
+    "Lambda": lambda: used(snn.Lambda, (B, N), function=nn.gelu),
     "Flatten": lambda: used(snn.Flatten, (B, 3, 3, N)),
     "GradedSpikes": lambda: used(snn.GradedSpikes, (B, N), size=N, constant_factor=0.5),
     "Graph": lambda: used(

@@ -275,8 +275,9 @@ def graph(text, outputs=None, **nodes):
 
 
 REFUSED = {
-    "function": (lambda: snn.Sequential([nn.Dense(3), nn.relu]), ArgumentError, "'layers_1' is"),
-    "class": (lambda: graph("input>a a>output", a=nn.Dense), ArgumentError, "not a linen module"),
+    "number": (lambda: snn.Sequential([nn.Dense(3), 3]), ArgumentError, "'layers_1' is 3, not a layer"),
+    "class": (lambda: graph("input>a a>output", a=nn.Dense), ArgumentError, "nn.Dense(4), not nn.Dense"),
+    "class alone": (lambda: snn.Sequential(nn.Dense), ArgumentError, "expected layers"),
     "explicit state": (lambda: snn.Sequential([snn.Leaky(0.5)]), ArgumentError, "Leaky(..., init_hidden=True)"),
     "unknown node": (lambda: graph("input>a a>b b>output", a=leaky()), GraphError, "nodes are ['a']"),
     "unknown output": (lambda: graph("input>a a>output", [("b", "out")], a=leaky()), GraphError, "The nodes are ['a']"),
