@@ -1,4 +1,4 @@
-"""All arguments of a class on its page: those that a base class describes in a list are added to its own."""
+"""All arguments of a class on its page: those that a base class describes are added to its own."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from typing import Any
 from sphinx.application import Sphinx
 
 BULLET = re.compile(r"^\* ``(\w+)``[^:]*: (.*(?:\n  .*)*)", re.MULTILINE)
+LISTED = re.compile(r"^Args:\n((?:    .*\n|\n)*)", re.MULTILINE)
+ENTRY = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
 POINTER = re.compile(r"\s*See\s+:class:`\w+` for (?:the|all)[^.]*?arguments[^.]*\.")
 FLAX = ("parent", "name")
 
 
 def shared(kind: type) -> dict[str, str]:
-    """What the bases of a class say of arguments, as ``* ``name``: text``."""
+    """What the bases of a class say of arguments, as ``* ``name``: text`` or in their ``Args``."""
     found: dict[str, str] = {}
     for base in kind.__mro__[1:]:
-        for name, text in BULLET.findall(inspect.cleandoc(base.__doc__ or "")):
-            found.setdefault(name, " ".join(text.split()))
+        text = inspect.cleandoc(base.__doc__ or "")
+        listed = LISTED.search(text + "\n") if hasattr(base, "state_names") else None
+        for name, about in [*BULLET.findall(text), *(ENTRY.findall(listed[1]) if listed else ())]:
+            found.setdefault(name, " ".join(about.split()))
     return found
 
 
@@ -41,7 +45,7 @@ def complete(app: Sphinx, what: str, name: str, kind: Any, options: Any, lines: 
     if what != "class" or not dataclasses.is_dataclass(kind) or not shared(kind):
         return
     text = "\n".join(lines)
-    listed = re.search(r"^Args:\n((?:    .*\n|\n)*)", text, re.MULTILINE)
+    listed = LISTED.search(text)
     own = re.findall(r"^    ([\w, ]+):", listed[1], re.MULTILINE) if listed else []
     there = {argument.strip() for names in own for argument in names.split(",")}
     fields = [field.name for field in dataclasses.fields(kind) if field.init and field.name not in FLAX]

@@ -29,7 +29,10 @@ class Equation(NamedTuple):
         feedback: ``(weights, spikes)`` to the recurrent current, linear in both up to a bias; or ``None``.
         weights: of the feedback.
         scales_input: a parameter is a factor of the input, whose derivative then needs the input.
-        linear: whether ``charge`` is linear in the state and the input, up to a constant; ``None`` if nobody has said.
+        linear: whether ``charge`` and ``level`` are linear in the state and the input, up to a constant; ``None`` if
+            nobody has said.
+        level: ``(state, *parameters)`` to what is compared with the threshold; ``None`` for the membrane itself. A
+            threshold that moves is one that stands still, and a level below the membrane by as much as it has risen.
     """
 
     charge: Callable[..., States]
@@ -39,6 +42,17 @@ class Equation(NamedTuple):
     weights: Any = None
     scales_input: bool = False
     linear: bool | None = True
+    level: Callable[..., jax.Array] | None = None
+
+
+def compared(equation: Equation, state: States) -> jax.Array:
+    """What the neuron compares with its threshold: the membrane, or its level.
+
+    Args:
+        equation: the neuron.
+        state: after a step, the membrane last.
+    """
+    return state[-1] if equation.level is None else equation.level(state, *equation.parameters)
 
 
 def step(
@@ -46,7 +60,9 @@ def step(
 ) -> tuple[States, jax.Array]:
     r"""One step: reset, charge, fire.
 
-    .. math:: R = [U > \theta], \qquad U' = \text{charge}(U, R, I), \qquad S = [U' > \theta]
+    .. math:: R = [L(U) > \theta], \qquad U' = \text{charge}(U, R, I), \qquad S = [L(U') > \theta]
+
+    where the level :math:`L` is the membrane, if the equation has no other.
 
     Args:
         equation: the neuron.
@@ -61,10 +77,11 @@ def step(
         ShapeError: inhibition and a membrane that is not ``[B, N]``.
     """
     rule = equation.rule
-    flag = reset_flag(state[-1], rule)
+    flag = reset_flag(compared(equation, state), rule)
     back: dict[str, Any] = {}
     if equation.feedback is not None and fired is not None:
         back["feedback"] = equation.feedback(equation.weights, fired)
     *rest, charged = equation.charge(state, flag, x, rule, *equation.parameters, **back)
-    mem, spk = fire(charged, flag, rule)
-    return (*(quantized(s, rule) for s in rest), mem), spk
+    others = tuple(quantized(s, rule) for s in rest)
+    mem, spk = fire(charged, flag, rule, lambda mem: compared(equation, (*others, mem)))
+    return (*others, mem), spk

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from snnax.errors import ShapeError
 ArrayFunction = Callable[[jax.Array], jax.Array]
 
 RESET_MECHANISMS = ("subtract", "zero", "none")
+"""What every neuron of snnTorch's may do; neurons of one's own also reset to a ``"value"``."""
 
 
 class FiringRule(NamedTuple):
@@ -23,11 +24,14 @@ class FiringRule(NamedTuple):
     Attributes:
         threshold: spikes are fired above it, never at it.
         spike: surrogate spike function of ``mem - threshold``.
-        reset: one of :data:`RESET_MECHANISMS`.
+        reset: one of :data:`RESET_MECHANISMS`, or ``"value"``.
         reset_delay: whether the reset acts in the step after the spike, or within the step itself.
         inhibition: only the neuron with the largest ``mem - threshold`` of each sample may fire.
         quantize: applied to each new state, or ``None``.
         graded: factor of the spikes, or ``None`` for 1.
+        v_reset: where the reset ``"value"`` takes the membrane.
+        detach_reset: whether no gradient passes through a reset; ``None`` as in snnTorch: through one within the step
+            of the spike only.
     """
 
     threshold: Constant
@@ -37,6 +41,8 @@ class FiringRule(NamedTuple):
     inhibition: bool = False
     quantize: ArrayFunction | None = None
     graded: Constant | None = None
+    v_reset: Constant | None = None
+    detach_reset: bool | None = None
 
 
 def step_function(x: jax.Array) -> jax.Array:
@@ -45,23 +51,27 @@ def step_function(x: jax.Array) -> jax.Array:
 
 
 def reset_flag(mem: jax.Array, rule: FiringRule) -> jax.Array:
-    r""":math:`R = S(U - \theta)` of the membrane before the step, without gradient.
+    r""":math:`R = S(U - \theta)` of the membrane before the step, without gradient unless ``detach_reset=False``.
 
     It looks at the stored membrane, not at the spike that was emitted: an initial membrane above threshold
     resets in the first step, and so does a neuron above threshold that inhibition kept silent.
     """
-    return lax.stop_gradient(spikes(mem - rule.threshold, rule))
+    flag = spikes(mem - rule.threshold, rule)
+    return flag if rule.detach_reset is False else lax.stop_gradient(flag)
 
 
 def discharge(mem: jax.Array, amount: jax.Array, rule: FiringRule) -> jax.Array:
     r"""Reset by ``amount``, usually 0 or 1: :math:`U - R\theta`, or :math:`U - RU` for "zero".
 
-    "zero" on a membrane that is already charged so discards the input of the step as well.
+    "zero" on a membrane that is already charged so discards the input of the step as well. "value" resets to
+    ``v_reset``: :math:`U - R\,(U - U_r)`.
     """
     if rule.reset == "subtract":
         return mem - amount * rule.threshold
     if rule.reset == "zero":
         return mem - amount * mem
+    if rule.reset == "value":
+        return mem - amount * (mem - cast(Constant, rule.v_reset))
     return mem
 
 
@@ -70,7 +80,9 @@ def quantized(state: jax.Array, rule: FiringRule) -> jax.Array:
     return state if rule.quantize is None else rule.quantize(state)
 
 
-def fire(mem: jax.Array, flag: jax.Array, rule: FiringRule) -> tuple[jax.Array, jax.Array]:
+def fire(
+    mem: jax.Array, flag: jax.Array, rule: FiringRule, level: ArrayFunction = lambda mem: mem
+) -> tuple[jax.Array, jax.Array]:
     r"""Quantize the new membrane, fire, and reset at once if the reset is not delayed.
 
     .. math:: S = g\,[U > \theta], \qquad
@@ -82,6 +94,7 @@ def fire(mem: jax.Array, flag: jax.Array, rule: FiringRule) -> tuple[jax.Array, 
         mem: charged membrane.
         flag: the reset that :func:`reset_flag` found and the charging has already applied.
         rule: how to fire.
+        level: from the membrane to what is compared with the threshold.
 
     Returns:
         ``(mem, spikes)`` after the step.
@@ -91,11 +104,12 @@ def fire(mem: jax.Array, flag: jax.Array, rule: FiringRule) -> tuple[jax.Array, 
     """
     mem = quantized(mem, rule)
     if rule.inhibition:
-        fired = spk = spikes(mem - rule.threshold, rule) * _winner(mem, rule)
+        fired = spk = spikes(level(mem) - rule.threshold, rule) * _winner(level(mem), rule)
     else:
-        fired = spikes(quantized(mem, rule) - rule.threshold, rule)
+        fired = spikes(level(quantized(mem, rule)) - rule.threshold, rule)
         spk = fired if rule.graded is None else fired * rule.graded
     if not rule.reset_delay:
+        fired = lax.stop_gradient(fired) if rule.detach_reset else fired
         counted = fired / rule.graded if rule.inhibition and rule.graded is not None else fired
         mem = discharge(mem, counted - flag, rule)
     return mem, spk

@@ -19,9 +19,9 @@ from flax.core import unfreeze
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from snnax.dynamics.arithmetic import Constant, each_step
-from snnax.dynamics.equation import Equation, States
-from snnax.dynamics.firing import FiringRule, reset_flag, spikes
+from snnax.dynamics.arithmetic import each_step
+from snnax.dynamics.equation import Equation, States, compared
+from snnax.dynamics.firing import reset_flag, spikes
 from snnax.network.lengths import last
 from snnax.network.settings import Settings, Tree
 from snnax.neurons import SpikingNeuron
@@ -36,8 +36,8 @@ class Steps(NamedTuple):
     Attributes:
         last: the state after the last step.
         states: after each step, ``[T, ...]``; ``None`` for those that were not asked for.
-        above: how far the membrane is above its threshold, ``[T, ...]``: it says what the spikes are, and the slope
-            of their surrogate.
+        above: how far the membrane, or its level, is above the threshold, ``[T, ...]``: it says what the spikes are,
+            and the slope of their surrogate.
     """
 
     last: States
@@ -49,16 +49,20 @@ class _Plan(NamedTuple):
     """What the loop knows before it runs: everything that is not an array to differentiate by.
 
     Attributes:
-        rebuild: from the arrays among them to ``charge``, rule and parameters of the equation.
+        rebuild: from the arrays among them to the equation, but for the weights of its feedback.
         feedback: as in :class:`~snnax.dynamics.equation.Equation`.
+        levelled: whether something else than the membrane is compared with the threshold.
+        through_reset: whether the gradient passes through resets.
         wanted: for each state whether it is returned for each step.
         keeps_states: whether the derivative needs the states: by a learned parameter, or if the step is not linear.
         keeps_input: whether it needs the input.
         short: keep bfloat16 for the backward pass.
     """
 
-    rebuild: Callable[[list[jax.Array]], tuple[Callable[..., States], FiringRule, tuple[Constant, ...]]]
+    rebuild: Callable[[list[jax.Array]], Equation]
     feedback: Callable[[Any, jax.Array], jax.Array] | None
+    levelled: bool
+    through_reset: bool
     wanted: tuple[bool, ...]
     keeps_states: bool
     keeps_input: bool
@@ -102,7 +106,7 @@ def _planned(
     equation: Equation, state: States, x: jax.Array, every: bool, short: bool
 ) -> tuple[_Plan, list[jax.Array]]:
     """The plan for one step on ``x``, and the arrays among the parameters; ``every``: return all states."""
-    leaves, tree = jax.tree.flatten((equation.charge, equation.rule, equation.parameters))
+    leaves, tree = jax.tree.flatten(equation._replace(weights=None))
     varies = [isinstance(leaf, jax.Array) for leaf in leaves]
     fixed = [None if v else leaf for v, leaf in zip(varies, leaves, strict=True)]
 
@@ -113,18 +117,22 @@ def _planned(
 
     given = [leaf for leaf, v in zip(leaves, varies, strict=True) if v]
     linear = _is_linear(equation, state, x) if equation.linear is None else equation.linear
-    keeps_states = bool(given) or not linear
-    keeps_input = not linear or (bool(given) and equation.scales_input)
-    wanted = (*[every or keeps_states] * (len(state) - 1), True)
-    return _Plan(rebuild, equation.feedback, wanted, keeps_states, keeps_input, short), given
+    through_reset, levelled = equation.rule.detach_reset is False, equation.level is not None
+    keeps_states = bool(given) or not linear or through_reset
+    keeps_input = not linear or through_reset or (bool(given) and equation.scales_input)
+    rest = every or keeps_states
+    wanted = (*[rest] * (len(state) - 1), rest or not levelled)
+    kept = (keeps_states, keeps_input, short)
+    return _Plan(rebuild, equation.feedback, levelled, through_reset, wanted, *kept), given
 
 
 def _is_linear(equation: Equation, state: States, x: jax.Array) -> bool:
-    """Whether ``charge`` is linear in the state and the input: then JAX can transpose it."""
+    """Whether the equation is linear in the state and the input: then JAX can transpose it."""
     flag = jnp.zeros_like(state[-1])
 
-    def charged(state: States, x: jax.Array) -> States:
-        return equation.charge(state, flag, x, equation.rule, *equation.parameters)
+    def charged(state: States, x: jax.Array) -> Any:
+        after = equation.charge(state, flag, x, equation.rule, *equation.parameters)
+        return after, compared(equation, after)
 
     def transposed(state: States, x: jax.Array) -> Any:
         return jax.linear_transpose(charged, state, x)(charged(state, x))
@@ -139,25 +147,33 @@ def _is_linear(equation: Equation, state: States, x: jax.Array) -> bool:
 def _advance(
     plan: _Plan, constants: tuple[list[jax.Array], Any], carry: tuple[States, Any], current: jax.Array
 ) -> tuple[tuple[States, Any], tuple[Any, ...]]:
-    """One step: the state and, with feedback, the spikes after it; and those of the states that are wanted."""
+    """One step: the state and, with feedback, the spikes after it; and what is wanted of its states and level."""
     given, weights = constants
-    charge, rule, parameters = plan.rebuild(given)
+    equation = plan.rebuild(given)
     before, fired = carry
-    flag = reset_flag(before[-1], rule)
+    flag = reset_flag(compared(equation, before), equation.rule)
     back = {} if plan.feedback is None else {"feedback": plan.feedback(weights, fired)}
-    after = charge(before, flag, current, rule, *parameters, **back)
+    after = equation.charge(before, flag, current, equation.rule, *equation.parameters, **back)
     if plan.feedback is not None:
-        fired = spikes(after[-1] - rule.threshold, rule)
-    return (after, fired), tuple(s if w else None for s, w in zip(after, plan.wanted, strict=True))
+        fired = spikes(_above(equation, after), equation.rule)
+    states = tuple(s if w else None for s, w in zip(after, plan.wanted, strict=True))
+    return (after, fired), (states, _above(equation, after) if plan.levelled else None)
+
+
+def _above(equation: Equation, after: States) -> jax.Array:
+    return compared(equation, after) - equation.rule.threshold
 
 
 def _forward(
     plan: _Plan, given: list[jax.Array], weights: Any, state: States, spk: jax.Array | None, x: jax.Array
 ) -> Steps:
-    _, rule, _ = plan.rebuild(given)
+    rule = plan.rebuild(given).rule
     if plan.keeps_input:
         x = _keep(x)
-    (last, _), states = lax.scan(partial(_advance, plan, (given, weights)), (state, spk), x)
+    (last, _), (states, above) = lax.scan(partial(_advance, plan, (given, weights)), (state, spk), x)
+    if plan.levelled:
+        states = tuple(_keep(s) for s in states) if plan.keeps_states else states
+        return Steps(last, states, _short(above) if plan.short else _keep(above))
     *rest, mem = states
     if plan.keeps_states:
         rest = [_keep(s) for s in rest]
@@ -175,7 +191,8 @@ def _run_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -
     given, weights, state, spk, x = primals
     d_given, d_weights, d_state, d_spk, d_x = tangents
     out = _forward(plan, *primals)  # not _run: a checkpoint sees no names inside of a custom_jvp
-    _, rule, _ = plan.rebuild(given)
+    equation = plan.rebuild(given)
+    rule = equation.rule
     fired = lax.stop_gradient(spikes(out.above, rule))
     zeros = jnp.zeros_like(x[0])
     d_back = None
@@ -187,13 +204,15 @@ def _run_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -
         d_back = jax.vmap(by_weights)(each_before(spk, fired))
 
     def charged(values: Any, flag: jax.Array, before: States, current: jax.Array, back: Any) -> Any:
-        charge, rule, parameters = plan.rebuild(values)
+        equation = plan.rebuild(values)
         named = {} if back is None else {"feedback": back}
-        after = charge(before, flag, current, rule, *parameters, **named)
-        return after, after[-1] - rule.threshold
+        after = equation.charge(before, flag, current, equation.rule, *equation.parameters, **named)
+        return after, _above(equation, after)
 
     def step(carry: tuple[Any, Any], entry: tuple[Any, ...]) -> tuple[tuple[Any, Any], Any]:
-        d_before, d_fired = carry
+        d_before, d_fired = (
+            carry  # of the spikes only where they come back: by the feedback, or through the reset
+        )
         before, flag, above, current, d_current, d_feedback = entry
         before = before if plan.keeps_states else (zeros,) * len(state)
         back = None
@@ -204,17 +223,24 @@ def _run_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -
             (before, zeros if current is None else current, back),
             (d_before, d_current, d_feedback),
         )
+        reset = (flag, d_fired) if plan.through_reset else ()
         d_after, d_above = _derivative(
-            lambda values, p: charged(values, flag, *p), given, d_given, point, direction
+            lambda values, p, due=flag: charged(values, due, *p), given, d_given, point, direction, *reset
         )
-        if plan.feedback is not None:
+        if plan.feedback is not None or plan.through_reset:
             d_fired = _derivative(partial(spikes, rule=rule), above, d_above)
         kept = tuple(d if w else None for d, w in zip(d_after, plan.wanted, strict=True))
         return (d_after, d_fired), (kept, d_above)
 
-    flags = each_before(reset_flag(state[-1], rule), fired)
+    def due(values: Any, state: States) -> jax.Array:
+        equation = plan.rebuild(values)
+        return reset_flag(compared(equation, state), equation.rule)
+
+    if plan.through_reset:
+        d_spk = _derivative(due, given, d_given, state, d_state)
+    flags = each_before(lax.stop_gradient(due(given, state)), fired)
     current = _keep(x) if plan.keeps_input else None
-    entries = (_states_before(plan, rule, state, out), flags, out.above, current, d_x, d_back)
+    entries = (_states_before(plan, equation, state, out), flags, out.above, current, d_x, d_back)
     (d_last, _), (d_states, d_above) = lax.scan(step, (d_state, d_spk), entries)
     return out, Steps(d_last, d_states, d_above)
 
@@ -230,13 +256,13 @@ def _derivative(function: Callable[..., Any], *points_and_directions: Any) -> An
     return jax.jvp(function, points, directions)[1]
 
 
-def _states_before(plan: _Plan, rule: FiringRule, state: States, out: Steps) -> States | None:
+def _states_before(plan: _Plan, equation: Equation, state: States, out: Steps) -> States | None:
     """The states before each step, if derivatives by parameters need them."""
     if not plan.keeps_states:
         return None
     after = out.states
-    if plan.short:
-        after = (*after[:-1], out.above + each_step(rule.threshold))
+    if plan.short and not plan.levelled:
+        after = (*after[:-1], out.above + each_step(equation.rule.threshold))
     return tuple(each_before(first, rest) for first, rest in zip(state, after, strict=True))
 
 

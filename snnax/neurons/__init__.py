@@ -1,5 +1,6 @@
 """snnTorch's neurons and NIR's as Flax modules: they own parameters and states, the equations are in ``dynamics``."""
 
+from snnax.neurons.alif import ALIF
 from snnax.neurons.alpha import Alpha
 from snnax.neurons.associative import AssociativeLeaky
 from snnax.neurons.base import SpikingNeuron as SpikingNeuron
@@ -19,6 +20,7 @@ from snnax.neurons.synaptic import RSynaptic, Synaptic
 from snnax.neurons.values import FrozenArray as FrozenArray
 
 __all__ = [
+    "ALIF",
     "IF",
     "LI",
     "LIF",

@@ -12,15 +12,20 @@ from jax.typing import ArrayLike
 
 from snnax import checks
 from snnax.dynamics.equation import Equation, States
+from snnax.dynamics.firing import FiringRule
 from snnax.errors import ArgumentError
 from snnax.neurons.base import Quantizer, SpikeFunction, SpikingNeuron
-from snnax.neurons.values import Parameter
+from snnax.neurons.values import Parameter, names_to_learn
 
 __all__ = ["CustomNeuron"]
+
+_SHARED = ("threshold", "v_reset")
+"""Numbers of every neuron of one's own: of the rule, not of ``charge``. A class may say that it has no ``v_reset``."""
 
 
 class _Equation(Protocol):
     charge: Callable[..., States]
+    level: Callable[..., jax.Array] | None
 
 
 class CustomNeuron(SpikingNeuron, kw_only=True):
@@ -37,22 +42,28 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
     * ``charge(state, flag, x, rule, *numbers)``, a static method: the states after a step, before the neuron fires.
       ``flag`` is :math:`R`, 0 or 1, without gradient; ``rule`` has the ``threshold`` and the ``reset``, and
       ``snnax.dynamics.firing.discharge`` resets a membrane as it says.
+    * ``level(state, *numbers)``, a static method, if the neuron compares something else than its membrane with the
+      threshold: as ``mem - tired`` for a threshold that rises with each spike.
 
     It then has what every neuron has, each argument by name: ``threshold``, ``spike_grad``, ``surrogate_disable``,
     ``init_hidden``, ``inhibition``, ``reset_mechanism``, ``reset_delay``, ``state_quant``, ``output``, as
-    :class:`SpikingNeuron` describes them, and ``learn``, the names of the numbers that are trained.
+    :class:`SpikingNeuron` describes them, and those below. With ``reset_mechanism="value"`` a reset takes the membrane
+    to ``v_reset``.
 
-    :func:`~snnax.unroll` runs it in the loop of the built-in neurons. Where ``charge`` is linear in the states and the
-    input, given the resets, and all numbers are fixed, the gradient keeps one array for each step, else also the states
-    and the input. It is called step by step with ``inhibition``, ``state_quant`` or ``reset_delay=False``, and if the
-    subclass has a ``__call__`` of its own.
+    :func:`~snnax.unroll` runs it in the loop of the built-in neurons. Where ``charge`` and ``level`` are linear in the
+    states and the input, given the resets, no gradient passes through these, and all numbers are fixed, the gradient
+    keeps one array for each step, else also the states and the input. It is called step by step with ``inhibition``,
+    ``state_quant`` or ``reset_delay=False``, and if the subclass has a ``__call__`` of its own.
 
     Args:
+        v_reset: where ``reset_mechanism="value"`` takes the membrane; a number, or an array with one for each neuron.
+        detach_reset: ``True``: no gradient passes through a reset; ``False``: the surrogate's does; ``None``: as in
+            snnTorch, none through a reset that waits for the next step, and the surrogate's with ``reset_delay=False``.
         learn: names of numbers that are trained (collection ``params``).
 
     Raises:
-        ArgumentError: at construction: names in ``learn`` that are no numbers; in a call: what ``charge`` returns are
-            not the states.
+        ArgumentError: at construction: names in ``learn`` that are no numbers, a ``v_reset`` that no reset uses,
+            ``reset_delay=False`` for a neuron with a level; in a call: what ``charge`` returns are not the states.
 
     Example:
         >>> import jax.numpy as jnp
@@ -70,7 +81,8 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
         (1.0, 1.25)
 
     Compared with snnTorch: takes the place of a subclass of ``SpikingNeuron`` with a ``forward``. :func:`~snnax.neuron`
-    makes such a class from one function.
+    makes such a class from one function. ``detach_reset`` has the name that SpikingJelly gives it; SNNAX says
+    ``stop_reset_grad``, and ``reset_val`` for ``v_reset``.
 
     Attributes:
         written_as: what a message calls ``charge``.
@@ -82,27 +94,42 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
     init_hidden: bool = False
     inhibition: bool = False
     reset_mechanism: str = "subtract"
+    v_reset: Parameter = 0.0
     reset_delay: bool = True
+    detach_reset: bool | None = None
     state_quant: Quantizer | bool | None = False
     output: bool = False
     learn: tuple[str, ...] = ()
 
     written_as: ClassVar[str] = "charge"
+    level: ClassVar[Callable[..., jax.Array] | None] = None
+    reset_mechanisms: ClassVar[tuple[str, ...]] = ("subtract", "zero", "value", "none")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        cls.parameter_names = tuple(dict.fromkeys((*cls.parameter_names, "threshold")))
+        shared = [name for name in _SHARED if getattr(cls, name) is not None]
+        cls.parameter_names = tuple(dict.fromkeys((*cls.parameter_names, *shared)))
         super().__init_subclass__(**kwargs)
 
     def __post_init__(self) -> None:
         """Check the arguments and make them hashable."""
-        names = (self.learn,) if isinstance(self.learn, str) else tuple(self.learn)
-        if unknown := [name for name in names if name not in self.parameter_names]:
-            raise ArgumentError(
-                f"{type(self).__name__}(learn={self.learn!r}): {unknown} cannot be trained; expected some of "
-                f"{self.parameter_names}."
-            )
-        object.__setattr__(self, "learn", names)
+        kind = type(self).__name__
+        object.__setattr__(self, "learn", names_to_learn(self.learn, self.parameter_names, kind))
         super().__post_init__()
+        if self.detach_reset is not None and not isinstance(self.detach_reset, bool):
+            raise checks.refuse(
+                f"{kind}(detach_reset=...)", self.detach_reset, "True, False, or None as in snnTorch"
+            )
+        given = self.v_reset is not None and self.v_reset != 0.0
+        if (given or "v_reset" in self.learn) and self.reset_mechanism != "value":
+            raise ArgumentError(
+                f"{kind}(v_reset=...) is where reset_mechanism='value' takes the membrane, which here is "
+                f"{self.reset_mechanism!r}; expected one of the two to change."
+            )
+        if type(self).level is not None and not self.reset_delay:
+            raise ArgumentError(
+                f"{kind}(reset_delay=False): what it compares with the threshold is not its membrane alone, so that "
+                "its next step would not see the spike; expected reset_delay=True."
+            )
 
     @property
     def learn_threshold(self) -> bool:
@@ -120,9 +147,17 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
         numbers = tuple(
             self._value(name, like, name in self.learn)
             for name in self.parameter_names
-            if name != "threshold"
+            if name not in _SHARED
         )
-        return Equation(self._checked_charge(), self._rule(like), numbers, scales_input=True, linear=None)
+        charge, level = self._checked_charge(), cast(_Equation, type(self)).level
+        return Equation(charge, self._rule(like), numbers, scales_input=True, linear=None, level=level)
+
+    @nn.nowrap
+    def _rule(self, like: jax.Array) -> FiringRule:
+        rule = super()._rule(like)._replace(detach_reset=self.detach_reset)
+        if self.reset_mechanism != "value" or "v_reset" not in self.parameter_names:
+            return rule
+        return rule._replace(v_reset=self._value("v_reset", like, "v_reset" in self.learn))
 
     @nn.nowrap
     def _checked_charge(self) -> Callable[..., States]:

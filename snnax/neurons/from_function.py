@@ -34,14 +34,15 @@ def neuron(
     states: Mapping[str, float],
     parameters: Mapping[str, Parameter] | None = None,
     name: str | None = None,
+    level: Callable[..., Any] | None = None,
 ) -> type[CustomNeuron]:
     r"""A neuron class from the function that computes its step.
 
-    .. math:: x_t = \text{step}(I_t, x_{t-1}, R), \qquad R = [U_{t-1} > \theta], \qquad S_t = [U_t > \theta]
+    .. math:: x_t = \text{step}(I_t, x_{t-1}, R), \qquad R = [L_{t-1} > \theta], \qquad S_t = [L_t > \theta]
 
-    where :math:`x` are the states and the last of them, :math:`U`, is the membrane: ``step`` says what they become, the
-    class fires where the last is above ``threshold``, with the gradient of ``spike_grad``. All arrays have one shape,
-    ``[B, ..., N]``.
+    where :math:`x` are the states and :math:`L` is the last of them, the membrane, or what ``level`` makes of all:
+    ``step`` says what they become, the class fires where :math:`L` is above ``threshold``, with the gradient of
+    ``spike_grad``. All arrays have one shape, ``[B, ..., N]``.
 
     ``step(x, *states)`` takes the input and then the states, in their order and by their names, and returns the states
     after the step: a tuple, or the array if there is one. Whatever else it needs it takes by name:
@@ -49,11 +50,14 @@ def neuron(
     * each of ``parameters``;
     * ``spk``: :math:`R`, 1 where the neuron fired in the step before and else 0, without gradient;
     * ``reset``: a function from a membrane to the one after the reset that is due, as ``reset_mechanism`` says:
-      ``mem - spk * threshold``, ``mem - spk * mem``, or ``mem`` itself;
+      ``mem - spk * threshold``, ``mem - spk * mem``, ``mem - spk * (mem - v_reset)``, or ``mem`` itself;
     * ``threshold``.
 
-    A step without ``reset`` resets as it likes: it has no ``reset_mechanism="zero"``, and with ``"none"`` its ``spk``
-    is 0.
+    A step without ``reset`` resets as it likes: it has no ``reset_mechanism="zero"`` or ``"value"``, and with
+    ``"none"`` its ``spk`` is 0.
+
+    A threshold that moves is written as a level below the membrane by as much as it has risen, ``mem - tired``: firing
+    at ``mem > threshold + tired`` is firing at ``mem - tired > threshold``.
 
     Args:
         step: elementwise in ``jax.numpy``, so that a neuron sees nothing of its neighbours.
@@ -62,23 +66,26 @@ def neuron(
             one for each neuron, trained if ``learn`` names them.
         name: of the class; without it that of the function, ``my_neuron`` as ``MyNeuron``. Instances can be pickled if
             the class is bound to this name in the module of ``step``.
+        level: what is compared with ``threshold`` in place of the last state: a function, elementwise as ``step``, of
+            the states and numbers that it takes by their names. Such a neuron has no ``reset_delay=False``.
 
     Returns:
         A subclass of :class:`~snnax.neurons.CustomNeuron`, which says what else it takes, how fast it runs in
         :func:`~snnax.unroll`, and how it travels through NIR: ``interop.register_neuron(kind)``.
 
     Raises:
-        ArgumentError: ``step`` is no function of these states and numbers, or a name or number does not fit.
+        ArgumentError: ``step`` or ``level`` is no function of these states and numbers, or a name or number does not
+            fit.
 
     Example:
         >>> import jax.numpy as jnp, snnax as snn
-        >>> def tiring(x, v, tired, mem, *, reset, spk, beta, rho):
-        ...     v, tired = reset(beta * v + x), rho * tired + (1 - rho) * spk
-        ...     return v, tired, v - tired
-        >>> Tiring = snn.neuron(tiring, {"v": 0.0, "tired": 0.5, "mem": 0.0}, {"beta": 0.5, "rho": 0.75})
-        >>> spk, v, tired, mem = Tiring(beta=0.25).apply({}, jnp.full((1, 1), 1.5))
+        >>> def tiring(x, tired, mem, *, reset, spk, beta, rho):
+        ...     return rho * tired + (1 - rho) * spk, reset(beta * mem + x)
+        >>> Tiring = snn.neuron(tiring, states={"tired": 0.5, "mem": 0.0}, parameters={"beta": 0.5, "rho": 0.75},
+        ...                     level=lambda mem, tired: mem - tired)
+        >>> spk, tired, mem = Tiring(beta=0.25).apply({}, jnp.full((1, 1), 1.25))
         >>> float(spk[0, 0]), float(tired[0, 0]), float(mem[0, 0])
-        (1.0, 0.375, 1.125)
+        (0.0, 0.375, 1.25)
 
     Compared with snnTorch: takes the place of a subclass of ``SpikingNeuron`` with a ``forward``. Norse's
     ``SNNCell(activation, state_fallback)`` takes a step that also fires; here the class does, so that the time loop
@@ -106,7 +113,8 @@ def neuron(
         "state_names": tuple(starts),
         "state_starts": {key: value for key, value in starts.items() if value},
         "parameter_names": tuple(values),
-        "reset_mechanisms": ("subtract", "zero", "none") if "reset" in takes else ("subtract", "none"),
+        "reset_mechanisms": CustomNeuron.reset_mechanisms if "reset" in takes else ("subtract", "none"),
+        "level": None if level is None else staticmethod(_level(level, tuple(starts), tuple(values))),
         "charge": staticmethod(_charge(step, tuple(values), takes)),
         "written_as": "step",
     }
@@ -131,6 +139,32 @@ def _charge(
         return (after,) if single else cast(States, after)
 
     return charge
+
+
+def _level(
+    level: Callable[..., Any], states: tuple[str, ...], names: tuple[str, ...]
+) -> Callable[..., jax.Array]:
+    """``level`` in the form of :class:`CustomNeuron`'s.
+
+    Raises:
+        ArgumentError: it is no function, or takes something else than states and numbers by name.
+    """
+    try:
+        takes = tuple(inspect.signature(level).parameters)
+    except (TypeError, ValueError):
+        takes = ()
+    if not takes or not set(takes) <= {*states, *names}:
+        raise checks.refuse(
+            "neuron(level=...)",
+            level,
+            f"a function of some of {', '.join((*states, *names))} by name, as lambda {states[-1]}: {states[-1]}",
+        )
+
+    def levelled(state: States, *numbers: Constant) -> jax.Array:
+        offered = dict(zip((*states, *names), (*state, *numbers), strict=True))
+        return cast(jax.Array, level(**{name: offered[name] for name in takes}))
+
+    return levelled
 
 
 def _reset(flag: jax.Array, rule: FiringRule, mem: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ from snnax.dynamics.firing import step_function
 from snnax.dynamics.nir import CURRENTS, DISCRETIZATIONS, RESETS, SCALINGS, Firing, Membrane, leaky, rounded
 from snnax.errors import ArgumentError
 from snnax.neurons.base import SpikingNeuron
+from snnax.neurons.values import names_to_learn
 
 __all__ = ["NIRNeuron"]
 
@@ -66,16 +67,7 @@ class NIRNeuron(SpikingNeuron):
 
     def __post_init__(self) -> None:
         """Check the arguments and make them hashable."""
-        learn = getattr(self, "learn", ())
-        listed = learn if isinstance(learn, str | tuple | list | set | frozenset) else [learn]
-        names = (listed,) if isinstance(listed, str) else tuple(listed)
-        if unknown := [
-            name for name in names if not isinstance(name, str) or name not in self.parameter_names
-        ]:
-            raise ArgumentError(
-                f"{type(self).__name__}(learn={learn!r}): {unknown} cannot be trained; expected some of "
-                f"{self.parameter_names}."
-            )
+        names = names_to_learn(getattr(self, "learn", ()), self.parameter_names, type(self).__name__)
         object.__setattr__(self, "learn", names)
         super().__post_init__()
         for name, known in self.options.items():

@@ -64,7 +64,7 @@ def starts_elsewhere(net: nn.Module) -> bool:
 def _is_equation(kind: Any) -> bool:
     """Whether the user's part of a neuron class is an equation and numbers, without a method that declares a state."""
     return hasattr(kind, "charge") and not any(
-        name == "__call__" or not (name == "charge" or name.startswith("__"))
+        name == "__call__" or not (name in ("charge", "level") or name.startswith("__"))
         for base in own_bases(kind)
         for name, value in vars(base).items()
         if callable(value) or isinstance(value, property | staticmethod | classmethod)

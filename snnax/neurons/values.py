@@ -12,7 +12,7 @@ import numpy as np
 from snnax import checks
 from snnax.errors import ArgumentError
 
-__all__ = ["FrozenArray", "Parameter", "SupportsArray"]
+__all__ = ["FrozenArray", "Parameter", "SupportsArray", "names_to_learn"]
 
 
 class SupportsArray(Protocol):
@@ -132,6 +132,26 @@ class FrozenArray:
 
 Parameter = float | Sequence[float] | SupportsArray
 """What a neuron takes as a decay, a threshold, a weight: one number, or an array with one for each neuron."""
+
+
+def names_to_learn(given: Any, known: Sequence[str], kind: str) -> tuple[str, ...]:
+    """The argument ``learn`` of a neuron as a tuple of names.
+
+    Args:
+        given: a name, or several.
+        known: the numbers that the neuron has.
+        kind: name of its class, for errors.
+
+    Raises:
+        ArgumentError: something among them is no name of a number.
+    """
+    listed = given if isinstance(given, str | tuple | list | set | frozenset) else [given]
+    names = (listed,) if isinstance(listed, str) else tuple(listed)
+    if unknown := [name for name in names if not isinstance(name, str) or name not in known]:
+        raise ArgumentError(
+            f"{kind}(learn={given!r}): {unknown} cannot be trained; expected some of {known}."
+        )
+    return names
 
 
 def _as_numpy(value: Any) -> np.ndarray | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from snnax import checks, surrogate
 from snnax import neurons as kinds
+from snnax.dynamics.equation import compared
 from snnax.errors import ArgumentError, ShapeError
 from snnax.network.unroll import unroll
 from snnax.spikeplot import canvas
@@ -151,10 +152,12 @@ def neuron_gallery(
     panels[0].plot(drive, color=canvas.GREEN, lw=1.5)
     panels[0].set_title("input current", fontsize=10)
     for panel, (name, neuron) in zip(panels[1:], shown.items(), strict=False):
-        spikes, membrane = response(name, neuron, drive)
+        spikes, membrane, moving = response(name, neuron, drive)
         panel.plot(membrane, color=canvas.BLUE, lw=1.3)
         threshold = getattr(neuron, "v_threshold", getattr(neuron, "threshold", None))
-        if isinstance(threshold, float) and not isinstance(neuron, kinds.DeltaLeaky):
+        if moving is not None:
+            panel.plot(moving, ls="--", lw=0.9, color=canvas.PALE)
+        elif isinstance(threshold, float) and not isinstance(neuron, kinds.DeltaLeaky):
             panel.axhline(threshold, ls="--", lw=0.9, color=canvas.PALE)
         panel.margins(x=0, y=0.06)
         low, high = panel.get_ylim()
@@ -182,6 +185,7 @@ def all_neurons() -> dict[str, nn.Module]:
         "Lapicque(R=10, C=1)": kinds.Lapicque(R=10, C=1, **own),
         "Synaptic(0.7, 0.9)": kinds.Synaptic(0.7, 0.9, **own),
         "Alpha(0.9, 0.8)": kinds.Alpha(0.9, 0.8, **own),
+        "ALIF(0.9, rho=0.95)": kinds.ALIF(0.9, rho=0.95, **own),
         "RLeaky(0.9, V=-0.3)": kinds.RLeaky(0.9, -0.3, all_to_all=False, **own),
         "RSynaptic(0.7, 0.9, V=-0.3)": kinds.RSynaptic(0.7, 0.9, -0.3, all_to_all=False, **own),
         "DeltaLeaky(0.05, beta=0.9)": kinds.DeltaLeaky(0.05, beta=0.9, **own),
@@ -198,8 +202,10 @@ def _default_current() -> canvas.Values:
     return current
 
 
-def response(name: str, neuron: nn.Module, current: canvas.Values) -> tuple[canvas.Values, canvas.Values]:
-    """Spikes and membrane ``[T]`` of one neuron that gets ``current`` ``[T, 1]``.
+def response(
+    name: str, neuron: nn.Module, current: canvas.Values
+) -> tuple[canvas.Values, canvas.Values, canvas.Values | None]:
+    """Spikes, membrane and a threshold that moves ``[T]`` of one neuron that gets ``current`` ``[T, 1]``.
 
     Raises:
         ArgumentError: it does not return its membrane.
@@ -211,7 +217,15 @@ def response(name: str, neuron: nn.Module, current: canvas.Values) -> tuple[canv
     x = jnp.asarray(current, jnp.float32)[:, None, :]
     spikes, *states = unroll(neuron, neuron.init(jax.random.key(0), x[0]), x)[0]
     membrane = states[-1][0] if isinstance(states[-1], tuple) else states[-1]
-    return np.ravel(np.asarray(spikes, np.float64)), np.ravel(np.asarray(membrane, np.float64))
+    moving = None
+    if getattr(neuron, "level", None) is not None:
+        equation = cast(Any, neuron.bind({})).equation(membrane[0])
+        moving = membrane - compared(equation, tuple(states)) + equation.rule.threshold
+    shown = (
+        None if values is None else np.ravel(np.asarray(values, np.float64))
+        for values in (spikes, membrane, moving)
+    )
+    return cast(Any, tuple(shown))
 
 
 def _panels(ax: Any, count: int, width: float, height: float, columns: int = 4) -> AxesArray:

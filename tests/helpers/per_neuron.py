@@ -63,6 +63,14 @@ def _native(norse: dict[str, Any] | None = None, **numbers: tuple[float, float])
     return Case(numbers, options, {"learn": tuple(numbers)}, tuple(numbers), norse=norse)
 
 
+def _own(options: dict[str, Any] | None = None, **numbers: tuple[float, float]) -> Case:
+    """A neuron that is an equation and numbers."""
+    numbers = {**numbers, "threshold": LEVEL}
+    if options is None:
+        options, numbers = {"reset_mechanism": "value"}, {**numbers, "v_reset": RESET}
+    return Case(numbers, {**OWN, **options}, {"learn": tuple(numbers)}, tuple(numbers))
+
+
 DECAY, LEVEL, HEIGHT = (0.125, 0.75), (0.25, 1.5), (0.5, 2.0)
 TIME, GAIN, REST, RESET = (2.0, 9.0), (1.0, 6.0), (-0.25, 0.25), (-0.5, 0.125)
 OWN: dict[str, Any] = {"init_hidden": True}
@@ -131,6 +139,7 @@ TABLE: dict[str, Case] = {
     "CubaLI": _native(NO_LEAK, tau_syn=TIME, tau_mem=TIME, r=GAIN, v_leak=REST, w_in=GAIN),
     "IF": _native({"v_reset": 0.0}, r=DECAY, v_threshold=LEVEL, v_reset=RESET),
     "I": _native(r=DECAY),
+    "ALIF": _own(beta=DECAY, rho=DECAY, strength=HEIGHT),
     "Scale": Case({"scale": HEIGHT}, learn={"learn_scale": True}, learned=("scale",)),
     "Threshold": Case({"threshold": LEVEL}),
     "Delay": Case({"steps": (0, 4)}),

@@ -337,6 +337,7 @@ def wired(**given: Any) -> Any:
 ON = {"init_hidden": True}
 TORCH, NORSE, PLOT, TENSORS = ("snntorch",), ("norse",), ("matplotlib",), ("safetensors",)
 MODULES: dict[str, Callable[[], Call]] = {
+    "ALIF": lambda: used(snn.ALIF, (B, N), beta=0.75, rho=0.5, strength=1.0),
     "Alpha": lambda: used(snn.Alpha, (B, N), alpha=0.75, beta=0.5),
     "AssociativeLeaky": lambda: used(
         snn.AssociativeLeaky, (T, B, N), in_dim=N, d_value=2, d_key=2, num_spiking_neurons=4
@@ -405,7 +406,13 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "unroll": lambda _: Call(traced(snn.unroll), {"net": net(), "variables": variables(), "x": x(T, B, N)}),
     "neuron": lambda _: Call(
         lambda **given: snn.neuron(**given)(**ON).init(KEY, x(B, N)),
-        {"step": own_step, "states": {"mem": 0.5}, "parameters": {"beta": 0.5}, "name": "Own"},
+        {
+            "step": own_step,
+            "states": {"mem": 0.5},
+            "parameters": {"beta": 0.5},
+            "name": "Own",
+            "level": lambda mem: mem,
+        },
     ),
     "CrossEntropyLoss": lambda _: compared(snn.CrossEntropyLoss, x(B, N), np.zeros(B, int)),
     "L1Loss": lambda _: compared(snn.L1Loss, x(B, N), x(B, N)),

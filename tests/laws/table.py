@@ -57,6 +57,15 @@ COUNTERS = ("BatchNormTT1d", "BatchNormTT2d")
 STATEFUL = {"init_hidden": True, "output": True}
 
 TABLE = {
+    "ALIF": Entry("ALIF", lambda: snn.ALIF(array(), 0.75, 0.5), NEURON),
+    "ALIF, hidden": Entry(
+        "ALIF",
+        lambda: snn.ALIF(
+            0.5, array(), 0.25, threshold=0.25, reset_mechanism="value", v_reset=-0.25, detach_reset=False,
+            learn=("beta", "rho", "strength", "threshold", "v_reset"), **STATEFUL,
+        ),
+        NEURON,
+    ),
     "Leaky": Entry("Leaky", lambda: snn.Leaky(0.5), NEURON),
     "Leaky, learned": Entry("Leaky", lambda: snn.Leaky(array(), learn_beta=True, learn_threshold=True), NEURON),
     "Leaky, hidden": Entry("Leaky", lambda: snn.Leaky(array(), threshold=list(HALVES), **STATEFUL), NEURON),

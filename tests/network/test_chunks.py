@@ -210,6 +210,7 @@ def test_two_runs_in_a_row_are_one_long_run(name):
 
 
 NEURONS = {
+    "ALIF": lambda: snn.ALIF(0.5, 0.75, 2.0, init_hidden=True, output=True),
     "Leaky": lambda: snn.Leaky(0.5, init_hidden=True, output=True),
     "Synaptic": lambda: snn.Synaptic(0.5, 0.25, init_hidden=True, output=True),
     "Alpha": lambda: snn.Alpha(0.75, 0.5, init_hidden=True, output=True),

@@ -175,6 +175,7 @@ def test_a_parameter_that_does_not_broadcast_is_an_error(kind):
 
 
 ELSEWHERE = {
+    "ALIF": "test_alif.py",
     "AssociativeLeaky": "test_parallel_neurons.py",
     "CubaLI": "test_nir_neurons.py",
     "CubaLIF": "test_nir_twins.py",

@@ -63,6 +63,26 @@ class Scaled(CustomNeuron):
         return (discharge(state[0] / 2 + gain * x, flag, rule),)
 
 
+class Raised(CustomNeuron):
+    """``Adaptive`` with a threshold that rises: the membrane itself stays where it is."""
+
+    beta: Parameter = 0.5
+    rho: Parameter = 0.75
+    rise: Parameter = 0.25
+
+    state_names = ("tired", "mem")
+    parameter_names = ("beta", "rho", "rise")
+
+    @staticmethod
+    def charge(state, flag, x, rule, beta, rho, rise):
+        tired, mem = state
+        return rho * tired + rise * flag, discharge(beta * mem + x, flag, rule)
+
+    @staticmethod
+    def level(state, beta, rho, rise):
+        return state[1] - state[0]
+
+
 class Doubled(Adaptive):
     """A step of its own, which no rule of its equation's may replace."""
 
@@ -86,6 +106,11 @@ CASES = {
     "not linear": (Quadratic, {}),
     "not linear, learned": (Quadratic, {"learn": "beta"}),
     "a call of its own": (Doubled, {}),
+    "a level": (Raised, {}),
+    "a level, learned": (Raised, {"learn": ("rho", "threshold")}),
+    "to a value": (Raised, {"reset_mechanism": "value", "v_reset": -0.5, "learn": "v_reset"}),
+    "through resets": (Raised, {"detach_reset": False, "reset_mechanism": "zero"}),
+    "at once, detached": (Adaptive, {"reset_delay": False, "detach_reset": True}),
 }
 
 
@@ -139,7 +164,9 @@ def test_all_steps_and_their_gradients_are_those_of_its_calls(case):
 @pytest.mark.parametrize("case", CASES)
 def test_which_run_in_the_loop_of_the_built_in_neurons(case):
     _, net, _, _ = both(case)
-    assert net.layers[0].takes_steps() == (case not in ("at once", "inhibition", "a call of its own"))
+    assert net.layers[0].takes_steps() == (
+        case not in ("at once", "at once, detached", "inhibition", "a call of its own")
+    )
 
 
 @pytest.mark.parametrize(("case", "linear"), [("fixed", True), ("learned", True), ("not linear", False)])
@@ -148,6 +175,19 @@ def test_whether_it_is_linear_is_found_out(case, linear):
     bound = explicit.bind(variables)
     _, states = bound.enter(X[0], *[None] * len(explicit.state_names))
     assert _is_linear(bound.equation(X[0]), states, X[0]) is linear
+
+
+def test_a_level_computes_what_a_state_of_its_own_does():
+    """``Raised`` and ``Adaptive`` are one neuron, written in two ways."""
+    for reset in ("subtract", "zero", "none"):
+        (spk, tired, mem), (spk_too, v, tired_too, _) = (
+            snn.unroll(kind(reset_mechanism=reset, init_hidden=True, output=True), {}, X)[0]
+            for kind in (Raised, Adaptive)
+        )
+        for one, other in ((spk, spk_too), (tired, tired_too), (mem, v)):
+            np.testing.assert_array_equal(one, other)
+    with pytest.raises(ArgumentError, match=r"Raised\(reset_delay=False\).*expected reset_delay=True"):
+        Raised(reset_delay=False)
 
 
 class Short(CustomNeuron):

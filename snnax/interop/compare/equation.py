@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnax.dynamics.equation import compared
 from snnax.errors import ConversionError, SnnaxError
 from snnax.interop.conventions import DT, per_neuron_first
 from snnax.interop.families.modules import module_from_spec
@@ -26,6 +27,7 @@ from snnax.interop.families.registry import find
 from snnax.interop.nir import metadata
 from snnax.interop.nir.graph import NEURONS, FlatGraph, loops
 from snnax.interop.spec import NeuronSpec
+from snnax.interop.trace import NodeTrace
 
 Array = np.ndarray
 States = Mapping[str, Array]
@@ -38,6 +40,9 @@ stored and read, one within a reset, and one for a current recorded after a fuse
 PARAMETER_ROUNDINGS = 3.0
 """Rounding errors in a parameter on one side: on its way through a file or another framework, and in what the step
 computes from it before it meets a state, as a logarithm and a quotient."""
+
+LEVEL = "level()"
+"""Among states by name: what is compared with the threshold, where that is not a state. No state can be called so."""
 
 BLOCK = 1 << 13
 """Neuron-steps of which derivatives are taken at a time, by one compiled program for all sizes of a layer."""
@@ -82,7 +87,7 @@ class Move:
     Attributes:
         states: states after it.
         spk: its spikes.
-        charged: the membrane that was compared with the threshold.
+        charged: what was compared with the threshold: the membrane, or its level.
         raw: states before a quantizer and before a reset within the step.
     """
 
@@ -115,7 +120,18 @@ class _Step:
         given = [states.get(name, jnp.ones_like(x)) for name in self.module.state_names]
         returned: Any = self.module.apply(values, x, *given)
         after = dict(zip(self.names, returned[1:], strict=True))
+        if has_level(self.module):
+            after[LEVEL] = self.level(after, x, values)
         return after, returned[0]
+
+    def level(self, states: Mapping[str, Any], like: Any, values: Values) -> Any:
+        """What of these states is compared with the threshold."""
+        return compared(self.module.bind(values).equation(like), tuple(states[name] for name in self.names))
+
+
+def has_level(module: Any) -> bool:
+    """Whether a neuron compares something else than its last state with the threshold."""
+    return getattr(module, "level", None) is not None
 
 
 @dataclass(frozen=True)
@@ -142,7 +158,7 @@ class Equation:
         values = {name: np.asarray(v) for name, v in spec.values.items() if name in spec.family.values}
         template = {name: np.asarray(_TEMPLATE.get(name, _ELSE)) for name in values}
         if spec.family.own:  # which may not take every number
-            template = {name: value.ravel()[0] for name, value in values.items()}
+            template = {name: value.ravel()[0] for name, value in values.items() if name != "v_reset"}
         bare = replace(
             spec,
             values=template,
@@ -210,8 +226,33 @@ class Equation:
 
     @property
     def membrane(self) -> str:
-        """The state that is compared with the threshold."""
+        """The state that is compared with the threshold; :data:`LEVEL` where none is."""
+        if has_level(self.module):
+            return LEVEL
         return self.names[-1] if self.names else "mem"
+
+    @property
+    def bounded(self) -> tuple[str, ...]:
+        """What has a bound: the states, and the level if there is one."""
+        return (*self.names, LEVEL) if has_level(self.module) else self.names
+
+    def levelled(self, trace: NodeTrace) -> NodeTrace:
+        """A recording with the level of its states, where it has all of these."""
+        if not has_level(self.module) or not set(self.names) <= set(trace.states):
+            return trace
+        before = trace.before()
+        found = [self._level_of(states) for states in (trace.states, before)]
+        return replace(
+            trace, states={**trace.states, LEVEL: found[0]}, starts={**trace.starts, LEVEL: found[1]}
+        )
+
+    def _level_of(self, states: States) -> Array:
+        shape, dtype = states[self.names[-1]].shape, states[self.names[-1]].dtype
+        values = self._values(dtype, shape)
+        padded = {name: _padded(states[name], shape, dtype) for name in self.names}
+        with _double():
+            given = jax.tree.map(jnp.asarray, (padded, padded[self.names[-1]], values))
+            return np.asarray(self._but().level(*given))[: int(np.prod(shape))].reshape(shape)
 
     @property
     def delayed(self) -> bool:
@@ -236,7 +277,12 @@ class Equation:
         """The step with other choices, of those that the neuron leaves."""
         if self.module is None:
             return _Step(None, self.names)
-        changes = {k: v for k, v in {"inhibition": False, **changes}.items() if hasattr(self.module, k)}
+        if "reset_mechanism" in changes:
+            # which another reset than to a value does not take
+            learn = tuple(name for name in getattr(self.module, "learn", ()) if name != "v_reset")
+            changes.update(v_reset=0.0, learn=learn)
+        known = {f.name for f in fields(self.module)}
+        changes = {k: v for k, v in {"inhibition": False, **changes}.items() if k in known}
         return _Step(self.module.clone(**changes), self.names)
 
     def step(self, states: States, current: Array, feedback: Array | None = None) -> Move:
@@ -291,7 +337,7 @@ class Equation:
             size: absolute value of the current.
         """
         carried, rounded, _ = self._errors(states, x, gaps, sizes, gap, size)
-        return {name: carried[name] + ROUNDINGS * u * rounded[name] for name in self.names}
+        return {name: carried[name] + ROUNDINGS * u * rounded[name] for name in self.bounded}
 
     def bounds_along(self, u: float, known: States, gap: Array, size: Array) -> dict[str, Array]:
         """The same carried on from step to step, ``[T, ...]``, where the states of one side were not recorded.
@@ -305,16 +351,17 @@ class Equation:
         """
         zero = np.zeros_like(size[0])
         gaps, sizes = dict.fromkeys(self.names, zero), dict.fromkeys(self.names, zero)
-        rows: dict[str, list[Array]] = {name: [] for name in self.names}
+        rows: dict[str, list[Array]] = {name: [] for name in self.bounded}
         above = np.abs(self.limit(zero.dtype)) if self.known else 0.0
         for t in range(len(size)):
             # above threshold, where a reset passes on errors as well
-            point = {**sizes, self.membrane: sizes[self.membrane] + above}
+            point = {**sizes, self.names[-1]: sizes[self.names[-1]] + above}
             carried, rounded, grown = self._errors(point, size[t], gaps, sizes, gap[t], size[t])
-            gaps = {name: carried[name] + ROUNDINGS * u * rounded[name] for name in self.names}
+            ends = {name: carried[name] + ROUNDINGS * u * rounded[name] for name in self.bounded}
+            for name, row in rows.items():
+                row.append(ends[name])
+            gaps = {name: ends[name] for name in self.names}
             sizes = {name: known[name][t] if name in known else grown[name] for name in self.names}
-            for name in self.names:
-                rows[name].append(gaps[name])
         return {name: np.stack(values) for name, values in rows.items()}
 
     def slopes(
@@ -351,7 +398,7 @@ class Equation:
     ) -> Any:
         """``function(*inputs, values)`` in float64, a block of neuron-steps at a time."""
         wide, parts = np.dtype(np.float64), []
-        padded = [{k: _padded(v, shape, wide) for k, v in each.items()} for each in inputs]
+        padded = [{k: _padded(v, shape, wide) for k, v in each.items() if k != LEVEL} for each in inputs]
         flat, count = (*padded, self._values(wide, shape, feedback)), int(np.prod(shape))
         with _double():
             for i in range(0, count, BLOCK):
@@ -400,7 +447,7 @@ def _propagate(
         sizes: absolute value of each.
         values: parameters.
     """
-    free = steps[0]
+    free, states = steps[0], [name for name in point if name]
 
     def after(step: _Step, point: Any, values: Any) -> dict[str, jax.Array]:
         return step({k: v for k, v in point.items() if k}, point[""], values)[0]
@@ -443,7 +490,7 @@ def _propagate(
         lambda total, *v: jnp.maximum(total, jnp.abs(jnp.stack(v)).max(0)), rounded, *moved
     )
     passed = jax.tree.map(jnp.zeros_like, rounded)
-    for name in rounded:
+    for name in states:
         # what another state is computed from in the same step, as if it had been rounded before the step
         share = {k: jnp.where(v > 0, w / v, 0) for k, w in decays[name].items() for v in [decays[name][name]]}
         passed = {k: v + (share[k] * rounded[name] if k != name else 0) for k, v in passed.items()}

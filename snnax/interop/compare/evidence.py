@@ -12,7 +12,7 @@ import numpy as np
 from snnax.errors import ConversionError, ShapeError, SnnaxError
 from snnax.interop.compare.bounds import Bounds, coarsest_type, float_type, unit_roundoff
 from snnax.interop.compare.cells import Cell
-from snnax.interop.compare.equation import Equation, spec_of
+from snnax.interop.compare.equation import LEVEL, Equation, spec_of
 from snnax.interop.compare.report import Divergence, Numbers
 from snnax.interop.compare.stages import Stages
 from snnax.interop.compare.verdict import Layer, judge
@@ -247,7 +247,7 @@ class Judged:
         for samples in _chunks(a.spk.shape):
             bound = found.bounds.of(name, samples, spec)
             source = bound.source
-            left, right = cut(a, samples), cut(b, samples)
+            left, right = (equation.levelled(cut(t, samples)) for t in (a, b))
             layer = Layer(
                 left,
                 right,
@@ -294,11 +294,14 @@ class Judged:
             return None
         at = tuple(int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape))
         a, b, spec = found.a.nodes[name], other.nodes[name], found.specs[name][0]
+        equation = found.equation(name)
         shown = [t.states.get("mem") for t in (a, b)]
+        if equation.membrane == LEVEL:
+            shown = [equation.levelled(t).states.get(LEVEL) for t in (a, b)]
         mems = [float(m[at]) if m is not None and m.shape == mask.shape else None for m in shown]
         threshold = None
         key = next((k for k in ("threshold", "v_threshold") if spec is not None and k in spec.values), None)
-        limit = found.equation(name).threshold if spec is None else spec.values.get(key or "")
+        limit = equation.threshold if spec is None else spec.values.get(key or "")
         if limit is not None:
             threshold = float(np.broadcast_to(limit, mask.shape[2:])[at[2:]])
         return Divergence(

@@ -191,7 +191,7 @@ def _firing(guess: Guess, steps: Steps, groups: Array) -> dict[str, Array]:
     amount = np.full(groups.shape, np.nan)
     if spec.reset_mechanism == "subtract":
         amount = _amount(guess, steps, groups)
-    charged = steps.after[spec.states[-1]].astype(np.float64)
+    charged = steps.after[Equation.of(spec).membrane].astype(np.float64)
     if not spec.reset_delay:
         trial = spec.with_values(threshold=np.where(np.isfinite(amount), amount, threshold))
         charged = steps.scaled(guess.gain).move(trial).charged.astype(np.float64)

@@ -14,6 +14,7 @@ import numpy as np
 
 from snnax.errors import ConversionError
 from snnax.interop.compare.differences import Finding, Place, differences
+from snnax.interop.compare.equation import Equation
 from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.fitting import Guess, fitted, inferred, structures
 from snnax.interop.compare.report import Cause, place
@@ -61,7 +62,10 @@ class NeuronCase:
         picked = picked[np.isin(picked[:, 0], samples)]
         picked[:, 0] = np.searchsorted(samples, picked[:, 0])
         feedback, bound = _feedback(found, name, samples)
-        reference, steps = (Steps.of(cut(trace, samples), picked, feedback, bound) for trace in (a, b))
+        levelled = found.equation(name).levelled
+        reference, steps = (
+            Steps.of(levelled(cut(trace, samples)), picked, feedback, bound) for trace in (a, b)
+        )
         local = inferred(reference) if spec is None else steps.local(spec)
         if local is None:
             return None
@@ -293,7 +297,7 @@ def _at_or_above(spec: NeuronSpec, steps: Steps) -> NeuronSpec:
 def _fires_at_threshold(steps: Steps, spec: NeuronSpec) -> bool:
     """Whether membranes that meet the threshold exactly fire, each time."""
     dtype = steps.current.dtype
-    charged = steps.after[spec.states[-1]] if spec.reset_delay else steps.move(spec).charged
+    charged = steps.after[Equation.of(spec).membrane] if spec.reset_delay else steps.move(spec).charged
     level = charged.astype(dtype) == np.asarray(spec.values["threshold"]).astype(dtype)
     return bool(level.any()) and bool((steps.spk[level] != 0).all())
 

@@ -110,7 +110,7 @@ class Steps:
             wrong |= ~((low <= self.after[name]) & (self.after[name] <= high))
         if spec.inhibition:
             return wrong
-        mem, threshold = spec.states[-1], np.asarray(spec.values["threshold"], np.float64)
+        mem, threshold = Equation.of(spec).membrane, np.asarray(spec.values["threshold"], np.float64)
         low, high = _range(spec, move.charged, move.raw[mem], bounds[mem])
         clear = (low > threshold) | (high < threshold)
         missed = (move.spk != 0) != (self.spk != 0)

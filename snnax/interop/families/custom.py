@@ -13,6 +13,7 @@ from snnax import checks
 from snnax.errors import ArgumentError, ConversionError
 from snnax.interop.families.family import Family
 from snnax.interop.families.registry import families, register
+from snnax.interop.layers.entries import Entry, Layer, number
 from snnax.neurons import CustomNeuron
 
 __all__ = ["register_neuron"]
@@ -61,7 +62,7 @@ def register_neuron(kind: type[CustomNeuron]) -> type[CustomNeuron]:
             f"register_neuron({kind.__name__}): {'.'.join(_place(known.module))} has this name already, and a file "
             "would not tell which is meant. Give your class another name."
         )
-    register(OwnFamily(kind, kind.parameter_names, _choices(kind)))
+    register(OwnFamily.of(kind))
     return kind
 
 
@@ -70,6 +71,11 @@ class OwnFamily(Family):
     """A class of the user's own; its step is its own, so that no other framework or simulator has it."""
 
     own = True
+
+    @classmethod
+    def of(cls, kind: type[CustomNeuron]) -> OwnFamily:
+        """The family of a class, by what this says of itself."""
+        return cls(kind, kind.parameter_names, _choices(kind))
 
     def module_values(self, name: str, module: Any, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """No other than those that it names; arguments that no file can hold are refused."""
@@ -83,13 +89,19 @@ class OwnFamily(Family):
                 )  # fmt: skip
         return {}
 
+    def entries(self, layer: Layer, variables: Mapping[str, Any]) -> list[Entry]:
+        """Its numbers, by their names."""
+        module = layer.module
+        used = [n for n in self.values if n != "v_reset" or module.reset_mechanism == "value"]
+        return [number(layer, variables, name, learn=name in module.learn) for name in used]
+
 
 def _place(kind: type) -> tuple[str, str]:
     return kind.__module__, kind.__qualname__
 
 
 def _choices(kind: type[CustomNeuron]) -> tuple[str, ...]:
-    """The class's arguments that are neither numbers nor those of every neuron."""
-    shared = {field.name for field in dataclasses.fields(CustomNeuron)}
+    """The class's arguments that are neither numbers nor those of all neurons."""
+    shared = {field.name for field in dataclasses.fields(CustomNeuron)} - {"detach_reset"}
     names = (field.name for field in dataclasses.fields(kind))
     return tuple(name for name in names if name not in shared and name not in kind.parameter_names)
