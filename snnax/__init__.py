@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from snnax.layers.functions import *
     from snnax.layers.norm import *
     from snnax.layers.pooling import *
+    from snnax.layers.rounding import *
     from snnax.layers.shapes import *
     from snnax.layers.signals import *
     from snnax.layers.torch_named import *

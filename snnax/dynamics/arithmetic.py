@@ -45,3 +45,14 @@ def log(x: Constant) -> Constant:
 def pinned(x: Constant) -> jax.Array:
     """``x``, hidden from the compiler, which else rewrites ``(a * b) * c`` or ``a / (b / c)`` and rounds anew."""
     return lax.optimization_barrier(jnp.asarray(x))
+
+
+def quotient(x: jax.Array, by: jax.Array | float) -> jax.Array:
+    """``x / by`` of floating-point numbers, rounded once, also where one number divides many.
+
+    XLA would multiply by ``1 / by`` there, and ``round(x / by)`` could be another whole number.
+    """
+    x_or_nan = lax.stop_gradient(
+        x
+    )  # a divisor of each element's own is none that the compiler sees to be one for many
+    return x / jnp.where(x_or_nan != x_or_nan, x_or_nan, jnp.asarray(by, x.dtype))

@@ -12,10 +12,12 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+from flax.linen.dtypes import promote_dtype
 
 import snnax
 from snnax.errors import ConversionError, SnnaxError
 from snnax.layers.given import Held
+from snnax.layers.rounding import rounding_of
 from snnax.network.containers import Graph, Sequential
 from snnax.network.topology import INPUT
 from snnax.neurons.base import SpikingNeuron
@@ -171,6 +173,10 @@ class Writer:
             layers = [("", self.module(f"{path}/{n}", m)) for n, m in module.members().items()]
             options = {"channels_first": "True"} if module.channels_first else {}
             return call("snn.Sequential", [Bracket("[", layers, "]")], **options)
+        if (rounding := rounding_of(module)) is not None:
+            layer = self.new(path, module.clone(promote_dtype=promote_dtype))
+            options = {"per_channel": "True"} if rounding.per_channel else {}
+            return call("snn.quantized", [layer], bits=literal(rounding.bits), **options)
         kind = type(module)
         given = {f.name: getattr(module, f.name) for f in dataclasses.fields(kind) if f.init}
         # weights to start from are among the variables

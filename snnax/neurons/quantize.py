@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from snnax import checks
+from snnax.dynamics.quantization import straight_through
 from snnax.errors import ArgumentError
 from snnax.neurons.values import FrozenArray
 
@@ -55,14 +55,4 @@ class NearestLevel:
         levels = jnp.asarray(self.levels, x.dtype)
         distance = jnp.abs(x[..., None] - levels.reshape((1,) * x.ndim + (-1,)))
         nearest = levels[jnp.argmin(distance, axis=-1)]
-        return _straight_through(x, nearest)
-
-
-@jax.custom_jvp
-def _straight_through(x: jax.Array, value: jax.Array) -> jax.Array:
-    return value
-
-
-@_straight_through.defjvp
-def _straight_through_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    return primals[1], tangents[0]
+        return straight_through(x, nearest)

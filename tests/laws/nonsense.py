@@ -402,6 +402,11 @@ MODULES: dict[str, Callable[[], Call]] = {
 }
 
 FUNCTIONS: dict[str, Callable[[Path], Call]] = {
+    "quantized": lambda _: Call(snn.quantized, {"layer": nn.Dense(3), "bits": 4, "per_channel": True}),
+    "integer_weights": lambda _: Call(
+        snn.integer_weights,
+        {"layer": snn.quantized(nn.Dense(3), 4), "params": {"kernel": np.ones((N, 3), np.float32)}},
+    ),
     "step": lambda _: Call(traced(snn.step), {"net": net(), "variables": variables(), "x": x(B, N)}),
     "unroll": lambda _: Call(traced(snn.unroll), {"net": net(), "variables": variables(), "x": x(T, B, N)}),
     "neuron": lambda _: Call(

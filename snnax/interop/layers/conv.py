@@ -13,7 +13,7 @@ import nir
 import numpy as np
 
 from snnax.errors import ConversionError, ShapeError
-from snnax.interop.conventions import kernel_from_torch, kernel_to_torch
+from snnax.interop.conventions import kernel_to_torch
 from snnax.interop.layers.entries import Entry, Layer, affine, axes_of, entries_of
 from snnax.interop.layers.registry import (
     Array,
@@ -28,7 +28,9 @@ from snnax.interop.layers.registry import (
     sums,
     writes,
 )
+from snnax.interop.layers.rounded import mark, restored, weight_of
 from snnax.interop.nir import metadata
+from snnax.layers.rounding import rounding_of
 from snnax.limits import check_values
 
 Pads = tuple[tuple[int, int], ...]
@@ -103,14 +105,15 @@ def build_conv(node: nir.Conv1d | nir.Conv2d, site: Site) -> Built:
         raise ShapeError(
             f"{site.name!r}: samples of shape {site.shape_in} are smaller than its kernel {kernel}."
         )
-    params = {"kernel": jnp.asarray(kernel_from_torch(weight))}
     use_bias = metadata.read(node, site.name).get("bias", True) or bool(np.any(node.bias))
-    if use_bias:
-        params["bias"] = jnp.asarray(np.asarray(node.bias))
     module = nn.Conv(
         weight.shape[0], kernel, strides=stride, padding=pads, kernel_dilation=dilation, feature_group_count=groups,
         use_bias=use_bias,
     )  # fmt: skip
+    module, found = restored(module, node, site.name)
+    params = {"kernel": jnp.asarray(found)}
+    if use_bias:
+        params["bias"] = jnp.asarray(np.asarray(node.bias))
     return Built(module, {"params": params}, (weight.shape[0], *out))
 
 
@@ -118,7 +121,7 @@ def build_conv(node: nir.Conv1d | nir.Conv2d, site: Site) -> Built:
 def write_conv(module: nn.Conv, variables: Variables, site: Site) -> nir.NIRNode:
     """Conv1d or Conv2d with the input's shape filled in and zeros where there is no bias."""
     params = variables["params"]
-    weight = kernel_to_torch(params["kernel"])
+    weight = weight_of(module, params["kernel"], site.name)
     rank = weight.ndim - 2
     if rank not in (1, 2):
         raise ConversionError(site.name, f"a convolution over {rank} axes", "NIR has one and two.")
@@ -128,10 +131,11 @@ def write_conv(module: nn.Conv, variables: Variables, site: Site) -> nir.NIRNode
     stride, dilation = sizes(_given(module.strides), rank), sizes(_given(module.kernel_dilation), rank)
     padding = _padding(module.padding, kernel, dilation, stride, site)
     bias = np.asarray(params["bias"]) if module.use_bias else np.zeros(weight.shape[0], weight.dtype)
-    return conv_node(
+    node = conv_node(
         weight, bias, site, module.use_bias, stride=stride, padding=padding, dilation=dilation,
         groups=module.feature_group_count,
     )  # fmt: skip
+    return mark(node, rounding_of(module), kernel_to_torch(params["kernel"]))
 
 
 def conv_node(weight: Array, bias: Array, site: Site, use_bias: bool, **given: Any) -> nir.NIRNode:

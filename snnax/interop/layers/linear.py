@@ -16,7 +16,6 @@ from snnax.interop.conventions import (
     against,
     for_each,
     gathered,
-    kernel_from_torch,
     kernel_to_torch,
     per_neuron_first,
     per_neuron_last,
@@ -36,9 +35,11 @@ from snnax.interop.layers.registry import (
     sums,
     writes,
 )
+from snnax.interop.layers.rounded import mark, restored, weight_of
 from snnax.interop.nir import metadata
 from snnax.layers import Scale
 from snnax.layers.norm import GradedSpikes
+from snnax.layers.rounding import rounding_of
 
 
 @builds(nir.Affine, nir.Linear)
@@ -60,15 +61,16 @@ def build_dense(node: nir.Affine | nir.Linear, site: Site) -> Built:
         raise ShapeError(
             f"{site.name!r} gets samples of shape {site.shape_in}, its weight takes ({weight.shape[1]},)."
         )
-    params = {"kernel": jnp.asarray(kernel_from_torch(weight))}
-    if isinstance(node, nir.Affine):
+    use_bias = isinstance(node, nir.Affine)
+    module, kernel = restored(nn.Dense(weight.shape[0], use_bias=use_bias), node, site.name)
+    params = {"kernel": jnp.asarray(kernel)}
+    if use_bias:
         bias = np.asarray(node.bias)
         if bias.shape != weight.shape[:1]:
             raise ShapeError(
                 f"{site.name!r} has a bias of shape {bias.shape}; its weight asks for {weight.shape[:1]}."
             )
         params["bias"] = jnp.asarray(bias)
-    module = nn.Dense(weight.shape[0], use_bias="bias" in params)
     return Built(module, {"params": params}, weight.shape[:1])
 
 
@@ -76,16 +78,17 @@ def build_dense(node: nir.Affine | nir.Linear, site: Site) -> Built:
 def write_dense(module: nn.Dense, variables: Variables, site: Site) -> nir.NIRNode:
     """Affine, or Linear where there is no bias."""
     params = variables["params"]
-    weight = kernel_to_torch(params["kernel"])
+    weight = weight_of(module, params["kernel"], site.name)
     if len(site.shape_in) != 1:
         raise ConversionError(
             site.name, f"a Dense layer acts on the channels of samples of shape {site.shape_in}, channels first; "
             "NIR's and torch's would act on their last axis",
             "Use nn.Conv(features, (1, 1)), for rows nn.Conv(features, (1,)); or flatten the samples before it.",
         )  # fmt: skip
+    node: nir.NIRNode = nir.Linear(weight=weight)
     if module.use_bias:
-        return nir.Affine(weight=weight, bias=np.asarray(params["bias"]))
-    return nir.Linear(weight=weight)
+        node = nir.Affine(weight=weight, bias=np.asarray(params["bias"]))
+    return mark(node, rounding_of(module), kernel_to_torch(params["kernel"]))
 
 
 @evaluates(nir.Affine, nir.Linear)

@@ -22,6 +22,7 @@ from snnax.interop.families.nodes import node_from_spec
 from snnax.interop.families.precision import is_wide, widened
 from snnax.interop.families.recurrent import split
 from snnax.interop.families.registry import find
+from snnax.interop.layers import rounded
 from snnax.interop.layers.registry import Site, Variables, write
 from snnax.interop.nir import metadata
 from snnax.interop.nir.assembling import finish, node_name, sample_shape
@@ -468,8 +469,8 @@ class _Exporter:
     def _unpermute(self, path: str, node: nir.NIRNode, module: nn.Module, axes: Shape) -> nir.NIRNode:
         """Columns of a weight from the order H, W, C to C, H, W."""
         if isinstance(module, nn.Dense):
-            columns = conventions.channels_first(np.arange(prod(axes)).reshape(axes)).ravel()
-            node.weight = np.ascontiguousarray(node.weight[:, columns])
+            order = conventions.channels_first(np.arange(prod(axes)).reshape(axes)).ravel()
+            rounded.columns(node, order)
             return node
         if isinstance(module, nn.Dropout) or (isinstance(module, Scale) and np.ndim(module.scale) == 0):
             self.permuted[path] = axes

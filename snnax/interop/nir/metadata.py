@@ -71,6 +71,16 @@ def _is_surrogate(value: Any) -> bool:
     return named and _is_table(value[1], _is_plain)
 
 
+def _is_rounding(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"bits", "per_channel"}
+        and _is_size(value["bits"])
+        and value["bits"] <= 16
+        and isinstance(value["per_channel"], bool)
+    )
+
+
 def _is_outputs(value: Any) -> bool:
     return _is_list(value, lambda pair: _is_list(pair, _is_word) and len(pair) == 2)
 
@@ -96,6 +106,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "shared_with": (_is_word, "the name of a node"),
     "left_out": (lambda value: _is_list(value, _is_word), "words"),
     "said": (lambda value: _is_table(value, lambda texts: _is_list(texts, _is_word)), "words by node"),
+    "rounded": (_is_rounding, "how many bits, 1 to 16, and whether per_channel"),
     "delay_spikes": (lambda value: isinstance(value, bool), "true or false"),
     "outputs": (_is_outputs, "pairs of names"),
 }

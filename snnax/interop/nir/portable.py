@@ -17,6 +17,7 @@ from snnax import checks
 from snnax.errors import ConversionError
 from snnax.interop.conventions import DT
 from snnax.interop.families.registry import find
+from snnax.interop.layers import rounded
 from snnax.interop.layers.conv import settle_types
 from snnax.interop.layers.registry import Site
 from snnax.interop.nir import metadata
@@ -40,7 +41,8 @@ def losses(graph: nir.NIRGraph) -> dict[str, str]:
     Returns:
         Words by node name; empty if nothing is lost. What rounds otherwise than in the network is among them, as batch
         normalisation that was folded into weights, and of a program weights that it computes, numbers that it adds
-        behind a layer, and divisions; and what was left out ``before`` and ``after`` its loop.
+        behind a layer, and divisions; weights that are rounded to few bits, of which only the rounded ones are kept;
+        and what was left out ``before`` and ``after`` its loop.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, snnax as snn
@@ -51,6 +53,15 @@ def losses(graph: nir.NIRGraph) -> dict[str, str]:
         >>> interop.losses(graph)["1"]
         'resets to zero in the step of the spike; it was "subtract" in the step after it'
     """
+    found = _changes(graph)
+    for name, node in graph.nodes.items():
+        for text in rounded.words(node, name):
+            found[name] = f"{found[name]}; {text}" if name in found else text
+    return found
+
+
+def _changes(graph: nir.NIRGraph) -> dict[str, str]:
+    """What of :func:`losses` changes what the network computes."""
     found = {}
     dt = float(metadata.read(graph, "graph").get("dt", DT))
     for name, node in graph.nodes.items():
@@ -125,7 +136,7 @@ def portable(graph: nir.NIRGraph) -> nir.NIRGraph:
         raise ConversionError(
             "graph", f"its time step is {dt:g} s; snnTorch 1.0.0 reads {DT:g} s only", "Pass dt=1e-4."
         )
-    worst = losses(graph)
+    worst = _changes(graph)
     if worst:
         name, text = next(iter(worst.items()))
         raise ConversionError(

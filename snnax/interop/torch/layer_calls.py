@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from snnax.errors import ConversionError, ShapeError
 from snnax.interop.torch.held import held, own_tensors
 from snnax.interop.torch.layers import ScaleBy, TimedNorm
+from snnax.interop.torch.quantized import ROUNDED
 from snnax.interop.torch.reached import note_lengths
 from snnax.interop.torch.records import Value
 from snnax.interop.torch.signals import Signals, quietly, tensors_in
@@ -75,7 +76,7 @@ class LayerCalls:
         if self._adapter.is_neuron(module):
             self._attach_neuron(name, module)
         if module.forward == forward:  # a neuron may report from inside of its own
-            leaf = isinstance(module, TimedNorm | ScaleBy) or is_layer(module, self._adapter)
+            leaf = isinstance(module, (TimedNorm, ScaleBy, *ROUNDED)) or is_layer(module, self._adapter)
             vars(module)["forward"] = bound(self._leaf if leaf else self._through, name, module, forward)
 
     def _attach_neuron(self, name: str, module: nn.Module) -> None:

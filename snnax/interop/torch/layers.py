@@ -17,11 +17,14 @@ from snnax.interop.frameworks import package_of
 from snnax.interop.layers.conv import conv_node, pads_of, sizes, text
 from snnax.interop.layers.pooling import pool_node, window
 from snnax.interop.layers.registry import Site
+from snnax.interop.layers.rounded import mark, marked
 from snnax.interop.layers.shape import reshape_node
 from snnax.interop.layers.torch_own import TRANSPOSED
 from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
 from snnax.interop.torch.arrays import array
+from snnax.interop.torch.quantized import ROUNDED, plain_kind, quantized_layer
+from snnax.layers.rounding import WeightRounding
 
 if TYPE_CHECKING:
     from snnax.interop.frameworks.adapter import Words
@@ -135,11 +138,9 @@ def node_from_layer(module: nn.Module, site: Site, words: Words) -> nir.NIRNode 
         return None
     if isinstance(module, DROPOUTS):
         return Extension("Dropout", options={"p": module.p}, shape_in=site.shape_in, shape_out=site.shape_in)
-    if type(module) is nn.Linear:
-        if module.bias is None:
-            return nir.Linear(weight=array(module.weight))
-        return nir.Affine(weight=array(module.weight), bias=array(module.bias))
-    if type(module) in (nn.Conv1d, nn.Conv2d):
+    if plain_kind(module) is nn.Linear:
+        return _linear(module)
+    if plain_kind(module) in (nn.Conv1d, nn.Conv2d):
         return _conv(module, site)
     if kind in POOLS or type(module) in (nn.LPPool1d, nn.LPPool2d):
         return _pool(module, site)
@@ -174,15 +175,31 @@ def is_unknown(module: nn.Module) -> bool:
     return kind not in _KNOWN
 
 
+def _linear(module: Any) -> nir.NIRNode:
+    weight, trained, rounding = _weights(module)
+    node: nir.NIRNode = nir.Linear(weight=weight)
+    if module.bias is not None:
+        node = nir.Affine(weight=weight, bias=array(module.bias))
+    return mark(node, rounding, trained)
+
+
+def _weights(module: Any) -> tuple[np.ndarray, np.ndarray, WeightRounding | None]:
+    """The weight that a layer computes with, the one that it trains, and how that is rounded."""
+    trained = array(module.weight)
+    if isinstance(module, ROUNDED):
+        return array(module.rounded()), trained, module.rounding
+    return trained, trained, None
+
+
 def _conv(module: Any, site: Site) -> nir.NIRNode:
     if module.padding_mode != "zeros":
         raise ConversionError(
             site.name, f"padding_mode={module.padding_mode!r}", "Only zeros can be converted."
         )
-    weight = array(module.weight)
+    weight, trained, rounding = _weights(module)
     bias = np.zeros(len(weight), weight.dtype) if module.bias is None else array(module.bias)
     given = {k: getattr(module, k) for k in ("stride", "padding", "dilation", "groups")}
-    return conv_node(weight, bias, site, module.bias is not None, **given)
+    return mark(conv_node(weight, bias, site, module.bias is not None, **given), rounding, trained)
 
 
 def _pool(module: Any, site: Site) -> nir.NIRNode:
@@ -274,16 +291,18 @@ def _tensor(value: Any) -> torch.Tensor:
 
 
 def _linear_layer(node: Any, site: Site) -> nn.Module:
-    weight = _tensor(node.weight)
+    found = marked(node, site.name)
+    weight = _tensor(node.weight if found is None else found[1])
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=isinstance(node, nir.Affine), dtype=weight.dtype)
     layer.weight = nn.Parameter(weight)
     if isinstance(node, nir.Affine):
         layer.bias = nn.Parameter(_tensor(node.bias))
-    return layer
+    return layer if found is None else quantized_layer(layer, found[0])
 
 
 def _conv_layer(node: Any, site: Site) -> nn.Module:
-    weight = _tensor(node.weight)
+    found = marked(node, site.name)
+    weight = _tensor(node.weight if found is None else found[1])
     rank, groups = weight.ndim - 2, int(node.groups)
     kind: Any = nn.Conv1d if rank == 1 else nn.Conv2d
     padding = text(node.padding) or sizes(node.padding, rank)
@@ -297,7 +316,7 @@ def _conv_layer(node: Any, site: Site) -> nn.Module:
     layer.weight = nn.Parameter(weight)
     if use_bias:
         layer.bias = nn.Parameter(_tensor(node.bias))
-    return layer
+    return layer if found is None else quantized_layer(layer, found[0])
 
 
 def _pool_layer(node: Any, site: Site) -> nn.Module:

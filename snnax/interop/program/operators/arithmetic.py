@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnax.dynamics.arithmetic import quotient
 from snnax.interop.program.operators.forms import POWER, PRODUCT, SUM, Text, Words, call, forms, infix
 from snnax.interop.program.operators.promotion import elementwise, operands
 from snnax.interop.program.operators.registry import Call, computes
@@ -69,12 +70,18 @@ def div(call: Call, x: Any, other: Any, rounding_mode: str | None = None) -> jax
     """The quotient; with ``rounding_mode`` rounded down or towards zero, and then without derivative."""
     x, other = operands(call, x, other)
     if rounding_mode is None:
-        return x / other
+        return _divide(x, other)
     if rounding_mode == "floor":
         return _floored(x, other)
     if jnp.issubdtype(x.dtype, jnp.floating):
-        return lax.stop_gradient(jnp.trunc(x / other))
+        return lax.stop_gradient(jnp.trunc(_divide(x, other)))
     return lax.div(*jnp.broadcast_arrays(x, other))
+
+
+def _divide(x: jax.Array, other: jax.Array) -> jax.Array:
+    """Rounded once, as torch does, where one number divides many too: what follows may round to whole numbers."""
+    one_for_many = jnp.issubdtype(x.dtype, jnp.floating) and (other.size < x.size or other.size == 1)
+    return quotient(x, other) if one_for_many else x / other
 
 
 @forms("div.Tensor", "div.Scalar")
