@@ -1,6 +1,7 @@
-"""Stateless layers that spiking networks need beside ``flax.linen``: pooling, shapes, scale, signals, norms."""
+"""Layers that spiking networks need beside ``flax.linen``: delays, pooling, shapes, scale, signals, norms."""
 
-from snnax.layers import functions, norm, pooling, rounding, shapes, signals, torch_named, torch_own
+from snnax.layers import delays, functions, norm, pooling, rounding, shapes, signals, torch_named, torch_own
+from snnax.layers.delays import *
 from snnax.layers.functions import *
 from snnax.layers.norm import *
 from snnax.layers.pooling import *
@@ -11,6 +12,6 @@ from snnax.layers.torch_named import *
 from snnax.layers.torch_own import *
 
 __all__ = [
-    *functions.__all__, *norm.__all__, *pooling.__all__, *rounding.__all__, *shapes.__all__, *signals.__all__,
-    *torch_named.__all__, *torch_own.__all__,
+    *delays.__all__, *functions.__all__, *norm.__all__, *pooling.__all__, *rounding.__all__, *shapes.__all__,
+    *signals.__all__, *torch_named.__all__, *torch_own.__all__,
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Layers that NIR has beside neurons: a threshold without a membrane, a delay, and a part of the input.
+"""Layers that NIR has beside neurons: a threshold without a membrane, and a part of the input.
 
 Arrays are channels-last, ``[B, N]`` or ``[B, H, W, C]``.
 """
@@ -6,24 +6,22 @@ Arrays are channels-last, ``[B, N]`` or ``[B, H, W, C]``.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from snnax import checks, surrogate
-from snnax.errors import ArgumentError, ShapeError, StateError
+from snnax.errors import ArgumentError, ShapeError
 from snnax.layers.arrays import floating, for_sample
-from snnax.limits import check_values
 from snnax.modules import Module
 from snnax.neurons.base import SpikeFunction
 from snnax.neurons.elementwise import check_surrogate
 from snnax.neurons.values import FrozenArray, Parameter
 
-__all__ = ["Delay", "Slice", "Threshold"]
+__all__ = ["Slice", "Threshold"]
 
 
 class Threshold(Module):
@@ -66,87 +64,6 @@ class Threshold(Module):
             "Threshold: threshold", checks.rounded(self.threshold, x.dtype, "Threshold(threshold=...)"), x
         )
         return (self.spike_grad or surrogate.atan())(x - limit)
-
-
-class Delay(Module):
-    r"""Hands on what came in some steps ago; NIR's ``Delay``.
-
-    .. math:: y_t = x_{t - d}, \qquad x_t = 0 \text{ for } t < 0
-
-    State: ``past``, the inputs of the last :math:`\max d` steps, in the collection ``hidden``.
-
-    Args:
-        steps: :math:`d`, a whole number >= 0 of time steps, or an array with one for each neuron.
-
-    Raises:
-        ArgumentError: at construction, for a delay that is no whole number of steps.
-        ShapeError: the delays do not broadcast to one sample, or keep more than :func:`~snnax.size_limit` allows.
-        StateError: the collection ``hidden`` is not mutable, or belongs to another batch size.
-
-    Example:
-        >>> import jax.numpy as jnp, snnax as snn
-        >>> y, _ = snn.unroll(snn.Delay(2), {}, jnp.arange(1.0, 5.0).reshape(4, 1, 1))
-        >>> y.ravel().tolist()
-        [0.0, 0.0, 1.0, 2.0]
-
-    Source: NIR 1.0.8, ``nir.Delay``, whose delay is in seconds. Norse and snnTorch 1.0.0 have no such layer.
-    """
-
-    steps: Any
-
-    least_axes: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        """Check the delays and make them hashable."""
-        given = FrozenArray.finite(self.steps, "Delay(steps=...)")
-        check_values(
-            "Delay", float(np.max(np.asarray(given), initial=0)), "keeps the inputs of as many steps"
-        )
-        whole = np.rint(np.asarray(given)).astype(np.int64)
-        if np.any(whole != np.asarray(given)) or np.any(whole < 0):
-            raise ArgumentError(
-                f"Delay(steps={self.steps!r}); expected whole numbers of time steps >= 0. A delay in seconds is "
-                "delay/dt steps."
-            )
-        self.steps = given if isinstance(given, FrozenArray) else int(whole)
-        super().__post_init__()
-
-    @nn.compact
-    def __call__(self, x: ArrayLike) -> jax.Array:
-        """One time step on ``[B, ...]``."""
-        x = jnp.asarray(x)
-        steps = for_sample("Delay: steps", np.asarray(self.steps).astype(np.int64), x)
-        longest = int(steps.max(initial=0))
-        if longest == 0:
-            return x
-        kept = longest * math.prod(x.shape[1:])
-        check_values("/".join(self.path) or "Delay", kept, f"keeps the inputs of {longest} steps")
-        past = self._past(x, longest)
-        known = jnp.concatenate([x[:, None], past], axis=1)
-        if not self.is_initializing():
-            self.put_variable("hidden", "past", known[:, :-1])
-        at = np.broadcast_to(steps, (1, *x.shape[1:]) if steps.ndim else (1,) * x.ndim)[:, None]
-        index = jnp.broadcast_to(jnp.asarray(at), (x.shape[0], 1, *x.shape[1:]))
-        return jnp.take_along_axis(known, index, axis=1)[:, 0]
-
-    @nn.nowrap
-    def _past(self, x: jax.Array, longest: int) -> jax.Array:
-        """The inputs before this one, the latest first: ``[B, longest, ...]``."""
-        shape = (x.shape[0], longest, *x.shape[1:])
-        if not self.is_mutable_collection("hidden"):
-            if self.is_initializing():
-                return jnp.zeros(shape, x.dtype)
-            raise StateError(
-                "Delay keeps what came before, but the collection 'hidden' is not mutable in this call. Call "
-                "apply(variables, x, mutable=['hidden']) and carry the result on."
-            )
-        past = self.variable("hidden", "past", jnp.zeros, shape, x.dtype).value
-        if past.shape != shape:
-            raise StateError(
-                f"Delay: the stored inputs have shape {past.shape}, expected {shape}. For another batch size start "
-                "anew: leave the collection 'hidden' out of the variables, as snnax.utils.reset(variables) does."
-            )
-        return past.astype(x.dtype)
 
 
 class Slice(Module):

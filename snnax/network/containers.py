@@ -14,8 +14,8 @@ from flax.core import Scope
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError, StateError, TorchLineError
 from snnax.layers import Flatten, Reshape, State
+from snnax.layers.delays import Delayed
 from snnax.layers.given import as_layers
-from snnax.layers.signals import Delay
 from snnax.limits import check_convolution
 from snnax.modules import Module, check_layout, fitted
 from snnax.network.members import (
@@ -429,7 +429,7 @@ class Graph(Container):
         members = self.members()
         stateful = None
         if self.delay_spikes and self.delayed is None:
-            kept = (n for n, m in members.items() if hasattr(m, "state_names") or isinstance(m, Delay))
+            kept = (n for n, m in members.items() if hasattr(m, "state_names") or isinstance(m, Delayed))
             stateful = frozenset(kept)
         late = None if self.delayed is None else tuple(self.delayed)
         return plan(tuple(members), tuple(self.edges), stateful, late, tuple(self.early))

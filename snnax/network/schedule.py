@@ -23,6 +23,7 @@ from snnax import layers
 from snnax.errors import ShapeError
 from snnax.kernels.convolution import conv
 from snnax.kernels.product import dot_general
+from snnax.layers.delays import Delayed
 from snnax.limits import check_convolution
 from snnax.network.containers import Container
 from snnax.network.kinds import is_layered, is_stateless, owners
@@ -45,6 +46,8 @@ def way_of(module: nn.Module, variables: Tree, x: jax.Array, forced: Tree, setti
             bool(forced) and "spk" in module.state_names
         )  # it would feed back other spikes than its own
         return run_neuron if module.takes_steps() and not settings.first and not dictated else run_steps
+    if isinstance(module, Delayed) and module.takes_steps() and not settings.first and settings.live is None:
+        return run_delays if isinstance(x.shape[0], int) else run_steps
     return run_frames if has_no_memory(module, variables, x[0], settings) else run_steps
 
 
@@ -69,6 +72,15 @@ def run_frames(
 ) -> tuple[Any, Tree]:
     """A module without memory that may mix the samples of its batch."""
     return jax.vmap(lambda frame: module.apply(variables, frame))(x), {}
+
+
+def run_delays(
+    module: nn.Module, variables: Tree, x: jax.Array, forced: Tree, start: Any, settings: Settings
+) -> tuple[Any, Tree]:
+    """All steps of delays, which shift a stretch of time, or weigh it, without a loop over it."""
+    bound: Any = module.bind(variables, mutable=[*settings.carried])
+    y = bound.over_time(x)
+    return y, unfreeze(bound.scope.mutable_variables())
 
 
 def has_no_memory(module: nn.Module, variables: Tree, x: Any, settings: Settings) -> bool:

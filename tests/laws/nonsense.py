@@ -352,7 +352,8 @@ MODULES: dict[str, Callable[[], Call]] = {
     ),
     "CubaLI": lambda: used(snn.CubaLI, (B, N), tau_syn=1e-3, tau_mem=1e-2),
     "CubaLIF": lambda: used(snn.CubaLIF, (B, N), tau_syn=1e-3, tau_mem=1e-2),
-    "Delay": lambda: used(snn.Delay, (B, N), steps=2),
+    "Delay": lambda: used(snn.Delay, (B, N), steps=2, learn_delay=True, max_delay=3),
+    "DelayedDense": lambda: used(snn.DelayedDense, (B, N), features=3, max_delay=2, steps=1.5, sigma=0.5),
     "DeltaLeaky": lambda: used(snn.DeltaLeaky, (B, N), delta_threshold=0.1, beta=0.5),
     "BatchNorm1d": lambda: used(snn.BatchNorm1d, (B, N), num_features=N),
     "BatchNorm2d": lambda: used(snn.BatchNorm2d, (B, 6, 6, N), num_features=N),
@@ -401,6 +402,11 @@ MODULES: dict[str, Callable[[], Call]] = {
     "Threshold": lambda: used(snn.Threshold, (B, N), threshold=0.5),
 }
 
+
+def delayed():
+    return snn.DelayedDense(2, 3, kernel="gaussian").init(KEY, x(B, N))
+
+
 FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "quantized": lambda _: Call(snn.quantized, {"layer": nn.Dense(3), "bits": 4, "per_channel": True}),
     "integer_weights": lambda _: Call(
@@ -419,6 +425,8 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
             "level": lambda mem: mem,
         },
     ),
+    "round_delays": lambda _: Call(snn.round_delays, {"variables": delayed()}),
+    "with_delay_sigma": lambda _: Call(snn.with_delay_sigma, {"variables": delayed(), "sigma": 0.5}),
     "CrossEntropyLoss": lambda _: compared(snn.CrossEntropyLoss, x(B, N), np.zeros(B, int)),
     "L1Loss": lambda _: compared(snn.L1Loss, x(B, N), x(B, N)),
     "MSELoss": lambda _: compared(snn.MSELoss, x(B, N), x(B, N)),

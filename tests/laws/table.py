@@ -32,7 +32,9 @@ class Entry:
     @property
     def stateful(self) -> bool:
         """Whether it keeps a state of its own."""
-        return self.kind in (*NETWORKS, *COUNTERS, "Delay") or getattr(self.build(), "init_hidden", False)
+        return self.kind in (*NETWORKS, *COUNTERS, "Delay", "DelayedDense") or getattr(
+            self.build(), "init_hidden", False
+        )
 
 
 def net(*layers: nn.Module) -> nn.Module:
@@ -179,6 +181,8 @@ TABLE = {
     "Scale, learned": Entry("Scale", lambda: snn.Scale(0.5, learn_scale=True), IMAGE),
     "Threshold": Entry("Threshold", lambda: snn.Threshold(array(), snn.surrogate.fast_sigmoid(5.0)), NEURON),
     "Delay": Entry("Delay", lambda: snn.Delay([1, 0, 2, 1]), NEURON),
+    "Delay, learned": Entry("Delay", lambda: snn.Delay(0.25, learn_delay=True, max_delay=3), NEURON),
+    "DelayedDense": Entry("DelayedDense", lambda: snn.DelayedDense(3, 3, kernel="gaussian"), NEURON),
     "Slice": Entry("Slice", lambda: snn.Slice(1, (3,)), NEURON),
     "Sequential": Entry("Sequential", lambda: net(snn.Scale(2.0), snn.Leaky(0.5, init_hidden=True)), NEURON),
     "Sequential, images": Entry(

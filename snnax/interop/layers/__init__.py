@@ -1,5 +1,5 @@
 """Stateless layers and delays: NIR node <-> flax module, one file per family, in one registry."""
 
-from snnax.interop.layers import conv, functions, linear, norm, pooling, shape, signals, torch_own
+from snnax.interop.layers import conv, delays, functions, linear, norm, pooling, shape, signals, torch_own
 
-__all__ = ["conv", "functions", "linear", "norm", "pooling", "shape", "signals", "torch_own"]
+__all__ = ["conv", "delays", "functions", "linear", "norm", "pooling", "shape", "signals", "torch_own"]

@@ -23,6 +23,7 @@ from snnax.interop.families.precision import is_wide, widened
 from snnax.interop.families.recurrent import split
 from snnax.interop.families.registry import find
 from snnax.interop.layers import rounded
+from snnax.interop.layers.delays import lags
 from snnax.interop.layers.registry import Site, Variables, write
 from snnax.interop.nir import metadata
 from snnax.interop.nir.assembling import finish, node_name, sample_shape
@@ -34,7 +35,8 @@ from snnax.interop.nir.programs import program_graph
 from snnax.interop.numbers import plain
 from snnax.interop.program.module import PortedProgram
 from snnax.layers import Flatten, Reshape, Scale, State
-from snnax.layers.signals import Delay, Slice
+from snnax.layers.delays import Delay, Delayed, DelayedDense
+from snnax.layers.signals import Slice
 from snnax.modules import NET, VARIABLES, explained
 from snnax.network.containers import Container, Graph
 from snnax.network.kinds import check_buffers, homes, instances
@@ -369,12 +371,15 @@ class _Exporter:
         self, path: str, module: nn.Module, variables: Variables, feeds: list[Feed], shape: Any, shared: Any
     ) -> Any:
         """Write one layer and the edges into it; returns the shape that leaves it."""
-        if shared is not None and (is_neuron(module) or isinstance(module, Delay)):
+        if shared is not None and (is_neuron(module) or isinstance(module, Delayed)):
             raise ConversionError(
                 path, f"it is the same {type(module).__name__} as {shared!r}, with one state for both places",
                 "NIR has a state for each node: give each place a module of its own.",
             )  # fmt: skip
         out = self._shape_out(path, module, variables, shape)
+        if type(module) is DelayedDense:
+            self._lags(path, module, variables, feeds, shape, out)
+            return out
         site = Site(path, sample_shape(shape), sample_shape(out), self.dt, wide=self.wide)
         order = {self.permuted.get(feed.node) for feed in feeds}
         if len(order) > 1:
@@ -400,6 +405,20 @@ class _Exporter:
         self.nodes[path] = node
         self._connect(feeds, path)
         return out
+
+    def _lags(
+        self, path: str, module: DelayedDense, variables: Variables, feeds: list[Feed], shape: Any, out: Any
+    ) -> None:
+        """A dense layer with delays: a Delay and a Linear for each of its lags, and their sum by the layer's name."""
+        ends = []
+        for lag, dense, held in lags(path, module, variables):
+            late, weights = (free(f"{path}.{word}{lag}", self.paths) for word in ("delay", "lag"))
+            self.paths.update((late, weights))
+            if lag:
+                self.leaf(late, Delay(lag), {}, feeds, shape, None)
+            self.leaf(weights, dense, held, [Feed(late, shape)] if lag else feeds, shape, None)
+            ends.append(Feed(weights, out))
+        self.leaf(path, Scale(1.0), {}, ends, out, None)
 
     def _shape_out(self, path: str, module: nn.Module, variables: Variables, shape: Any) -> Any:
         family = find(type(module).__name__)

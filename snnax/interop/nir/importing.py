@@ -55,7 +55,8 @@ from snnax.interop.nir.repairs import input_claim, output_shape
 from snnax.interop.numbers import plain, real
 from snnax.interop.spec import NeuronSpec
 from snnax.layers import Scale
-from snnax.layers.signals import Delay, Slice
+from snnax.layers.delays import Delay
+from snnax.layers.signals import Slice
 from snnax.limits import check_values
 from snnax.network.containers import Graph
 from snnax.network.topology import INPUT, OUTPUT, Plan, Wiring, components, fed_first, plan
@@ -442,7 +443,7 @@ class Import:
     def _keep(self, name: str, shape: tuple[int, ...], built: Built) -> None:
         check_values(name, prod(built.shape_out), f"makes samples of shape {built.shape_out}")
         if isinstance(built.module, Delay):
-            steps = int(np.max(np.asarray(built.module.steps), initial=0))
+            steps = built.module.longest
             check_values(name, steps * prod(shape), f"keeps the inputs of {steps} steps")
         self.modules[name] = built.module
         self.shapes[name] = built.shape_out

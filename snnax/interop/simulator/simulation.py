@@ -22,8 +22,8 @@ from snnax.errors import (
 )
 from snnax.interop import conventions
 from snnax.interop.families.registry import kinds
+from snnax.interop.layers.delays import DelayLine
 from snnax.interop.layers.registry import UNFIT, Function, applied, evaluates, key_of, word
-from snnax.interop.layers.signals import DelayLine
 from snnax.interop.nir.extension import Extension
 from snnax.interop.nir.files import read_nir
 from snnax.interop.nir.graph import Edge, FlatGraph, check, fires_ahead, flatten, keeps_state, loops

@@ -20,6 +20,7 @@ from snnax.neurons import SpikingNeuron
 RNG = np.random.default_rng(0)
 
 OWN_WAY = {
+    "DelayedDense": "several nodes, a Delay and a Linear for each lag: nir/exporting",
     "Slice": "a graph's Input nodes are its parts: nir/assembling",
 }
 NO_EVALUATION = {
