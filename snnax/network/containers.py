@@ -13,12 +13,13 @@ from flax.core import Scope
 
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError, StateError, TorchLineError
-from snnax.layers import Flatten, Reshape, State
+from snnax.layers import Concatenate, Flatten, Reshape, State
 from snnax.layers.delays import Delayed
 from snnax.layers.given import as_layers
 from snnax.limits import check_convolution
 from snnax.modules import Module, check_layout, fitted
 from snnax.network.members import (
+    arriving,
     check_members,
     check_names,
     check_wiring,
@@ -109,7 +110,7 @@ class Container(Module):
                 else read_port(s, members.get(s, module), values[s], "out")
                 for s, late in sources
             ]
-            value = total(parts)
+            value = arriving(name, module, parts)
             if isinstance(module, nn.Conv):
                 check_convolution(name, module, value.shape)
             yield name, module, value
@@ -196,9 +197,15 @@ class Container(Module):
         members = self.members()
         shapes: dict[str, Any] = {INPUT: jax.ShapeDtypeStruct(x.shape, x.dtype)}
         order = self.plan()
-        for name in fed_first(order):
-            known = next(shapes[s] for s, _ in order.sources[name] if s in shapes)
+        # what is joined has its size only when all of it is known, which round a cycle is the second time
+        rounds = 2 if any(isinstance(module, Concatenate) for module in members.values()) else 1
+        for name in [*fed_first(order)] * rounds:
             module = members[name]
+            there = [shapes[s] for s, _ in order.sources[name] if s in shapes]
+            if isinstance(module, Concatenate):
+                shapes[name] = jax.eval_shape(lambda *parts, n=name, m=module: m.joined(n, parts), *there)
+                continue
+            known = there[0]
             if isinstance(module, State):
                 shapes[name] = known
             else:
@@ -350,7 +357,8 @@ def _chained(length: int) -> Plan:
 class Graph(Container):
     """Any network of named nodes: branches, sums, feedback.
 
-    A node's input is the sum of what its sources emit, in the order of the edges. An edge that closes
+    A node's input is the sum of what its sources emit, in the order of the edges; that of a
+    :class:`~snnax.Concatenate` all of it side by side. An edge that closes
     a cycle hands over what its source emitted one step earlier (zeros at the first step).
 
     Args:

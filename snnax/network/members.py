@@ -11,7 +11,7 @@ import jax
 
 from snnax import checks
 from snnax.errors import ArgumentError, GraphError
-from snnax.layers import State
+from snnax.layers import Concatenate, State
 from snnax.network.topology import INPUT, OUTPUT, Plan
 from snnax.neurons import SpikingNeuron
 from snnax.neurons.own import instances
@@ -51,6 +51,15 @@ def total(parts: Sequence[jax.Array]) -> jax.Array:
             )
         result = result + part
     return result
+
+
+def arriving(name: str, module: Any, parts: Sequence[jax.Array]) -> jax.Array:
+    """What a node gets of what its sources emit: their sum, or with ``Concatenate`` all side by side.
+
+    Raises:
+        GraphError: if they do not fit together.
+    """
+    return module.joined(name, parts) if isinstance(module, Concatenate) else total(parts)
 
 
 def named_nodes(nodes: Any) -> tuple[tuple[str, Any], ...]:
@@ -226,6 +235,11 @@ def check_wiring(
             raise GraphError(
                 f"{name!r}: State({module.state!r}) reads one neuron of the same step, but is fed by "
                 f"{[source for source, _ in sources]}. Give it one edge, from a neuron with output=True."
+            )
+        if isinstance(module, Concatenate) and len(sources) < 2:
+            raise GraphError(
+                f"{name!r}: Concatenate joins what several edges bring, but is fed by {sources[0][0]!r} alone. Give it "
+                "an edge for each signal, in a snnax.Graph, or take it out."
             )
     for name in order.ahead:
         if getattr(members[name], "threshold_test", "after") != "before":

@@ -28,7 +28,7 @@ from snnax.limits import check_convolution
 from snnax.network.containers import Container
 from snnax.network.kinds import is_layered, is_stateless, owners
 from snnax.network.lengths import held
-from snnax.network.members import read_port, total
+from snnax.network.members import arriving, read_port
 from snnax.network.settings import Settings, Tree, Way, branch
 from snnax.network.time import KEPT, run_neuron
 from snnax.network.topology import INPUT
@@ -172,7 +172,7 @@ def hoisted(module: nn.Module, variables: Tree, x: jax.Array, settings: Settings
         if name not in members or not fed or isinstance(members[name], layers.State):
             continue
         parts = [entered if s == INPUT else read_port(s, members[s], known[s], "out") for s, _ in sources]
-        value, held = total(parts), branch(variables, owner[name])
+        value, held = arriving(name, members[name], parts), branch(variables, owner[name])
         if is_stateless(members[name]):
             check_axes(members[name], value)
         elif not has_no_memory(members[name], held, value, settings):

@@ -366,6 +366,7 @@ MODULES: dict[str, Callable[[], Call]] = {
     "Dropout": lambda: used(snn.Dropout, (B, N), p=0.5),
     "LayerNorm": lambda: used(snn.LayerNorm, (B, N), normalized_shape=N),
     "Linear": lambda: used(snn.Linear, (B, N), in_features=N, out_features=3),
+    "Concatenate": lambda: Call(lambda axis: joining(snn.Concatenate(axis)), {"axis": -1}),
     "Lambda": lambda: used(snn.Lambda, (B, N), function=nn.gelu),
     "Flatten": lambda: used(snn.Flatten, (B, 3, 3, N)),
     "GradedSpikes": lambda: used(snn.GradedSpikes, (B, N), size=N, constant_factor=0.5),
@@ -837,6 +838,13 @@ FUNCTIONS |= {
     "event.trains": lambda _: Call(event.trains, {"times": x(B, N)}),
 }
 METHODS: dict[str, Callable[[], Call]] = {}
+
+
+def joining(module: nn.Module) -> Any:
+    """A step of a graph in which two signals meet at the module."""
+    edges = [("input", "a"), ("input", "b"), ("a", "c"), ("b", "c"), ("c", "output")]
+    graph = snn.Graph({"a": snn.Scale(1.0), "b": snn.Scale(2.0), "c": module}, edges)
+    return jax.eval_shape(lambda key: graph.init_with_output(key, x()), KEY)
 
 
 def traced(function: Callable[..., Any]) -> Callable[..., Any]:

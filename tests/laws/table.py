@@ -174,6 +174,7 @@ TABLE = {
     "ConvTranspose2d": Entry("ConvTranspose2d", lambda: snn.ConvTranspose2d(2, 3, (3, 2), 2, 1, (1, 0)), IMAGE),
     "AdaptiveAvgPool2d": Entry("AdaptiveAvgPool2d", lambda: snn.AdaptiveAvgPool2d((2, 3)), IMAGE),
     "ReLU": Entry("ReLU", snn.ReLU, NEURON),
+    "Concatenate": Entry("Concatenate", snn.Concatenate, NEURON),
     "Lambda": Entry("Lambda", lambda: snn.Lambda(nn.gelu), NEURON),
     "Flatten": Entry("Flatten", lambda: snn.Flatten(channels_first=True), IMAGE),
     "Reshape": Entry("Reshape", lambda: snn.Reshape((4, -1, 2), channels_first=True), IMAGE),

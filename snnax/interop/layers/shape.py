@@ -12,7 +12,7 @@ from snnax.errors import ConversionError, ShapeError
 from snnax.interop.layers.entries import axes_of
 from snnax.interop.layers.registry import Built, Function, Shape, Site, Variables, builds, evaluates, writes
 from snnax.interop.nir.extension import Extension
-from snnax.layers import Flatten, Reshape, State
+from snnax.layers import Concatenate, Flatten, Reshape, State
 from snnax.layers.signals import Slice
 
 
@@ -120,6 +120,20 @@ def _new_axes(module: Reshape | Slice, axes: int | None) -> int:
     return len(module.shape)
 
 
-@axes_of(State)
-def _same_axes(module: State, axes: int | None) -> int | None:
+@axes_of(State, Concatenate)
+def _same_axes(module: Any, axes: int | None) -> int | None:
     return axes
+
+
+@writes(Concatenate)
+def refuse_concatenate(module: Concatenate, variables: Variables, site: Site) -> Any:
+    """Refused: where edges meet in NIR, signals are added.
+
+    Raises:
+        ConversionError: says how to build the network without it.
+    """
+    raise ConversionError(
+        site.name, "Concatenate has no NIR form: where edges meet in NIR, signals are added",
+        "Give each source a Dense of its own in place of the one behind the Concatenate, and let their edges meet: "
+        "the rows of its kernel, taken apart.",
+    )  # fmt: skip
