@@ -142,10 +142,10 @@ def kernel_slope(slope: jax.Array, x: jax.Array, sizes: Patches) -> jax.Array:
     wide = jnp.promote_types(x.dtype, jnp.float32)
 
     def one(part: jax.Array, other: jax.Array) -> jax.Array:
-        left, right = sizes.gather(part), sizes.split(other)
-        return lax.dot_general(left, right, (((0,), (0,)), ((), ())), preferred_element_type=wide)
+        return jnp.dot(other, sizes.gather(part), preferred_element_type=wide)
 
-    return transposed(sizes.matrix, sizes.kernel, _sum(sizes, one, x, slope)).astype(x.dtype)
+    total = _sum(sizes, one, x, sizes.split(slope).reshape(len(x), -1, sizes.columns * slope.shape[-1]))
+    return transposed(sizes.matrix, sizes.kernel, total.T).astype(x.dtype)
 
 
 def _each(sizes: Patches, one: Callable[..., jax.Array], x: jax.Array) -> jax.Array:
@@ -163,8 +163,13 @@ def _each(sizes: Patches, one: Callable[..., jax.Array], x: jax.Array) -> jax.Ar
 
 
 def _sum(sizes: Patches, one: Callable[..., jax.Array], x: jax.Array, slope: jax.Array) -> jax.Array:
-    """The sum over all frames of what ``one`` makes of a few."""
+    """The sum over all frames of what ``one`` makes of a few and of the slopes ``[N, rows, O]`` of their patches.
+
+    Slopes are transposed here, all at once: XLA's product of a transposed matrix with another is slow, and so are
+    transpositions within a loop.
+    """
     (images, image), (slopes, rest) = _cut(sizes, x), _cut(sizes, slope)
+    slopes, rest = (_transposed_rows(s) for s in (slopes, rest))
 
     def add(total: jax.Array, parts: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         return total + one(*parts), None
@@ -176,6 +181,12 @@ def _sum(sizes: Patches, one: Callable[..., jax.Array], x: jax.Array, slope: jax
         start = jnp.zeros(made.shape, made.dtype)
         total, _ = lax.scan(add, vary(start, varying(x) | varying(slope)), (images, slopes))
     return total + one(image, rest) if len(image) else total
+
+
+def _transposed_rows(slopes: jax.Array) -> jax.Array:
+    """``[..., frames, rows, O]`` to ``[..., O, frames * rows]``, as an array in memory."""
+    rows = slopes.reshape(*slopes.shape[:-3], -1, slopes.shape[-1])
+    return lax.optimization_barrier(rows.swapaxes(-1, -2))
 
 
 def _cut(sizes: Patches, x: jax.Array) -> tuple[jax.Array, jax.Array]:

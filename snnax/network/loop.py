@@ -34,6 +34,10 @@ _FRAMES = 128  # samples per chunk that stay in the cache where no product of th
 LITTLE = (KEPT, PLACE)
 """What a chunk of neurons and layers without memory keeps for its gradient: everything else follows from it."""
 
+PRODUCTS = frozenset({"conv_general_dilated", "dot_general", "snnax_conv", "snnax_product"})
+"""Operations that cost more to do again than their results take memory, where the gradient uses these: what a batch
+normalization gets. What a neuron gets it does not use."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -123,13 +127,17 @@ def recomputed(chunk: Any, kept: tuple[str, ...] | None, alone: bool) -> Any:
 
     Args:
         chunk: a function of arrays.
-        kept: names given by ``jax.ad_checkpoint.checkpoint_name``.
+        kept: names given by ``jax.ad_checkpoint.checkpoint_name``. With any of them, results of products are kept too.
         alone: it is not inside of a loop, where XLA does not take both computations for one.
     """
     if kept is None:
         return chunk
     # not static_argnums: jax.checkpoint remembers what it made for them, and with it what chunk closes over
-    policy = jax.checkpoint_policies.save_only_these_names(*kept)
+    named = jax.checkpoint_policies.save_only_these_names(*kept)
+
+    def policy(operation: Any, *arrays: Any, **settings: Any) -> Any:
+        return bool(kept and operation.name in PRODUCTS) or named(operation, *arrays, **settings)
+
     return jax.checkpoint(chunk, policy=policy, prevent_cse=alone)
 
 

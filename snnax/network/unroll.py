@@ -171,8 +171,9 @@ def unroll(
             collections (as ``"batch_stats"``) and sown values see all steps.
         residuals: dtype of what each neuron keeps of each step for the gradient: None for its own, or
             ``jnp.bfloat16`` for half of the memory; spikes stay the same, slopes of surrogates are rounded.
-        remat: what the gradient recomputes. ``"auto"``: all but one array for each neuron and step, where the
-            network allows; ``True``: all but the states between chunks; ``False``: nothing.
+        remat: what the gradient recomputes. ``"auto"``: all but one array for each neuron and step, and what it uses of
+            the results of products, where the network allows; ``True``: all but the states between chunks; ``False``:
+            nothing.
 
     Returns:
         ``(outputs, updates)``: what ``net`` returns, each stacked to ``[T, B, ...]``, and the updated

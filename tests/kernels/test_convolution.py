@@ -27,7 +27,11 @@ CASES = {
     "strides over the kernel": ((2, 9, 9, 3), (2, 2, 3, 4), (3, 4), "VALID"),
     "less than the image": ((2, 9, 9, 3), (3, 3, 3, 4), (1, 1), ((-1, 0), (2, -2))),
     "all of the image": ((2, 3, 3, 1), (3, 3, 1, 4), (1, 1), "VALID"),
+    "many channels": ((3, 6, 7, 32), (3, 2, 32, 12), (1, 1), ((1, 1), (0, 1))),
+    "many features": ((3, 6, 7, 12), (3, 3, 12, 32), (1, 1), "SAME"),
+    "many, more around than the kernel": ((2, 5, 5, 32), (2, 2, 32, 12), (1, 1), ((2, 1), (0, 3))),
     "rows": ((5, 20, 2), (4, 2, 3), (2,), "SAME"),
+    "many rows": ((5, 9, 32), (4, 32, 12), (1,), ((1, 2),)),
     "wide rows": ((5, 20, 24), (4, 24, 3), (1,), ((3, 0),)),
 }  # fmt: skip
 
@@ -101,6 +105,14 @@ def test_the_derivatives_are_products_of_matrices_on_cpu_and_laxs_elsewhere(shor
         text = jax.jit(slopes).trace(x, w).lower(lowering_platforms=(platform,)).as_text()
         assert text.count("stablehlo.convolution") == convolutions
         assert text.count("stablehlo.while") == loops
+
+
+def test_with_many_channels_only_the_kernels_derivative_is_a_product_of_patches(short_chunks):
+    """The image's is a convolution with the reversed kernel, which is fast in loops where the transposed one is not."""
+    x, w, ours, _ = drawn("many channels")
+    text = jax.jit(jax.grad(lambda *a: jnp.tanh(ours(*a)).sum(), (0, 1))).lower(x, w).as_text()
+    assert (text.count("stablehlo.convolution"), text.count("stablehlo.dot_general")) == (2, 1)
+    assert text.count("reverse = [false, false]") == 2
 
 
 @pytest.mark.parametrize(

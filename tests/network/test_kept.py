@@ -161,6 +161,22 @@ def test_bytes_kept_for_each_neuron_and_step(options, most):
     assert memory.temp_size_in_bytes / (steps * batch * (width + 2)) < most
 
 
+@pytest.mark.parametrize(("remat", "products"), [("auto", 2), (False, 2), (True, 3)])
+def test_products_whose_results_the_gradient_uses_are_not_computed_twice(remat, products):
+    """Forward and by the weights: a normalization after the product takes its result for its own gradient."""
+    net = snn.Sequential(
+        [nn.Dense(5), nn.BatchNorm(use_running_average=True), snn.Leaky(0.9, init_hidden=True)]
+    )
+    x = jnp.ones((4, 2, 3))
+    variables = net.init(jax.random.key(0), x[0])
+
+    def loss(params):
+        return snn.unroll(net, {**variables, "params": params}, x, remat=remat)[0].sum()
+
+    text = jax.jit(jax.value_and_grad(loss)).lower(variables["params"]).compile().as_text()
+    assert text.count(" dot(") == products
+
+
 class Leaking(snn.Leaky):
     """A step of its own, which no rule of Leaky's may replace."""
 

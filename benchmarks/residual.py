@@ -1,0 +1,276 @@
+"""A residual network of 17 convolutions with batch normalization: one training step in snnax, snnTorch, SpikingJelly.
+
+    python -m benchmarks.residual [--batch 16] [--steps 4] [--rounds 5] [--cores 1|2] [--mallopt]
+
+Widths 32 to 256, two blocks each, normalization by running averages, images of 32 x 32. ``snnax-graph`` is a time step
+of snnTorch's network after ``interop.from_snntorch``, in ``unroll``; ``snnax-program`` is the port of a module whose
+``forward`` has the loop over time. All start from the same weights; SpikingJelly resets in the same step. Measured as
+``train_step`` does: in turn, in random order, CPU time on one core, wall time on several. Compilation and two steps are
+not counted. The floor is the bare convolutions, by torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.util
+import random
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from benchmarks import measuring
+
+WIDTHS = (32, 32, 32, 64, 64, 128, 128, 256, 256)  # of what the first block gets, and of each block
+SIDE = 32
+RATE = 1e-4
+SETTLE = 0.4  # seconds before a measurement on several cores; see train_step
+
+Step = Callable[[], float]
+
+
+def one_step(neuron: Callable[[], Any]) -> Any:
+    """The network at one time step, of torch, with neurons that keep their states."""
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__()
+            stride = 1 if inputs == outputs else 2
+            self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+            self.norm1, self.lif1 = nn.BatchNorm2d(outputs), neuron()
+            self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+            self.norm2, self.lif2 = nn.BatchNorm2d(outputs), neuron()
+            self.short = nn.Identity()
+            if inputs != outputs:
+                shrink = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+                self.short = nn.Sequential(shrink, nn.BatchNorm2d(outputs))
+
+        def forward(self, x: Any) -> Any:
+            y = self.lif1(self.norm1(self.conv1(x)))
+            return self.lif2(self.norm2(self.conv2(y)) + self.short(x))
+
+    return nn.Sequential(
+        nn.Conv2d(3, WIDTHS[0], 3, 1, 1, bias=False), nn.BatchNorm2d(WIDTHS[0]), neuron(),
+        *(Block(inputs, outputs) for inputs, outputs in pairwise(WIDTHS)),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], 10),
+    ).eval()  # fmt: skip
+
+
+def snntorch_network(steps: int) -> Any:
+    """A module whose ``forward`` loops over time and returns the mean of the outputs."""
+    import snntorch
+    import torch
+    from snntorch import surrogate
+
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = one_step(
+                lambda: snntorch.Leaky(beta=0.5, spike_grad=surrogate.atan(), init_hidden=True)
+            )
+
+        def forward(self, x: Any) -> Any:
+            for module in self.net.modules():
+                if isinstance(module, snntorch.Leaky):
+                    module.reset_mem()
+            return torch.stack([self.net(x[step]) for step in range(steps)]).mean(0)
+
+    torch.manual_seed(0)
+    network = Network().eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_var.fill_(0.1)  # with these every layer fires
+    return network
+
+
+def spikingjelly_network(network: Any) -> Any:
+    """The same in multi-step mode: each layer over all steps at once."""
+    from spikingjelly.activation_based import functional, layer, neuron, surrogate
+    from torch import nn
+
+    def lif() -> Any:
+        return neuron.LIFNode(
+            tau=2.0, decay_input=False, v_reset=None, surrogate_function=surrogate.ATan(), detach_reset=True
+        )
+
+    def replaced(module: Any) -> None:
+        """Layers by SpikingJelly's, with the same parameters."""
+        for name, child in module.named_children():
+            made = None
+            if isinstance(child, nn.Conv2d):
+                sizes = (
+                    child.in_channels,
+                    child.out_channels,
+                    child.kernel_size,
+                    child.stride,
+                    child.padding,
+                )
+                made = layer.Conv2d(*sizes, bias=False)
+            elif isinstance(child, nn.BatchNorm2d):
+                made = layer.BatchNorm2d(child.num_features)
+            elif isinstance(child, nn.AdaptiveAvgPool2d):
+                made = layer.AdaptiveAvgPool2d(1)
+            elif isinstance(child, nn.Flatten):
+                made = layer.Flatten()
+            if made is None:
+                replaced(child)
+            else:
+                setattr(module, name, made)
+
+    made = one_step(lif)
+    replaced(made)
+    functional.set_step_mode(made, "m")
+    made.load_state_dict(network.net.state_dict(), strict=False)
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = made
+
+        def forward(self, x: Any) -> Any:
+            functional.reset_net(self.net)
+            return self.net(x).mean(0)
+
+    return Network().eval()
+
+
+def torch_step(network: Any, x: Any, y: Any) -> Step:
+    import torch
+
+    optimizer = torch.optim.SGD(network.parameters(), lr=RATE)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def snnax_step(network: Any, sample: Any, x: Any, y: Any) -> Step:
+    """``network`` is one step or has the loop itself: ``unroll`` takes both."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    import snnax as snn
+    from snnax import interop
+
+    net, variables = interop.from_snntorch(network, sample)
+    xs, ys, tx = jnp.asarray(x.numpy()), jnp.asarray(y.numpy()), optax.sgd(RATE)
+    fixed = {name: value for name, value in variables.items() if name not in ("params", "hidden")}
+
+    @jax.jit
+    def train(params: Any, state: Any) -> tuple[Any, Any, Any]:
+        def loss(params: Any) -> Any:
+            out, _ = snn.unroll(net, {"params": params, **fixed}, xs)
+            mean = out.mean(0) if out.ndim == 3 else out
+            return optax.softmax_cross_entropy_with_integer_labels(mean, ys).mean()
+
+        value, slopes = jax.value_and_grad(loss)(params)
+        updates, state = tx.update(slopes, state)
+        return optax.apply_updates(params, updates), state, value
+
+    kept = [variables["params"], tx.init(variables["params"])]
+
+    def step() -> float:
+        *kept[:], value = train(*kept)
+        return float(value)
+
+    return step
+
+
+def floor_step(network: Any, x: Any) -> Step:
+    """Forward and both derivatives of each convolution, on all steps and samples, and nothing else."""
+    import torch
+
+    shapes: list[tuple[Any, tuple[int, ...]]] = []
+    hooks = [
+        module.register_forward_hook(lambda m, given, _: shapes.append((m, given[0].shape)))
+        for module in network.modules()
+        if isinstance(module, torch.nn.Conv2d)
+    ]
+    with torch.no_grad():
+        network.net(x[0])
+    for hook in hooks:
+        hook.remove()
+    layers = []
+    for number, (module, shape) in enumerate(shapes):
+        images = torch.rand(len(x) * shape[0], *shape[1:])
+        settings = ([*module.stride], [*module.padding], [1, 1], False, [0, 0], 1)
+        layers.append((images, module.weight.detach(), settings, number > 0))
+
+    def step() -> float:
+        for images, weight, settings, inner in layers:
+            y = torch.ops.aten.convolution(images, weight, None, *settings)
+            torch.ops.aten.convolution_backward(y, images, weight, None, *settings, [inner, True, False])
+        return 0.0
+
+    return step
+
+
+def candidates(steps: int, batch: int) -> dict[str, Step]:
+    import torch
+
+    network = snntorch_network(steps)
+    x, y = torch.rand(steps, batch, 3, SIDE, SIDE), torch.randint(0, 10, (batch,))
+    made = {
+        "snnax-graph": snnax_step(copy.deepcopy(network.net), x[0], x, y),
+        "snnax-program": snnax_step(copy.deepcopy(network), x, x, y),
+        "floor": floor_step(copy.deepcopy(network), x),
+    }
+    if importlib.util.find_spec("spikingjelly"):
+        made["spikingjelly"] = torch_step(spikingjelly_network(network), x, y)
+    return {**made, "snntorch": torch_step(network, x, y)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--mallopt", action="store_true", help="let glibc keep freed pages, for all")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    measuring.pin(given.cores)
+    if given.mallopt and not measuring.keep_pages():
+        print("mallopt: no glibc here")
+    seconds = measuring.clock(given.cores)
+    print(measuring.heading(), flush=True)
+    made = candidates(given.steps, given.batch)
+    first: dict[str, tuple[float, float]] = {}
+    for name, step in made.items():
+        begin = time.process_time()
+        loss = step()
+        first[name] = (loss, time.process_time() - begin)
+        step()
+    times: dict[str, list[float]] = {name: [] for name in made}
+    order = random.Random(0)
+    for _ in range(given.rounds):
+        for name in order.sample(list(made), len(made)):
+            time.sleep(SETTLE if given.cores > 1 else 0)
+            times[name].append(measuring.taken(made[name], seconds))
+    print(f"{'':16}{'ms a step':>10}{'x snnTorch':>12}{'of the floor':>14}{'first s':>9}{'first loss':>12}")
+    for name, taken in times.items():
+        to_torch, to_floor = (
+            statistics.median(a / b for a, b in zip(times[other], taken, strict=True))
+            for other in ("snntorch", "floor")
+        )
+        loss, begin = first[name]
+        print(
+            f"{name:16}{1000 * statistics.median(taken):10.0f}{to_torch:12.2f}{1 / to_floor:14.2f}{begin:9.1f}"
+            f"{'' if name == 'floor' else format(loss, '12.6f')}"
+        )
+
+
+if __name__ == "__main__":
+    main()
