@@ -56,8 +56,8 @@ class Delayed(Module):
             past: Any = self.variable("hidden", "past", jnp.zeros, shape, x.dtype)
             if past.value.shape != shape:
                 raise StateError(
-                    f"{type(self).__name__}: the stored inputs have shape {past.value.shape}, expected {shape}. For another "
-                    "batch size start anew: leave the collection 'hidden' out of the variables, as "
+                    f"{type(self).__name__}: the stored inputs have shape {past.value.shape}, expected {shape}. For "
+                    "another batch size start anew: leave the collection 'hidden' out of the variables, as "
                     "snnax.utils.reset(variables) does."
                 )
         elif not self.is_initializing():
