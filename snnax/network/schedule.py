@@ -8,6 +8,7 @@ depend on the chunk size.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, cast
 
@@ -154,10 +155,17 @@ def run_nodes(
             continue
         held, dictated, inner = branch(variables, owner[name]), forced.get(name, {}), settings.within(name)
         way = way_of(node, held, value, dictated, inner)
-        values[name], new = way(node, held, value, dictated, start, inner)
+        with _named(name, node, way):
+            values[name], new = way(node, held, value, dictated, start, inner)
         for collection in new:
             updates.setdefault(collection, {})[name] = new[collection]
     return jax.vmap(net.leave)(values), updates
+
+
+def _named(name: str, node: nn.Module, way: Way) -> AbstractContextManager[Any]:
+    """A scope in which operations carry the layer's name, for profilers and readers of HLO; flax gives some theirs."""
+    applied = way not in (run_nodes, run_neuron)
+    return nullcontext() if applied and node.name == name else jax.named_scope(name)
 
 
 def hoisted(module: nn.Module, variables: Tree, x: jax.Array, settings: Settings) -> Tree:
@@ -177,7 +185,8 @@ def hoisted(module: nn.Module, variables: Tree, x: jax.Array, settings: Settings
             check_axes(members[name], value)
         elif not has_no_memory(members[name], held, value, settings):
             continue
-        known[name] = _quick(members[name]).apply(held, value)
+        with _named(name, members[name], run_merged):
+            known[name] = _quick(members[name]).apply(held, value)
     return known
 
 
