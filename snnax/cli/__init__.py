@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import snnax
 from snnax.cli.files import check_page, check_picture, load, save_figure
 from snnax.cli.readings import choices, noted, sized
 from snnax.cli.speaking import failed, say, say_json
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="snnax",
         description="Spiking networks in JAX, and the proof that a port computes the same spikes.",
     )
+    parser.add_argument("--version", action="version", version=f"snnax {snnax.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="{" + ",".join(COMMANDS) + "}")
 
     demo = commands.add_parser(

@@ -91,6 +91,12 @@ def test_no_command_shows_the_commands(capsys):
     assert "demo" in said and "convert" in said and said.count("\n") == 1
 
 
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"snnax {snn.__version__}\n"
+
+
 def test_every_preset_is_in_the_help(capsys):
     for command in ("inspect", "run", "compare", "convert"):
         with pytest.raises(SystemExit):
