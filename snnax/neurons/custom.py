@@ -119,8 +119,9 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
             raise checks.refuse(
                 f"{kind}(detach_reset=...)", self.detach_reset, "True, False, or None as in snnTorch"
             )
-        given = self.v_reset is not None and self.v_reset != 0.0
-        if (given or "v_reset" in self.learn) and self.reset_mechanism != "value":
+        if (
+            self.v_reset != type(self).v_reset or "v_reset" in self.learn
+        ) and self.reset_mechanism != "value":
             raise ArgumentError(
                 f"{kind}(v_reset=...) is where reset_mechanism='value' takes the membrane, which here is "
                 f"{self.reset_mechanism!r}; expected one of the two to change."

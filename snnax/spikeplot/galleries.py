@@ -123,7 +123,7 @@ def neuron_gallery(
 
     Args:
         neurons: neurons with ``init_hidden=True, output=True``, by title; ``None`` for one of each kind that has no
-            weights from its input.
+            weights from its input, where those with units get the current in theirs.
         current: ``[T]`` of NumPy, JAX or torch; ``None`` for a step, a pause and a stronger pulse.
         ax: axes to draw into, the current's first, then one for each neuron; a figure of pyplot's without them.
 
@@ -152,7 +152,8 @@ def neuron_gallery(
     panels[0].plot(drive, color=canvas.GREEN, lw=1.5)
     panels[0].set_title("input current", fontsize=10)
     for panel, (name, neuron) in zip(panels[1:], shown.items(), strict=False):
-        spikes, membrane, moving = response(name, neuron, drive)
+        unit = _UNITS.get(name, 1.0) if neurons is None else 1.0
+        spikes, membrane, moving = response(name, neuron, unit * drive)
         panel.plot(membrane, color=canvas.BLUE, lw=1.3)
         threshold = getattr(neuron, "v_threshold", getattr(neuron, "threshold", None))
         if moving is not None:
@@ -186,6 +187,9 @@ def all_neurons() -> dict[str, nn.Module]:
         "Synaptic(0.7, 0.9)": kinds.Synaptic(0.7, 0.9, **own),
         "Alpha(0.9, 0.8)": kinds.Alpha(0.9, 0.8, **own),
         "ALIF(0.9, rho=0.95)": kinds.ALIF(0.9, rho=0.95, **own),
+        "ResonateFire(omega=1000)": kinds.ResonateFire(threshold=0.5, **own),
+        "Izhikevich(dt=5e-4)": kinds.Izhikevich(dt=5e-4, **own),
+        "AdEx(dt=5e-4)": kinds.AdEx(dt=5e-4, **own),
         "RLeaky(0.9, V=-0.3)": kinds.RLeaky(0.9, -0.3, all_to_all=False, **own),
         "RSynaptic(0.7, 0.9, V=-0.3)": kinds.RSynaptic(0.7, 0.9, -0.3, all_to_all=False, **own),
         "DeltaLeaky(0.05, beta=0.9)": kinds.DeltaLeaky(0.05, beta=0.9, **own),
@@ -193,6 +197,10 @@ def all_neurons() -> dict[str, nn.Module]:
         "LIF(tau=1e-3, r=10)": kinds.LIF(tau=1e-3, r=10, **own),
         "CubaLIF(3e-4, 1e-3, r=10)": kinds.CubaLIF(3e-4, 1e-3, r=10, **own),
     }
+
+
+_UNITS = {"Izhikevich(dt=5e-4)": 60.0, "AdEx(dt=5e-4)": 5000.0}
+"""What a current of 1 is to those of :func:`all_neurons` that have units: in mV/ms and pA."""
 
 
 def _default_current() -> canvas.Values:

@@ -65,13 +65,14 @@ def _native(norse: dict[str, Any] | None = None, **numbers: tuple[float, float])
 
 def _own(options: dict[str, Any] | None = None, **numbers: tuple[float, float]) -> Case:
     """A neuron that is an equation and numbers."""
-    numbers = {**numbers, "threshold": LEVEL}
     if options is None:
-        options, numbers = {"reset_mechanism": "value"}, {**numbers, "v_reset": RESET}
+        options = {"reset_mechanism": "value"}
+        numbers = {**numbers, "threshold": LEVEL, "v_reset": RESET}
     return Case(numbers, {**OWN, **options}, {"learn": tuple(numbers)}, tuple(numbers))
 
 
 DECAY, LEVEL, HEIGHT = (0.125, 0.75), (0.25, 1.5), (0.5, 2.0)
+STEP = (0.015625, 0.0625)
 TIME, GAIN, REST, RESET = (2.0, 9.0), (1.0, 6.0), (-0.25, 0.25), (-0.5, 0.125)
 OWN: dict[str, Any] = {"init_hidden": True}
 LOOP = {**OWN, "all_to_all": False}
@@ -140,6 +141,12 @@ TABLE: dict[str, Case] = {
     "IF": _native({"v_reset": 0.0}, r=DECAY, v_threshold=LEVEL, v_reset=RESET),
     "I": _native(r=DECAY),
     "ALIF": _own(beta=DECAY, rho=DECAY, strength=HEIGHT),
+    "Izhikevich": _own({}, threshold=(-65, 30), a=(0.015625, 0.125), b=DECAY, c=(-65, -50), d=(2, 8), dt=STEP),
+    "AdEx": _own(
+        {}, threshold=(-60, -40), C=(250, 300), g_L=(20, 40), E_L=(-70, -60), V_T=(-55, -50), delta_T=(1, 4),
+        tau_w=(0.125, 0.25), a=(2, 6), b=(60, 100), v_reset=(-75, -65), dt=STEP,
+    ),
+    "ResonateFire": _own({}, threshold=(0.25, 1), b=(-60, -10), omega=(200, 600), v_reset=HEIGHT, dt=STEP),
     "Scale": Case({"scale": HEIGHT}, learn={"learn_scale": True}, learned=("scale",)),
     "Threshold": Case({"threshold": LEVEL}),
     "Delay": Case({"steps": (0, 4)}),

@@ -337,6 +337,9 @@ def wired(**given: Any) -> Any:
 ON = {"init_hidden": True}
 TORCH, NORSE, PLOT, TENSORS = ("snntorch",), ("norse",), ("matplotlib",), ("safetensors",)
 MODULES: dict[str, Callable[[], Call]] = {
+    "AdEx": lambda: used(snn.AdEx, (B, N), C=200.0, V_T=-50.0),
+    "Izhikevich": lambda: used(snn.Izhikevich, (B, N), a=0.02),
+    "ResonateFire": lambda: used(snn.ResonateFire, (B, N), b=-50.0, omega=100.0),
     "ALIF": lambda: used(snn.ALIF, (B, N), beta=0.75, rho=0.5, strength=1.0),
     "Alpha": lambda: used(snn.Alpha, (B, N), alpha=0.75, beta=0.5),
     "AssociativeLeaky": lambda: used(

@@ -59,6 +59,25 @@ COUNTERS = ("BatchNormTT1d", "BatchNormTT2d")
 STATEFUL = {"init_hidden": True, "output": True}
 
 TABLE = {
+    "AdEx": Entry("AdEx", lambda: snn.AdEx(tau_w=array(), V_T=0.5, E_L=-0.5, threshold=2.0), NEURON),
+    "AdEx, hidden": Entry(
+        "AdEx",
+        lambda: snn.AdEx(
+            E_L=array(), V_T=0.5, C=0.1, threshold=-72.0, learn=("C", "E_L", "V_T", "a", "b", "tau_w", "v_reset"),
+            **STATEFUL,
+        ),
+        NEURON,
+    ),
+    "Izhikevich": Entry("Izhikevich", lambda: snn.Izhikevich(a=array()), NEURON),
+    "Izhikevich, hidden": Entry(
+        "Izhikevich", lambda: snn.Izhikevich(d=array(), threshold=-72.0, learn=("a", "b", "c", "d"), **STATEFUL), NEURON
+    ),
+    "ResonateFire": Entry("ResonateFire", lambda: snn.ResonateFire(omega=1000 * array()), NEURON),
+    "ResonateFire, hidden": Entry(
+        "ResonateFire",
+        lambda: snn.ResonateFire(b=-100 * array(), threshold=0.5, learn=("b", "omega", "v_reset"), **STATEFUL),
+        NEURON,
+    ),
     "ALIF": Entry("ALIF", lambda: snn.ALIF(array(), 0.75, 0.5), NEURON),
     "ALIF, hidden": Entry(
         "ALIF",

@@ -210,6 +210,9 @@ def test_two_runs_in_a_row_are_one_long_run(name):
 
 
 NEURONS = {
+    "AdEx": lambda: snn.AdEx(threshold=-70.6, init_hidden=True, output=True),
+    "Izhikevich": lambda: snn.Izhikevich(threshold=-69.99, init_hidden=True, output=True),
+    "ResonateFire": lambda: snn.ResonateFire(threshold=0.05, init_hidden=True, output=True),
     "ALIF": lambda: snn.ALIF(0.5, 0.75, 2.0, init_hidden=True, output=True),
     "Leaky": lambda: snn.Leaky(0.5, init_hidden=True, output=True),
     "Synaptic": lambda: snn.Synaptic(0.5, 0.25, init_hidden=True, output=True),

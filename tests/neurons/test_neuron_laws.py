@@ -176,6 +176,9 @@ def test_a_parameter_that_does_not_broadcast_is_an_error(kind):
 
 ELSEWHERE = {
     "ALIF": "test_alif.py",
+    "AdEx": "test_adex.py",
+    "Izhikevich": "test_izhikevich.py",
+    "ResonateFire": "test_resonate.py",
     "AssociativeLeaky": "test_parallel_neurons.py",
     "CubaLI": "test_nir_neurons.py",
     "CubaLIF": "test_nir_twins.py",

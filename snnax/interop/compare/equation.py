@@ -280,7 +280,7 @@ class Equation:
         if "reset_mechanism" in changes:
             # which another reset than to a value does not take
             learn = tuple(name for name in getattr(self.module, "learn", ()) if name != "v_reset")
-            changes.update(v_reset=0.0, learn=learn)
+            changes.update(v_reset=getattr(type(self.module), "v_reset", None), learn=learn)
         known = {f.name for f in fields(self.module)}
         changes = {k: v for k, v in {"inhibition": False, **changes}.items() if k in known}
         return _Step(self.module.clone(**changes), self.names)

@@ -5,4 +5,6 @@ from __future__ import annotations
 from snnax import neurons
 from snnax.interop.families.custom import OwnFamily
 
-FAMILIES = tuple(OwnFamily.of(kind) for kind in (neurons.ALIF,))
+FAMILIES = tuple(
+    OwnFamily.of(kind) for kind in (neurons.ALIF, neurons.Izhikevich, neurons.AdEx, neurons.ResonateFire)
+)
