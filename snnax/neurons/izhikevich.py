@@ -60,7 +60,7 @@ class Izhikevich(CustomNeuron, kw_only=True):
     threshold: Parameter = 30.0
     reset_mechanism: str = "value"
 
-    v_reset: ClassVar[None] = None  # type: ignore[misc]  # which is c
+    v_reset: ClassVar[None] = None  # type: ignore[misc, assignment]  # which is c
     reset_delay: ClassVar[bool] = True  # type: ignore[misc]  # its recovery would not see a spike that is over
     reset_mechanisms: ClassVar[tuple[str, ...]] = ("value", "none")
     state_names: ClassVar[tuple[str, ...]] = ("u", "mem")

@@ -447,7 +447,7 @@ def _propagate(
         sizes: absolute value of each.
         values: parameters.
     """
-    free, states = steps[0], [name for name in point if name]
+    free = steps[0]
 
     def after(step: _Step, point: Any, values: Any) -> dict[str, jax.Array]:
         return step({k: v for k, v in point.items() if k}, point[""], values)[0]
@@ -490,7 +490,7 @@ def _propagate(
         lambda total, *v: jnp.maximum(total, jnp.abs(jnp.stack(v)).max(0)), rounded, *moved
     )
     passed = jax.tree.map(jnp.zeros_like, rounded)
-    for name in states:
+    for name in rounded.keys() & decays.keys():
         # what another state is computed from in the same step, as if it had been rounded before the step
         share = {k: jnp.where(v > 0, w / v, 0) for k, w in decays[name].items() for v in [decays[name][name]]}
         passed = {k: v + (share[k] * rounded[name] if k != name else 0) for k, v in passed.items()}
