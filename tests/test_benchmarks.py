@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import compile_time, event_yinyang, measuring, memory, train_step
+from benchmarks import compile_time, delays, event_yinyang, measuring, memory, train_step
 from benchmarks.peers import registry
 from benchmarks.train_step import Result
 from benchmarks.workloads.spec import data
@@ -139,3 +139,11 @@ def test_an_epoch_of_events_starts_from_weights_and_data_that_it_is_given(monkey
     epoch()
     before = epoch.state[0]["layers_1"]["weights"]
     assert math.isfinite(epoch.first_loss) and (before != 2.0).any()
+
+
+def test_learned_delays_tell_what_weights_alone_do_not():
+    """A small budget of benchmarks/delays.py, whose table is in docs/delays.rst."""
+    without = delays.measured("no delays", 1, epochs=30, hidden=12)["no delays"]
+    found = delays.measured("learned delays", 1, epochs=30, hidden=12)
+    assert found["learned delays"] > without + 0.15
+    assert found["learned delays, rounded"] > found["learned delays"] - 0.02

@@ -315,7 +315,7 @@ def round_delays(variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
 
     Returns:
         ``(rounded, moved)``: the new variables, and by the path of each layer how far, in steps, the delay went that
-        went furthest.
+        went furthest, half a step at most; below 0 a delay counts as 0, as it does in the layer.
 
     Raises:
         ArgumentError: no layer has learned delays, or one of them is not finite.
@@ -340,7 +340,7 @@ def round_delays(variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
                 f"round_delays(variables): the delays of {'/'.join(path)!r} are not all finite."
             )
         whole = np.maximum(np.rint(given), 0)
-        moved["/".join(path)] = float(np.max(np.abs(whole - given), initial=0))
+        moved["/".join(path)] = float(np.max(np.abs(whole - np.maximum(given, 0)), initial=0))
         flat["params", *path, "delay"] = jnp.asarray(whole, given.dtype)
     _narrowed(flat, 0.0)
     return unflatten_dict(flat), moved
