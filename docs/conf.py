@@ -64,7 +64,7 @@ NO_PAGE = """
     snnax.interop.spec.NeuronSpec snnax.layers.rounding.IntegerWeights snnax.interop.trace.Told
     snnax.training.steps.TrainStep snnax.training.steps.EvalStep
     snnax.training.batching.Batches flax.linen.module._Sentinel
-    Accuracy AxesArray Callback Console Data Loss Regularization Tree dict[str list[dict[str
+    Accuracy AxesArray BatchCallback Callback Console Data Loss Regularization Tree dict[str list[dict[str
 """
 nitpick_ignore = [("py:class", name) for name in NO_PAGE.split()]
 html_title = f"snnax {release}"
@@ -91,7 +91,7 @@ autosummary_context = {
         "snnax.nnx.Network": (":members: __call__, unroll, reset, variables",),
         "snnax.nnx.Neuron": (":members: __call__, reset, variables",),
         **dict.fromkeys((f"snnax.nnx.{name}" for name in LINEN), (":no-members:",)),
-        "snnax.training.TrainState": (":members: create, variables, apply_gradients",),
+        "snnax.training.TrainState": (":members: create, variables, apply_gradients, averaging, averaged",),
     }
 }
 # Files of other names where two names differ by case only, which some systems do not tell apart.

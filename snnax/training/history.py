@@ -28,7 +28,7 @@ class History:
         samples_per_second: of training, without compilation.
         seconds: of the whole epoch, with compilation and evaluation.
         compile_seconds: of all compilations together, in this run.
-        interrupted: whether Ctrl-C ended the training.
+        interrupted: whether Ctrl-C or a batch's callback ended the training within an epoch.
         unfinished: of an epoch that was interrupted, ``{"loss": ..., "samples": ...}`` for each batch.
 
     Example:

@@ -17,14 +17,14 @@ from snnax.training.checkpoints import Checkpoints
 from snnax.training.history import History
 from snnax.training.objective import Accuracy, Loss, Regularization
 from snnax.training.progress import Reporter, reporter
-from snnax.training.run import Data, Run
+from snnax.training.run import BatchCallback, Data, Run
 from snnax.training.state import TrainState
 from snnax.training.steps import make_eval_step, make_train_step
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Callback", "evaluate", "fit"]
+__all__ = ["BatchCallback", "Callback", "evaluate", "fit"]
 
 Callback = Callable[[TrainState, History], bool | None]
 """Called after each epoch; returning True ends the training."""
@@ -45,13 +45,17 @@ def _store(value: Any, what: str) -> Any:
     raise checks.refuse(what, value, "a directory, or snnax.training.Checkpoints(directory)")
 
 
-def _callbacks(value: Any, what: str) -> Any:
-    """Functions of the state and the history."""
-    if isinstance(value, list | tuple) and all(callable(callback) for callback in value):
-        return value
-    raise checks.refuse(
-        what, value, "functions of the state and the history, as [lambda state, history: None]"
-    )
+def _callbacks(seen: str) -> checks.Check:
+    """Functions of the state and what they are shown beside it."""
+
+    def check(value: Any, what: str) -> Any:
+        if isinstance(value, list | tuple) and all(callable(callback) for callback in value):
+            return value
+        raise checks.refuse(
+            what, value, f"functions of the state and the {seen}, as [lambda state, {seen}: None]"
+        )
+
+    return check
 
 
 @checks.takes(
@@ -62,7 +66,8 @@ def _callbacks(value: Any, what: str) -> Any:
     eval_data=checks.maybe(_data),
     rngs=checks.texts,
     checkpoint=checks.maybe(_store),
-    callbacks=_callbacks,
+    callbacks=_callbacks("history"),
+    batch_callbacks=_callbacks("metrics"),
 )
 def fit(
     state: TrainState,
@@ -83,6 +88,8 @@ def fit(
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
+    batch_callbacks: Sequence[BatchCallback] = (),
+    ema: float | None = None,
     progress: bool | Console = True,
 ) -> tuple[TrainState, History]:
     """Train until ``epochs`` passes over the data are complete, those that ``state`` has behind it included.
@@ -109,12 +116,17 @@ def fit(
         resume: go on from the newest checkpoint there, if there is one; also in the middle of an epoch that
             Ctrl-C ended. ``data`` must then give the same batches again: same seed, same order.
         callbacks: called with ``(state, history)`` after each epoch; one that returns True ends the training.
+        batch_callbacks: called with ``(state, metrics)`` after each batch; ``metrics`` holds ``loss``, ``accuracy`` and
+            ``grad_norm`` as arrays of JAX, and training does not wait for them unless a callback reads one
+            (``float(metrics["loss"])``). One that returns True ends the training there, as Ctrl-C does.
+        ema: decay of an average of the parameters over the steps, as 0.999: evaluation reads the average, and
+            ``state.averaged`` has it. See :meth:`TrainState.averaging`. A state that averages goes on with it.
         progress: a bar with loss, accuracy, samples/s and time left on a terminal, else one line per
             epoch; compilation is shown as a step of its own. False for silence, or a ``rich`` console.
 
     Returns:
-        The trained state, and a :class:`History`. After Ctrl-C: what is there (``history.interrupted``), saved
-        too.
+        The trained state, and a :class:`History`. After Ctrl-C, or a batch's callback that ended the training: what is
+        there (``history.interrupted``), saved too.
 
     Raises:
         TrainingError: if a loss or an input is not finite; it names the batch, and what in it or which layer.
@@ -149,7 +161,7 @@ def fit(
     step = make_train_step(loss, accuracy, **kept, **wants)  # type: ignore[arg-type]
     measure = make_eval_step(loss, accuracy, **wants)  # type: ignore[arg-type]
     store = Checkpoints(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint
-    state, history = _begin(state, store, resume)
+    state, history = _begin(state if ema is None else state.averaging(ema), store, resume)
     _check_epochs(epochs, int(state.epoch), resume)
     for name, given in (("data", data), ("eval_data", eval_data)):
         if isinstance(given, Iterator) and epochs - int(state.epoch) > 1:
@@ -158,10 +170,12 @@ def fit(
                 "Pass a list, a DataLoader, snnax.training.batches(...) or a function of the epoch."
             )
     with reporter(progress) as shown:
-        run = Run(step, measure, state, history, store, shown)
+        run = Run(step, measure, state, history, store, shown, batch_callbacks)
         try:
             while int(run.state.epoch) < epochs:
-                run.epoch(data, eval_data, epochs)
+                if not run.epoch(data, eval_data, epochs):
+                    run.interrupted()
+                    break
                 stop = [callback(run.state, history) is True for callback in callbacks]
                 run.save(last=any(stop) or int(run.state.epoch) == epochs)
                 if any(stop):

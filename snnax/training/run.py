@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,10 +20,13 @@ from snnax.training.progress import Reporter
 from snnax.training.state import TrainState
 from snnax.training.steps import EvalStep, TrainStep
 
-__all__ = ["Data", "Run"]
+__all__ = ["BatchCallback", "Data", "Run"]
 
 Data = Callable[[int], Iterable[Any]] | Iterable[Any]
 """Batches ``(x, y)``: something to iterate over anew in each epoch, or a function of the epoch."""
+
+BatchCallback = Callable[[TrainState, Mapping[str, jax.Array]], bool | None]
+"""Called after each batch with the state and what the step measured; returning True ends the training."""
 
 _LOOK = 0.25  # seconds between two looks at the loss, each of which waits for the device
 
@@ -39,9 +42,10 @@ class Run:
         history: History,
         store: Checkpoints | None,
         shown: Reporter,
+        told: Sequence[BatchCallback] = (),
     ) -> None:
         self.step, self.measure, self.state = step, measure, state
-        self.history, self.store, self.shown = history, store, shown
+        self.history, self.store, self.shown, self.told = history, store, shown, told
         self.pending: list[dict[str, Any]] = list(history.unfinished)
         self.first = int(state.step) - len(self.pending)
         self.known: set[Any] = set()
@@ -49,8 +53,8 @@ class Run:
         self.good: tuple[TrainState, int] | None = None
         history.unfinished = []
 
-    def epoch(self, data: Data, eval_data: Data | None, epochs: int) -> None:
-        """Train on each batch of the next epoch, then evaluate."""
+    def epoch(self, data: Data, eval_data: Data | None, epochs: int) -> bool:
+        """Train on each batch of the next epoch, then evaluate; False if a batch's callback ended it before."""
         number, before = int(self.state.epoch), self.history.compile_seconds
         skip = int(self.state.step) - self.first
         began, looked, samples = time.perf_counter(), 0.0, 0
@@ -66,6 +70,9 @@ class Run:
             self.pending.append({**metrics, "samples": count})
             self.sound.append(_sound(x))
             samples += count
+            stop = [told(self.state, dict(metrics)) is True for told in self.told]
+            if any(stop):
+                return False
             if time.perf_counter() - looked > _LOOK:
                 latest, sound = jax.device_get((self.pending[-1], self.sound[-1]))
                 looked = time.perf_counter()
@@ -90,6 +97,7 @@ class Run:
         self.first, self.pending, self.sound = int(self.state.step), [], []
         self.history.add(values)
         self.shown.finish(number + 1, epochs, count, values)
+        return True
 
     def evaluate(self, data: Data) -> dict[str, float]:
         """Means over all samples."""
@@ -109,7 +117,7 @@ class Run:
             self.store.save(self.state, self.history)
 
     def interrupted(self) -> None:
-        """Keep what there is."""
+        """Keep what there is of an epoch that is not complete."""
         done = int(self.state.step) - self.first
         self.pending = self._fetched()[:done]
         self.history.interrupted, self.history.unfinished = True, self.pending

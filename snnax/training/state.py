@@ -40,6 +40,8 @@ class TrainState(struct.PyTreeNode):
         buffers: fixed arrays of neurons; not trained.
         other: further collections, kept as they are.
         hidden: the neurons' state that the next batch starts from; ``None``: each batch starts from zero.
+        ema: what ``optax.ema`` remembers of the parameters, if :meth:`averaging` was asked for.
+        decay: of that average (static).
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, optax, snnax as snn
@@ -61,6 +63,8 @@ class TrainState(struct.PyTreeNode):
     hidden: Tree | None
     net: nn.Module = struct.field(pytree_node=False)
     tx: optax.GradientTransformation = struct.field(pytree_node=False)
+    ema: Any = None
+    decay: float | None = struct.field(pytree_node=False, default=None)
 
     @classmethod
     def create(
@@ -117,6 +121,42 @@ class TrainState(struct.PyTreeNode):
         hidden = {} if self.hidden is None else {"hidden": self.hidden}
         return {**{name: tree for name, tree in named.items() if tree}, **self.other, **hidden}
 
+    def averaging(self, decay: float) -> TrainState:
+        r"""This state with an average of its parameters over the steps to come, by ``optax.ema``.
+
+        .. math::
+            m_t = d\, m_{t-1} + (1 - d)\, \theta_t, \qquad \bar\theta_t = m_t / (1 - d^t)
+
+        Evaluation reads :math:`\bar\theta`, training :math:`\theta`; see :attr:`averaged`. Running averages of batch
+        norms stay those of the trained parameters.
+
+        Args:
+            decay: :math:`d`, above 0 and below 1: 0.999 averages over about a thousand steps.
+
+        Raises:
+            ArgumentError: for another ``decay``, or a state that averages with another one already.
+        """
+        decay = checks.number(above=0, high=1)(decay, "averaging(decay=...)")
+        if decay == 1:
+            raise checks.refuse("averaging(decay=...)", decay, "a number below 1, as 0.999")
+        if self.decay is not None and self.decay != decay:
+            raise ArgumentError(
+                f"averaging(decay={decay}): the state averages with {self.decay} already, and would lose that average. "
+                "Pass the same number, or start a new average: state.replace(ema=None, decay=None)."
+            )
+        if self.decay is not None:
+            return self
+        return self.replace(ema=_copied(optax.ema(decay).init(self.params)), decay=decay)
+
+    @property
+    def averaged(self) -> TrainState:
+        """This state with the average of its parameters in their place, if it has one, as evaluation reads it."""
+        if self.decay is None:
+            return self
+        done = self.ema.count > 0
+        mean = optax.tree.bias_correction(self.ema.ema, self.decay, jnp.maximum(self.ema.count, 1))
+        return self.replace(params=jax.tree.map(lambda m, p: jnp.where(done, m, p), mean, self.params))
+
     def apply_gradients(
         self, grads: Tree, *, value: Any = None, value_fn: Any = None, **changes: Any
     ) -> TrainState:
@@ -129,6 +169,8 @@ class TrainState(struct.PyTreeNode):
             **changes: other fields to replace.
         """
         params, opt_state = descend(self.tx, grads, self.opt_state, self.params, value, value_fn)
+        if self.decay is not None:
+            changes["ema"] = optax.ema(self.decay).update(params, self.ema)[1]
         return self.replace(step=self.step + 1, params=params, opt_state=opt_state, **changes)
 
 

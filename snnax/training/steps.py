@@ -166,8 +166,9 @@ def make_eval_step(
 ) -> EvalStep:
     """A compiled step of evaluation: ``metrics = step(state, x, y)``; the state stays as it is.
 
-    Dropout is off, batch norms use their running averages, and every batch starts from zero. A network that draws
-    random numbers in evaluation too, as a ported one with ``torch.rand`` in its ``forward``, draws the same every time.
+    Dropout is off, batch norms use their running averages, and every batch starts from zero. Of a state that averages
+    its parameters it reads the average (``state.averaged``). A network that draws random numbers in evaluation too, as
+    a ported one with ``torch.rand`` in its ``forward``, draws the same every time.
 
     Args:
         loss: as in :func:`make_train_step`, as are the next ones.
@@ -242,7 +243,7 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
 
 
 def _eval_step(step: EvalStep, state: TrainState, x: Any, y: Any) -> Metrics:
-    given = {name: value for name, value in state.variables.items() if name != "hidden"}
+    given = {name: value for name, value in state.averaged.variables.items() if name != "hidden"}
     how: dict[str, Any] = {"num_steps": step.num_steps, "chunk": step.chunk}
     net = evaluating(state.net)
     if fixed := getattr(net, "in_training", ()):

@@ -109,6 +109,33 @@ def test_callbacks_see_each_epoch_and_can_stop():
     assert (int(state.epoch), len(history.loss)) == (2, 2)
 
 
+def test_batch_callbacks_see_each_batch_and_can_stop(tmp_path):
+    seen = []
+
+    def watch(state, metrics):
+        assert isinstance(metrics["grad_norm"], jax.Array)
+        seen.append((int(state.step), float(metrics["loss"])))
+        return len(seen) == 6
+
+    more = {"epochs": 3, "checkpoint": tmp_path}
+    state, history = quiet(nets.start(NET), parts(), batch_callbacks=[watch], **more)
+    assert [step for step, _ in seen] == [1, 2, 3, 4, 5, 6]
+    assert (int(state.step), int(state.epoch), len(history.loss)) == (6, 1, 1)
+    assert history.interrupted and len(history.unfinished) == 2
+    losses = [*history.step_loss, *(entry["loss"] for entry in history.unfinished)]
+    assert [loss for _, loss in seen] == losses
+    state, _ = quiet(nets.start(NET), parts(), resume=True, **more)
+    straight, whole = quiet(nets.start(NET), parts(), epochs=3, batch_callbacks=[lambda state, metrics: None])
+    assert nets.bits(state) == nets.bits(straight)
+    assert not whole.interrupted
+
+
+def test_callbacks_are_checked():
+    for name, shown in (("callbacks", "history"), ("batch_callbacks", "metrics")):
+        with pytest.raises(ArgumentError, match=rf"fit\({name}=.*functions of the state and the {shown}"):
+            quiet(nets.start(NET), parts(), epochs=1, **{name: [3]})
+
+
 def interrupting(at, raised=KeyboardInterrupt):
     """The batches, until Ctrl-C comes before batch number ``at`` of all."""
     count = iter(range(1000))
