@@ -10,9 +10,10 @@ import flax.linen as nn
 from snnax.errors import TorchLineError
 from snnax.modes import switched
 from snnax.modules import NET, VARIABLES
+from snnax.operations.counting import synops
 from snnax.subsets import data_subset, valid_split
 
-__all__ = ["data_subset", "evaluating", "reset", "training", "valid_split"]
+__all__ = ["data_subset", "evaluating", "reset", "synops", "training", "valid_split"]
 
 
 def reset(variables: Mapping[str, Any] | nn.Module) -> dict[str, Any]:

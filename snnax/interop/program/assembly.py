@@ -72,9 +72,9 @@ class Assembly:
 
     # --- Operations outside of loops
 
-    def _add(self, index: int) -> None:
-        """Operation ``index`` of the trace."""
-        node = self._nodes[index]
+    def _add(self, index: int, steps: int = 1) -> None:
+        """Operation ``index`` of the trace, which stands for what is done in ``steps`` steps of a loop."""
+        node = replace(self._nodes[index], steps=steps)
         found = self._over_time(node)
         if found is not None:
             self._done[Ref(index)] = found
@@ -214,7 +214,7 @@ class Assembly:
         """A loop, after what is done before it on its behalf."""
         for position in sorted(draft.same):
             last = draft.at(position, draft.steps - 1)
-            self._add(last.node)
+            self._add(last.node, draft.steps)
         sequences = [self._sequence(draft, entries) for entries in draft.sequences]
         running = [i for i in range(draft.period) if i not in draft.same and i not in draft.apart]
         moved = {position: index for index, position in enumerate(running)}

@@ -50,7 +50,7 @@ class LoopRun:
             jnp.asarray(s.values) if isinstance(s, PerStep) else self._runner.get(s) for s in loop.sequences
         ]
         carry = {place: self._start(place) for place in plan.carried}
-        size = fast_size(loop.steps, self._runner.batch, self._is_light())
+        size = 1 if self._runner.apart else fast_size(loop.steps, self._runner.batch, self._is_light())
         names = LITTLE if self._keeps_little() else None
         pieces = []
         for length, times, entry in cut((sequences, self._forced), 0, loop.steps, size):
@@ -94,6 +94,8 @@ class LoopRun:
         loop = self._loop
         # of nothing but what is outside, until a stage says otherwise
         plan = Plan(self._runner, loop, 0, parts, {}, frozenset(), {}, (), (None,) * len(loop.kept))
+        if self._runner.apart:
+            return plan.steady, tuple(range(len(loop.carries)))
         carried: list[int] = []
         for stage in parts:
             for carry in stage.carries:

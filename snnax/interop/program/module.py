@@ -150,7 +150,8 @@ class PortedProgram(WholeNetwork):
         drawn = self.variables.get("drawn")
         if self.has_variable("told", "of") and not self.is_initializing():
             return self._told(program, leaves, key, forced, drawn)
-        ran = run(program, leaves, key=key, record=recording, forced=forced, drawn=drawn)
+        apart = self.has_variable("apart", "steps")
+        ran = run(program, leaves, key=key, record=recording, forced=forced, drawn=drawn, apart=apart)
         for name, known in ran.recorded.items() if recording else ():
             value = {"input": known.input, **known.states, "spk": known.spk}
             self.sow(

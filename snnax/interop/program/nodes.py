@@ -185,6 +185,7 @@ class Node:
         function: the call of a ``torch.autograd.Function`` that it is part of: its gradient is that function's own.
         line: where in the user's code, as ``net.py:12``.
         gradient: gradients were on; under ``torch.no_grad()`` none flows through it.
+        steps: of a loop, in each of which the network does it anew, though it is the same in all: here it is done once.
     """
 
     op: str
@@ -196,6 +197,7 @@ class Node:
     function: Call | None = None
     line: str = ""
     gradient: bool = True
+    steps: int = 1
 
     @property
     def base(self) -> str:

@@ -85,6 +85,7 @@ def run(
     record: bool = False,
     forced: Mapping[str, Array] | None = None,
     drawn: Mapping[str, Array] | None = None,
+    apart: bool = False,
 ) -> Ran:
     """Run a program.
 
@@ -95,12 +96,13 @@ def run(
         record: keep what the neurons do.
         forced: spikes ``[T, B, ...]`` that neurons emit instead of their own, by their names in :class:`Ran`.
         drawn: instead of a key what is drawn, see :func:`~snnax.interop.program.draws.placed`.
+        apart: each step of a loop does all of its operations itself, also those that are the same in all steps.
 
     Raises:
         ArgumentError: it draws random numbers, and there is no key.
         ConversionError: an operation is not known in JAX.
     """
-    runner = Runner(program, leaves, key, record, forced or {}, drawn or {})
+    runner = Runner(program, leaves, key, record, forced or {}, drawn or {}, apart)
     for place, item in enumerate(program.items):
         runner.item(place, item)
     return Ran(mapped(program.outputs, runner.get), mapped(program.updates, runner.get), runner.recorded)
@@ -120,7 +122,7 @@ class Runner:
     Attributes:
         batch: size of the batch.
         neurons: by path.
-        forced, recording: see :func:`run`.
+        forced, recording, apart: see :func:`run`.
         recorded: what neurons did so far.
         chained: the neurons whose states before each step are recorded.
     """
@@ -133,7 +135,9 @@ class Runner:
         record: bool,
         forced: Mapping[str, Array],
         drawn: Mapping[str, Array],
+        apart: bool = False,
     ) -> None:
+        self.apart = apart
         self.batch = batch_size(program, leaves)
         self.neurons = {path: ProgramNeuron(path, spec) for path, spec in program.neurons.items()}
         self.recording, self.forced = record, {name: jnp.asarray(spikes) for name, spikes in forced.items()}
@@ -170,6 +174,13 @@ class Runner:
             outputs = LoopRun(self, item, place).run()
         elif item.op == NEURON:
             outputs = self._neuron(item)
+        elif self.apart and item.steps != 1:
+            node = item
+
+            def again(_: None, __: None) -> tuple[None, tuple[Any, ...]]:
+                return None, self.operate(node, self.get, (place,))
+
+            outputs = jax.tree.map(lambda v: v[-1], lax.scan(again, None, length=node.steps)[1])
         else:
             outputs = self.operate(item, self.get, (place,))
         self._values.update({Ref(place, out): value for out, value in enumerate(outputs)})

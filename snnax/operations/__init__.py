@@ -1,0 +1,1 @@
+"""What a network computes: products of weights and signals, counted as they are done."""
