@@ -81,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="show what is in a .nir file and how snnax reads it")
     inspect.add_argument("file", type=Path)
     inspect.add_argument("--plot", type=Path, help="write the picture of the graph here, .svg, .png or .pdf")
+    inspect.add_argument("--synops", action="store_true", help="count the synaptic operations on an input")
+    inspect.add_argument(
+        "--input", action="append", metavar="X.npy",
+        help="that input, .npy file with x [T, B, ...], channels first; for several inputs NAME=X.npy each "
+        "(default: random spikes)",
+    )  # fmt: skip
     _add_reading(inspect)
     inspect.add_argument("--json", action="store_true")
     inspect.set_defaults(run=_inspect)
@@ -199,15 +205,23 @@ def _inspect(options: argparse.Namespace) -> int:
     from snnax.interop.nir.inspecting import describe, table
 
     check_picture(options.plot)
+    if options.input and not options.synops:
+        raise ArgumentError("--input is what --synops counts on; pass --synops too")
     content = describe(options.file, **choices(options))
     if options.plot is not None:
         from snnax import spikeplot
 
         save_figure(options.plot, lambda: spikeplot.network_graph(content).figure)
+    lines = [table(content)]
+    if options.synops:
+        from snnax.cli.synops import count
+
+        found = count(options, content["input"])
+        content["synops"], lines = found.to_dict(), [*lines, "", str(found)]
     if options.json:
         say_json(content)
     else:
-        say(table(content))
+        say("\n".join(lines))
     return AGREE
 
 

@@ -40,11 +40,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         raise ArgumentError(f"--chunk {options.chunk}: expected a number of steps >= 1.")
     refuse_existing(options.out, options.trace, force=options.force)
     check_picture(options.plot)
-    x = _input(options)
+    x = read_input(options)
     began = time.perf_counter()
     with jax.enable_x64(x.dtype == np.float64):
         model, variables = read(options)
-        _check(x, model)
+        check_input(x, model)
         tally = Tally(
             len(x),
             x.shape[1],
@@ -88,7 +88,7 @@ def read(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     return interop.from_nir(options.file, **choices(options))
 
 
-def _input(options: argparse.Namespace) -> np.ndarray:
+def read_input(options: argparse.Namespace) -> np.ndarray:
     """One array for one input, and the arrays of several joined."""
     named = [text.partition("=") for text in options.input]
     if len(named) == 1 and not (named[0][1] and not Path(options.input[0]).exists()):
@@ -111,7 +111,8 @@ def _array(path: Path) -> np.ndarray:
     return plain(str(path), "x", x)
 
 
-def _check(x: np.ndarray, model: Any) -> None:
+def check_input(x: np.ndarray, model: Any) -> None:
+    """Refuse an input of another shape than the network's."""
     shape = getattr(model, "input_shape", None)
     if shape is not None and x.shape[2:] != tuple(shape):
         raise ShapeError(

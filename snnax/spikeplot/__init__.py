@@ -22,6 +22,7 @@ from snnax.spikeplot.graphs import network_graph
 from snnax.spikeplot.history import history
 from snnax.spikeplot.layers import LayerPicture
 from snnax.spikeplot.neurons import panel, raster, traces
+from snnax.spikeplot.operations import synops
 
 __all__ = [
     "LayerPicture",
@@ -36,5 +37,6 @@ __all__ = [
     "raster",
     "spike_count",
     "surrogate_gallery",
+    "synops",
     "traces",
 ]

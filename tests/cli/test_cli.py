@@ -37,6 +37,19 @@ def test_inspect(files, capsys):
     assert json.loads(capsys.readouterr().out)["nodes"][1]["becomes"] == "Leaky"
 
 
+def test_inspect_counts_synaptic_operations(files, capsys):
+    a, _, x = files
+    assert cli.main(["inspect", a, "--synops", "--input", x, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["synops"]
+    model, variables = interop.from_nir(a)
+    assert found == snn.utils.synops(model, variables, X).to_dict()
+    assert cli.main(["inspect", a, "--synops"]) == 0
+    out, said = capsys.readouterr()
+    assert "a sample" in out and "100 steps of random spikes" in said
+    assert cli.main(["inspect", a, "--input", x]) == 2
+    assert "pass --synops too" in capsys.readouterr().err
+
+
 def test_compare_agrees(files, capsys):
     a, _, x = files
     assert cli.main(["compare", a, a, "--input", x]) == 0

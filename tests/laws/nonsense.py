@@ -521,6 +521,9 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "spikeplot.surrogate_gallery": lambda _: Call(
         spikeplot.surrogate_gallery, {"surrogates": {"atan": surrogate.atan()}, "points": 5}, packages=PLOT
     ),
+    "spikeplot.synops": lambda _: Call(
+        spikeplot.synops, {"counts": utils.synops(net(), variables(), x(T, B, N))}, packages=PLOT
+    ),
     "spikeplot.traces": lambda _: Call(spikeplot.traces, {"data": x(T, N), "dim": (1, 2)}, packages=PLOT),
     **{
         f"surrogate.{name}": lambda _, name=name: Call(getattr(surrogate, name), {})
@@ -572,6 +575,7 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
     "utils.data_subset": lambda _: Call(utils.data_subset, {"dataset": x(4, 2), "subset": 2}),
     "utils.evaluating": lambda _: Call(utils.evaluating, {"net": net()}),
     "utils.reset": lambda _: Call(utils.reset, {"variables": variables()}),
+    "utils.synops": lambda _: Call(utils.synops, {"net": net(), "variables": variables(), "x": x(T, B, N)}),
     "utils.training": lambda _: Call(utils.training, {"net": net()}),
     "utils.valid_split": lambda _: Call(utils.valid_split, {"ds_train": x(10, 2)}),
     "datasets.digits": lambda _: Call(datasets.digits, {"split": "test"}, packages=("sklearn",)),

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from snnax import datasets, spikeplot, surrogate
 from snnax.errors import ArgumentError, MissingDependencyError, ShapeError
+from snnax.operations.result import LayerOperations, SynapticOperations
 from snnax.spikeplot import canvas
 
 SPIKES = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], np.float32)
@@ -206,6 +207,11 @@ PICTURES = {
     ),
     "surrogate_gallery": lambda: spikeplot.surrogate_gallery({"atan": surrogate.atan()}, points=5)[0].figure,
     "neuron_gallery": lambda: spikeplot.neuron_gallery({}, np.ones(4))[0].figure,
+    "synops": lambda: (
+        spikeplot.synops(
+            SynapticOperations((LayerOperations("fc", "dense", 8, 0, 4, 2, 4),), (), (), samples=1)
+        ).figure
+    ),
     "event_cloud": lambda: (
         spikeplot.event_cloud(
             datasets.Events(t=[0, 5, 9], x=[0, 1, 2], y=[2, 1, 0], p=[0, 1, 1], size=(3, 3))
