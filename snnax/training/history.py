@@ -69,6 +69,12 @@ class History:
             parts.append(f"interrupted in the next, after {len(self.unfinished)} of its batches")
         return f"History({', '.join(parts)})"
 
+    def _repr_html_(self) -> str:
+        """A table of the epochs, for notebooks."""
+        from snnax.training.page import epochs
+
+        return epochs(self)
+
     def last(self) -> dict[str, float]:
         """The newest entry of each list of epochs that has one."""
         names = [f.name for f in fields(self) if f.name != "unfinished" and not f.name.startswith("step_")]

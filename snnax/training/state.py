@@ -121,6 +121,12 @@ class TrainState(struct.PyTreeNode):
         hidden = {} if self.hidden is None else {"hidden": self.hidden}
         return {**{name: tree for name, tree in named.items() if tree}, **self.other, **hidden}
 
+    def _repr_html_(self) -> str:
+        """How far it is and what it holds, for notebooks."""
+        from snnax.training.page import position
+
+        return position(self)
+
     def averaging(self, decay: float) -> TrainState:
         r"""This state with an average of its parameters over the steps to come, by ``optax.ema``.
 
