@@ -9,6 +9,7 @@ from snnax.neurons.cell import SpikingCell
 from snnax.neurons.cuba import CubaLI, CubaLIF
 from snnax.neurons.custom import CustomNeuron as CustomNeuron
 from snnax.neurons.deltaleaky import DeltaLeaky
+from snnax.neurons.filtered import SRM, TwoDecayLIF
 from snnax.neurons.from_function import neuron
 from snnax.neurons.izhikevich import Izhikevich
 from snnax.neurons.lapicque import Lapicque
@@ -17,6 +18,7 @@ from snnax.neurons.leakyparallel import LeakyParallel
 from snnax.neurons.lif import IF, LI, LIF, I
 from snnax.neurons.nir import NIRNeuron as NIRNeuron
 from snnax.neurons.resonate import ResonateFire
+from snnax.neurons.sigmadelta import SigmaDelta
 from snnax.neurons.slstm import SLSTM, SConv2dLSTM
 from snnax.neurons.stateleaky import LinearLeaky, StateLeaky
 from snnax.neurons.synaptic import RSynaptic, Synaptic
@@ -28,6 +30,7 @@ __all__ = [
     "LI",
     "LIF",
     "SLSTM",
+    "SRM",
     "AdEx",
     "Alpha",
     "AssociativeLeaky",
@@ -44,8 +47,10 @@ __all__ = [
     "RSynaptic",
     "ResonateFire",
     "SConv2dLSTM",
+    "SigmaDelta",
     "SpikingCell",
     "StateLeaky",
     "Synaptic",
+    "TwoDecayLIF",
     "neuron",
 ]

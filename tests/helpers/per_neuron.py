@@ -141,6 +141,9 @@ TABLE: dict[str, Case] = {
     "IF": _native({"v_reset": 0.0}, r=DECAY, v_threshold=LEVEL, v_reset=RESET),
     "I": _native(r=DECAY),
     "ALIF": _own(beta=DECAY, rho=DECAY, strength=HEIGHT),
+    "TwoDecayLIF": _own(alpha=DECAY, beta=DECAY),
+    "SRM": _own({}, threshold=(0.25, 0.5), alpha=DECAY, beta=DECAY, gamma=DECAY, reset_val=HEIGHT),
+    "SigmaDelta": _own({}, threshold=LEVEL),
     "Izhikevich": _own({}, threshold=(-65, 30), a=(0.015625, 0.125), b=DECAY, c=(-65, -50), d=(2, 8), dt=STEP),
     "AdEx": _own(
         {}, threshold=(-60, -40), C=(250, 300), g_L=(20, 40), E_L=(-70, -60), V_T=(-55, -50), delta_T=(1, 4),

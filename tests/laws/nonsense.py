@@ -337,6 +337,9 @@ def wired(**given: Any) -> Any:
 ON = {"init_hidden": True}
 TORCH, NORSE, PLOT, TENSORS = ("snntorch",), ("norse",), ("matplotlib",), ("safetensors",)
 MODULES: dict[str, Callable[[], Call]] = {
+    "SRM": lambda: used(snn.SRM, (B, N), alpha=0.5, reset_val=0.5),
+    "SigmaDelta": lambda: used(snn.SigmaDelta, (B, N), threshold=0.5),
+    "TwoDecayLIF": lambda: used(snn.TwoDecayLIF, (B, N), alpha=0.5, beta=0.5),
     "AdEx": lambda: used(snn.AdEx, (B, N), C=200.0, V_T=-50.0),
     "Izhikevich": lambda: used(snn.Izhikevich, (B, N), a=0.02),
     "ResonateFire": lambda: used(snn.ResonateFire, (B, N), b=-50.0, omega=100.0),

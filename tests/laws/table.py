@@ -59,6 +59,22 @@ COUNTERS = ("BatchNormTT1d", "BatchNormTT2d")
 STATEFUL = {"init_hidden": True, "output": True}
 
 TABLE = {
+    "TwoDecayLIF": Entry("TwoDecayLIF", lambda: snn.TwoDecayLIF(alpha=array()), NEURON),
+    "TwoDecayLIF, hidden": Entry(
+        "TwoDecayLIF",
+        lambda: snn.TwoDecayLIF(beta=array(), threshold=0.25, learn=("alpha", "beta"), **STATEFUL),
+        NEURON,
+    ),
+    "SRM": Entry("SRM", lambda: snn.SRM(alpha=array()), NEURON),
+    "SRM, hidden": Entry(
+        "SRM",
+        lambda: snn.SRM(
+            reset_val=array() / 2, threshold=0.25, learn=("alpha", "beta", "gamma", "reset_val"), **STATEFUL
+        ),
+        NEURON,
+    ),
+    "SigmaDelta": Entry("SigmaDelta", lambda: snn.SigmaDelta(threshold=array()), NEURON),
+    "SigmaDelta, hidden": Entry("SigmaDelta", lambda: snn.SigmaDelta(learn="threshold", **STATEFUL), NEURON),
     "AdEx": Entry("AdEx", lambda: snn.AdEx(tau_w=array(), V_T=0.5, E_L=-0.5, threshold=2.0), NEURON),
     "AdEx, hidden": Entry(
         "AdEx",

@@ -210,6 +210,9 @@ def test_two_runs_in_a_row_are_one_long_run(name):
 
 
 NEURONS = {
+    "TwoDecayLIF": lambda: snn.TwoDecayLIF(threshold=0.05, init_hidden=True, output=True),
+    "SRM": lambda: snn.SRM(threshold=0.05, init_hidden=True, output=True),
+    "SigmaDelta": lambda: snn.SigmaDelta(threshold=0.5, init_hidden=True, output=True),
     "AdEx": lambda: snn.AdEx(threshold=-70.6, init_hidden=True, output=True),
     "Izhikevich": lambda: snn.Izhikevich(threshold=-69.99, init_hidden=True, output=True),
     "ResonateFire": lambda: snn.ResonateFire(threshold=0.05, init_hidden=True, output=True),

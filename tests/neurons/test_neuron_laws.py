@@ -176,6 +176,7 @@ def test_a_parameter_that_does_not_broadcast_is_an_error(kind):
 
 ELSEWHERE = {
     "ALIF": "test_alif.py",
+    **dict.fromkeys(("SRM", "SigmaDelta", "TwoDecayLIF"), "test_snnax_neurons.py"),
     "AdEx": "test_adex.py",
     "Izhikevich": "test_izhikevich.py",
     "ResonateFire": "test_resonate.py",

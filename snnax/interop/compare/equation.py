@@ -490,7 +490,7 @@ def _propagate(
         lambda total, *v: jnp.maximum(total, jnp.abs(jnp.stack(v)).max(0)), rounded, *moved
     )
     passed = jax.tree.map(jnp.zeros_like, rounded)
-    for name in rounded.keys() & decays.keys():
+    for name in (n for n in rounded if n in decays):
         # what another state is computed from in the same step, as if it had been rounded before the step
         share = {k: jnp.where(v > 0, w / v, 0) for k, w in decays[name].items() for v in [decays[name][name]]}
         passed = {k: v + (share[k] * rounded[name] if k != name else 0) for k, v in passed.items()}

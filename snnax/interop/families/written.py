@@ -5,6 +5,8 @@ from __future__ import annotations
 from snnax import neurons
 from snnax.interop.families.custom import OwnFamily
 
-FAMILIES = tuple(
-    OwnFamily.of(kind) for kind in (neurons.ALIF, neurons.Izhikevich, neurons.AdEx, neurons.ResonateFire)
-)
+KINDS = (
+    neurons.ALIF, neurons.Izhikevich, neurons.AdEx, neurons.ResonateFire,
+    neurons.TwoDecayLIF, neurons.SRM, neurons.SigmaDelta,
+)  # fmt: skip
+FAMILIES = tuple(map(OwnFamily.of, KINDS))
