@@ -32,7 +32,7 @@ def two_decays(
     """
     syn, mem = state
     slow, fast = unit(alpha), unit(beta)
-    return fast * syn + (1 - fast) * x, slow * discharge(mem, flag, rule) + (1 - slow) * syn
+    return syn * fast + x * (1 - fast), discharge(mem, flag, rule) * slow + syn * (1 - slow)
 
 
 def response(
@@ -62,11 +62,11 @@ def response(
     """
     p, r, mem = state
     first, second = unit(alpha), unit(beta)
-    p = first * p + (1 - first) * x
-    r = unit(gamma) * r
+    p = p * first + x * (1 - first)
+    r = r * unit(gamma)
     if rule.reset != "none":
-        r = r + reset_val * flag
-    return p, r, second * mem + (1 - second) * p
+        r = r + flag * reset_val
+    return p, r, mem * second + p * (1 - second)
 
 
 def response_level(
