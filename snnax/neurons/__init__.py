@@ -18,6 +18,7 @@ from snnax.neurons.leakyparallel import LeakyParallel
 from snnax.neurons.lif import IF, LI, LIF, I
 from snnax.neurons.nir import NIRNeuron as NIRNeuron
 from snnax.neurons.resonate import ResonateFire
+from snnax.neurons.resting import refractory
 from snnax.neurons.sigmadelta import SigmaDelta
 from snnax.neurons.slstm import SLSTM, SConv2dLSTM
 from snnax.neurons.stateleaky import LinearLeaky, StateLeaky
@@ -53,4 +54,5 @@ __all__ = [
     "Synaptic",
     "TwoDecayLIF",
     "neuron",
+    "refractory",
 ]

@@ -432,6 +432,7 @@ FUNCTIONS: dict[str, Callable[[Path], Call]] = {
             "level": lambda mem: mem,
         },
     ),
+    "refractory": lambda _: Call(snn.refractory, {"kind": snn.Leaky}),
     "round_delays": lambda _: Call(snn.round_delays, {"variables": delayed()}),
     "with_delay_sigma": lambda _: Call(snn.with_delay_sigma, {"variables": delayed(), "sigma": 0.5}),
     "CrossEntropyLoss": lambda _: compared(snn.CrossEntropyLoss, x(B, N), np.zeros(B, int)),
