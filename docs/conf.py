@@ -12,7 +12,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the examples and pictures need 
 import snnax
 from snnax.interop.program import operators
 from snnax.interop.program.operators import registry
-from snnax.nnx.neurons import LINEN
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # for the extensions that lie here
@@ -90,7 +89,6 @@ autosummary_context = {
         "snnax.interop.nir.readings.PRESETS": (":no-value:",),
         "snnax.nnx.Network": (":members: __call__, unroll, reset, variables",),
         "snnax.nnx.Neuron": (":members: __call__, reset, variables",),
-        **dict.fromkeys((f"snnax.nnx.{name}" for name in LINEN), (":no-members:",)),
         "snnax.training.TrainState": (":members: create, variables, apply_gradients, averaging, averaged",),
     }
 }
