@@ -21,6 +21,7 @@ from snnax.kernels.pooling import PLACE
 from snnax.network.compiled import Compiled
 from snnax.network.kinds import has_convolution, keeps_little
 from snnax.network.lengths import silenced, within
+from snnax.network.noting import noting
 from snnax.network.schedule import hoisted, way_of
 from snnax.network.settings import Settings, Tree
 from snnax.network.sharded import spread
@@ -141,7 +142,12 @@ def recomputed(chunk: Any, kept: tuple[str, ...] | None, alone: bool) -> Any:
     return jax.checkpoint(chunk, policy=policy, prevent_cse=alone)
 
 
-run = Compiled(_run)
+def _noted(asked: Run, *arrays: Any) -> tuple[Any, Tree, Tree]:
+    with noting(asked.record):
+        return _run(asked, *arrays)
+
+
+run = Compiled(_noted)
 """``run(net, asked, variables, x, rngs, forced, lengths)``: outputs, updated collections, and what was recorded."""
 
 

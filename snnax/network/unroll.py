@@ -159,7 +159,9 @@ def unroll(
             several arguments.
         rngs: keys by name, for layers that draw random numbers; each step gets its own.
         mutable: further collections to update and carry, as ``"batch_stats"``.
-        record: ``True`` for all neurons, or names of some (paths, as ``"layers_1"`` or ``"block/lif"``).
+        record: ``True`` for all neurons, or names of some (paths, as ``"layers_1"`` or ``"block/lif"``). A module of
+            your own that keeps states in ``hidden`` is one too: its ``"input"``, its states by their names and what it
+            returns, ``"out"``.
         force: spikes ``[T, B, ...]`` by neuron path that these neurons emit instead of their own (teacher
             forcing; what they would have done is still recorded); of NIR's integrators, membranes.
         chunk: steps per chunk; results do not depend on it. ``"auto"`` takes a size that keeps the merged
