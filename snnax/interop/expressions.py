@@ -241,6 +241,8 @@ class Writer:
         return self._constant(path, key, value)
 
     def _constant(self, path: str, key: str, value: Any) -> Expression:
+        if isinstance(value, np.dtype):
+            return f"jnp.{value.name}"
         if callable(value):
             for prefix, home in (("nn", nn), ("jnp", jnp), ("nn.initializers", nn.initializers)):
                 name = getattr(value, "__name__", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import field
 from typing import Any, ClassVar, Protocol, cast
 
 import flax.linen as nn
@@ -31,6 +32,17 @@ Quantizer = Callable[[jax.Array], jax.Array]
 """From a state to the state on a grid; hashable, as a function or a frozen dataclass is."""
 
 States = tuple[jax.Array, ...]
+
+
+_STATE_DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+def _state_dtype(value: Any, what: str) -> Any:
+    """A type that a state can have; those of 8 bits hold no membrane."""
+    found = checks.dtype(value, what)
+    if found.name not in _STATE_DTYPES:
+        raise checks.refuse(what, value, f"one of {', '.join(_STATE_DTYPES)}, as jnp.float32")
+    return found
 
 
 class _Arguments(Protocol):
@@ -62,6 +74,8 @@ class SpikingNeuron(Module):
     * ``reset_mechanism``: ``"subtract"`` the threshold, reset to ``"zero"``, or ``"none"``.
     * ``state_quant``: function from a state to the quantized state, applied to each state after its update.
     * ``output``: return the states as well with ``init_hidden=True``.
+    * ``state_dtype`` (by name only, on every neuron): the floating type that states are kept and the equation is
+      computed in, whatever type the input has, as ``jnp.float32``; ``None`` is explained below.
     * ``reset_delay`` (where the neuron has it): the reset acts in the step after the spike. With ``False`` it
       acts at once; a membrane that stays above threshold is still reset before it charges, and what was reset
       too much is put back if it then does not fire, as in snnTorch.
@@ -71,9 +85,11 @@ class SpikingNeuron(Module):
     over the argument), ``hidden`` states, ``record`` what a step did if it is mutable (``input``, states,
     ``spk``), ``forced`` the spikes to emit instead of the neuron's own.
 
-    States, and with them the spikes, are float32, float64 if the input is. A layer in lower precision before the
-    neuron, as ``Dense(dtype=jnp.bfloat16)``, does not change that; a state that is handed in as bfloat16, as
-    argument or in ``hidden``, stays bfloat16 as long as the input is.
+    States are float32, float64 if the input is. A layer in lower precision before the neuron, as
+    ``Dense(dtype=jnp.bfloat16)``, does not change that; a state that is handed in as bfloat16, as argument or in
+    ``hidden``, stays bfloat16 as long as the input is. With ``state_dtype`` neither matters: the input, the states and
+    all parameters are taken in that type before the step. Spikes have the type of the states; the layer behind takes
+    them in its own (``Dense(dtype=jnp.bfloat16)``), which holds 0 and 1.
 
     Raises:
         ArgumentError: at construction, for a bad argument.
@@ -105,12 +121,15 @@ class SpikingNeuron(Module):
     spiking: ClassVar[bool] = True
     snntorch_inits: ClassVar[tuple[str, ...]] = ()
 
+    state_dtype: Any = field(default=None, kw_only=True)
+
     def __post_init__(self) -> None:
         """Check the arguments and make them hashable."""
         kind = type(self).__name__
         for name in self.parameter_names:
             object.__setattr__(self, name, FrozenArray.finite(getattr(self, name), f"{kind}({name}=...)"))
         given = cast(_Arguments, self)
+        checks.fields(self, state_dtype=checks.maybe(_state_dtype))
         if not isinstance(given.reset_mechanism, str) or given.reset_mechanism not in self.reset_mechanisms:
             raise ArgumentError(
                 f"{kind}(reset_mechanism={given.reset_mechanism!r}); expected one of "
@@ -251,7 +270,7 @@ class SpikingNeuron(Module):
             if state is not None and state.shape != shape:
                 raise StateError(self._misfit(name, state, x))
         # a decay of 0.999 is 1 in bfloat16: a state that nobody handed in is not narrower than float32
-        dtype = jnp.result_type(x, *(jnp.float32 if s is None else s for s in known))
+        dtype = self._precision(jnp.result_type(x, *(jnp.float32 if s is None else s for s in known)))
         if not jnp.issubdtype(dtype, jnp.floating):
             dtype = jnp.dtype(jnp.float32)
         states = tuple(
@@ -259,6 +278,18 @@ class SpikingNeuron(Module):
             for name, s in zip(self.state_names, known, strict=True)
         )
         return x.astype(dtype), states
+
+    @nn.nowrap
+    def _precision(self, found: Any) -> Any:
+        """The type of the states: ``state_dtype``, or the one that input and states have."""
+        if self.state_dtype is None:
+            return found
+        if self.state_dtype == jnp.float64 and not jax.config.jax_enable_x64:
+            raise ArgumentError(
+                f"{self._label()}(state_dtype=jnp.float64) without JAX's x64 mode, where there is no float64. Call "
+                "jax.config.update('jax_enable_x64', True) first, or pass state_dtype=jnp.float32."
+            )
+        return self.state_dtype
 
     @nn.nowrap
     def _spread(

@@ -64,7 +64,7 @@ class SequenceNeuron(SpikingNeuron):
                     "network to the whole sequence, as net.apply(variables, x)."
                 )
             raise ShapeError(f"{self._label()}: the input has shape {x.shape}; expected {wanted}. {remedy}")
-        least = jnp.promote_types(x.dtype, jnp.float32)
+        least = self._precision(jnp.promote_types(x.dtype, jnp.float32))
         return x if stepwise and jnp.issubdtype(x.dtype, jnp.floating) else x.astype(least)
 
     @nn.nowrap

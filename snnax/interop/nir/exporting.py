@@ -445,6 +445,7 @@ class _Exporter:
     ) -> None:
         if getattr(module, "output", False):
             self.telling.add(path)
+        _check_precision(path, module, site.wide)
         spec = spec_from_module(path, module, variables, len(site.shape_in))
         after = site.shape_in if site.shape_out is None else site.shape_out
         spec = spec.aligned(path, spec.family.state_shape(spec.sizes, site.shape_in, after))
@@ -499,6 +500,16 @@ class _Exporter:
             f"a {type(module).__name__} follows a Flatten in H, W, C order",
             "Use snnax.Flatten(channels_first=True).",
         )
+
+
+def _check_precision(path: str, module: Any, wide: bool) -> None:
+    """Refuse a neuron whose states have another type than the weights: what is written says nothing of it."""
+    given, written = getattr(module, "state_dtype", None), "float64" if wide else "float32"
+    if given is not None and given != written:
+        raise ConversionError(
+            path, f"state_dtype={given.name} is a choice that neither NIR nor torch's neurons have; they would compute "
+            f"in {written}", f"Convert the network built with state_dtype=None or {written}: its variables stay.",
+        )  # fmt: skip
 
 
 def _sample_last(shape: Any) -> Shape:
