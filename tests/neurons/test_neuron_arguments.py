@@ -84,6 +84,7 @@ def test_a_traced_argument_is_refused():
 
 # What is a constructor's argument here only: snnTorch's is an attribute, lif.recurrent.bias = None.
 OURS = {kind: {"recurrent_bias": True} for kind in ("RLeaky", "RSynaptic")}
+BY_NAME = {"state_dtype": None}
 
 
 @pytest.mark.parametrize("kind", twin.STATES)
@@ -92,7 +93,8 @@ def test_arguments_are_those_of_snntorch_in_its_order_with_its_defaults(kind):
     ours = inspect.signature(getattr(twin.snn, kind))
     expected = {n: p.default for n, p in theirs.parameters.items()}
     given = {n: p.default for n, p in ours.parameters.items() if n not in ("parent", "name")}
-    assert given == {**expected, **OURS.get(kind, {})}
+    assert given == {**expected, **OURS.get(kind, {}), **BY_NAME}
+    assert {n for n, p in ours.parameters.items() if p.kind is p.KEYWORD_ONLY} == set(BY_NAME)
     assert list(ours.parameters)[: len(expected)] == list(expected)
 
 
