@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from typing import Any, ClassVar, Protocol, cast
 
 import flax.linen as nn
@@ -59,7 +58,7 @@ class _Arguments(Protocol):
     output: bool
 
 
-class SpikingNeuron(Module):
+class SpikingNeuron(Module, kw_only=True):
     """Base of the neurons: one call is one time step, ``spk, *states = neuron(x, *states)``.
 
     Subclasses have snnTorch's arguments as fields, in its order and with its defaults. These are shared:
@@ -121,7 +120,7 @@ class SpikingNeuron(Module):
     spiking: ClassVar[bool] = True
     snntorch_inits: ClassVar[tuple[str, ...]] = ()
 
-    state_dtype: Any = field(default=None, kw_only=True)
+    state_dtype: Any = None
 
     def __post_init__(self) -> None:
         """Check the arguments and make them hashable."""
