@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import re
 import shutil
@@ -105,3 +106,15 @@ def _own_programs():
     yield
     if jax := sys.modules.get("jax"):
         jax.clear_caches()
+    if not gc.get_freeze_count():  # a search for leaks undoes it
+        _set_aside()
+
+
+def pytest_collection_finish():
+    _set_aside()
+
+
+def _set_aside():
+    """The modules and ten thousand tests stay: looking for garbage among them was a twentieth of all time."""
+    gc.collect()
+    gc.freeze()
