@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from snnax.functional.torch_named import CrossEntropyLoss as CrossEntropyLoss
     from snnax.functional.torch_named import L1Loss as L1Loss
     from snnax.functional.torch_named import MSELoss as MSELoss
+    from snnax.layers.counting import *
     from snnax.layers.delays import *
     from snnax.layers.functions import *
     from snnax.layers.norm import *

@@ -1,6 +1,18 @@
-"""Layers that spiking networks need beside ``flax.linen``: delays, pooling, shapes, scale, signals, norms."""
+"""Layers that spiking networks need beside ``flax.linen``: counts, delays, pooling, shapes, scale, signals, norms."""
 
-from snnax.layers import delays, functions, norm, pooling, rounding, shapes, signals, torch_named, torch_own
+from snnax.layers import (
+    counting,
+    delays,
+    functions,
+    norm,
+    pooling,
+    rounding,
+    shapes,
+    signals,
+    torch_named,
+    torch_own,
+)
+from snnax.layers.counting import *
 from snnax.layers.delays import *
 from snnax.layers.functions import *
 from snnax.layers.norm import *
@@ -12,6 +24,6 @@ from snnax.layers.torch_named import *
 from snnax.layers.torch_own import *
 
 __all__ = [
-    *delays.__all__, *functions.__all__, *norm.__all__, *pooling.__all__, *rounding.__all__, *shapes.__all__,
-    *signals.__all__, *torch_named.__all__, *torch_own.__all__,
+    *counting.__all__, *delays.__all__, *functions.__all__, *norm.__all__, *pooling.__all__, *rounding.__all__,
+    *shapes.__all__, *signals.__all__, *torch_named.__all__, *torch_own.__all__,
 ]  # fmt: skip

@@ -162,7 +162,7 @@ APART = {
     "GradedSpikes": "one array only, (channels,): test_numbers_of_the_channels_alone",
     **dict.fromkeys(("AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d", "SumPool1d", "SumPool2d"), "no numbers"),
     **dict.fromkeys(("AdaptiveAvgPool2d", "Flatten", "Lambda", "ReLU", "Reshape", "Slice", "State"), "no numbers"),
-    "Concatenate": "no numbers",
+    **dict.fromkeys(("Concatenate", "SpikeCounter"), "no numbers"),
     **dict.fromkeys(("ConvTranspose2d", "DelayedDense"), "weights, of one shape"),
     **dict.fromkeys(("Graph", "Module", "Sequential"), "no numbers of their own"),
     "SpikingCell": "its numbers are its neuron's",

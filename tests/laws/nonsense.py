@@ -397,6 +397,7 @@ MODULES: dict[str, Callable[[], Call]] = {
     "SLSTM": lambda: used(snn.SLSTM, (B, N), input_size=N, hidden_size=3),
     "Scale": lambda: used(snn.Scale, (B, N), scale=2.0),
     "Sequential": lambda: used(snn.Sequential, (B, N), layers=[snn.Leaky(0.5, **ON)]),
+    "SpikeCounter": lambda: used(snn.SpikeCounter, (B, N)),
     "Slice": lambda: used(snn.Slice, (B, N), begin=1, shape=(2,)),
     "SpikingCell": lambda: Call(
         lambda net: nn.RNN(snn.SpikingCell(net)).init(KEY, x(B, T, N)), {"net": snn.Leaky(0.5, **ON)}

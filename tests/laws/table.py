@@ -32,7 +32,7 @@ class Entry:
     @property
     def stateful(self) -> bool:
         """Whether it keeps a state of its own."""
-        return self.kind in (*NETWORKS, *COUNTERS, "Delay", "DelayedDense") or getattr(
+        return self.kind in (*NETWORKS, *COUNTERS, "Delay", "DelayedDense", "SpikeCounter") or getattr(
             self.build(), "init_hidden", False
         )
 
@@ -219,6 +219,7 @@ TABLE = {
     "Delay": Entry("Delay", lambda: snn.Delay([1, 0, 2, 1]), NEURON),
     "Delay, learned": Entry("Delay", lambda: snn.Delay(0.25, learn_delay=True, max_delay=3), NEURON),
     "DelayedDense": Entry("DelayedDense", lambda: snn.DelayedDense(3, 3, kernel="gaussian"), NEURON),
+    "SpikeCounter": Entry("SpikeCounter", snn.SpikeCounter, NEURON),
     "Slice": Entry("Slice", lambda: snn.Slice(1, (3,)), NEURON),
     "Sequential": Entry("Sequential", lambda: net(snn.Scale(2.0), snn.Leaky(0.5, init_hidden=True)), NEURON),
     "Sequential, images": Entry(

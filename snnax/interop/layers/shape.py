@@ -12,7 +12,7 @@ from snnax.errors import ConversionError, ShapeError
 from snnax.interop.layers.entries import axes_of
 from snnax.interop.layers.registry import Built, Function, Shape, Site, Variables, builds, evaluates, writes
 from snnax.interop.nir.extension import Extension
-from snnax.layers import Concatenate, Flatten, Reshape, State
+from snnax.layers import Concatenate, Flatten, Reshape, SpikeCounter, State
 from snnax.layers.signals import Slice
 
 
@@ -120,7 +120,7 @@ def _new_axes(module: Reshape | Slice, axes: int | None) -> int:
     return len(module.shape)
 
 
-@axes_of(State, Concatenate)
+@axes_of(State, Concatenate, SpikeCounter)
 def _same_axes(module: Any, axes: int | None) -> int | None:
     return axes
 
@@ -136,4 +136,17 @@ def refuse_concatenate(module: Concatenate, variables: Variables, site: Site) ->
         site.name, "Concatenate has no NIR form: where edges meet in NIR, signals are added",
         "Give each source a Dense of its own in place of the one behind the Concatenate, and let their edges meet: "
         "the rows of its kernel, taken apart.",
+    )  # fmt: skip
+
+
+@writes(SpikeCounter)
+def refuse_counter(module: SpikeCounter, variables: Variables, site: Site) -> Any:
+    """Refused: NIR has no such node.
+
+    Raises:
+        ConversionError: says to leave it out.
+    """
+    raise ConversionError(
+        site.name, "SpikeCounter has no NIR form, and changes no signal",
+        "Leave it out of the network that is written, and sum its spikes over time.",
     )  # fmt: skip
