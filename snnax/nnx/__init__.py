@@ -1,6 +1,6 @@
 """Spiking networks for users of ``flax.nnx``: neurons as NNX modules, and linen networks as one.
 
-``snn.nnx.Leaky`` and so on are the neurons of :mod:`snnax` for models that are written in NNX, made from the linen
+``snn.nnx.Leaky`` and so on are snnax's neurons for models that are written in NNX, made from the linen
 classes. :class:`Network` is a whole linen network, which stays one, so that everything else of snnax works on it: see
 :meth:`Network.variables`.
 """

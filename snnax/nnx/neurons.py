@@ -91,7 +91,7 @@ class Neuron(nnx.Module):
         self.neuron = neuron
         if x is None:
             axes = (1, 1) if _whole(neuron) else (1,)
-            x = jnp.zeros((*axes, *(neuron.sample_shape() or (1,))))
+            x = jnp.zeros((*axes, *(neuron.sample_shape() or (1,))), jnp.float32)
         tree = self._initial(checks.array(x, f"{type(neuron).__name__}(x=...)"), rngs)
         tree["hidden"] = dict.fromkeys(tree.get("hidden", {}), jnp.zeros(0))
         held: dict[tuple[str, ...], Any] = {}
@@ -107,7 +107,8 @@ class Neuron(nnx.Module):
         """Variables that linen's ``init`` gives; without keys only where they do not depend on any."""
         if rngs is not None:
             return unfreeze(self.neuron.init(rngs.params(), x))
-        first, second = (self.neuron.init(jax.random.key(seed), x) for seed in (0, 1))
+        with jax.ensure_compile_time_eval():  # also where a whole model is built under jit
+            first, second = (self.neuron.init(jax.random.key(seed), x) for seed in (0, 1))
         pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
         if not all(np.array_equal(a, b) for a, b in pairs):
             kind = type(self.neuron).__name__
@@ -131,13 +132,19 @@ class Neuron(nnx.Module):
         }
         return {path: value for path, value in flatten_dict(held).items() if is_variable(value)}
 
-    def __call__(self, x: Any, *states: Any) -> Any:
-        """One time step, or the whole sequence for neurons that take one: what the linen module returns."""
+    def __call__(self, x: Any, *states: Any, **named: Any) -> Any:
+        """One time step, or the whole sequence for neurons that take one: what the linen module returns.
+
+        Args:
+            x: ``[B, ..., N]``.
+            states: of a neuron that keeps none, in its order.
+            named: states by name.
+        """
         variables, keeps = self.variables(), bool(getattr(self.neuron, "init_hidden", False))
         if not keeps:
-            return self.neuron.apply(variables, x, *states)
+            return self.neuron.apply(variables, x, *states, **named)
         try:
-            y, updates = self.neuron.apply(variables, x, *states, mutable=["hidden"])
+            y, updates = self.neuron.apply(variables, x, *states, mutable=["hidden"], **named)
         except StateError as error:
             raise StateError(f"{error} In nnx: call reset() of this neuron.") from None
         self._keep(unfreeze(updates).get("hidden", {}))

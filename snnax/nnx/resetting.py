@@ -18,7 +18,7 @@ def reset(model: Any) -> None:
     """Every neuron in ``model`` that keeps its state back to where it starts, as before a new sequence.
 
     Args:
-        model: a module of ``flax.nnx`` with neurons of :mod:`snnax.nnx` or :class:`Network` in it. The next input
+        model: a module of ``flax.nnx`` with neurons of ``snnax.nnx`` or :class:`Network` in it. The next input
             gives the neurons' states their shape.
 
     Raises:

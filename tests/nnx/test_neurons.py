@@ -18,8 +18,8 @@ import snnax as snn
 from snnax.errors import ArgumentError, HiddenStateTypeError, StateError
 from snnax.nnx.neurons import LINEN
 
-PUBLIC = [name for name in snn.neurons.__all__ if name not in ("SpikingCell", "neuron")]
-"""All but flax's cell and the function that makes a class."""
+PUBLIC = [n for n in snn.neurons.__all__ if isinstance(getattr(snn, n), type) and n != "SpikingCell"]
+"""All but flax's cell, and the functions that make classes."""
 
 ENTRIES = {name: entry for name, entry in TABLE.items() if entry.kind in PUBLIC}
 
@@ -203,6 +203,30 @@ def test_states_that_start_elsewhere():
     model.reset(X[0])
     assert float(model.tired[0, 0]) == 0.5
     same(model(X[0]), expected)
+
+
+def test_models_are_built_under_transformations():
+    """As whole models are, to be born on many devices, or as an ensemble."""
+    model = nnx.jit(lambda: network())()
+    assert float(model.layers[1].beta[...]) == np.float32(0.9)
+    np.testing.assert_allclose(model(X[0]), network()(X[0]), rtol=1e-6)
+
+    @nnx.split_rngs(splits=3)
+    @nnx.vmap(in_axes=(0,))
+    def create(rngs):
+        return snn.nnx.RLeaky(0.9, linear_features=3, rngs=rngs)
+
+    kernel = create(nnx.Rngs(0)).recurrent["kernel"][...]
+    assert kernel.shape == (3, 3, 3)
+    assert not np.array_equal(kernel[0], kernel[1])
+    with jax.enable_x64(True):
+        assert snn.nnx.Leaky(0.9, learn_beta=True).beta.dtype == np.float32
+
+
+def test_states_by_name():
+    model = snn.nnx.Synaptic(0.5, 0.25)
+    _, syn, mem = model(X[0])
+    same(model(X[0], mem=mem, syn=syn), model(X[0], syn, mem))
 
 
 def test_arguments_are_attributes():
