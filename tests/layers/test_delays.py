@@ -125,6 +125,15 @@ def test_at_the_corners_of_the_line():
     assert np.array_equal(out[-1, :, 3:], x[[-1, -6], :, 0].T)
 
 
+def test_a_gaussian_comes_back_too():
+    layer = snn.Delay(np.zeros(3), learn_delay=True, max_delay=LONGEST, kernel="gaussian")
+    held = {"buffers": {"sigma": jnp.asarray(1.0)}}
+    x = np.repeat(X[:, :, :1], 3, axis=2)
+    starts = jnp.array([0.0, -0.5, 1.0])
+    slopes = jax.grad(lambda d: snn.unroll(layer, {**held, "params": {"delay": d}}, x)[0][-1].sum())(starts)
+    assert float(slopes[0]) == float(slopes[1]) != 0 != float(slopes[2]) != float(slopes[0])
+
+
 def test_images_have_a_delay_for_each_channel():
     images = np.random.default_rng(0).normal(0, 1, (6, 1, 2, 2, 3)).astype(np.float32)
     layer = snn.Delay(1.5, learn_delay=True, max_delay=2)
