@@ -159,6 +159,33 @@ def test_a_layer_is_counted_as_often_as_it_is_called():
     assert {n.name for n in found.neurons} == {"one", "two"}
 
 
+class Sequence(nn.Module):
+    """A layer of a sequence, and one of a frame that is the same in each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.steady = nn.Linear(4, 3), nn.Linear(4, 3)
+        self.lif = snntorch.Leaky(beta=0.5)
+
+    def forward(self, x, frame):
+        mem, kept = self.lif.init_leaky(), []
+        for now in x:
+            spk, mem = self.lif(self.fc(now) + self.steady(frame), mem)
+            kept.append(spk)
+        return torch.stack(kept)
+
+
+def test_a_program_is_counted_for_other_numbers_of_steps():
+    net, frame = Sequence(), some("real", B, 4)
+    model, variables = interop.from_snntorch(net, (np.ones((T, B, 4), np.float32), frame.numpy()))
+    x = some("real", T + 3, B, 4)
+    x[2] = (x[2] > 0).float()  # accumulates in this step alone
+    found = snn.utils.synops(model, variables, (x.numpy(), frame.numpy()))
+    assert rows(found) == counted(net, lambda: net(x, frame))
+    assert found.layers[0].dense == 12 * B * (T + 3) == found.layers[1].dense
+    assert found.acs > 0 and found.macs > 0
+
+
 def test_the_harness_counts_the_same(case):
     """Skipped where it is not installed: ``pip install --no-deps neurobench==2.3.0``."""
     pytest.importorskip("neurobench", reason="NeuroBench's harness is not installed")

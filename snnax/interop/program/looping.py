@@ -94,8 +94,6 @@ class LoopRun:
         loop = self._loop
         # of nothing but what is outside, until a stage says otherwise
         plan = Plan(self._runner, loop, 0, parts, {}, frozenset(), {}, (), (None,) * len(loop.kept))
-        if self._runner.apart:
-            return plan.steady, tuple(range(len(loop.carries)))
         carried: list[int] = []
         for stage in parts:
             for carry in stage.carries:
