@@ -81,16 +81,7 @@ def run_whole(
         ArgumentError: for another ``num_steps`` than its own, and names in ``force`` that no neuron has.
         ShapeError: for forced spikes of another shape than the neuron's.
     """
-    longer = net.over_time(jnp.shape(jax.tree.leaves(x)[0])[0] if num_steps is None else num_steps)
-    if longer is not net and num_steps is not None:
-        x = jax.tree.map(lambda frame: jnp.broadcast_to(frame, (num_steps, *frame.shape)), x)
-    net = longer
-    if num_steps is not None and {num_steps} != set(net.steps):
-        raise ArgumentError(
-            f"num_steps={num_steps}, but the network loops over {' and '.join(map(str, net.steps)) or 'no'} steps "
-            "itself. Leave num_steps out, or port the network again with another length of its loop."
-        )
-    arguments = x if isinstance(x, tuple) else (x,)
+    net, arguments = over_all_steps(net, x, num_steps)
     if force:
         check_spikes(force, _neurons(net, variables, arguments, rngs, mutable))
     forced = {name: {"spk": spikes} for name, spikes in force.items()}
@@ -99,6 +90,23 @@ def run_whole(
     )
     recorded = updates.pop("record", {})
     return outputs, updates, recorded
+
+
+def over_all_steps(net: WholeNetwork, x: Any, num_steps: int | None) -> tuple[WholeNetwork, tuple[Any, ...]]:
+    """The network for as many steps as ``x`` or ``num_steps`` says, and its arguments.
+
+    Raises:
+        ArgumentError: for another ``num_steps`` than the network's own.
+    """
+    longer = net.over_time(jnp.shape(jax.tree.leaves(x)[0])[0] if num_steps is None else num_steps)
+    if longer is not net and num_steps is not None:
+        x = jax.tree.map(lambda frame: jnp.broadcast_to(frame, (num_steps, *frame.shape)), x)
+    if num_steps is not None and {num_steps} != set(longer.steps):
+        raise ArgumentError(
+            f"num_steps={num_steps}, but the network loops over {' and '.join(map(str, longer.steps)) or 'no'} steps "
+            "itself. Leave num_steps out, or port the network again with another length of its loop."
+        )
+    return longer, x if isinstance(x, tuple) else (x,)
 
 
 def _neurons(

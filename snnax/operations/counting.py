@@ -19,7 +19,7 @@ from snnax.modules import NET, VARIABLES, check_numbers, check_rngs, explained
 from snnax.network.members import check_stepwise
 from snnax.network.states import start, step_of
 from snnax.network.unroll import count_steps
-from snnax.network.whole import WholeNetwork, arguments_of
+from snnax.network.whole import WholeNetwork, arguments_of, over_all_steps
 from snnax.operations.products import Counter, Place, Tally
 from snnax.operations.result import LayerOperations, NeuronActivity, SynapticOperations
 
@@ -133,8 +133,7 @@ def _of_program(
     net: WholeNetwork, variables: Tree, x: Any, rngs: Tree, num_steps: int | None
 ) -> SynapticOperations:
     """A network that runs all of its steps in one call."""
-    net = net.over_time(jnp.shape(jax.tree.leaves(x)[0])[0] if num_steps is None else num_steps)
-    arguments = x if isinstance(x, tuple) else (x,)
+    net, arguments = over_all_steps(net, x, num_steps)
 
     def run(weights: Tree, states: Tree, arguments: Any, rngs: Tree) -> Any:
         given = {**weights, **{name: tree for name, tree in states.items() if tree}, "apart": {"steps": True}}

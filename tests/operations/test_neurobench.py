@@ -186,6 +186,32 @@ def test_a_program_is_counted_for_other_numbers_of_steps():
     assert found.acs > 0 and found.macs > 0
 
 
+class Odd(nn.Module):
+    """One step, which is no graph of layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(4, 3), snntorch.Leaky(beta=0.5, threshold=0.1, init_hidden=True)
+        self.out = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.out(torch.sigmoid(self.lif(self.fc(x))).flip(1))
+
+
+def test_a_frame_that_is_shown_in_each_step_of_a_program():
+    net, frame = Odd(), some("real", B, 4)
+    model, variables = interop.from_snntorch(net, frame.numpy())
+
+    def run():
+        utils.reset(net)
+        for _ in range(T):
+            net(frame)
+
+    found = snn.utils.synops(model, variables, frame.numpy(), num_steps=T)
+    assert rows(found) == counted(net, run) and found.samples == B
+    assert found.layers[0].dense == 12 * B * T
+
+
 def test_the_harness_counts_the_same(case):
     """Skipped where it is not installed: ``pip install --no-deps neurobench==2.3.0``."""
     pytest.importorskip("neurobench", reason="NeuroBench's harness is not installed")
