@@ -165,8 +165,8 @@ def page() -> str:
 AFTER = (
     "What snnTorch's main branch has beyond the release, read at commit ``6d438550d58a`` (pull requests 453 and 455,",
     "opened on 17 September 2026, since merged). No release has it, so these tests compare with its equations, written",
-    "out in NumPy, and not with the library. Pull requests 454 (``SpikingNeuron.enable_homeostasis``) and 457",
-    "(``snntorch.weight_init``) were open then.",
+    "out in NumPy, and not with the library. Pull requests 454 (``SpikingNeuron.enable_homeostasis``, a threshold that",
+    "rises with each spike, as that of :class:`snnax.ALIF`) and 457 (``snntorch.weight_init``) were open then.",
     "",
 )
 
