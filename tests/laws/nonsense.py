@@ -889,9 +889,9 @@ def step(module: nn.Module, shape: tuple[int, ...], states: tuple[str, ...] = ()
     value = jnp.ones(shape)
 
     def run(variables: Any, x: Any, rngs: Any = KEY, **given: Any) -> Any:
-        return module.init(rngs, value), module.apply(
-            variables, x, **given, mutable=["hidden", "batch_stats"]
-        )
+        if rngs is not KEY:  # all that init takes from here: the other arguments are those of apply
+            return module.init(rngs, value)
+        return module.apply(variables, x, **given, mutable=["hidden", "batch_stats"])
 
     variables = module.init(KEY, value)
     given = {"variables": variables, "x": value, "rngs": KEY, **dict.fromkeys(states)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -22,10 +24,11 @@ from snnax.network.containers import Graph
 PROGRAMS = [cls for cls in NETS if cls.__name__ not in ("FrameLoop", "TwoLoops", "Hidden", "Noise", "Delta")]
 
 
-def ported(cls, batch=3):
+@functools.cache  # porting one takes a second, and no test changes what it gets
+def ported(cls):
     torch.manual_seed(0)
     net = cls().eval()
-    return net, *interop.from_snntorch(net, NETS[cls](batch).numpy())
+    return net, *interop.from_snntorch(net, NETS[cls](3).numpy())
 
 
 def plain(returned):
