@@ -156,10 +156,10 @@ def _called(
     return outputs, dict(updates)
 
 
-def arguments_of(x: Any) -> Any:
-    """``x`` of :func:`~snnax.unroll` as arrays, alone or in lists, tuples and dicts."""
+def arguments_of(x: Any, what: str = "unroll(x=...)") -> Any:
+    """``x`` of :func:`~snnax.unroll` as arrays, alone or in lists, tuples and dicts; ``what`` it is, for errors."""
     if isinstance(x, dict):
-        return {key: arguments_of(part) for key, part in x.items()}
+        return {key: arguments_of(part, what) for key, part in x.items()}
     if isinstance(x, tuple | list):
-        return type(x)(map(arguments_of, x))
-    return checks.array(x, "unroll(x=...)")
+        return type(x)(arguments_of(part, what) for part in x)
+    return checks.array(x, what)

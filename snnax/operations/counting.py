@@ -90,7 +90,7 @@ def synops(
     keys = check_rngs(rngs, "synops(rngs=...)")
     plain = unfreeze(dict(variables))
     if isinstance(net, WholeNetwork):
-        return _of_program(net, plain, arguments_of(x), keys, num_steps)
+        return _of_program(net, plain, arguments_of(x, "synops(x=...)"), keys, num_steps)
     x = checks.array(x, "synops(x=...)")
     check_stepwise(net)
     steps = count_steps(x, num_steps)

@@ -21,6 +21,7 @@ from torch import nn
 
 import snnax as snn
 from snnax import interop
+from snnax.errors import ArgumentError
 
 T, B = 6, 3
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -210,6 +211,8 @@ def test_a_frame_that_is_shown_in_each_step_of_a_program():
     found = snn.utils.synops(model, variables, frame.numpy(), num_steps=T)
     assert rows(found) == counted(net, run) and found.samples == B
     assert found.layers[0].dense == 12 * B * T
+    with pytest.raises(ArgumentError, match=r"synops\(x='no array'\)"):
+        snn.utils.synops(model, variables, "no array", num_steps=T)
 
 
 def test_the_harness_counts_the_same(case):
