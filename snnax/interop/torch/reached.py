@@ -188,14 +188,14 @@ class _Walk:
             yield from (("", value.func), ("args", value.args), ("keywords", value.keywords))
         elif isinstance(value, staticmethod | classmethod | property):
             yield "", value.fget if isinstance(value, property) else value.__func__
-        elif hasattr(value, "cache_info"):
+        elif hasattr(type(value), "cache_info"):  # of an instance, some ask their own rules
             yield "misses", value.cache_info().misses
             yield "", getattr(value, "__wrapped__", None)
         elif isinstance(value, random.Random | np.random.Generator | np.random.RandomState | torch.Generator):
             yield "state", _drawn(value)
         elif isinstance(value, dict | list | tuple | set | frozenset | deque):
             yield from _items(value)
-        elif hasattr(value, "__next__"):
+        elif hasattr(type(value), "__next__"):
             yield from _position(value)
         elif isinstance(value, type):
             if users(value):

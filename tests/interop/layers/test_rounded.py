@@ -219,3 +219,21 @@ def test_a_file_may_say_nonsense(built):
     graph.nodes["3"].metadata["snnax"] = '{"version": 1, "rounded": {"bits": 40, "per_channel": true}}'
     with pytest.raises(NIRFileError, match=r"'rounded' is .*how many bits, 1 to 16"):
         interop.from_nir(graph)
+
+
+class Injected:
+    """As the descriptions that Brevitas makes its layers of: an unknown name is an error of its own kind."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise LookupError(name)
+
+
+def test_a_network_may_hold_what_answers_unknown_names_with_errors_of_its_own():
+    torch.manual_seed(0)
+    net, x = Own(Rounds.apply), np.random.default_rng(0).normal(size=(5, 2, 5)).astype(np.float32)
+    net.description = Injected()
+    model, variables = interop.from_snntorch(net, x)
+    found, _ = snn.unroll(model, variables, x)
+    np.testing.assert_allclose(found, net(torch.tensor(x)).detach(), rtol=1e-5, atol=1e-6)
