@@ -34,9 +34,9 @@ def reference(weight, bits, per_channel):
 def test_a_compiled_layer_has_the_weights_of_the_equation(bits, per_channel, dtype):
     """Of many bits too, where ``w * (1 / s)`` instead of ``w / s`` would go to another level."""
     with jax.enable_x64(dtype == "float64"):
-        kernel = drawn(40, 30, dtype=dtype)
-        layer = snn.quantized(nn.Dense(30, use_bias=False, param_dtype=dtype), bits, per_channel)
-        used = np.asarray(jax.jit(layer.apply)({"params": {"kernel": kernel}}, np.eye(40, dtype=dtype)))
+        kernel = drawn(300, 70, dtype=dtype)
+        layer = snn.quantized(nn.Dense(70, use_bias=False, param_dtype=dtype), bits, per_channel)
+        used = np.asarray(jax.jit(layer.apply)({"params": {"kernel": kernel}}, np.eye(300, dtype=dtype)))
         stored = snn.integer_weights(layer, {"kernel": kernel})
     assert used.dtype == dtype
     expected = reference(kernel, bits, per_channel)
@@ -47,7 +47,7 @@ def test_a_compiled_layer_has_the_weights_of_the_equation(bits, per_channel, dty
     np.testing.assert_array_equal(stored.values * stored.scale, used)
     assert stored.values.dtype == (np.int8 if bits <= 8 else np.int16)
     assert (stored.values * stored.scale).dtype == dtype
-    assert stored.scale.shape == ((1, 30) if per_channel else (1, 1))
+    assert stored.scale.shape == ((1, 70) if per_channel else (1, 1))
     assert np.abs(stored.values).max() == max(1, 2 ** (bits - 1) - 1)
 
 
