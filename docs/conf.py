@@ -63,6 +63,7 @@ NO_PAGE = """
     snnax.interop.spec.NeuronSpec snnax.layers.rounding.IntegerWeights snnax.layers.rounding.Layer
     snnax.interop.trace.Told snnax.training.steps.TrainStep snnax.training.steps.EvalStep
     snnax.training.batching.Batches flax.linen.module._Sentinel
+    Parameter Quantizer SpikeFunction
     Accuracy AxesArray BatchCallback Callback Console Data Loss Regularization Tree dict[str list[dict[str
 """
 nitpick_ignore = [("py:class", name) for name in NO_PAGE.split()]
@@ -75,7 +76,7 @@ autodoc_default_options = {
     "members": True,
     "member-order": "bysource",
     "special-members": "__call__",
-    "exclude-members": "name, parent, scope, setup",
+    "exclude-members": "name, parent, scope, setup, charge, level",
 }
 autodoc_typehints = "signature"
 

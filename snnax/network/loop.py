@@ -65,7 +65,7 @@ class Run:
     remat: bool | str
 
 
-def _run(
+def _steps_of(
     asked: Run, variables: Tree, x: jax.Array, rngs: Any, forced: Tree, lengths: jax.Array | None
 ) -> tuple[Any, Tree, Tree]:
     net, steps, constant, remat = asked.net, asked.steps, asked.constant, asked.remat
@@ -142,12 +142,12 @@ def recomputed(chunk: Any, kept: tuple[str, ...] | None, alone: bool) -> Any:
     return jax.checkpoint(chunk, policy=policy, prevent_cse=alone)
 
 
-def _noted(asked: Run, *arrays: Any) -> tuple[Any, Tree, Tree]:
+def _run(asked: Run, *arrays: Any) -> tuple[Any, Tree, Tree]:
     with noting(asked.record):
-        return _run(asked, *arrays)
+        return _steps_of(asked, *arrays)
 
 
-run = Compiled(_noted)
+run = Compiled(_run)
 """``run(net, asked, variables, x, rngs, forced, lengths)``: outputs, updated collections, and what was recorded."""
 
 

@@ -28,7 +28,7 @@ class ResonateFire(CustomNeuron, kw_only=True):
     Args:
         b: rate of growth per second, negative for an oscillation that fades.
         omega: angular frequency in radians per second, :math:`2\pi` times that in Hz.
-        v_reset: the membrane after a spike.
+        v_reset: the membrane after a spike; above the threshold it would fire again in the next step.
         dt: length of a step in seconds.
         reset_mechanism: ``"value"``, to :math:`i\,v_{reset}`, ``"zero"``, ``"subtract"`` or ``"none"``.
 

@@ -190,7 +190,7 @@ def all_neurons() -> dict[str, nn.Module]:
         "TwoDecayLIF(alpha=0.9, beta=0.7)": kinds.TwoDecayLIF(alpha=0.9, beta=0.7, threshold=0.12, **own),
         "SRM(alpha=0.9, beta=0.7)": kinds.SRM(alpha=0.9, beta=0.7, reset_val=0.25, threshold=0.12, **own),
         "SigmaDelta()": kinds.SigmaDelta(**own),
-        "ResonateFire(omega=1000)": kinds.ResonateFire(threshold=0.5, **own),
+        "ResonateFire(omega=1000)": kinds.ResonateFire(threshold=0.5, reset_mechanism="zero", **own),
         "Izhikevich(dt=5e-4)": kinds.Izhikevich(dt=5e-4, **own),
         "AdEx(dt=5e-4)": kinds.AdEx(dt=5e-4, **own),
         "RLeaky(0.9, V=-0.3)": kinds.RLeaky(0.9, -0.3, all_to_all=False, **own),

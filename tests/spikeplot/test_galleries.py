@@ -50,7 +50,18 @@ def test_every_neuron_that_steps_on_a_vector_is_in_the_gallery():
     axes[0].figure.draw_without_rendering()
     shown = {title.partition("(")[0] for title in titles(axes)[1:]}
     weighted = {"SLSTM", "SConv2dLSTM", "LinearLeaky", "LeakyParallel", "AssociativeLeaky"}
-    others = {"LI", "CubaLI", "I", "IF", "NIRNeuron", "FrozenArray", "SpikingCell", "SpikingNeuron", "neuron"}
+    others = {
+        "LI",
+        "CubaLI",
+        "I",
+        "IF",
+        "NIRNeuron",
+        "FrozenArray",
+        "SpikingCell",
+        "SpikingNeuron",
+        "neuron",
+        "refractory",
+    }
     assert {*neurons.__all__} - weighted - others == shown
     assert titles(axes)[0] == "input current"
     np.testing.assert_array_equal(axes[0].lines[0].get_ydata(), np.full(6, 0.6))
