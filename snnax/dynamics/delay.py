@@ -25,12 +25,10 @@ def whole(known: jax.Array, lags: jax.Array, longest: int) -> jax.Array:
 
     Args:
         known: ``[K + T, B, *sample]``.
-        lags: :math:`d`, integers of the shape of a sample, or one for all.
+        lags: :math:`d`, integers of the shape of a sample.
         longest: K.
     """
     steps, shape = known.shape[0] - longest, known.shape
-    if not jnp.ndim(lags):
-        return lax.dynamic_slice_in_dim(known, longest - lags, steps)
     columns = known.reshape(*shape[:2], -1)
 
     def shifted(column: jax.Array, lag: jax.Array) -> jax.Array:

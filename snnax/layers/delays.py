@@ -37,8 +37,11 @@ class Delayed(Module):
 
     @nn.nowrap
     def takes_steps(self) -> bool:
-        """Whether :meth:`over_time` computes what the calls of each step would: a subclass may have another call."""
-        return type(self) in (Delay, DelayedDense)
+        """Whether :meth:`over_time` is what to run: a fixed delay is faster step by step, on a CPU.
+
+        A subclass may have another call.
+        """
+        return type(self) is DelayedDense or (type(self) is Delay and self.learn_delay)
 
     @nn.nowrap
     def over_time(self, x: jax.Array) -> jax.Array:
@@ -191,21 +194,27 @@ class Delay(Delayed):
             self.param(
                 "delay", _start(self.steps, self.longest), shape, jnp.promote_types(x.dtype, jnp.float32)
             )
-        else:
-            for_sample("Delay: steps", np.asarray(self.steps), x)
-            if self.longest == 0:
-                return x
-        return self.over_time(self._entered(x, self.longest)[None])[0]
+            return self.over_time(self._entered(x, self.longest)[None])[0]
+        steps = for_sample("Delay: steps", np.asarray(self.steps).astype(np.int64), x)
+        return self._shifted(self._entered(x, self.longest), steps) if self.longest else x
+
+    @nn.nowrap
+    def _shifted(self, x: jax.Array, steps: np.ndarray) -> jax.Array:
+        """One step of a fixed delay."""
+        past = jnp.zeros((x.shape[0], self.longest, *x.shape[1:]), x.dtype)
+        if self.has_variable("hidden", "past"):
+            past = jnp.asarray(self.get_variable("hidden", "past"), x.dtype)
+        known = jnp.concatenate([x[:, None], past], axis=1)
+        if not self.is_initializing():
+            self.put_variable("hidden", "past", known[:, :-1])
+        at = np.broadcast_to(steps, (1, *x.shape[1:]) if steps.ndim else (1,) * x.ndim)[:, None]
+        index = jnp.broadcast_to(jnp.asarray(at), (x.shape[0], 1, *x.shape[1:]))
+        return jnp.take_along_axis(known, index, axis=1)[:, 0]
 
     @nn.nowrap
     def over_time(self, x: jax.Array) -> jax.Array:
-        """All steps ``[T, B, ...]`` of a layer that is bound to its variables, ``past`` among them."""
-        sample, longest = x.shape[2:], self.longest
-        if not self.learn_delay:
-            lags = np.asarray(self.steps).astype(np.int32)
-            lags = np.broadcast_to(_for(x, lags, "steps"), sample) if lags.ndim else lags
-            return equations.whole(self._known(x, longest), jnp.asarray(lags), longest)
-        x = floating(x)
+        """All steps ``[T, B, ...]`` of learned delays, with variables to which the layer is bound."""
+        sample, longest, x = x.shape[2:], self.longest, floating(x)
         delay = jnp.broadcast_to(_for(x, self.get_variable("params", "delay"), "delay"), sample)
         known = self._known(x, longest)
         if self.kernel == "linear":
