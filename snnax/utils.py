@@ -66,7 +66,15 @@ def training(net: nn.Module) -> nn.Module:
 
 
 def evaluating(net: nn.Module) -> nn.Module:
-    """A copy of ``net`` with dropout off and running averages in use (torch's ``eval()``)."""
+    """A copy of ``net`` with dropout off and running averages in use (torch's ``eval()``).
+
+    Example:
+        >>> import flax.linen as nn
+        >>> import snnax as snn
+        >>> net = snn.Sequential([nn.Dense(3), snn.Dropout(0.5)])
+        >>> snn.utils.evaluating(net).layers[1].deterministic
+        True
+    """
     return switched(NET(net, "evaluating(net)"), False)
 
 

@@ -32,6 +32,12 @@ class Population:
         name: as projections call it.
         size: number of neurons.
         parameters: of each.
+
+    Example:
+        >>> from snnax import event
+        >>> out = event.Population("out", 3, event.LIFParameters(tau_mem=0.02, tau_syn=0.005))
+        >>> out.size, out.parameters.tau_mem
+        (3, 0.02)
     """
 
     name: str
@@ -56,6 +62,12 @@ class Readout:
         name: as projections call it.
         size: number of integrators.
         parameters: of each.
+
+    Example:
+        >>> from snnax import event
+        >>> label = event.Readout("label", 2, event.LIParameters(tau_mem=0.02, tau_syn=0.005))
+        >>> label.name, label.size
+        ('label', 2)
     """
 
     name: str
@@ -116,6 +128,13 @@ class Projection:
             acts at once. Less than zero counts as zero.
         mask: ``[N_source, N_target]``, nonzero where there is a connection; ``None`` for all. The others have no
             effect, and weights there no gradient.
+
+    Example:
+        >>> import numpy as np
+        >>> from snnax import event
+        >>> axons = event.Projection("in", "out", np.ones((2, 3)), delay=np.array([0.001, 0.002]), mask=np.eye(2, 3))
+        >>> axons.source, axons.target, float(axons.masked().sum())
+        ('in', 'out', 2.0)
     """
 
     source: str

@@ -26,6 +26,13 @@ class Trains(NamedTuple):
     A budget of ``K`` spikes per neuron makes the shape static. It never loses a spike silently: a neuron that had more
     to say is marked in ``overflow``, and what is in ``times`` are its first ``K`` spikes, exact. Spikes after the first
     one that is missing may differ in the neurons that it would have reached.
+
+    Example:
+        >>> import numpy as np
+        >>> from snnax import event
+        >>> heard = event.trains(np.array([[[0.001, np.inf], [0.002, 0.005]]]))  # [B, N, K]: one sample, two neurons
+        >>> np.isfinite(heard.times).sum(axis=-1).tolist(), bool(heard.overflow.any())
+        ([[1, 2]], False)
     """
 
     times: jax.Array

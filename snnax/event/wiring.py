@@ -29,6 +29,13 @@ class Wiring(NamedTuple):
         recurrent: ``[N, N]``, from row to column without delay; the diagonal acts on the neuron that fired.
         delayed: ``[P, N, N]``: each neuron has up to ``P`` axons with a delay, each with weights of its own.
         delays: ``[P, N]`` of those axons in seconds; ``inf`` where there is no axon. Less than zero counts as zero.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from snnax import event
+        >>> wiring = event.Wiring(inputs=jnp.ones((2, 3)), recurrent=-jnp.eye(3))
+        >>> wiring.rows().shape  # two inputs, three neurons
+        (5, 3)
     """
 
     inputs: Array

@@ -102,6 +102,18 @@ def load_trace(path: str | PathLike[str], *, max_bytes: int = npy.MAX_BYTES) -> 
         FileNotFoundError: if there is no such file.
         TraceFileError: if it is damaged, was not written by :func:`save_trace`, or by a newer version of it; or is
             larger than ``max_bytes``.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from snnax import interop
+        >>> spk = np.ones((2, 1, 3), np.float32)  # [T, B, N]
+        >>> lif = interop.NodeTrace("lif", "Leaky", input=spk, spk=spk, states={"mem": 0.5 * spk})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     interop.save_trace(f"{folder}/run.npz", interop.Trace({"lif": lif}, (spk,)))
+        ...     loaded = interop.load_trace(f"{folder}/run.npz")
+        >>> loaded.nodes["lif"].kind, float(loaded.nodes["lif"].states["mem"].max())
+        ('Leaky', 0.5)
     """
     path = Path(path)
     if not path.exists():

@@ -51,6 +51,14 @@ class NodeTrace:
             twice in a step goes on from its own first call, and ``forward`` may change a state between two steps.
         told: what the network makes, by its other operations, of what its neurons did, if that was asked.
         rest: from what states start, by name, where that is not zero.
+
+    Example:
+        >>> import numpy as np
+        >>> from snnax import interop
+        >>> mem = np.array([[[0.5]], [[1.25]]])  # [T, B, N]
+        >>> lif = interop.NodeTrace("lif", "Leaky", input=mem, spk=(mem > 1).astype(float), states={"mem": mem})
+        >>> lif.before()["mem"].ravel().tolist()  # the first step starts from rest
+        [0.0, 0.5]
     """
 
     name: str
@@ -91,6 +99,14 @@ class Trace:
     Attributes:
         nodes: one entry for each neuron layer, in the order in which a step executes them.
         outputs: what the network returned, stacked over time: ``[T, B, ...]`` each.
+
+    Example:
+        >>> import numpy as np
+        >>> from snnax import interop
+        >>> spk = np.ones((2, 1, 3))  # [T, B, N]
+        >>> trace = interop.Trace({"lif": interop.NodeTrace("lif", "Leaky", input=spk, spk=spk)}, outputs=(spk,))
+        >>> list(trace.nodes), trace.nodes["lif"].spk.sum()
+        (['lif'], np.float64(6.0))
     """
 
     nodes: dict[str, NodeTrace]

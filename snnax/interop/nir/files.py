@@ -175,6 +175,20 @@ def write_nir(path: str | PathLike[str], graph: nir.NIRGraph, *, extensions: boo
             not real, and names that a file cannot have; names the layer.
         NIRFileError: if a node cannot be written.
         OSError: if the file cannot be written, as on a full disk; one that was there is as it was.
+
+    Example:
+        >>> import tempfile
+        >>> import flax.linen as nn
+        >>> import jax, jax.numpy as jnp
+        >>> import snnax as snn
+        >>> from snnax import interop
+        >>> net = snn.Sequential([nn.Dense(3), snn.Leaky(beta=0.5, init_hidden=True)])
+        >>> x = jnp.ones((1, 2))
+        >>> graph = interop.to_nir(net, net.init(jax.random.key(0), x), x)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     interop.write_nir(f"{folder}/net.nir", graph)
+        ...     sorted(type(node).__name__ for node in interop.read_nir(f"{folder}/net.nir").nodes.values())
+        ['Affine', 'Input', 'LIF', 'Output']
     """
     path = Path(path)
     if not isinstance(graph, nir.NIRGraph):
