@@ -37,6 +37,17 @@ class Simulation:
     Attributes:
         trains: the spikes of each population; ``simulation["out"]`` are those of one.
         ran: each population with the engine that ran it.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from snnax import event
+        >>> neurons = event.LIFParameters(tau_mem=2.0, tau_syn=1.0)
+        >>> network = event.Network(
+        ...     [event.Population("out", 1, neurons)], [event.Projection("in", "out", jnp.full((1, 1), 4.5))]
+        ... )
+        >>> found = event.simulate(network, {"in": event.trains(jnp.zeros((1, 1)))}, t_max=9.0)
+        >>> found.engines, found["out"].times.shape
+        ({'out': 'feedforward'}, (1, 1, 1))
     """
 
     trains: dict[str, Trains]

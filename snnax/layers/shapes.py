@@ -159,6 +159,17 @@ class State(Module):
 
     Raises:
         ArgumentError: when called outside a ``Graph``, which is what knows the neuron's states.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> import snnax as snn
+        >>> net = snn.Graph(
+        ...     {"lif": snn.Leaky(beta=0.5, init_hidden=True, output=True), "read": snn.State("mem")},
+        ...     [("input", "lif"), ("lif", "read"), ("read", "output")],
+        ... )
+        >>> x = jnp.full((3, 1, 1), 0.5)  # [T, B, N]
+        >>> snn.unroll(net, {}, x)[0].ravel().tolist()
+        [0.5, 0.75, 0.875]
     """
 
     state: str = "mem"
