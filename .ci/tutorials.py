@@ -143,6 +143,13 @@ def make(source: Path, text: bool, check: bool) -> str:
     return f"{time.perf_counter() - begin:.0f} s, {cpu:.0f} s of processors"
 
 
+def keep_programs(folder: str) -> None:
+    """What one tutorial compiles, later ones of the same worker find; JAX writes without locks, so each has its own."""
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(dir=folder)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -156,7 +163,15 @@ def main() -> int:
     if not chosen:
         parser.error(f"no tutorial begins with {' or '.join(arguments.names)}")
     failed = False
-    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as workers:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(
+            arguments.jobs,
+            multiprocessing.get_context("spawn"),
+            initializer=keep_programs,
+            initargs=(folder,),
+        ) as workers,
+    ):
         running = {workers.submit(make, path, arguments.text, arguments.check): path for path in chosen}
         for done in as_completed(running):
             name = running[done].name
