@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from typing import Any
+from typing import Any, get_type_hints
 
 from sphinx.application import Sphinx
 
@@ -62,7 +62,28 @@ def complete(app: Sphinx, what: str, name: str, kind: Any, options: Any, lines: 
     lines[:] = POINTER.sub("", text).split("\n")
 
 
+def resolve(app: Sphinx, kind: Any, bound: bool) -> None:
+    """Types of inherited arguments, which the class was given as text, as what they are where they were written."""
+    owner = inspect.getmodule(kind)
+    if (
+        inspect.isclass(kind)
+        and dataclasses.is_dataclass(kind)
+        and str(owner and owner.__name__).startswith("snnax")
+    ):
+        types = get_type_hints(kind)
+        given = kind.__init__.__annotations__
+        given.update({name: types[name] for name in given if name in types})
+
+
+def is_equation(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out what a neuron takes from the room of equations: it is for those who write one."""
+    of_equations = getattr(member, "__module__", None) or ""
+    return True if what == "class" and of_equations.startswith("snnax.dynamics.") else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx; before napoleon reads the docstring."""
     app.connect("autodoc-process-docstring", complete, priority=100)
+    app.connect("autodoc-before-process-signature", resolve)
+    app.connect("autodoc-skip-member", is_equation)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
