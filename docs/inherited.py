@@ -62,17 +62,13 @@ def complete(app: Sphinx, what: str, name: str, kind: Any, options: Any, lines: 
     lines[:] = POINTER.sub("", text).split("\n")
 
 
-def resolve(app: Sphinx, kind: Any, bound: bool) -> None:
-    """Types of inherited arguments, which the class was given as text, as what they are where they were written."""
-    owner = inspect.getmodule(kind)
-    if (
-        inspect.isclass(kind)
-        and dataclasses.is_dataclass(kind)
-        and str(owner and owner.__name__).startswith("snnax")
-    ):
-        types = get_type_hints(kind)
-        given = kind.__init__.__annotations__
-        given.update({name: types[name] for name in given if name in types})
+def resolve(app: Sphinx, function: Any, bound: bool) -> None:
+    """Types of inherited arguments, which a data class has as text, as what they are where they were written."""
+    owner, _, name = getattr(function, "__qualname__", "").rpartition(".")
+    kind = getattr(inspect.getmodule(function), owner, None)
+    if name == "__init__" and dataclasses.is_dataclass(kind) and shared(kind):
+        types, given = get_type_hints(kind), function.__annotations__
+        given.update({argument: types[argument] for argument in given if argument in types})
 
 
 def is_equation(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
