@@ -63,7 +63,6 @@ NO_PAGE = """
     snnax.interop.spec.NeuronSpec snnax.layers.rounding.IntegerWeights snnax.layers.rounding.Layer
     snnax.interop.trace.Told snnax.training.steps.TrainStep snnax.training.steps.EvalStep
     snnax.training.batching.Batches flax.linen.module._Sentinel
-    Parameter Quantizer SpikeFunction
     Accuracy AxesArray BatchCallback Callback Console Data Loss Regularization Tree dict[str list[dict[str
 """
 nitpick_ignore = [("py:class", name) for name in NO_PAGE.split()]
