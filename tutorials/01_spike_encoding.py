@@ -1,16 +1,16 @@
 # %% [markdown]
 # # 1. Spike encoding
 #
-# Neurons exchange spikes, and data are numbers. Three codes turn one into the other: the rate of spikes, the time of one
-# spike, and the change from step to step.
+# Spiking neurons exchange spikes, but data are numbers. There are three common ways to encode numbers as spikes: in the
+# rate of spikes, in the time of one spike, and in the change from step to step.
 #
 # You will see
-# 1. *rate coding*: a bright pixel fires often, and how exactly the rate says how bright it is,
-# 2. *latency coding*: a bright pixel fires early, by a formula,
-# 3. *delta modulation*: a spike for each change, and how the signal is put together again,
+# 1. *rate coding*: a bright pixel fires often; how exactly does the rate give the brightness?
+# 2. *latency coding*: a bright pixel fires early; a formula gives the time,
+# 3. *delta modulation*: a spike for each change; how is the signal reconstructed from the spikes?
 # 4. what each of them costs.
 #
-# It takes a few seconds on a CPU. The subject is that of snnTorch's tutorial 1, and the names are the same.
+# It takes a few seconds on a CPU. It covers the subject of snnTorch's tutorial 1, with the same names.
 
 # %%
 import jax
@@ -29,12 +29,12 @@ print(images.shape, "from", images.min(), "to", images.max())
 # %% [markdown]
 # ## 1. Rate coding
 #
-# Take the brightness $x \in [0, 1]$ of a pixel for the probability of a spike. In each step the pixel draws anew:
+# Use the brightness $x \in [0, 1]$ of a pixel as the probability of a spike. Each time step is drawn independently:
 #
 # $$P(S_t = 1) = x .$$
 #
-# `spikegen.rate` does it for all pixels and steps. Time becomes the first axis. JAX draws random numbers from a key that
-# you pass, so the same key gives the same spikes.
+# `spikegen.rate` does this for all pixels and all time steps. Time becomes the first axis. JAX draws random numbers
+# from a key that you pass, so the same key gives the same spikes.
 
 # %%
 NUM_STEPS = 100
@@ -47,7 +47,7 @@ plt.close()  # or the last picture of the film is shown below it
 HTML(film.to_jshtml())
 
 # %% [markdown]
-# A raster shows all pixels over time. Row by row, each line is one pixel of the first digit, and each dot is a spike.
+# A raster plot shows all pixels over time. Each row is one pixel of the first digit, and each dot is a spike.
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
@@ -62,8 +62,9 @@ plt.show()
 #
 # $$\mathrm{E}[N] = T x, \qquad \sigma = \sqrt{T x (1 - x)},$$
 #
-# so the rate $N / T$ misses $x$ by about $\sqrt{x (1 - x) / T}$. For ten times the precision you need a hundred times as
-# many steps. We check this with all 360 digits, and with three keys: of a normal distribution 99.7 % lie within $3 \sigma$.
+# so the rate $N / T$ differs from $x$ by about $\sqrt{x (1 - x) / T}$. For ten times the precision you need a hundred
+# times as many steps. We check this with all 360 digits and three random keys: in a normal distribution, 99.7 % of the
+# values lie within $3 \sigma$.
 
 # %%
 for seed in range(3):
@@ -94,12 +95,12 @@ plt.show()
 # ## 2. Latency coding
 #
 # One spike is enough if its *time* means something. Imagine that each pixel charges the membrane of a leaky neuron with a
-# constant current $x$. It approaches $x$ as $x\,(1 - e^{-t / \tau})$ and crosses a threshold $\theta$ at
+# constant current $x$. The membrane is $x\,(1 - e^{-t / \tau})$, approaches $x$, and crosses a threshold $\theta$ at
 #
 # $$t = \tau \ln \frac{x}{x - \theta}. \tag{1}$$
 #
-# Strong inputs fire early. Inputs below $\theta$ never get there: with `clip=True` they stay silent, otherwise they fire as
-# if they were just above $\theta$, last of all.
+# Strong inputs fire early. Inputs below $\theta$ never reach the threshold. With `clip=True` they stay silent;
+# otherwise they are treated as if they were just above $\theta$, and fire last.
 
 # %%
 TAU, THRESHOLD = 40.0, 0.1
@@ -115,10 +116,11 @@ assert np.abs(times - formula)[within].max() <= 0.501  # times are rounded to wh
 assert early.sum(0).max() == 1 and not early.sum(0)[images < THRESHOLD].any()
 
 # %% [markdown]
-# With $\tau = 40$ the brightest pixels, $x = 1$, fire at $40 \ln(1 / 0.9) = 4.2$ steps, and most pixels soon after: by (1) a
-# pixel at half of the brightness needs 8.9 steps. `normalize=True` scales the times so that an input just above $\theta$ fires in
-# the last step. By (1) such an input is very late, so that all others move to the beginning. With `linear=True` times are
-# proportional to $1 - x$ instead, and fill the steps evenly.
+# With $\tau = 40$ the brightest pixels, $x = 1$, fire after $40 \ln(1 / 0.9) = 4.2$ steps, and most other pixels soon
+# after: by (1), a pixel with half the brightness fires after 8.9 steps. `normalize=True` scales the times so that an
+# input just above $\theta$ fires in the last step. By (1) such an input fires very late, so the scaling moves all other
+# spikes to the beginning. With `linear=True` the times are proportional to $1 - x$ instead, and spread evenly over all
+# steps.
 
 # %%
 fig, axes = plt.subplots(3, 1, figsize=(7, 5.4), sharex=True, layout="constrained")
@@ -135,13 +137,13 @@ plt.show()
 # %% [markdown]
 # ## 3. Delta modulation
 #
-# An eye and an ear tell the brain about changes. A delta modulator sends a spike when its input has risen by a threshold
-# $\theta$ since the last step, and with `off_spike=True` a negative one when it has fallen by as much:
+# Eyes and ears mostly report changes to the brain. A delta modulator sends a spike when its input has risen by a
+# threshold $\theta$ since the last step, and with `off_spike=True` a negative one when it has fallen by as much:
 #
 # $$S_t = [x_t - x_{t-1} \ge \theta] - [x_t - x_{t-1} \le -\theta]. \tag{2}$$
 #
-# Our voltage comes from a converter with a resolution of 1/8. It is slow, so that from step to step it changes by one of
-# these units or not at all.
+# Our voltage comes from a converter with a resolution of 1/8. It changes slowly: in each step by one of these units or
+# not at all.
 
 # %%
 UNIT = 0.125
@@ -153,8 +155,8 @@ assert np.abs(np.diff(voltage)).max() == UNIT
 changes = np.asarray(spikegen.delta(voltage, threshold=UNIT, padding=True, off_spike=True))
 
 # %% [markdown]
-# Nothing is lost: each spike is one unit up or down, so the sum of all spikes so far, times the unit, is how far the voltage
-# has come from where it started,
+# Nothing is lost: each spike stands for one unit up or down. So the sum of all spikes so far, times the unit, is the
+# distance of the voltage from its initial value:
 #
 # $$x_t = x_0 + \theta \sum_{s \le t} S_s . \tag{3}$$
 
@@ -186,14 +188,14 @@ low.set_xlabel("time step")
 plt.show()
 
 # %% [markdown]
-# The lower panel shows the other side of (2). A smooth voltage often changes by less than $\theta$ in a step, and then
-# nothing is sent, however far it gets in many such steps. Real sensors therefore compare with their *last event* in place
-# of the last step. Tutorial 7 has one.
+# The lower panel shows a weakness of (2). A smooth voltage often changes by less than $\theta$ in a step. Then no spike
+# is sent, even if many such steps add up to a large change. Real sensors therefore compare with the value at their
+# *last event*, not with the last step. Tutorial 7 uses such a sensor.
 
 # %% [markdown]
 # ## 4. What a spike costs
 #
-# On neuromorphic chips energy is spent per spike. For the 360 digits in 100 steps:
+# On neuromorphic chips each spike costs energy. The numbers of spikes for the 360 digits in 100 steps:
 
 # %%
 cost = {
@@ -205,8 +207,9 @@ for name, spent in cost.items():
 assert cost["rate"] > 20 * cost["latency"]
 
 # %% [markdown]
-# Rates bear noise: a spike more or less matters little, and any network understands them. Latencies are cheap and quick, but
-# each spike counts. Which is better is decided by training, which begins in tutorial 5.
+# Rate codes tolerate noise: one spike more or less matters little, and any network can read them. Latency codes need
+# few spikes and are fast, but each spike matters. Only training a network shows which one is better for a task;
+# training begins in tutorial 5.
 
 # %% [markdown]
 # ## Exercises
@@ -215,7 +218,7 @@ assert cost["rate"] > 20 * cost["latency"]
 #    by simulation.
 # 2. Two pixels have brightness 0.5 and 0.55. With $\tau = 40$ and $\theta = 0.1$, how far apart are their spikes by (1)? For
 #    which $\tau$ are they at least 5 steps apart?
-# 3. Write a delta modulator that compares with its last event, as real sensors do, and put the smooth voltage together again
+# 3. Write a delta modulator that compares with its last event, as real sensors do, and reconstruct the smooth voltage
 #    from its spikes. How large is the error now?
 #
 # ## Answers
@@ -228,15 +231,15 @@ assert cost["rate"] > 20 * cost["latency"]
 #
 # <details><summary>2</summary>
 #
-# $40\,(\ln(0.5 / 0.4) - \ln(0.55 / 0.45)) = 0.90$ steps: after rounding they may fire together. For 5 steps $\tau$ has to be
-# 222.
+# They are $40\,(\ln(0.5 / 0.4) - \ln(0.55 / 0.45)) = 0.90$ steps apart: after rounding they may fire in the same step.
+# For 5 steps, $\tau$ has to be at least 222.
 #
 # </details>
 #
 # <details><summary>3</summary>
 #
-# It never exceeds the threshold. What is left of a change stays in the difference to the last event, so that nothing is lost
-# for good.
+# The error never exceeds the threshold. The part of a change that was not sent remains in the difference to the last
+# event, so nothing is lost permanently.
 #
 # </details>
 

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 2. One LIF neuron
 #
-# A leaky integrate-and-fire neuron from its differential equation to its firing rate: what the numbers `beta` and
-# `threshold` mean, what a reset does, and a formula for how often the neuron fires.
+# This tutorial follows a leaky integrate-and-fire neuron from its differential equation to its firing rate. It explains
+# what `beta` and `threshold` mean, what a reset does, and how to compute the firing rate by a formula.
 #
 # You will see
 # 1. how the equation of a leaky membrane becomes one line per time step,
@@ -10,7 +10,7 @@
 # 3. the three ways to reset after a spike, side by side,
 # 4. how often the neuron fires for a given current, by formula and by simulation.
 #
-# It takes a few seconds on a CPU. The subject is that of snnTorch's tutorial 2, and the names are the same.
+# It takes a few seconds on a CPU. It covers the subject of snnTorch's tutorial 2, with the same names.
 
 # %%
 import jax.numpy as jnp
@@ -31,13 +31,13 @@ from snnax import spikeplot as splt
 # \tau \frac{\mathrm{d}U}{\mathrm{d}t} = -U + R I, \qquad \tau = RC .$$
 #
 # $U$ is the voltage above rest. If $I$ is constant for a time $\Delta t$, this has an exact solution: the voltage moves
-# from where it is towards $R I$, and the distance that is left shrinks by the factor $\beta$:
+# towards $R I$, and its distance to $R I$ shrinks by the factor $\beta$:
 #
 # $$U(t + \Delta t) = \beta\, U(t) + (1 - \beta)\, R I, \qquad \beta = e^{-\Delta t / \tau}.$$
 #
-# In a network the current is a weight times an input, and the weights are learned. A fixed factor $(1 - \beta) R$ before
-# them says nothing that a weight could not say, so it is left out. Time is counted in steps. This is the membrane of
-# `snn.Leaky`, as it is in snnTorch:
+# In a network the current is a weight times an input, and the weights are learned. A fixed factor $(1 - \beta) R$ can
+# be absorbed into the weights, so it is left out. Time is counted in steps. This gives the membrane of `snn.Leaky`, the
+# same as in snnTorch:
 #
 # $$U_t = \beta\, U_{t-1} + I_t .$$
 #
@@ -49,11 +49,11 @@ from snnax import spikeplot as splt
 # %% [markdown]
 # ## 2. Step by step
 #
-# A neuron keeps nothing between two calls. It is given the current and its membrane, and returns its spike and the new
-# membrane. So the loop is yours, as in snnTorch. Shapes are `[batch, neurons]`; here both are 1.
+# A neuron stores nothing between two calls. It takes the current and the membrane, and returns the spike and the new
+# membrane. You write the loop over time, as in snnTorch. Shapes are `[batch, neurons]`; here both are 1.
 #
-# With $\beta = 0.8$ and $I = 0.15$ the membrane ends at $0.15 / 0.2 = 0.75$. This is below the threshold, which is 1
-# unless you say otherwise, so there is no spike.
+# With $\beta = 0.8$ and $I = 0.15$ the membrane approaches $0.15 / 0.2 = 0.75$. This is below the threshold, which is 1
+# by default, so there is no spike.
 
 # %%
 NUM_STEPS = 60
@@ -75,8 +75,8 @@ splt.panel(current[:, 0], mem_rec[:, 0])
 plt.show()
 
 # %% [markdown]
-# The membrane follows equation (1) while the current is on. When it is off, only $U_t = \beta U_{t-1}$ is left: the
-# membrane decays by a fifth in each step.
+# The membrane follows equation (1) while the current is on. When the current is off, the equation is $U_t = \beta
+# U_{t-1}$: the membrane loses a fifth of its value in each step.
 
 # %%
 steps = np.arange(1, 31)
@@ -89,10 +89,10 @@ assert abs(mem_rec[39, 0, 0] - 0.75) < 1e-3
 # %% [markdown]
 # ### All steps at once
 #
-# A loop that Python runs is good for looking at things. `snn.unroll` runs all steps as one compiled program, which is
-# faster, and which is what training uses. For this the neuron keeps its membrane itself: `init_hidden=True`, again as in
-# snnTorch. `output=True` makes it return the membrane beside the spikes. The second argument are the variables of the
-# network. Our neuron has nothing that is learned, so they are empty.
+# A Python loop is good for inspecting each step. `snn.unroll` runs all steps as one compiled program. This is faster,
+# and it is what training uses. For this the neuron has to manage its own membrane: `init_hidden=True`, again as in
+# snnTorch. `output=True` makes it return the membrane together with the spikes. The second argument of `unroll` holds
+# the variables of the network. Our neuron has no learned parameters, so they are empty.
 
 # %%
 kept = snn.Leaky(beta=0.8, init_hidden=True, output=True)
@@ -104,7 +104,7 @@ np.testing.assert_allclose(mem_all, mem_rec, rtol=1e-6)
 # ### What `beta` does
 #
 # `beta` may be an array with one value for each neuron. Here four neurons get the same current. A neuron with a large
-# `beta` remembers for longer: after about $\tau = -1 / \ln \beta$ steps, 37 % of what was there are left.
+# `beta` remembers for longer: after about $\tau = -1 / \ln \beta$ steps, 37 % of the initial value is left.
 
 # %%
 betas = np.array([0.5, 0.8, 0.9, 0.95], np.float32)
@@ -123,7 +123,7 @@ plt.show()
 # %% [markdown]
 # ## 3. Spikes and resets
 #
-# Where the membrane is *above* the threshold $\theta$, the neuron fires:
+# When the membrane is *above* the threshold $\theta$, the neuron fires:
 #
 # $$S_t = \begin{cases} 1 & U_t > \theta \\ 0 & \text{otherwise.} \end{cases}$$
 #
@@ -132,12 +132,12 @@ plt.show()
 #
 # | `reset_mechanism` | membrane | meaning |
 # |---|---|---|
-# | `"subtract"` (unless you say otherwise) | $U_t = \beta U_{t-1} + I_t - R_t\,\theta$ | what was above the threshold is kept |
+# | `"subtract"` (the default) | $U_t = \beta U_{t-1} + I_t - R_t\,\theta$ | what was above the threshold is kept |
 # | `"zero"` | $U_t = \beta\,(1 - R_t)\,U_{t-1} + I_t$ | the past is forgotten |
 # | `"none"` | $U_t = \beta U_{t-1} + I_t$ | nothing happens |
 #
-# The reset acts in the step *after* the spike. In the pictures you therefore see the membrane above the threshold where
-# it fires. This is snnTorch's order of things; with `reset_delay=False` the reset acts at once.
+# The reset acts in the step *after* the spike. So in the plots the membrane is above the threshold in the step in which
+# it fires. snnTorch uses the same order; with `reset_delay=False` the reset acts in the step of the spike itself.
 
 # %%
 current = np.zeros((NUM_STEPS, 1, 1), np.float32)
@@ -160,15 +160,16 @@ plt.show()
 assert counts["none"] > counts["subtract"] > counts["zero"]
 
 # %% [markdown]
-# Subtraction keeps what is left over, so the neuron fires a little more often than with a reset to zero, and the average
-# rate says more exactly how strong the current was. Without a reset the neuron is only a threshold behind a filter.
+# Subtraction keeps the part of the membrane above the threshold. So the neuron fires a little more often than with a
+# reset to zero, and its average rate represents the current more exactly. Without a reset the neuron is just a filter
+# followed by a threshold.
 
 # %% [markdown]
 # ## 4. How often does it fire?
 #
-# The curve of firing rate over current, the *f-I curve*, is the neuron's answer to a constant current. For the reset to
-# zero we can write it down. Let the reset act in step 1. Then $U_1 = I$, and by equation (1), which starts from 0 as
-# well, $U_k = I (1 - \beta^k) / (1 - \beta)$. The neuron fires again in the first step $k$ with $U_k > \theta$:
+# The *f-I curve* shows the firing rate as a function of a constant current. For the reset to zero there is a formula.
+# Let the reset act in step 1. Then $U_1 = I$. Equation (1) starts from 0 as well, so $U_k = I (1 - \beta^k) / (1 -
+# \beta)$. The neuron fires again in the first step $k$ with $U_k > \theta$:
 #
 # $$I\,\frac{1 - \beta^k}{1 - \beta} > \theta
 # \quad\Longleftrightarrow\quad
@@ -179,8 +180,8 @@ assert counts["none"] > counts["subtract"] > counts["zero"]
 # $$f(I) = \frac{1}{\lfloor k_0 \rfloor + 1} \quad\text{for } I > \theta\,(1 - \beta), \qquad
 # f(I) = 0 \quad\text{else.} \tag{2}$$
 #
-# The smallest current that makes it fire, $\theta (1 - \beta)$, is called *rheobase*. In continuous time the time between
-# spikes would be $k_0$ itself. The whole number is what the time step costs.
+# The smallest current that makes it fire, $\theta (1 - \beta)$, is called *rheobase*. In continuous time the time
+# between spikes would be exactly $k_0$. Rounding it up to a whole number is the error of the discrete time step.
 #
 # We check (2) with 150 neurons, each with a current of its own. They run side by side as one layer.
 
@@ -218,19 +219,21 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# The steps of the curve are the whole numbers: with a reset to zero, the neuron can fire in every second, third, fourth
-# step, but nothing in between. With subtraction what is left over carries on to the next spike, and the curve is smooth.
+# The curve has steps because the time between spikes is a whole number: with a reset to zero, the neuron can fire in
+# every second, third or fourth step, but not in between. With subtraction the remainder above the threshold counts
+# towards the next spike, and the curve is smooth.
 
 # %% [markdown]
 # ## In physical units
 #
 # If one step lasts $\Delta t$ = 1 ms and the membrane has $\tau$ = 20 ms, then $\beta = e^{-1/20} \approx 0.951$.
-# `snn.Lapicque` takes resistance, capacitance and time step in place of `beta`, and approximates
-# $\beta \approx 1 - \Delta t / RC$, as snnTorch's does. `snn.LIF` is the neuron of the exchange format NIR, in seconds.
+# `snn.Lapicque` takes a resistance, a capacitance and a time step instead of `beta`. It uses the approximation $\beta
+# \approx 1 - \Delta t / RC$, as in snnTorch. `snn.LIF` is the neuron of the exchange format NIR; its times are in
+# seconds.
 #
 # Compared with snnTorch: `beta`, `threshold`, `reset_mechanism`, `init_hidden`, `output` and the order of operations are
-# the same. What differs: the neuron never keeps a membrane in itself (with `init_hidden=True` it is part of the variables
-# that you hold), and `unroll` replaces the loop.
+# the same. Two things differ: the neuron object never stores a membrane (with `init_hidden=True` the membrane is part
+# of the variables that you hold), and `unroll` replaces the loop.
 
 # %% [markdown]
 # ## Exercises
@@ -238,9 +241,9 @@ plt.show()
 # 1. A membrane with `beta=0.9` was charged to 0.5 and gets no more current. After how many steps is it below 0.05? Work
 #    it out, then run it.
 # 2. Without a leak (`beta=1`) and with subtraction the neuron counts. What is its firing rate for a current $I < \theta$?
-# 3. With subtraction and a leak there is no formula as (2). But there is a balance: what flows in must flow out. Take the
-#    mean of both sides of $U_t = \beta U_{t-1} + I - R_t \theta$ over a long time, and find the rate from the current and
-#    the mean membrane. Check it.
+# 3. With subtraction and a leak there is no formula like (2). But there is a balance: on average, what flows in must
+#    flow out. Take the mean of both sides of $U_t = \beta U_{t-1} + I - R_t \theta$ over a long time, and find the rate
+#    from the current and the mean membrane. Check it.
 #
 # ## Answers
 #
@@ -252,8 +255,8 @@ plt.show()
 #
 # <details><summary>2</summary>
 #
-# Each spike takes away $\theta$, each step adds $I$, and nothing is lost: $f = I / \theta$. The neuron is a converter from
-# numbers to spike rates without an error that grows.
+# Each spike takes away $\theta$, each step adds $I$, and nothing is lost: $f = I / \theta$. The neuron converts a
+# number to a spike rate, and the error does not grow with time.
 #
 # </details>
 #

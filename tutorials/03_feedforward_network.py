@@ -1,16 +1,16 @@
 # %% [markdown]
 # # 3. A feed-forward network
 #
-# Two layers of spiking neurons, run in two ways: by a loop that hands each membrane on, and by `unroll`, which runs all
-# time steps as one program. Both give the same spikes.
+# We run two layers of spiking neurons in two ways: with a loop that passes each membrane to the next step, and with
+# `unroll`, which runs all time steps as one program. Both give the same spikes.
 #
 # You will see
 # 1. how an image becomes random spikes (a Poisson code),
 # 2. a network of two layers with a loop that you write,
 # 3. the same network with `init_hidden=True` and `snn.unroll`, and the proof that it is the same,
-# 4. where the state of a network is, and how to go on from it.
+# 4. where the state of a network is stored, and how to continue from it.
 #
-# It takes a few seconds on a CPU. The subject is that of snnTorch's tutorial 3.
+# It takes a few seconds on a CPU. It covers the subject of snnTorch's tutorial 3.
 
 # %%
 import time
@@ -34,8 +34,8 @@ from snnax import spikeplot as splt
 #
 # times (mean and standard deviation of a binomial distribution).
 #
-# `spikegen.rate` does this. What is random in JAX takes a key: the same key gives the same spikes. This is the one
-# argument that snnTorch's `spikegen.rate` does not have.
+# `spikegen.rate` does this. In JAX every random function takes a key: the same key gives the same spikes. The key is
+# the only argument that snnTorch's `spikegen.rate` does not have.
 
 # %%
 NUM_STEPS, NUM_INPUTS, NUM_HIDDEN, NUM_OUTPUTS = 200, 64, 100, 10
@@ -71,9 +71,9 @@ assert np.all(counts[p == 0] == 0)
 # U^l_t = \beta\, U^l_{t-1} + I^l_t - R^l_t\, \theta, \qquad
 # S^l_t = [U^l_t > \theta].$$
 #
-# The layers without memory are `snn.Linear`, as `torch.nn.Linear`. (`flax.linen.Dense` does as well.) In JAX a layer does
-# not hold its weights. `init` draws them, and `apply` takes them as its first argument. The weights are random here: what
-# the network answers means nothing yet. Tutorial 5 trains one.
+# The layers without memory are `snn.Linear`, which works like `torch.nn.Linear`. (`flax.linen.Dense` works too.) In JAX
+# a layer does not store its weights. `init` draws them, and `apply` takes them as its first argument. The weights are
+# random here, so the output of the network means nothing yet. Tutorial 5 trains a network.
 
 # %%
 fc1, lif1 = snn.Linear(NUM_INPUTS, NUM_HIDDEN), snn.Leaky(beta=0.95)
@@ -105,11 +105,11 @@ plt.show()
 # %% [markdown]
 # ## 3. The same network, all steps at once
 #
-# With `init_hidden=True` a neuron takes the current alone, and the network becomes a list of layers. `output=True` in the
-# last layer asks for its membrane too. `unroll` runs the network over time.
+# With `init_hidden=True` a neuron takes only the current, and the network becomes a list of layers. With `output=True`
+# the last layer returns its membrane too. `unroll` runs the network over time.
 #
-# All that a network has to remember is in its *variables*: a dictionary of collections. `params` are the weights. We put
-# in those that we drew above, under the names that `Sequential` gives its layers.
+# Everything that a network has to remember is in its *variables*, a dictionary of collections. The collection `params`
+# holds the weights. Here we use the weights drawn above, under the names that `Sequential` gives to its layers.
 
 # %%
 net = snn.Sequential(
@@ -131,11 +131,12 @@ print(
 assert differing <= 1e-3 * spk.size
 
 # %% [markdown]
-# (The two programs may add up the 64 products of a neuron in another order, so a membrane can differ in its last digit.
-# If it is just at the threshold, that flips a spike. This is why we allow for one in a thousand.)
+# (The two programs may add up the 64 products of a neuron in a different order, so a membrane can differ in its last
+# digit. If the membrane is just at the threshold, this can change a spike. So we allow one different spike in a
+# thousand.)
 #
-# The network can be called for one step as well. `apply` returns what has changed beside the outputs, and you put it into
-# the variables. This loop is what `unroll` compiles into one program.
+# You can also call the network for a single step. `apply` then returns the outputs and the new state, and you put this
+# state into the variables. `unroll` compiles this loop into one program.
 
 # %%
 stepped = dict(variables)
@@ -160,10 +161,10 @@ print(f"{1e3 * seconds(lambda: unrolled(spk_in)):.1f} ms for {NUM_STEPS} steps")
 # %% [markdown]
 # ## 4. Where the state is
 #
-# snnTorch's neurons keep their membrane in themselves, and `utils.reset(net)` clears it before the next sample. Here the
-# state is in what `unroll` returns beside the outputs, and whoever holds it decides. `variables` have not changed: each
-# call of `unroll(net, variables, ...)` starts from zero. To go on, put the state into the variables. So a long recording
-# can be run in pieces:
+# snnTorch's neurons store their membrane themselves, and `utils.reset(net)` clears it before the next sample. Here
+# `unroll` returns the state together with the outputs, and you decide what to do with it. `unroll` does not change
+# `variables`: each call of `unroll(net, variables, ...)` starts from zero. To continue from a state, put it into the
+# variables. In this way you can run a long recording in pieces:
 
 # %%
 print("after the last step:", jax.tree.map(jnp.shape, updates))
@@ -176,7 +177,8 @@ forgotten = snn.utils.reset({**variables, **state})
 assert jnp.array_equal(again, first)
 
 # %% [markdown]
-# `record=True` returns what every neuron layer did, by name. So the hidden layer can be seen without writing the loop.
+# `record=True` also returns the spikes and membranes of every neuron layer, by name. So you can look at the hidden
+# layer without writing the loop.
 
 # %%
 _, _, seen = snn.unroll(net, variables, spk_in, record=True)
@@ -188,29 +190,30 @@ assert (seen["layers_1"]["spk"] != spk1_rec).mean() <= 1e-3
 #
 # 1. Put a second image into the batch. Which lines have to change? Do the spikes of the first image stay the same?
 # 2. How does the number of hidden spikes depend on `beta`? Guess, then draw it for `beta` from 0.5 to 0.99.
-# 3. What happens if you forget the reset, and show the image a second time with the state that the first left?
+# 3. What happens if you forget the reset, and show the image a second time, starting from the final state of the first
+# run?
 #
 # ## Answers
 #
 # <details><summary>1</summary>
 #
-# None but the one that picks the images: the batch is an axis of the input, and each sample has membranes of its own. The
-# first image gets the same membranes if it gets the same spikes. (`spikegen.rate` draws other spikes for a batch of
-# another shape, so draw them once and put them side by side.)
+# Only the line that selects the images: the batch is an axis of the input, and each sample has its own membranes. The
+# first image gets the same membranes if it gets the same spikes. (`spikegen.rate` draws different spikes for a batch of
+# a different shape, so draw the spikes of each image once and concatenate them.)
 #
 # </details>
 #
 # <details><summary>2</summary>
 #
-# It grows: with a larger `beta` a neuron adds up its input over a longer time, to $I / (1 - \beta)$, and more of them
-# reach the threshold.
+# It grows: with a larger `beta` a neuron adds up its input over a longer time, up to $I / (1 - \beta)$, and more
+# neurons reach the threshold.
 #
 # </details>
 #
 # <details><summary>3</summary>
 #
-# The membranes start where they were, not at zero, and so the first spikes come earlier. In snnTorch the same happens if
-# `utils.reset` is left out. Here it happens only if you hand the state on.
+# The membranes start where they were, not at zero, and so the first spikes come earlier. In snnTorch the same happens
+# if you forget `utils.reset`. Here it happens only if you pass the state on.
 #
 # </details>
 

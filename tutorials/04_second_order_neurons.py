@@ -1,16 +1,16 @@
 # %% [markdown]
 # # 4. Second-order neurons
 #
-# An input spike makes the membrane of `Leaky` jump. In `Synaptic` and `Alpha` it rises and falls smoothly, and there are
-# formulas for when it is highest.
+# An input spike makes the membrane of `Leaky` jump. In `Synaptic` and `Alpha` the membrane rises and falls smoothly,
+# and formulas give the time of its peak.
 #
 # You will see
 # 1. the synaptic current: a second leaky equation before the membrane,
-# 2. `snn.Synaptic`, its answer to one spike, and the time of the peak,
-# 3. `snn.Alpha`, the same shape made of two exponentials, and how both are related,
+# 2. `snn.Synaptic`, its response to one spike, and the time of the peak,
+# 3. `snn.Alpha`, a similar shape made of two exponentials, and how the two neurons are related,
 # 4. what a smooth rise is good for.
 #
-# It takes a few seconds on a CPU. The subject is that of snnTorch's tutorial 4. Tutorial 2 explains `Leaky`.
+# It takes a few seconds on a CPU. It covers the subject of snnTorch's tutorial 4. Tutorial 2 explains `Leaky`.
 
 # %%
 import jax.numpy as jnp
@@ -23,9 +23,9 @@ from snnax import spikeplot as splt
 # %% [markdown]
 # ## 1. A current that lasts
 #
-# In `Leaky` an input spike is a current that flows for one time step. In a real synapse a spike opens channels, and these
-# close one after the other. So the current is there at once and then decays, with a time constant of its own. That is one
-# more leaky equation:
+# In `Leaky` an input spike is a current that flows for one time step. In a real synapse a spike opens ion channels,
+# which then close one after the other. So the current starts immediately and then decays with its own time constant.
+# This is a second leaky equation:
 #
 # $$\tau_{syn} \frac{\mathrm{d} I}{\mathrm{d} t} = -I + \text{input spikes}, \qquad
 # \tau_{mem} \frac{\mathrm{d} U}{\mathrm{d} t} = -U + I .$$
@@ -35,7 +35,7 @@ from snnax import spikeplot as splt
 #
 # $$I_t = \alpha\, I_{t-1} + X_t, \qquad U_t = \beta\, U_{t-1} + I_t - R_t\, \theta. \tag{1}$$
 #
-# This is `snn.Synaptic(alpha, beta)`. It has two states, `syn` and `mem`, and the loop hands on both.
+# This is `snn.Synaptic(alpha, beta)`. It has two states, `syn` and `mem`, and the loop passes both to the next step.
 
 # %%
 NUM_STEPS = 100
@@ -59,25 +59,27 @@ plt.show()
 assert int(spk_rec.sum()) == 1
 
 # %% [markdown]
-# The current jumps at each input spike. The membrane rises slowly, and it is highest some steps later. One input spike is
-# not enough here. Three of them, five steps apart, are: what the first ones left is still there when the last one comes.
+# The current jumps at each input spike. The membrane rises slowly and peaks some steps later. One input spike is not
+# enough to make this neuron fire. Three spikes, five steps apart, are enough: part of the effect of the first two is
+# still there when the third arrives.
 
 # %% [markdown]
-# ## 2. The answer to one spike
+# ## 2. The response to one spike
 #
 # Let there be one input spike $X_0 = 1$, and a threshold that is not reached. Then $I_t = \alpha^t$, and the membrane is a
 # geometric sum:
 #
 # $$U_t = \sum_{k=0}^{t} \beta^{t-k} \alpha^k = \frac{\alpha^{t+1} - \beta^{t+1}}{\alpha - \beta}. \tag{2}$$
 #
-# It is highest in the first step $t$ from which it does not rise any more, $U_{t+1} \le U_t$. That is
-# $(1 - \alpha)\,\alpha^{t+1} \ge (1 - \beta)\,\beta^{t+1}$, and so, for $\alpha > \beta$,
+# The peak is the first step $t$ after which the membrane no longer rises, $U_{t+1} \le U_t$. This means $(1 -
+# \alpha)\,\alpha^{t+1} \ge (1 - \beta)\,\beta^{t+1}$, and so, for $\alpha > \beta$,
 #
 # $$t_{peak} = \left\lceil \frac{\ln\frac{1 - \beta}{1 - \alpha}}{\ln\frac{\alpha}{\beta}} \right\rceil - 1. \tag{3}$$
 #
-# (The bars mean: rounded up. If $\alpha < \beta$, the same formula holds, because exchanging both changes nothing.)
+# (The brackets mean: rounded up. The same formula holds if $\alpha < \beta$, because exchanging $\alpha$ and $\beta$
+# changes nothing.)
 #
-# Several neurons with other constants run side by side as one layer: `alpha` and `beta` may be arrays.
+# Several neurons with different constants can run side by side as one layer: `alpha` and `beta` may be arrays.
 
 # %%
 pulse = np.zeros((NUM_STEPS, 1, 1), np.float32)
@@ -112,8 +114,8 @@ plt.show()
 # %% [markdown]
 # ## 3. The alpha neuron
 #
-# `snn.Alpha` makes such a shape in another way. Each input spike charges two currents with opposite signs, `syn_exc`,
-# which decays with $\alpha$, and `syn_inh`, which decays with $\beta$, faster. The membrane is their sum, times a factor:
+# `snn.Alpha` makes a similar shape in a different way. Each input spike charges two currents with opposite signs.
+# `syn_exc` decays with $\alpha$; `syn_inh` decays faster, with $\beta$. The membrane is their sum, times a factor:
 #
 # $$E_t = \alpha E_{t-1} + X_t, \qquad H_t = \beta H_{t-1} - X_t, \qquad
 # U_t = \tau\,(E_t + H_t), \qquad \tau = 1 + \frac{\ln \alpha}{\ln \beta - \ln \alpha}.$$
@@ -122,13 +124,13 @@ plt.show()
 #
 # $$U_t = \tau\,(\alpha^t - \beta^t). \tag{4}$$
 #
-# It starts at 0 in the step of the spike itself, and then rises. Compare (4) with (2): up to a factor it is the membrane
-# of `Synaptic` one step later. So its peak comes one step later, too:
+# It starts at 0 in the step of the spike itself, and then rises. Compare (4) with (2): up to a factor, this is the
+# membrane of `Synaptic` delayed by one step. So its peak comes one step later, too:
 #
 # $$t_{peak} = \left\lceil \frac{\ln\frac{1 - \beta}{1 - \alpha}}{\ln\frac{\alpha}{\beta}} \right\rceil. \tag{5}$$
 #
 # If $\alpha$ comes close to $\beta = e^{-1/\tau_{mem}}$, (4) becomes $\propto t\, e^{-t / \tau_{mem}}$. This is the
-# *alpha function* of neuroscience, with its peak at $t = \tau_{mem}$, and it gave the neuron its name.
+# *alpha function* of neuroscience, with its peak at $t = \tau_{mem}$. The neuron is named after it.
 
 # %%
 grid_a, grid_b = (v.ravel() for v in np.meshgrid(np.linspace(0.82, 0.97, 16), np.linspace(0.3, 0.8, 11)))
@@ -173,9 +175,10 @@ plt.show()
 # %% [markdown]
 # ## 4. What it is good for
 #
-# A membrane that jumps fires in the step of an input spike, or not at all. One that rises fires some steps after it, and
-# the stronger the input the earlier. So a strength becomes a time. Here neurons of each kind get one input spike with a
-# weight that grows from left to right, in units of the weight that just makes the neuron fire.
+# A neuron whose membrane jumps fires in the step of an input spike, or not at all. A neuron whose membrane rises
+# smoothly fires some steps later, and earlier for a stronger input. So it turns the strength of an input into a time.
+# Here neurons of each kind get one input spike. Its weight grows from left to right, and its unit is the smallest
+# weight that makes the neuron fire.
 
 # %%
 strengths = np.linspace(0.8, 4.0, 200, dtype=np.float32)
@@ -197,20 +200,21 @@ assert {*first["Leaky(0.8)"][np.isfinite(first["Leaky(0.8)"])]} == {0.0}
 assert len({*first["Alpha(0.9, 0.8)"][np.isfinite(first["Alpha(0.9, 0.8)"])]}) >= 4
 
 # %% [markdown]
-# Which one to take? `Leaky` has one state, is the fastest, and is enough where a rate carries the information. A second
-# state costs one more array, and pays where the times of spikes matter. Neurons of this kind are also what most
-# neuromorphic chips compute: NIR calls `Synaptic` in continuous time `CubaLIF`.
+# Which one should you use? `Leaky` has one state, is the fastest, and is enough when firing rates carry the
+# information. A second state costs one more array, and is worth it when spike times matter. Most neuromorphic chips
+# also compute neurons of this kind: in NIR, `Synaptic` in continuous time is called `CubaLIF`.
 #
-# Compared with snnTorch: names, arguments and order of the states are the same, `spk, syn, mem = lif(x, syn, mem)` and
-# `spk, syn_exc, syn_inh, mem = lif(x, syn_exc, syn_inh, mem)`. In networks, `init_hidden=True` and `unroll` work as for
-# `Leaky`. `Alpha` resets to zero unless you say otherwise, in both libraries; here it also takes `learn_alpha=True`.
+# Compared with snnTorch: the names, the arguments and the order of the states are the same, `spk, syn, mem = lif(x,
+# syn, mem)` and `spk, syn_exc, syn_inh, mem = lif(x, syn_exc, syn_inh, mem)`. In networks, `init_hidden=True` and
+# `unroll` work as for `Leaky`. `Alpha` resets to zero by default in both libraries; here it also takes
+# `learn_alpha=True`.
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. How large is the area under (2), that is, the sum of the membrane over all steps? With which weight does an input
-#    spike have the same area for `Synaptic(0.9, 0.8)` as an input spike with weight 1 has for `Leaky(0.8)`?
-# 2. Which is the smallest weight with which one input spike makes `Synaptic(0.9, 0.8)` fire? Use (2) and (3).
+# 1. How large is the area under (2), that is, the sum of the membrane over all steps? Which weight must an input spike
+#    have so that its area for `Synaptic(0.9, 0.8)` equals that of an input spike with weight 1 for `Leaky(0.8)`?
+# 2. What is the smallest weight with which one input spike makes `Synaptic(0.9, 0.8)` fire? Use (2) and (3).
 # 3. Two input spikes with weight 0.2 come $n$ steps apart. For which $n$ does `Synaptic(0.9, 0.8)` fire?
 #
 # ## Answers
@@ -231,8 +235,8 @@ assert len({*first["Alpha(0.9, 0.8)"][np.isfinite(first["Alpha(0.9, 0.8)"])]}) >
 #
 # <details><summary>3</summary>
 #
-# Each peak is $0.2 \cdot 2.69 = 0.54$, so that two at once are above 1. The broad peaks allow for a few steps between
-# them: with up to 5 steps the sum is above 1 somewhere. Run it, as below.
+# Each peak is $0.2 \cdot 2.69 = 0.54$, so two simultaneous spikes exceed 1. The peaks are broad, so a few steps may lie
+# between the spikes: with up to 5 steps the sum still exceeds 1 at some time. The cell below checks it.
 #
 # </details>
 

@@ -6,12 +6,12 @@
 #
 # You will see
 # 1. why a spike has no useful gradient, and what a *surrogate gradient* puts in its place,
-# 2. backpropagation through time for one neuron, by formula, equal to what JAX computes,
-# 3. a training loop by hand,
-# 4. the same in five lines, with three random seeds: at least 95 % of unseen digits are read.
+# 2. a formula for backpropagation through time in one neuron, and that JAX computes the same,
+# 3. a training loop written by hand,
+# 4. the same training in five lines, with three random seeds: at least 95 % of unseen digits are recognized.
 #
-# It takes about half a minute on a CPU. The subject is that of snnTorch's tutorial 5. The digits are the 8x8 scans that
-# come with scikit-learn.
+# It takes about half a minute on a CPU. It covers the subject of snnTorch's tutorial 5. The digits are the 8x8 scans
+# that come with scikit-learn.
 
 # %%
 import jax
@@ -27,17 +27,17 @@ from snnax import spikeplot as splt
 # %% [markdown]
 # ## 1. The gradient of a spike
 #
-# A neuron fires, $S = 1$, where its membrane $U$ is above the threshold $\theta$. So $S$ is a step, and its derivative is 0
-# everywhere but at the threshold, where it does not exist. Gradient descent on this learns nothing.
+# A neuron fires, $S = 1$, where its membrane $U$ is above the threshold $\theta$. So $S$ is a step function. Its
+# derivative is 0 everywhere except at the threshold, where it does not exist. Gradient descent learns nothing from it.
 #
-# The remedy: in the forward pass a spike stays a spike. In the backward pass we pretend that it was a smooth function. The
-# one that is taken unless you say otherwise is the arc tangent,
+# The remedy: in the forward pass a spike stays a spike. In the backward pass we pretend that it was a smooth function.
+# The default is the arc tangent,
 #
 # $$\frac{\partial S}{\partial U} \;\to\; \sigma'(U - \theta), \qquad
 # \sigma'(u) = \frac{\alpha / 2}{1 + \left(\frac{\pi}{2}\, \alpha\, u\right)^2}, \qquad \alpha = 2. \tag{1}$$
 #
-# A membrane near the threshold gets a large gradient: a small change may add a spike or remove one. Far from it the
-# gradient is small, but not zero.
+# A membrane near the threshold gets a large gradient: a small change may add a spike or remove one. Far from the
+# threshold the gradient is small, but not zero.
 
 # %%
 atan = snn.surrogate.atan(alpha=2.0)
@@ -50,15 +50,15 @@ np.testing.assert_allclose(jax.vmap(jax.grad(atan))(u), 1 / (1 + (np.pi * u) ** 
 # %% [markdown]
 # ## 2. Backpropagation through time
 #
-# A weight $w$ acts at each time step, and what it did at step $s$ is still in the membrane at step $t \ge s$, shrunk by
-# $\beta^{t-s}$. Let $\ell = \sum_t S_t$ be the number of spikes of a neuron with the input $x_t$. Then
+# A weight $w$ acts at each time step. Its effect at step $s$ is still in the membrane at step $t \ge s$, reduced by the
+# factor $\beta^{t-s}$. Let $\ell = \sum_t S_t$ be the number of spikes of a neuron with the input $x_t$. Then
 #
 # $$\frac{\partial \ell}{\partial w}
 # = \sum_t \underbrace{\sigma'(U_t - \theta)}_{\text{surrogate}}
 # \sum_{s \le t} \underbrace{\beta^{t-s}}_{\text{memory}} x_s. \tag{2}$$
 #
-# (The reset is left out of the gradient, here as in snnTorch.) JAX does this for networks of any depth. For one neuron we
-# can check it.
+# (The reset is left out of the gradient, here as in snnTorch.) JAX computes such gradients for networks of any depth.
+# For one neuron we can check the result.
 
 # %%
 BETA, T = 0.9, 30
@@ -84,7 +84,8 @@ np.testing.assert_allclose(by_jax, by_hand, rtol=1e-4)
 #
 # ### Data
 #
-# Each image is shown at all time steps as a current: no encoding, the first layer makes the spikes.
+# Each image is the input current at every time step. There is no spike encoding: the first layer of neurons makes the
+# spikes.
 
 # %%
 images, labels = snn.datasets.digits("train")
@@ -97,9 +98,9 @@ print(images.shape, test_images.shape)
 # %% [markdown]
 # ### Network
 #
-# The class is written as in torch: layers in `__init__`, and what they do in `forward`. It is the network of *one* time
-# step. snnTorch's tutorial has the loop over time inside `forward`. This works here, too, but then JAX compiles each of
-# the steps. `snn.unroll` compiles one of them and repeats it.
+# The class is written as in torch: `__init__` makes the layers, and `forward` calls them. It describes *one* time step.
+# snnTorch's tutorial has the loop over time inside `forward`. This works here, too, but then JAX compiles every time
+# step. `snn.unroll` compiles one time step and repeats it.
 
 # %%
 NUM_INPUTS, NUM_HIDDEN, NUM_OUTPUTS, NUM_STEPS, BETA = images.shape[1], 128, 10, 25, 0.95
@@ -127,12 +128,12 @@ print(jax.tree.map(jnp.shape, params))
 # %% [markdown]
 # ### Loss
 #
-# There is an output neuron for each digit. We ask its membrane to be the highest in *each* step: with
+# There is one output neuron for each digit. The membrane of the right one should be the highest in *each* step: with
 # $p_c[t] = e^{U_c[t]} / \sum_i e^{U_i[t]}$ and the right class $y$, the loss is the cross entropy
 #
 # $$\mathcal{L} = -\frac{1}{T} \sum_t \ln p_y[t].$$
 #
-# Without a surrogate nothing comes through the spikes to the first layer: its gradient is exactly 0.
+# Without a surrogate no gradient passes through the spikes to the first layer: its gradient is exactly 0.
 
 # %%
 cross_entropy = snn.CrossEntropyLoss()
@@ -202,7 +203,7 @@ plt.show()
 # %% [markdown]
 # ### Before and after
 #
-# What does the network do with one unseen digit? The answer is the output that fires most.
+# What does the network do with one unseen digit? The output neuron that fires most often is the network's answer.
 
 # %%
 shown = 100
@@ -223,9 +224,9 @@ plt.show()
 # %% [markdown]
 # ## 4. With `fit`
 #
-# `fit` has the loops over epochs and batches in it, and `TrainState` holds the weights and what the optimizer remembers.
-# The network is the same, written as a list of layers. `read="mem"` says that the loss is given the membranes. This time we train it from three random
-# seeds, since one good result may be luck.
+# `fit` contains the loops over epochs and batches, and `TrainState` holds the weights and the state of the optimizer.
+# The network is the same, written as a list of layers. `read="mem"` passes the membranes to the loss. This time we
+# train it from three random seeds, since one good result may be luck.
 
 # %%
 net = snn.Sequential(
@@ -253,38 +254,39 @@ plt.show()
 
 # %% [markdown]
 # Compared with snnTorch: `snn.Module`, `snn.Linear`, `CrossEntropyLoss`, `SF.accuracy_rate` and the neurons have the names
-# and arguments of torch and snnTorch. What differs is where things are kept. Weights are in `params`, the optimizer's
-# memory is in `opt_state`, and a training step takes both and returns both. Since the input is the same in each step,
-# `num_steps=` lets `unroll` run the first layer once and not 25 times.
+# and arguments of torch and snnTorch. What differs is where things are stored. The weights are in `params`, the state
+# of the optimizer is in `opt_state`, and a training step takes both and returns both. Since the input is the same in
+# each time step, `num_steps=` lets `unroll` compute the first linear layer once instead of 25 times.
 
 # %% [markdown]
 # ## Exercises
 #
 # 1. The network has 25 steps to answer. How good is it after the first step, after two, three and so on?
-# 2. Train with the loss on spikes, `SF.ce_count_loss()`, in place of the membranes. (`read` is not needed then.) How many
-#    spikes do the outputs fire, compared with the network above?
-# 3. `beta=0.95` was a guess. Write `learn_beta=True` into both neurons, and look at what they learn.
+# 2. Train with a loss on spike counts, `SF.ce_count_loss()`, instead of the loss on membranes. (Then `read` is not
+#    needed.) How many spikes do the outputs fire, compared with the network above?
+# 3. `beta=0.95` was a guess. Set `learn_beta=True` in both layers of neurons. Which `beta` do they learn?
 #
 # ## Answers
 #
 # <details><summary>1</summary>
 #
-# Take the spikes of the first steps, `spk[:n]`. In the first steps few outputs have fired, and if none has, the answer is
-# 0. After five steps the answer is nearly as good as after 25: each further step costs time and adds little.
+# Take the spikes of the first steps, `spk[:n]`. In the first steps few outputs have fired; if none has, the answer is
+# the digit 0. After five steps the answer is nearly as good as after 25: each further step costs time and adds little.
 #
 # </details>
 #
 # <details><summary>2</summary>
 #
-# A few more. The loss on counts wants the right output to fire in more steps than the others; the loss on membranes is
-# content with a membrane that is higher than the others.
+# A few more. The loss on counts requires the right output to fire in more steps than the others; the loss on membranes
+# only requires its membrane to be higher than the others.
 #
 # </details>
 #
 # <details><summary>3</summary>
 #
-# `beta` is then in `params`, next to the weights, as one number for each layer. Both grow to 1, where they are cut off: the
-# neurons do not forget at all. An image that stands still asks for no more. The accuracy stays about the same.
+# `beta` is then in `params`, next to the weights, as one number for each layer. Both grow to 1, the largest value
+# allowed: the neurons do not forget at all. This is fine because the image does not change with time. The accuracy
+# stays about the same.
 #
 # </details>
 

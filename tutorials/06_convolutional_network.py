@@ -1,18 +1,18 @@
 # %% [markdown]
-# # 6. A convolutional network, and which surrogate to take
+# # 6. A convolutional network, and which surrogate to use
 #
-# A network of convolutions learns to read handwritten digits. The shape of the surrogate gradient decides how well it
-# learns, and you see why.
+# A convolutional network learns to read handwritten digits. How well it learns depends on the shape of the surrogate
+# gradient; you see why.
 #
 # You will see
 # 1. all surrogates side by side, and what happens to a gradient that passes several layers,
 # 2. a convolutional network, written as in snnTorch, with images that are channels-last,
-# 3. training from three random seeds: at least 93 % of unseen digits are read,
+# 3. training from three random seeds: at least 93 % of unseen digits are recognized,
 # 4. what the filters and the neurons behind them respond to,
 # 5. the same training with other surrogates.
 #
-# It takes about half a minute on a CPU. The subject is that of snnTorch's tutorial 6. Tutorial 5 explains surrogate gradients
-# and `fit`.
+# It takes about half a minute on a CPU. It covers the subject of snnTorch's tutorial 6. Tutorial 5 explains surrogate
+# gradients and `fit`.
 
 # %%
 import jax
@@ -29,8 +29,9 @@ from snnax import surrogate
 # %% [markdown]
 # ## 1. Surrogates
 #
-# In the forward pass all of them are the same: a spike where the membrane is above the threshold. They differ in what
-# they say in the backward pass. The dashed line is the spike, the orange one the derivative that takes its place.
+# In the forward pass all surrogates are the same: there is a spike where the membrane is above the threshold. They
+# differ in the backward pass. The dashed line is the spike; the orange line is the derivative used in the backward
+# pass.
 
 # %%
 splt.surrogate_gallery()
@@ -44,9 +45,10 @@ plt.show()
 # \dots\; \sigma'(U^3 - \theta)\; W^3\; \sigma'(U^2 - \theta)\; W^2\; \sigma'(U^1 - \theta)\; X .$$
 #
 # A narrow surrogate is almost 0 for a membrane that is not close to the threshold. After three layers nearly nothing is
-# left. A surrogate that is wide does not vanish, but it says that a neuron far from its threshold would react to a small
-# change, which is not true. So a surrogate is a compromise. The median of $\sigma'$ over membranes between 0 and twice the
-# threshold says how much of a gradient passes a typical neuron. (The mean says little: a narrow one has a high peak.)
+# left. A wide surrogate does not vanish. But it claims that a neuron far from its threshold would react to a small
+# change, which is not true. So a surrogate is a compromise. The median of $\sigma'$ over membranes between 0 and twice
+# the threshold measures how much of a gradient passes a typical neuron. (The mean is less useful: a narrow surrogate
+# has a high peak.)
 
 # %%
 candidates = {
@@ -128,9 +130,9 @@ assert min(results) >= 0.93
 # %% [markdown]
 # ## 4. What it sees
 #
-# `record=True` returns what each layer of neurons did. Below, for three digits, how often each neuron behind the first
-# convolution fires: one small image for each of the 12 filters. Bright is often. In the top row are the filters themselves,
-# blue for negative and red for positive weights.
+# `record=True` also returns the spikes of each layer of neurons. Below you see, for three digits, how often each neuron
+# after the first convolution fires: one small image for each of the 12 filters. Bright means often. The top row shows
+# the filters themselves, with negative weights in blue and positive weights in red.
 
 # %%
 state, _ = runs[0]
@@ -155,7 +157,8 @@ for row, (index, maps) in enumerate(zip(chosen, rates, strict=True), start=1):
 plt.show()
 
 # %% [markdown]
-# Some filters answer to edges of one direction, some to ink, some to paper. The spikes of all layers for one digit:
+# Some filters respond to edges in one direction, some to ink, some to paper. These are the spikes of all layers for one
+# digit:
 
 # %%
 _, _, seen = snn.unroll(
@@ -191,17 +194,20 @@ assert curves["atan(alpha=2)"][-1] > curves["sigmoid(slope=25)"][-1] + 0.3
 
 # %% [markdown]
 # The steep sigmoid learns nothing at all: its derivative is practically 0 for most membranes. The other narrow ones learn more
-# slowly. The straight-through estimator passes the whole gradient, whatever the membrane: the network learns at first, and
-# then gets worse. So if a deep network does not learn, look at the surrogate first. A wide one with tails is a good start.
+# slowly. The straight-through estimator passes the whole gradient for any membrane: the network learns at first, and
+# then gets worse. So if a deep network does not learn, look at the surrogate first. A wide one with tails is a good
+# start.
 #
-# Compared with snnTorch: the names and arguments of the surrogates are the same, and `spike_grad=` takes them. Derivatives
-# are held equal by tests. What differs: images are channels-last, and `unroll` takes the place of `forward_pass`.
+# Compared with snnTorch: the names and arguments of the surrogates are the same, and `spike_grad=` takes them. Tests
+# check that the derivatives are equal. Two things differ: images are channels-last, and `unroll` replaces
+# `forward_pass`.
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. How does the slope of `fast_sigmoid` matter? Train with the slopes 2, 10 and 100.
-# 2. Write a surrogate of your own: a triangle, $\sigma'(u) = \max(0, 1 - |u|)$. Does it matter that it is exactly 0 outside?
+# 1. What is the effect of the slope of `fast_sigmoid`? Train with the slopes 2, 10 and 100.
+# 2. Write a surrogate of your own: a triangle, $\sigma'(u) = \max(0, 1 - |u|)$. Does it matter that it is exactly 0 for
+#    $|u| > 1$?
 # 3. How many of the spikes of the hidden layers are needed? Add `SF.l1_rate_sparsity` to the loss with the argument
 #    `regularization` of `fit`, and look at the number of spikes and at the accuracy.
 #
@@ -217,8 +223,8 @@ assert curves["atan(alpha=2)"][-1] > curves["sigmoid(slope=25)"][-1] + 0.3
 # <details><summary>2</summary>
 #
 # `custom_surrogate` takes a function of the membrane above the threshold, the incoming gradient, and the spikes. It matters:
-# we found 68 % after the same 8 epochs. A neuron whose membrane is more than 1 away from the threshold gets no gradient at
-# all, and stays as it is. The arc tangent has long tails.
+# we found 68 % after the same 8 epochs. A neuron whose membrane is more than 1 away from the threshold gets no gradient
+# at all and does not learn. The arc tangent has long tails instead.
 #
 # </details>
 #

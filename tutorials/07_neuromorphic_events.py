@@ -1,18 +1,18 @@
 # %% [markdown]
 # # 7. Neuromorphic events
 #
-# An event camera has no frames. Each pixel tells when its brightness changes. We write recordings of one into the files that
-# N-MNIST uses, read them back, and train a network on them.
+# An event camera has no frames: each pixel sends an event when its brightness changes. We write such recordings to
+# files in the format of N-MNIST, read them back, and train a network on them.
 #
 # You will see
 # 1. what an event is, and how moving digits become events,
-# 2. a recording as a cloud in space and time,
+# 2. a recording as a cloud of points in space and time,
 # 3. the five bytes of an event in a file, and a data set in folders,
 # 4. how events become frames for a network that runs in steps,
-# 5. a convolutional spiking network that learns from them, and when it knows the answer.
+# 5. a convolutional spiking network that learns from these frames, and how early it knows the answer.
 #
-# It takes about a minute on a CPU. The subject is that of snnTorch's tutorial 7. It uses tonic, and here nothing is needed
-# beside snnax.
+# It takes about a minute on a CPU. It covers the subject of snnTorch's tutorial 7. That tutorial uses tonic; here you
+# only need snnax.
 
 # %%
 import tempfile
@@ -32,15 +32,16 @@ from snnax import spikeplot as splt
 # %% [markdown]
 # ## 1. Events
 #
-# A pixel of such a camera remembers the logarithm of the brightness $b$ at its last event. When the logarithm has moved away
-# from that by a threshold $\theta$, it sends an event and remembers anew:
+# A pixel of such a camera stores the logarithm of the brightness $b$ at its last event. When the logarithm differs from
+# the stored value by a threshold $\theta$, the pixel sends an event and stores the new value:
 #
 # $$\left|\log b(t) - \log b(t_{\text{last}})\right| \ge \theta
 # \quad\Longrightarrow\quad \text{event } (t, x, y, p), \qquad
 # p = \begin{cases} 1 & \text{brighter} \\ 0 & \text{darker.} \end{cases} \tag{1}$$
 #
-# Time is in microseconds. A still picture sends nothing. So for N-MNIST the camera was moved in three quick *saccades*, as eyes
-# are, in front of digits on a screen. `moving_digits` does the same with the scans of scikit-learn, by equation (1).
+# Time is in microseconds. A still picture causes no events. So for N-MNIST the camera was moved in three quick
+# *saccades*, as eyes move, in front of digits on a screen. `moving_digits` simulates this with the scans of
+# scikit-learn and equation (1).
 
 # %%
 train, labels = datasets.moving_digits("train")
@@ -58,14 +59,14 @@ print(f"{len(train)} recordings of {counts.mean():.0f} events on average; N-MNIS
 # %% [markdown]
 # ## 2. A cloud in space and time
 #
-# Blue events are brighter, orange ones darker. The paths bend where one saccade ends and the next begins.
+# Blue events mean brighter, orange events mean darker. The paths bend where one saccade ends and the next begins.
 
 # %%
 splt.event_cloud(recording)
 plt.show()
 
 # %% [markdown]
-# Seen from the side, as a raster of pixels over time, and as the number of events per millisecond:
+# The same recording, as a raster of pixels over time and as the number of events per millisecond:
 
 # %%
 fig, (top, low) = plt.subplots(2, 1, figsize=(7, 4), sharex=True, layout="constrained", height_ratios=(2, 1))
@@ -79,7 +80,7 @@ plt.show()
 # %% [markdown]
 # ## 3. Files
 #
-# In a file of N-MNIST an event has 40 bits:
+# In an N-MNIST file each event takes 40 bits:
 #
 # | bits | 8 | 8 | 1 | 23 |
 # |---|---|---|---|---|
@@ -100,8 +101,8 @@ on_disk = datasets.recordings(root / "Test")
 print(on_disk, "in folders", *on_disk.classes)
 
 # %% [markdown]
-# `recordings` reads a file when you ask for it: `events, label = on_disk[0]`. What comes back is what was written, event for
-# event. A file that is cut off is refused, and the error says where.
+# `recordings` reads a file when you ask for it: `events, label = on_disk[0]`. It returns exactly the events that were
+# written. A truncated file is refused, and the error says where it ends.
 
 # %%
 order = np.argsort(test_labels, kind="stable")  # folders are read class by class
@@ -122,13 +123,14 @@ else:
 # %% [markdown]
 # ## 4. Frames
 #
-# A network that runs in steps wants frames. In each window of time $[s_k, s_k + w)$, count the events of each pixel, brighter
-# and darker apart:
+# A network that runs in time steps needs frames. In each time window $[s_k, s_k + w)$, count the events of each pixel,
+# separately for brighter and darker:
 #
 # $$F_k[y, x, p] = \left|\{i : (x_i, y_i, p_i) = (x, y, p),\; s_k \le t_i < s_k + w\}\right| .$$
 #
-# `to_frames` does that for windows of a length (`time_window`), for a number of windows (`n_frames`), or for a number of events in
-# each (`n_events`). With `include_incomplete=True` no event is left out. We take ten frames.
+# `to_frames` does this for windows of a given length (`time_window`), for a given number of windows (`n_frames`), or
+# for a given number of events in each window (`n_events`). With `include_incomplete=True` no event is left out. We use
+# ten frames.
 
 # %%
 FRAMES = 10
@@ -154,14 +156,14 @@ for step, ax in enumerate(axes.flat):
 plt.show()
 
 # %% [markdown]
-# Only edges across the motion send events. In the first saccade the digit moves down and to the right, in the last one to the left, so
-# that each shows other edges, and only together do they show the digit. So the network has to add up over time, which is what
-# membranes do.
+# Only edges across the direction of motion cause events. In the first saccade the digit moves down and to the right, in
+# the last one to the left. So each saccade shows different edges, and only together do they show the whole digit. The
+# network has to add up its input over time, and membranes do exactly that.
 #
 # ## 5. A network that learns
 #
-# Each frame is one time step. The filters look at 2x2 averages of pixels and at both polarities. The output neuron that fires most
-# often in ten steps is the answer.
+# Each frame is one time step. The filters see averages over 2x2 pixels and both polarities. The output neuron that
+# fires most often in the ten steps is the answer.
 
 # %%
 net = snn.Sequential(
@@ -195,7 +197,8 @@ plt.show()
 # %% [markdown]
 # ### When does it know?
 #
-# Spikes can be counted at any time. After each frame, who has fired most so far?
+# Spikes can be counted at any time. Which output neuron has fired most often after each frame, and how often is it the
+# right one?
 
 # %%
 so_far = np.asarray(spk).cumsum(0)
@@ -209,35 +212,38 @@ plt.show()
 assert right[-1] > right[1]
 
 # %% [markdown]
-# Compared with snnTorch and tonic: `to_frames` cuts as tonic's `ToFrame` does, but puts channels last; `layout="NCHW"` is for ported
-# networks. `datasets.from_torch(tonic.datasets.NMNIST("data"))` takes a data set of tonic as it is.
+# Compared with snnTorch and tonic: `to_frames` makes the same windows as tonic's `ToFrame`, but puts channels last; use
+# `layout="NCHW"` for ported networks. `datasets.from_torch(tonic.datasets.NMNIST("data"))` accepts a tonic data set
+# directly.
 
 # %% [markdown]
 # ## Exercises
 #
 # 1. How many bytes are the recordings as files, and how many as frames of float32? How many per event?
-# 2. Let the film run backwards: reverse the frames of the test recordings in time. What happens to the accuracy, and why not more?
+# 2. Play the recording backwards: reverse the frames of the test recordings in time. How far does the accuracy fall,
+# and why not further?
 # 3. Swap the two polarities of the test recordings, as if ink were brighter than paper. What happens now?
 #
 # ## Answers
 #
 # <details><summary>1</summary>
 #
-# Five bytes per event against ten frames of 34 x 34 x 2 numbers of four bytes, whatever happened in them: the frames take about four
-# times as much. A sensor that sees little sends little. That is the point of it.
+# A file has five bytes per event. Ten frames have 34 x 34 x 2 numbers of four bytes each, however few events there
+# were: they take about four times as much. An event sensor that sees little sends little. This is its advantage.
 #
 # </details>
 #
 # <details><summary>2</summary>
 #
-# It falls, but stays far above chance. The network mostly adds up what it sees, in any order. But the filters at the end of
-# the film were trained with membranes that had seen its beginning.
+# It falls, but stays far above chance. The network mostly adds up what it sees, and for this the order does not matter.
+# But in training, the membranes at the end of the recording had already seen its beginning.
 #
 # </details>
 #
 # <details><summary>3</summary>
 #
-# It falls much more: brighter and darker edges have changed sides, as if the digit moved the other way.
+# It falls much more: brighter and darker edges have changed places, as if the digit had moved in the opposite
+# direction.
 #
 # </details>
 

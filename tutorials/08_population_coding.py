@@ -1,16 +1,16 @@
 # %% [markdown]
 # # 8. Population coding
 #
-# A network that has to answer in a single time step gets many output neurons for each class instead of one, and learns
-# much faster.
+# When a network has to answer in a single time step, it learns much faster with many output neurons for each class
+# instead of one.
 #
 # You will see
-# 1. why one neuron in one step says little,
-# 2. how to give a population to each class: `population_code=True`,
-# 3. the accuracy over the size of the population, after short and after long training.
+# 1. why one neuron carries little information in one step,
+# 2. how to use a population of neurons for each class: `population_code=True`,
+# 3. how the accuracy depends on the size of the population, after short and after long training.
 #
-# It takes about half a minute on a CPU. The subject is that of snnTorch's tutorial on population coding. The digits are the
-# 8x8 scans that come with scikit-learn.
+# It takes about half a minute on a CPU. It covers the subject of snnTorch's tutorial on population coding. The digits
+# are the 8x8 scans that come with scikit-learn.
 
 # %%
 import jax
@@ -27,22 +27,23 @@ import snnax.functional as SF
 # In tutorial 5 the network looked at an image for 25 time steps, and the output with the most spikes was the answer. Each
 # step costs time and energy. How well does it work with *one* step?
 #
-# In $T$ steps a neuron can fire $0, 1, \dots, T$ times, so its count has $T + 1$ levels. For $T = 1$ it is yes or no. If two
-# of the ten outputs fire, or none, the answer is a guess.
+# In $T$ steps a neuron can fire $0, 1, \dots, T$ times, so its count has $T + 1$ levels. For $T = 1$ there are two
+# levels, yes or no. If two of the ten outputs fire, or none, the answer is a guess.
 #
 # With a population of $n$ neurons for each class, their spikes are added:
 #
 # $$c_k = \sum_{t=1}^{T} \sum_{j=1}^{n} S_{k,j}[t], \qquad \text{answer} = \text{argmax}_k\; c_k .$$
 #
-# The count has $n T + 1$ levels, and time and number of neurons can be exchanged for each other. In a brain, and on a chip,
-# neurons work side by side, so $n$ costs no time. And each neuron of a population has weights and a gradient of its
-# own: where one of them is far from its threshold, and has a gradient near 0, another one is close to it.
+# The count has $n T + 1$ levels: more neurons can replace more time steps. In a brain, and on a chip, neurons work in
+# parallel, so more neurons take no extra time. In addition, each neuron of a population has its own weights and its own
+# gradient: if one neuron is far from its threshold and has a gradient near 0, another is close to its threshold.
 #
 # ## 2. The network
 #
-# Nothing changes but the number of outputs. The losses and `accuracy_rate` add up the populations if they are told so:
-# neurons $0 \dots n-1$ belong to class 0, the next $n$ to class 1, and so on. The loss compares the counts with what we
-# want: all neurons of the right class fire in each step (`correct_rate=1`), all others never (`incorrect_rate=0`).
+# Only the number of outputs changes. With `population_code=True` the losses and `accuracy_rate` add up the spikes of
+# each population: neurons $0 \dots n-1$ belong to class 0, the next $n$ to class 1, and so on. The loss compares the
+# counts with their targets: all neurons of the right class fire in each step (`correct_rate=1`), and all others never
+# fire (`incorrect_rate=0`).
 
 # %%
 images, labels = snn.datasets.digits("train")
@@ -128,11 +129,12 @@ right.legend(frameon=False, title="neurons for each class", ncols=2, loc="lower 
 plt.show()
 
 # %% [markdown]
-# A population helps most when there is little time to train. After more epochs a single neuron for each class catches up,
-# though not completely. (The curves end at 15 epochs. Exercise 2 asks what comes then.)
+# A population helps most when training is short. After more epochs the network with one neuron for each class catches
+# up, though not completely. (The curves end at 15 epochs. Exercise 2 looks further.)
 #
-# The reason shows in the outputs. How often are two classes equally good, so that the answer is a guess? In the picture is
-# one of these digits, on the left for one neuron for each class, on the right for 50. Each row is a class; black is a spike.
+# The outputs show the reason. How often do two classes have the same count, so that the answer is a guess? The picture
+# shows the outputs for one such digit: on the left with one neuron for each class, on the right with 50. Each row is a
+# class, and black is a spike.
 
 # %%
 outputs, counts, tied = {}, {}, {}
@@ -158,14 +160,14 @@ axes[1].set_xlabel(f"neuron of its population (a {test_labels[shown]} is shown)"
 plt.show()
 
 # %% [markdown]
-# Compared with snnTorch: the arguments `population_code` and `num_classes` and the order of the neurons are the same. `fit`
-# with `eval_data` takes the place of the loops.
+# Compared with snnTorch: the arguments `population_code` and `num_classes` and the order of the neurons are the same.
+# `fit` with `eval_data` replaces the loops.
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. Exchange neurons for time: one neuron for each class, and 10 time steps instead of one. Is it as good as ten neurons and
-#    one step?
+# 1. Use time instead of neurons: one neuron for each class, and 10 time steps instead of one. Is it as good as ten
+#    neurons and one step?
 # 2. Train the smallest and the largest network for 30 epochs. What remains of the difference?
 # 3. How many weights does the last layer have for $n = 1$ and for $n = 50$? Would a larger hidden layer with as many weights
 #    help in the same way?
@@ -174,8 +176,8 @@ plt.show()
 #
 # <details><summary>1</summary>
 #
-# It has the same number of levels, and with some steps it is about as good: time and neurons can be exchanged. But
-# it takes ten times as many steps.
+# The count has the same number of levels, and the accuracy is about as good: time steps can replace neurons. But it
+# takes ten times as many steps.
 #
 # </details>
 #
@@ -187,8 +189,8 @@ plt.show()
 #
 # <details><summary>3</summary>
 #
-# $128 \cdot 10$ and $128 \cdot 500$ (and a bias for each output). A larger hidden layer helps as well, but the answer is
-# still yes or no for each class, and ties remain.
+# $128 \cdot 10$ and $128 \cdot 500$ (and a bias for each output). A larger hidden layer helps as well, but each class
+# still answers only yes or no, and ties remain.
 #
 # </details>
 

@@ -1,16 +1,16 @@
 # %% [markdown]
 # # 9. Regression
 #
-# A network of spiking neurons learns to follow a curve: its answer is not a class but the membrane of one neuron at each
-# moment, and it learns how fast its neurons forget.
+# A network of spiking neurons learns to follow a curve. Its output is not a class but the membrane of one neuron at
+# each time step. It also learns how fast its neurons forget.
 #
 # You will see
 # 1. why the output neuron does not spike,
 # 2. a network whose decays are learned: `learn_beta=True`,
-# 3. training on ramps and their square roots, from three random seeds, with an error below 5 % on ramps never seen,
-# 4. the curves before and after, and the decays that were learned.
+# 3. training on ramps and their square roots, from three random seeds, with an error below 5 % on unseen ramps,
+# 4. the curves before and after training, and the learned decays.
 #
-# It takes about 20 seconds on a CPU. The subject is that of snnTorch's tutorials on regression.
+# It takes about 20 seconds on a CPU. It covers the subject of snnTorch's tutorials on regression.
 
 # %%
 import jax
@@ -24,14 +24,14 @@ import snnax as snn
 # %% [markdown]
 # ## 1. The task
 #
-# The input is a ramp, $x_t = a\, t / T$, with a slope $a$ of its own for each sample. The network has to answer with the
-# square root of it, at each time step:
+# The input is a ramp, $x_t = a\, t / T$, with a different slope $a$ for each sample. At each time step the network has
+# to output its square root:
 #
 # $$y_t = \sqrt{x_t}.$$
 #
-# What is the answer of a spiking network, if it is a number that changes with time? Not the spikes: they are 0 or 1. We
-# take the *membrane* of the output neuron. A reset would tear it down at each spike, so there is none,
-# `reset_mechanism="none"`. What is left is a leaky sum of the spikes of the layer before:
+# How can a spiking network output a number that changes with time? Spikes cannot do it: they are 0 or 1. We use the
+# *membrane* of the output neuron. A reset would pull it down at each spike, so we switch the reset off with
+# `reset_mechanism="none"`. The membrane is then a leaky sum of the spikes of the previous layer:
 #
 # $$U_t = \beta\, U_{t-1} + \sum_j w_j\, S_j[t] + b .$$
 #
@@ -55,9 +55,9 @@ print("input", x.shape, "as [time, batch, feature]")
 # ## 2. Neurons that learn how to forget
 #
 # The network sees one number at a time and has to make a smooth curve from it. For that it helps to have neurons with
-# short and with long memories. Each hidden neuron gets a `beta` of its own, drawn between 0 and 1, and
-# `learn_beta=True` puts it into `params`, next to the weights. The gradient of a decay follows from the chain rule:
-# since $U_t = \beta\, U_{t-1} + \dots$,
+# short and with long memories. Each hidden neuron gets its own `beta`, drawn between 0 and 1, and `learn_beta=True`
+# puts it into `params`, next to the weights. The gradient of a decay follows from the chain rule: since $U_t = \beta\,
+# U_{t-1} + \dots$,
 #
 # $$\frac{\partial U_t}{\partial \beta} = U_{t-1} + \beta\, \frac{\partial U_{t-1}}{\partial \beta}.$$
 
@@ -85,7 +85,7 @@ variables = net.init(jax.random.key(1), x[0])
 print(jax.tree.map(jnp.shape, variables["params"]))
 
 # %% [markdown]
-# We check the equation of the gradient for the output neuron alone, with a sum of its membranes as the loss.
+# We check this gradient for the output neuron alone, with the sum of its membranes as the loss.
 
 # %%
 current = np.random.default_rng(0).random(20).astype(np.float32)
@@ -114,7 +114,8 @@ np.testing.assert_allclose(by_jax, by_hand, rtol=1e-5)
 #
 # $$\text{error} = \sqrt{\frac{\sum (U - y)^2}{\sum y^2}} .$$
 #
-# A thousand updates run as one compiled loop (`jax.lax.scan`): the loop of a training can be compiled like that of time.
+# A thousand updates run as one compiled loop (`jax.lax.scan`): the training loop can be compiled just like the loop
+# over time.
 
 # %%
 STEPS = 1000
@@ -179,7 +180,7 @@ plt.show()
 # %% [markdown]
 # Each small tooth of the curves is a spike of the last hidden layer.
 #
-# Which spikes make the curve, and what did the neurons learn about forgetting?
+# Which spikes make the curve, and which decays did the neurons learn?
 
 # %%
 _, _, seen = snn.unroll(net, after, test_x[:, 7:8], record=True)
@@ -199,40 +200,41 @@ print(f"decay of the output: {old['layers_5']['beta']:.2f} before, {new['layers_
 assert moved.max() > 0.01
 
 # %% [markdown]
-# Some decays have moved far, most of them little: they were drawn at random, so there is a neuron for each need, and the
-# weights choose among them. The output neuron smooths the curve, and has become slower.
+# Some decays have changed a lot, but most of them only a little. They were drawn at random, so there already is a
+# neuron for each time scale, and the weights select the useful ones. The output neuron smooths the curve and has become
+# slower.
 #
-# Compared with snnTorch: `learn_beta`, `reset_mechanism="none"` and the membrane as an output are the same. A learned decay
-# is clamped to between 0 and 1 in each call, in both. Here it is in `params` as `beta`. For networks that `fit` trains,
-# `SF.mse_membrane_loss` has this loss with targets for each class.
+# Compared with snnTorch: `learn_beta`, `reset_mechanism="none"` and the membrane as an output are the same. In both
+# libraries a learned decay is clipped to between 0 and 1 in each call. Here it is in `params` as `beta`. For
+# classification with `fit`, `SF.mse_membrane_loss` is this loss with a target for each class.
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. What is the error without learned decays, with the same drawn ones?
-# 2. Let all hidden neurons start with the same decay, 0.9. Is that better or worse than drawn ones?
-# 3. What does the network answer for a slope of 1.5, which is outside of what it has seen?
+# 1. What is the error if the same drawn decays stay fixed and are not learned?
+# 2. Let all hidden neurons start with the same decay, 0.9. Is this better or worse than drawn decays?
+# 3. What does the network output for a slope of 1.5, which is outside the range of the training data?
 #
 # ## Answers
 #
 # <details><summary>1</summary>
 #
-# `network(key, learn_beta=False)`. We found 4.9 % in place of 3.3 %: learned decays are worth having. (The fixed decays are
-# in the collection `buffers` then. This is why `train` hands on all variables, and replaces the parameters only.)
+# `network(key, learn_beta=False)`. We found 4.9 % instead of 3.3 %: learning the decays helps. (The fixed decays are
+# then in the collection `buffers`. This is why `train` passes on all variables and replaces only the parameters.)
 #
 # </details>
 #
 # <details><summary>2</summary>
 #
-# `network(key, same=0.9)`. We found 4.6 %. The weights differ from neuron to neuron, and the decays drift apart, so it works
-# as well; but drawn decays start with short and long memories.
+# `network(key, same=0.9)`. We found 4.6 %. This also works: the weights differ from neuron to neuron, so the decays
+# become different in training. But drawn decays already start with both short and long memories.
 #
 # </details>
 #
 # <details><summary>3</summary>
 #
-# It follows for the values that it knows, up to 1, and then falls behind: the neurons fire as often as they can, and nothing
-# has told the network how to go on.
+# It follows the curve up to 1, for the values that it has seen, and then falls behind: the neurons already fire as
+# often as they can, and the training data did not show how the curve continues.
 #
 # </details>
 

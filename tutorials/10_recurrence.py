@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 10. Recurrence
 #
-# Nine men say the same two vowels, and a network tells them apart. Two neurons that look back at their own spikes learn it:
-# `RLeaky` and `SLSTM`. The speech is real.
+# Nine men say the same two vowels, and a network learns who is speaking. We use two recurrent neurons: `RLeaky` and
+# `SLSTM`. The recordings are real speech.
 #
 # You will see
 # 1. speech as cepstra, and sequences of different lengths in one batch,
-# 2. a leaky neuron that hears its own layer,
-# 3. training on sequences, where padding must not count,
+# 2. a leaky neuron with recurrent connections,
+# 3. training on sequences, where padding must have no effect,
 # 4. a neuron with the memory of an LSTM,
-# 5. who is mistaken for whom.
+# 5. which speakers are confused.
 #
 # It takes about a minute on a CPU.
 
@@ -28,9 +28,9 @@ from snnax import spikeplot as splt
 # %% [markdown]
 # ## 1. The data
 #
-# Each utterance is a row of frames, and each frame has 12 *cepstral coefficients*: they describe the shape of the spectrum, and so
-# of the throat and mouth that it came from. The data set is *Japanese Vowels* of the UCI repository (CC BY 4.0), and comes with
-# snnax.
+# Each utterance is a sequence of frames, and each frame has 12 *cepstral coefficients*. They describe the shape of the
+# spectrum, which depends on the speaker's throat and mouth. The data set is *Japanese Vowels* of the UCI repository (CC
+# BY 4.0), and comes with snnax.
 
 # %%
 utterances, speakers = datasets.speech("train")
@@ -49,8 +49,8 @@ fig.colorbar(shown, ax=axes)
 plt.show()
 
 # %% [markdown]
-# All coefficients get the same spread. A batch needs one length, so `pad_batch` puts zeros after the end of the shorter ones, and
-# tells how long each was. Time is the first axis.
+# All coefficients are scaled to the same standard deviation. All sequences of a batch need the same length, so
+# `pad_batch` appends zeros to the shorter ones. It also returns the length of each sequence. Time is the first axis.
 
 # %%
 every = np.concatenate(utterances)
@@ -60,15 +60,15 @@ test_x, test_lengths = datasets.pad_batch([(u - mean) / spread for u in test_utt
 print("batch:", x.shape, "as [time, utterance, coefficient]; lengths", lengths[:5], "...")
 
 # %% [markdown]
-# ## 2. A neuron that hears its own layer
+# ## 2. A leaky neuron with recurrent connections
 #
-# A layer of `Leaky` neurons remembers with its membranes, each for itself. In `RLeaky` the spikes of the step before come back
-# through weights $V$, so that the layer can hold on to what it heard, and compare:
+# In a layer of `Leaky` neurons each membrane remembers only its own input. In `RLeaky` the spikes of the previous step
+# come back through weights $V$, so the layer can remember earlier input and compare it with the present:
 #
 # $$U_t = \beta\, U_{t-1} + I_t + V S_{t-1} - R_t\,\theta, \qquad S_t = [U_t > \theta]. \tag{1}$$
 #
-# The readout is a leaky membrane for each speaker that never fires. The *mean* of its course is compared, over the steps that the
-# utterance has.
+# The readout has one leaky neuron for each speaker, and it never fires. Its score is the *mean* of its membrane over
+# the steps of the utterance. The speaker with the highest score is the answer.
 
 # %%
 SPEAKERS, HIDDEN = 9, 128
@@ -91,8 +91,8 @@ def scores(net, params, x, lengths):
 
 
 # %% [markdown]
-# `seq_lengths` makes `unroll` stop each utterance where it ends. Outputs after that are zeros, and what stands in the padding
-# makes no difference, to no score and to no gradient:
+# `seq_lengths` makes `unroll` stop each utterance at its end. Later outputs are zeros, and the values in the padding
+# change neither a score nor a gradient:
 
 # %%
 params = recurrent.init(jax.random.key(0), x[0])["params"]
@@ -104,8 +104,9 @@ np.testing.assert_array_equal(
 # %% [markdown]
 # ## 3. Training
 #
-# 270 utterances are few, so noise is added to the cepstra, new in each step: nobody says the same thing twice in quite the same
-# way. All epochs are one compiled program, a `lax.scan` over epochs of a `lax.scan` over batches.
+# 270 utterances are not many, so we add new noise to the cepstra in each training step: nobody says the same thing
+# twice in exactly the same way. All epochs are one compiled program: a `lax.scan` over epochs, with a `lax.scan` over
+# batches inside.
 
 # %%
 EPOCHS, BATCH = 80, 90
@@ -157,8 +158,8 @@ for seed in range(2):
     assert accuracy["RLeaky", seed] >= 0.93
 
 # %% [markdown]
-# What do the hidden neurons do? One utterance, from its cepstra to the nine membranes; blue is that of the speaker. The grey part is
-# padding.
+# What do the hidden neurons do? The picture shows one utterance, from its cepstra to the nine membranes. The membrane
+# of the right speaker is blue. The grey part is padding.
 
 # %%
 one = slice(0, 1)
@@ -181,8 +182,8 @@ plt.show()
 # %% [markdown]
 # ## 4. An LSTM that fires
 #
-# `SLSTM` is an LSTM whose output is spikes. Its four gates see the input $x_t$ and the membrane $U_{t-1}$. The cell $c$, called `syn`
-# as in snnTorch, forgets and takes in as the gates say, and not at a fixed rate:
+# `SLSTM` is an LSTM whose output is spikes. Its four gates see the input $x_t$ and the membrane $U_{t-1}$. The cell $c$
+# is called `syn`, as in snnTorch. It has no fixed decay: the gates decide how much it forgets and how much it takes in:
 #
 # $$c_t = f \odot c_{t-1} + i \odot g, \qquad U_t = o \odot \tanh c_t - R_t\,\theta, \tag{2}$$
 #
@@ -205,9 +206,9 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# ## 5. Who is mistaken for whom
+# ## 5. Which speakers are confused
 #
-# The confusion matrix counts, for each speaker (row), who was heard (column).
+# For each speaker (row), the confusion matrix counts which speaker the network answered (column).
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.6), layout="constrained")
@@ -224,35 +225,37 @@ for ax, (name, net) in zip(axes, (("RLeaky", recurrent), ("SLSTM", gated)), stri
 plt.show()
 
 # %% [markdown]
-# Compared with snnTorch: `RLeaky` and `SLSTM` have its arguments, and its order of operations. It has no `seq_lengths`; there one
-# packs the sequences, or masks what the loop returns.
+# Compared with snnTorch: `RLeaky` and `SLSTM` have the same arguments and the same order of operations. snnTorch has no
+# `seq_lengths`; there you pack the sequences, or mask the outputs of the loop.
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. Is it recurrence that does it? Train the same network with `Leaky` in place of `RLeaky`.
-# 2. What happens if padding counts: score the test utterances without `seq_lengths`, by the mean over all 29 steps?
-# 3. After how many frames is a speaker known? Score only the first $n$ frames of each test utterance.
+# 1. Is the recurrence needed? Train the same network with `Leaky` instead of `RLeaky`.
+# 2. What happens if the padding is not ignored? Score the test utterances without `seq_lengths`, by the mean over all
+#    29 steps.
+# 3. After how many frames does the network know the speaker? Score only the first $n$ frames of each test utterance.
 #
 # ## Answers
 #
 # <details><summary>1</summary>
 #
-# No: as many are right without. Vowels are held, so that single frames say a lot, and the readout adds them up. It is worth looking
-# before one pays for recurrence, since the matrix $V$ has most of the network's weights. Words whose order matters need it more.
+# No: the accuracy without recurrence is as high. In a vowel, single frames already say a lot about the speaker, and the
+# readout adds them up. Check this before you pay for recurrence, because the matrix $V$ has most of the network's
+# weights. Tasks in which the order of the sounds matters need recurrence more.
 #
 # </details>
 #
 # <details><summary>2</summary>
 #
-# A few answers more are wrong: the network never learned what to make of silence. Worse, the answer now depends on how far an
-# utterance happened to be padded, which is to say on the others in its batch.
+# A few more answers are wrong, because the network was never trained on silence. Worse, the answer now depends on the
+# length of the padding, and so on the other utterances of the batch.
 #
 # </details>
 #
 # <details><summary>3</summary>
 #
-# Most are known after the first few frames; the rest of the utterance decides the doubtful ones.
+# Most speakers are recognized after the first few frames; the rest of the utterance decides the doubtful cases.
 #
 # </details>
 

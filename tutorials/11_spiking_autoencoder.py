@@ -1,17 +1,17 @@
 # %% [markdown]
 # # 11. A spiking autoencoder
 #
-# A picture is squeezed into the spikes of sixteen neurons, and drawn again from these spikes alone. No labels are needed: the
-# picture is its own target.
+# The network compresses a picture into the spikes of sixteen neurons, and reconstructs it from these spikes alone. It
+# needs no labels: the target is the picture itself.
 #
 # You will see
-# 1. how much sixteen neurons can say in ten time steps,
-# 2. a network with a bottleneck, whose last membranes are a picture,
-# 3. training from three random seeds, with less than half of the error of a network that does not look,
-# 4. what comes back, and how it grows with time,
+# 1. how many bits sixteen neurons can transmit in ten time steps,
+# 2. a network with a bottleneck, whose final output membranes are a picture,
+# 3. training from three random seeds, with less than half the error of always answering the mean picture,
+# 4. the reconstructed pictures, and how they appear over time,
 # 5. what each of the sixteen neurons draws, found by silencing it.
 #
-# It takes about half a minute on a CPU. The subject is that of snnTorch's tutorial on autoencoders.
+# It takes about half a minute on a CPU. It covers the subject of snnTorch's tutorial on autoencoders.
 
 # %%
 import jax
@@ -26,9 +26,9 @@ from snnax import spikeplot as splt
 # %% [markdown]
 # ## 1. The task
 #
-# An *autoencoder* is two networks in a row. The *encoder* turns a picture into a code, the *decoder* turns the code into a
-# picture, and both are trained so that the picture which comes out is like the one that went in. Between them there is too
-# little room for a plain copy, so they have to find out what pictures have in common.
+# An *autoencoder* is two networks in a row. The *encoder* turns a picture into a code, and the *decoder* turns the code
+# back into a picture. Both are trained so that the output picture resembles the input picture. The code is too small to
+# hold a copy of the picture, so the two networks have to learn what the pictures have in common.
 #
 # Here the pictures are handwritten digits of 8x8 pixels, each between 0 (paper) and 1 (ink).
 
@@ -43,10 +43,11 @@ PIXELS = images.shape[1]
 print(f"{len(images)} pictures to train on, {len(test_images)} to test, {PIXELS} pixels each")
 
 # %% [markdown]
-# ### How much fits through
+# ### How much the code can hold
 #
-# A pixel has 17 levels, so a picture of 64 pixels can say at most $64 \log_2 17 \approx 262$ bits. The code is the spikes of
-# $n$ neurons in $T$ time steps: each neuron fires in a step or it does not, which is one bit. So it can say at most
+# A pixel has 17 levels, so a picture of 64 pixels contains at most $64 \log_2 17 \approx 262$ bits. The code is the
+# spikes of $n$ neurons in $T$ time steps. In each step a neuron fires or does not fire, which is one bit. So the code
+# can hold at most
 #
 # $$n\,T \text{ bits}, \qquad \text{and if only the numbers of spikes matter,} \qquad n \log_2 (T + 1) \text{ bits}. \tag{1}$$
 
@@ -56,14 +57,14 @@ print(f"picture {PIXELS * np.log2(17):.0f} bits, code at most {CODE * NUM_STEPS}
 print(f"numbers of spikes alone: {CODE * np.log2(NUM_STEPS + 1):.0f} bits")
 
 # %% [markdown]
-# ### What is a small error
+# ### Which error is small
 #
-# The error is the mean squared difference of the pixels. A number like 0.02 says little, so we compare it with two others:
+# The error is the mean squared difference of the pixels. A number like 0.02 alone says little, so we compare it with
+# two other methods:
 #
-# * The *baseline* answers every picture with the same one, the mean of all training pictures. That is the best answer
-#   without looking.
-# * *Principal components* (PCA) draw a picture as the mean plus a weighted sum of 16 fixed pictures. Their code is 16 real
-#   numbers, not spikes.
+# * The *baseline* always answers with the mean of all training pictures. No answer that ignores the input is better.
+# * *Principal component analysis* (PCA) represents a picture as the mean plus a weighted sum of 16 fixed pictures. Its
+#   code is 16 real numbers, not spikes.
 
 # %%
 mean = images.mean(0)
@@ -89,13 +90,14 @@ print(f"baseline {baseline:.4f}; PCA with {CODE} numbers: {error(by_pca) / basel
 # %% [markdown]
 # ## 2. The network
 #
-# The picture is shown in each step. The code is the second layer of neurons, `layers_3`; nothing else leads from the left
-# half to the right half. The output neurons never fire: with `reset_mechanism="none"` the membrane of each is a leaky sum
-# of what the spikes before it bring,
+# The picture is shown in each step. The code is the second layer of neurons, `layers_3`; it is the only connection
+# between encoder and decoder. The output neurons are never reset: with `reset_mechanism="none"` each membrane is a
+# leaky sum of its input,
 #
 # $$U_t = \beta\, U_{t-1} + W S_t + b, \tag{2}$$
 #
-# and the picture is where these membranes are after the last step, $U_T$. (Tutorial 9 has a curve drawn in the same way.)
+# and the output picture is the values of these membranes after the last step, $U_T$. (In tutorial 9 a membrane draws a
+# curve in the same way.)
 
 # %%
 HIDDEN, BETA = 128, 0.8
@@ -122,8 +124,8 @@ print(jax.tree.map(jnp.shape, variables["params"]))
 # ## 3. Training
 #
 # The loss is the error after the last step, and the target of a picture is the picture: `batches(images, images, ...)`.
-# `fit` differentiates through all steps and layers, the code included. At each spike a surrogate stands in for its derivative
-# (tutorial 5).
+# `fit` differentiates through all steps and layers, including the code. At each spike a surrogate replaces the
+# derivative (tutorial 5).
 
 # %%
 EPOCHS, BATCH = 60, 128
@@ -177,9 +179,9 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# ## 4. What comes back
+# ## 4. The reconstructed pictures
 #
-# One unseen picture of each digit, what the network draws of it, and what PCA draws.
+# For one unseen picture of each digit: the picture itself, the output of the network, and the output of PCA.
 
 # %%
 chosen = np.array([np.flatnonzero(test_labels == digit)[3] for digit in range(10)])
@@ -203,7 +205,7 @@ gallery({"shown": test_images[chosen], "drawn": mem[-1, chosen], "PCA": by_pca[c
 plt.show()
 
 # %% [markdown]
-# This is the code that the pictures were drawn from: all that the decoder knows of a 0 and of a 1.
+# These are the codes of a 0 and of a 1. They are all that the decoder knows about the two pictures.
 
 # %%
 _, _, seen = snn.unroll(net, variables, test_images, num_steps=NUM_STEPS, record=True)
@@ -217,7 +219,8 @@ plt.show()
 print(f"a neuron of the code fires in {code.mean():.0%} of the steps")
 
 # %% [markdown]
-# The picture takes time: spikes have to come through three layers of neurons, and each brings a little.
+# The picture needs time to appear: spikes have to pass through three layers of neurons, and each spike adds only a
+# little.
 
 # %%
 gallery({f"after {t} steps": mem[t - 1, chosen] for t in (2, 4, 6, 8, 10)})
@@ -229,9 +232,9 @@ assert with_time[-1] < 0.6 * with_time[4]
 # %% [markdown]
 # ## 5. What each neuron draws
 #
-# `force` of `unroll` dictates the spikes of a layer, whatever its neurons would do. We play the recorded code back, but with
-# one neuron silenced, and look at what is missing in the mean over all test pictures: red where the neuron adds ink, blue
-# where it takes some away. First the check that the recorded code alone gives the same picture.
+# The argument `force` of `unroll` replaces the spikes of a layer by given ones. We play back the recorded code with one
+# neuron silenced, and look at what changes in the mean over all test pictures: red where the neuron adds ink, blue
+# where it removes ink. First we check that the recorded code alone gives the same picture.
 
 # %%
 np.testing.assert_allclose(drawn(net, variables, 0 * test_images, force={"layers_3": code}), mem, atol=1e-5)
@@ -255,39 +258,41 @@ fig.colorbar(picture, ax=axes)
 plt.show()
 
 # %% [markdown]
-# No neuron stands for a digit. Each draws strokes, and a digit is a mixture of them.
+# No neuron represents a single digit. Each neuron draws strokes, and a digit is a mixture of strokes.
 #
-# Compared with snnTorch: its tutorial has convolutions in place of `Linear`, and writes the loop over time within `forward`.
-# `snn.Conv2d` and `snn.ConvTranspose2d` are here, too. Recording a layer and dictating its spikes are ours.
+# Compared with snnTorch: its tutorial uses convolutions instead of `Linear`, and has the loop over time inside
+# `forward`. snnax has `snn.Conv2d` and `snn.ConvTranspose2d`, too. Only snnax can record a layer and force its spikes.
 
 # %% [markdown]
 # ## Exercises
 #
 # 1. How does the error depend on the size of the code? Try 4 and 32 neurons, and compare with PCA.
-# 2. Take the loss in each step, and not only after the last: `jnp.mean((mem - picture) ** 2)`. When is the picture there now?
-# 3. Show the network noisy pictures, and ask for the clean ones. Does it clean a picture that it has not seen?
+# 2. Compute the loss over all steps, not only after the last one: `jnp.mean((mem - picture) ** 2)`. How early does the
+# picture appear now?
+# 3. Show the network noisy pictures, with the clean pictures as targets. Does it remove the noise from unseen pictures?
 #
 # ## Answers
 #
 # <details><summary>1</summary>
 #
-# More neurons are better, but each adds less than the one before. Four neurons beat PCA with four numbers, since a decoder with a
-# hidden layer can bend its strokes and PCA can only add pictures. With 32 PCA is ahead: it needs no bending any more, and a real
-# number says more than ten steps of a neuron.
+# More neurons are better, but each further neuron adds less. Four neurons beat PCA with four numbers: a decoder with a
+# hidden layer is nonlinear, and PCA can only add up fixed pictures. With 32, PCA is better: nonlinearity no longer
+# matters much, and a real number holds more information than ten steps of a neuron.
 #
 # </details>
 #
 # <details><summary>2</summary>
 #
-# After half of the time the picture is nearly as good as it gets, and better than it was above at that time. After the last step it is
-# worse than above: the network now has to do well in all steps, in the first ones too.
+# After half the time the picture is nearly as good as in the end, and better than the first network's picture at that
+# time. After the last step it is worse than the first network's: the network now has to do well in all steps, including
+# the first ones.
 #
 # </details>
 #
 # <details><summary>3</summary>
 #
-# Yes. What comes out is much closer to the clean picture than what was shown. Noise is not what pictures have in common, so the
-# code has no room for it.
+# Yes. The output is much closer to the clean picture than the noisy input is. The code holds what the pictures have in
+# common, and the noise is different in each picture.
 #
 # </details>
 

@@ -4,10 +4,10 @@
 # A neuron that is never reset does not have to wait for its own spikes, so all of its time steps can be computed at once.
 #
 # You will see
-# 1. `StateLeaky`, a leaky neuron without reset, and that it is a filter,
+# 1. `StateLeaky`, a leaky neuron without reset, and why it is a filter,
 # 2. all time steps in one call, with the same spikes and gradients as step by step,
-# 3. how steps that depend on each other can be computed side by side, and how long each way takes,
-# 4. `AssociativeLeaky`, whose input says what to keep and what to forget,
+# 3. how steps that depend on each other can be computed in parallel, and how long each method takes,
+# 4. `AssociativeLeaky`, whose input decides what to keep and what to forget,
 # 5. `LeakyParallel`, whose membrane is never negative,
 # 6. `DeltaLeaky`, which fires when its membrane changes.
 #
@@ -27,18 +27,18 @@ from snnax import spikeplot as splt
 # %% [markdown]
 # ## 1. A neuron without reset is a filter
 #
-# A leaky neuron takes its threshold off its membrane after each spike:
+# A leaky neuron subtracts its threshold from its membrane after each spike:
 #
 # $$U_t = \beta\, U_{t-1} + I_t - \theta\, S_{t-1}, \qquad S_{t-1} = [U_{t-1} > \theta]. \tag{1}$$
 #
-# To know $U_t$ one has to know whether it fired at $t-1$, and for that $U_{t-1}$, and so on. Steps can only be computed one
-# after the other. Now leave the reset out, and call the decay per step $a$:
+# To compute $U_t$ you need to know whether the neuron fired at $t-1$. For this you need $U_{t-1}$, and so on. So the
+# steps can only be computed one after the other. Now leave the reset out, and call the decay per step $a$:
 #
 # $$U_t = a\, U_{t-1} + I_t = \sum_{k=0}^{t} a^k\, I_{t-k}. \tag{2}$$
 #
-# This is a weighted sum of the inputs so far: a filter. $a^k$ is its *impulse response*, what is left of an input after $k$
-# steps. `StateLeaky` is this neuron. Mind its decay: it is $a = e^{-(1-\beta)}$, not $\beta$ (exercise 1). One call takes
-# the whole sequence `[T, B, N]`.
+# This is a weighted sum of all inputs so far: a filter. $a^k$ is its *impulse response*, the part of an input that is
+# left after $k$ steps. `StateLeaky` is this neuron. Note that its decay is $a = e^{-(1-\beta)}$, not $\beta$ (exercise
+# 1). One call takes the whole sequence `[T, B, N]`.
 
 # %%
 BETAS = np.array([0.5, 0.9, 0.98])
@@ -67,15 +67,15 @@ right.set(xlabel="time step", title="noise (grey) and the membranes that it driv
 plt.show()
 
 # %% [markdown]
-# The dots are the neuron, the lines are the formula. The slower the decay, the smoother and larger is what remains of the noise.
+# The dots are the neuron, the lines are the formula. With a slower decay, the filtered noise is smoother and larger.
 # Since there is no reset, a neuron fires in *each* step in which its membrane is above the threshold (dotted).
 
 # %% [markdown]
 # ## 2. Parallel equals stepwise
 #
 # With `init_hidden=True` the same neuron takes one step at a time and keeps its state, like all neurons of the other
-# tutorials. `unroll` runs it, and so it can live in a network beside neurons with a reset, or follow a stream that never
-# ends. We give both the same noise.
+# tutorials. `unroll` runs it, so you can use it in a network together with neurons that have a reset, or on a stream
+# that never ends. We give both versions the same noise.
 
 # %%
 STEPS, BATCH, CHANNELS = 400, 8, 32
@@ -98,8 +98,9 @@ def same_spikes(one, other, mem, threshold=1.0):
 print(same_spikes(spk_once, spk_step, mem_once))
 
 # %% [markdown]
-# A sum that is taken in another order is rounded differently, in the seventh digit. This is the only difference that we
-# allow. The gradients are equal, too. Here that of the weighted spikes with respect to all inputs:
+# A sum that is computed in a different order is rounded differently, in the seventh digit. This is the only difference
+# that we allow. The gradients are equal, too. Here we compare the gradient of the weighted spikes with respect to all
+# inputs:
 
 # %%
 weights = rng.normal(size=x.shape).astype(np.float32)
@@ -111,16 +112,17 @@ print(
 )
 
 # %% [markdown]
-# ## 3. Side by side
+# ## 3. In parallel
 #
-# How can steps be computed side by side, if each needs the one before? Two steps in a row are one larger step:
-# $U \mapsto a_1 U + I_1$ and then $U \mapsto a_2 U + I_2$ is
+# How can steps be computed in parallel if each needs the one before? Two steps in a row can be combined into one larger
+# step. First $U \mapsto a_1 U + I_1$ and then $U \mapsto a_2 U + I_2$ gives
 #
 # $$(a_1, I_1) \circ (a_2, I_2) = (a_1 a_2,\; a_2 I_1 + I_2), \tag{3}$$
 #
-# again a decay and an input. So join steps 1 and 2, at the same time 3 and 4, 5 and 6, and so on; then join the pairs, then the
-# fours. After about $\log_2 T$ rounds all is done: 12 rounds for 4096 steps. `jax.lax.associative_scan` does this for any
-# operation that is associative, which (3) is. Here it is, equal to the neuron:
+# which is again a decay and an input. So combine steps 1 and 2, and at the same time 3 and 4, 5 and 6, and so on; then
+# combine the pairs, then the groups of four. After about $\log_2 T$ rounds everything is done: 12 rounds for 4096
+# steps. `jax.lax.associative_scan` does this for any associative operation, and (3) is associative. Its result is equal
+# to that of the neuron:
 
 
 # %%
@@ -136,8 +138,9 @@ np.testing.assert_allclose(mem_tree, mem_once, rtol=1e-4, atol=1e-5)
 # %% [markdown]
 # ### How long it takes
 #
-# Four ways to compute $T$ steps of 128 neurons. A loop in Python, with each step compiled; `unroll`, which compiles the loop
-# itself, for `Leaky` with its reset; `StateLeaky` in one call; and the tree.
+# We compare four ways to compute $T$ steps of 128 neurons: a Python loop in which each step is compiled; `unroll`,
+# which compiles the loop itself, for `Leaky` with its reset; `StateLeaky` in one call; and the tree of
+# `associative_scan`.
 
 # %%
 leaky = snn.Leaky(beta=0.9, init_hidden=True)
@@ -202,22 +205,23 @@ ax.set_title(f"on a {jax.devices()[0].platform.upper()}")
 plt.show()
 
 # %% [markdown]
-# What costs is the loop in *Python*: it starts each step anew. Between the others there is little difference on a CPU, since
-# it has few cores and the tree does two to three times the work of a compiled loop. The tree is for processors with
-# thousands of cores, which wait in a loop. `StateLeaky` takes the loop on a CPU and the tree elsewhere.
+# The *Python* loop is slow because it starts a program for each step. The other three differ little on a CPU: it has
+# few cores, and the tree does two to three times the work of a compiled loop. The tree is made for processors with
+# thousands of cores, most of which would be idle in a loop. `StateLeaky` uses the loop on a CPU and the tree elsewhere.
 
 # %% [markdown]
 # ## 4. The input decides what is kept
 #
-# Formula (3) allows a decay that differs from step to step, so the *input* may set it. `AssociativeLeaky` has a matrix of
-# $d \times n$ membranes, and from the input $I_t$ it computes a value $v_t$ ($d$ numbers), a key $k_t$ and a decay $a_t$ ($n$
-# numbers each):
+# Formula (3) allows a decay that differs from step to step, so the *input* may set it. `AssociativeLeaky` has a matrix
+# of $d \times n$ membranes. From the input $I_t$ it computes a value $v_t$ ($d$ numbers), and a key $k_t$ and a decay
+# $a_t$ ($n$ numbers each):
 #
 # $$M_t = M_{t-1}\, \mathrm{diag}(a_t) + v_t\, k_t^\top, \qquad S_t = [M_t > 1]. \tag{4}$$
 #
-# The key says in which column the value is written, and the decay says which column is forgotten. (State-space models and
-# linear attention are built from the same equation.) To see it at work we set the weights by hand: two inputs are the value,
-# two are the key, and two forget a column. Columns are kept unless told otherwise: $a = \sigma(8) = 0.9997$.
+# The key selects the column to which the value is written, and the decay selects the columns that are forgotten.
+# (State-space models and linear attention use the same equation.) To see how it works, we set the weights by hand: two
+# inputs are the value, two are the key, and two make the neuron forget a column. By default a column is kept: $a =
+# \sigma(8) = 0.9997$.
 
 # %%
 layer = snn.AssociativeLeaky(in_dim=6, d_value=2, d_key=2, num_spiking_neurons=4, use_q_projection=False)
@@ -256,8 +260,8 @@ assert matrix[40, 0, 0] < 0.01  # gone in one
 assert matrix[59, 1, 1] > 0.98 * 2.0  # the other column does not notice
 
 # %% [markdown]
-# A membrane with a fixed decay cannot do both: hold a value as long as needed, and drop it at once. And the steps can still
-# be computed side by side. With drawn weights and noise, in one call and step by step:
+# A membrane with a fixed decay cannot both hold a value as long as needed and drop it in one step. Still, the steps can
+# be computed in parallel. We compare one call with the loop over steps, for random weights and noise:
 
 # %%
 drawn = snn.AssociativeLeaky(in_dim=CHANNELS, d_value=4, d_key=8, num_spiking_neurons=32)
@@ -270,18 +274,19 @@ np.testing.assert_allclose(state, recorded[""]["state"], rtol=1e-4, atol=1e-4)
 print(same_spikes(seen["record"]["spk"], recorded[""]["spk"], state))
 
 # %% [markdown]
-# (With `use_q_projection=True`, the default, the spikes are not returned as they are, but read by a query $Q_t$ that is computed from the
-# input as well: $Y_t = S_t Q_t$.)
+# (With `use_q_projection=True`, the default, the neuron does not return the spikes themselves. It multiplies them by a
+# query $Q_t$, which is computed from the input as well: $Y_t = S_t Q_t$.)
 #
 # ## 5. A membrane that is never negative
 #
-# `LeakyParallel` is a linear layer and a neuron without reset in one, as snnTorch builds it from a recurrent network of
-# torch with a ReLU:
+# `LeakyParallel` combines a linear layer and a neuron without reset. snnTorch builds it from torch's recurrent network
+# with a ReLU:
 #
 # $$U_t = \max(0,\; W I_t + b + \beta\, U_{t-1} + c), \qquad S_t = [U_t > \theta]. \tag{5}$$
 #
-# The maximum breaks the sum in (2) and the rule in (3). What can still be done for all steps at once is the product $W I_t$, and
-# that is nearly all of the work. What is left is a short compiled loop. (There is a rule that holds for it: exercise 4.)
+# Because of the maximum, the sum in (2) and the rule in (3) no longer hold. The product $W I_t$ can still be computed
+# for all steps at once, and this is nearly all of the work. The rest is a short compiled loop. (For this neuron there
+# is another rule: exercise 4.)
 
 # %%
 parallel = snn.LeakyParallel(input_size=CHANNELS, hidden_size=64, beta=0.9)
@@ -311,16 +316,16 @@ plt.show()
 # %% [markdown]
 # ## 6. A neuron that fires at changes
 #
-# `DeltaLeaky` is a filter as well, but looks at the *change* of its membrane:
+# `DeltaLeaky` is a filter as well, but it fires when its membrane *changes*:
 #
 # $$U_t = \beta\, U_{t-1} + I_t, \qquad S_t = [\,|U_t - U_{t-1}| > \theta_\Delta\,]. \tag{6}$$
 #
-# Let the current step from 0 to $I$. Then $U_t - U_{t-1} = I \beta^{k}$, $k$ steps later. So the neuron fires as long as
-# $I \beta^k > \theta_\Delta$, which is
+# Let the current jump from 0 to $I$. Then, $k$ steps later, $U_t - U_{t-1} = I \beta^{k}$. So the neuron fires as long
+# as $I \beta^k > \theta_\Delta$. It fires
 #
 # $$\left\lceil \frac{\ln (I / \theta_\Delta)}{\ln (1/\beta)} \right\rceil \text{ times}, \tag{7}$$
 #
-# and then it is silent, however large the current. It fires again when the current stops.
+# and then stays silent, even for a large current. It fires again when the current stops.
 
 # %%
 BETA, CURRENT, CHANGE = 0.9, 0.5, 0.12
@@ -352,29 +357,29 @@ low.set(xlabel="time step", yticks=(0, 1), yticklabels=("Leaky", "DeltaLeaky"), 
 plt.show()
 
 # %% [markdown]
-# Which neuron when?
+# Which neuron should you use?
 #
 # | neuron | reset | all steps at once | fires |
 # |---|---|---|---|
 # | `Leaky` | yes | no | when the membrane crosses the threshold |
 # | `StateLeaky`, and `LinearLeaky` with its weights | no | yes | as long as the membrane is above it |
-# | `AssociativeLeaky` | no, but forgets as the input says | yes | as long as the membrane is above 1 |
-# | `LeakyParallel` | no, but is never negative | the weights are | as long as the membrane is above it |
-# | `DeltaLeaky` | no | the membrane is as that of `StateLeaky` | when the membrane changes |
+# | `AssociativeLeaky` | no, but the input can make it forget | yes | as long as the membrane is above 1 |
+# | `LeakyParallel` | no, but never negative | only the product with the weights | as long as the membrane is above it |
+# | `DeltaLeaky` | no | yes, like `StateLeaky` | when the membrane changes |
 #
-# Compared with snnTorch: the names, arguments and spikes are the same. There `StateLeaky` convolves, which costs $T^2$
-# operations. `init_hidden=True` for these neurons is ours.
+# Compared with snnTorch: the names, arguments and spikes are the same. In snnTorch, `StateLeaky` is a convolution,
+# which costs $T^2$ operations. Only snnax has `init_hidden=True` for these neurons.
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. Which `beta` gives `StateLeaky` the decay 0.9 per step, as `Leaky(beta=0.9)` has it?
-# 2. `kernel_truncation_steps=K` makes `StateLeaky` forget all inputs but the last $K$. How large must $K$ be, for `beta=0.9`, so
-#    that a constant input gives the full membrane but for 1 %?
+# 1. Which `beta` gives `StateLeaky` the decay 0.9 per step, the same as `Leaky(beta=0.9)`?
+# 2. `kernel_truncation_steps=K` makes `StateLeaky` forget all inputs but the last $K$. How large must $K$ be, for
+#    `beta=0.9`, so that a constant input gives at least 99 % of the full membrane?
 # 3. How much does the reset matter? Compare the spikes of `Leaky(beta=0.9)` on the noise of section 2 with those of the same neuron
 #    without reset.
-# 4. A step of `LeakyParallel` is $U \mapsto \max(0, aU + I)$. Widen it to $U \mapsto \max(c, aU + I)$, with three numbers
-#    $(a, I, c)$ for a step, and find the rule for two steps in a row.
+# 4. A step of `LeakyParallel` is $U \mapsto \max(0, aU + I)$. Generalize it to $U \mapsto \max(c, aU + I)$, with three
+#    numbers $(a, I, c)$ for a step, and find the rule for two steps in a row.
 #
 # ## Answers
 #
@@ -386,21 +391,21 @@ plt.show()
 #
 # <details><summary>2</summary>
 #
-# With $a = e^{-0.1}$ a constant input gives $\sum_{k<K} a^k = (1 - a^K) / (1 - a)$. So the part that is missing is $a^K$, and
-# $e^{-0.1 K} < 0.01$ holds from $K = 47$ on.
+# With $a = e^{-0.1}$ a constant input gives $\sum_{k<K} a^k = (1 - a^K) / (1 - a)$. So the missing part is $a^K$, and
+# $e^{-0.1 K} < 0.01$ holds for $K \ge 47$.
 #
 # </details>
 #
 # <details><summary>3</summary>
 #
-# A lot: without reset there are several times as many spikes, since a membrane that is above the threshold stays there. So it is another neuron,
-# and a network has to be trained with the one that it shall run with.
+# A lot: without reset there are several times as many spikes, because a membrane above the threshold is not pulled down
+# again. So it is a different neuron, and a network has to be trained with the neuron that it will run with.
 #
 # </details>
 #
 # <details><summary>4</summary>
 #
-# Put the first step into the second. For $a_2 \ge 0$ a factor may be taken into the maximum, so that
+# Insert the first step into the second. For $a_2 \ge 0$ the factor $a_2$ can be moved inside the maximum, so
 #
 # $$\max(c_2,\; a_2 \max(c_1, a_1 U + I_1) + I_2) = \max\big(\max(c_2,\, a_2 c_1 + I_2),\; a_1 a_2 U + a_2 I_1 + I_2\big).$$
 #

@@ -2,15 +2,15 @@
 # # 13. Port your snnTorch model to JAX, and prove it
 #
 # You have a spiking network in snnTorch, trained, with a time loop inside `forward`. By the end of this notebook you
-# have it as a Flax model on JAX, a report that says that both compute the same spikes, a model that has been trained
-# further in JAX, and that model back in snnTorch.
+# have ported it to a Flax model in JAX, and a report shows that both compute the same spikes. You have also trained the
+# model further in JAX and brought it back to snnTorch.
 #
 # You will see
-# 1. what `interop.from_snntorch` reads of an ordinary torch class,
-# 2. how `interop.crossvalidate` compares two networks, and what it says when they are *not* the same,
+# 1. what `interop.from_snntorch` reads from an ordinary torch class,
+# 2. how `interop.crossvalidate` compares two networks, and what it reports when they are *not* the same,
 # 3. how to train the ported network with optax,
 # 4. how to bring the weights back into your own torch class,
-# 5. one NIR file that computes the same in snnax, snnTorch and Norse.
+# 5. one NIR file that gives the same spikes in snnax, snnTorch and Norse.
 #
 # Everything runs offline on a CPU in about half a minute. Install with `pip install -c constraints.txt ".[demo]"`.
 
@@ -32,9 +32,9 @@ from snnax.datasets import digits
 # %% [markdown]
 # ## 1. A network as people write it
 #
-# Explicit membranes, a loop over time, a functional call and a sum inside `forward`: nothing here was written with a
-# port in mind. The data are the 8x8 scans of handwritten digits that come with scikit-learn, and each image is shown
-# for 20 steps.
+# This network has explicit membranes, and inside `forward` a loop over time, a functional call and a sum. It was not
+# written to be ported. The data are the 8x8 scans of handwritten digits that come with scikit-learn, and each image is
+# shown for 20 steps.
 
 # %%
 NUM_STEPS = 20
@@ -73,7 +73,7 @@ class Net(nn.Module):
 
 
 # %% [markdown]
-# Train it for two epochs, in torch.
+# We train it for two epochs in torch.
 
 # %%
 torch.manual_seed(0)
@@ -101,8 +101,8 @@ assert ported_from > 0.75
 # %% [markdown]
 # ## 2. Port it
 #
-# `from_snntorch` runs the network once on a sample, which is whatever one call of it takes, here a batch of images.
-# The loop over time is taken out: what comes back is a model of *one step*, and `snn.unroll` is its loop.
+# `from_snntorch` runs the network once on a sample. The sample is the input of one call, here a batch of images. The
+# loop over time is removed: the result is a model of *one time step*, and `snn.unroll` runs the loop.
 
 # %%
 model, variables = interop.from_snntorch(net, images[:2])
@@ -111,8 +111,8 @@ for name, layer in model.nodes:
 jax.tree.map(jnp.shape, variables)
 
 # %% [markdown]
-# Names are those of your modules. Kernels are Flax's (channels last), learned decays are in `params`, and the model
-# takes and returns the arrays that your network takes and returns, channels-first images included.
+# The model keeps the names of your modules. Kernels have Flax's layout (channels last), and learned decays are in
+# `params`. The model takes and returns arrays of the same shapes as your network, including channels-first images.
 
 # %%
 (spikes, membranes), updates = snn.unroll(model, variables, test_images, num_steps=NUM_STEPS)
@@ -123,10 +123,11 @@ assert abs(ported - ported_from) < 0.01
 # %% [markdown]
 # ## 3. Prove it
 #
-# Equal accuracy is not a proof. `crossvalidate` records every neuron layer on both sides and compares spike for spike:
-# end to end, and layer by layer with each layer of the second network fed the spikes that the first recorded.
-# Two frameworks add up numbers in different orders, so a membrane that lands on the threshold within rounding may flip
-# a spike; such a flip is told apart from everything else by a bound that follows from the sums in front of the neuron.
+# Equal accuracy is not a proof. `crossvalidate` records every neuron layer in both networks and compares each spike. It
+# does this end to end, and also layer by layer: then each layer of the second network gets the spikes recorded in the
+# first network. Two frameworks add up numbers in different orders. So if a membrane equals the threshold up to
+# rounding, a spike may differ. `crossvalidate` recognizes such differences by a bound on the rounding error of the sums
+# in front of the neuron.
 
 # %%
 report = interop.crossvalidate(net, (model, variables), test_images[:120], num_steps=NUM_STEPS)
@@ -140,8 +141,8 @@ plt.show()
 # %% [markdown]
 # ### A proof must be able to fail
 #
-# Suppose that the port had taken the wrong reset for one layer, an easy mistake: `lif3` resets to zero, the default is
-# to subtract.
+# Suppose that the port used the wrong reset for one layer. This is an easy mistake: `lif3` resets to zero, but the
+# default is to subtract.
 
 # %%
 nodes = {n: m.clone(reset_mechanism="subtract") if n == "lif3" else m for n, m in model.nodes}
@@ -151,13 +152,13 @@ assert not report.agree and report.first.name == "lif3" and report.first.cause.k
 report
 
 # %% [markdown]
-# The report names the layer, the first step and neuron where the two part, and the likely cause. Tutorial 14 is about such
-# reports.
+# The report names the layer, the first step and neuron at which the two networks differ, and the likely cause. Tutorial
+# 14 is about such reports.
 #
 # ## 4. Train on, in JAX
 #
-# The ported model is an ordinary Flax model. One jitted step holds the whole unrolled network, its gradient and the
-# update.
+# The ported model is an ordinary Flax model. One jitted training step contains the whole unrolled network, its gradient
+# and the update.
 
 # %%
 fixed = {name: tree for name, tree in variables.items() if name != "params"}
@@ -200,8 +201,8 @@ plt.show()
 # %% [markdown]
 # ## 5. Back to snnTorch
 #
-# `to_snntorch` makes a torch network of one step. With `into=` it writes the weights into your own class instead, time
-# loop and all: here a fresh `Net()`.
+# `to_snntorch` makes a torch network of one step. With `into=` it writes the weights into an instance of your own class
+# instead, including its time loop: here a new `Net()`.
 
 # %%
 back = interop.to_snntorch(model, trained, into=Net().eval())
@@ -213,7 +214,7 @@ report
 # ## 6. One file, three frameworks
 #
 # [NIR](https://neuroir.org) is a file format for spiking networks: layers, their weights, and neurons as differential equations.
-# Here is such a file, as somebody may send it to you: two layers of leaky neurons,
+# Here is an example of a file that you may receive: two layers of leaky neurons,
 #
 # $$\tau \dot v = -v + r I, \qquad v > v_{th}:\ \text{spike},\ v \leftarrow v_{reset}.$$
 
@@ -231,8 +232,9 @@ def layer(inputs, outputs, size):
 nir.write("sent.nir", nir.NIRGraph.from_list(*layer(64, 32, 1.0), *layer(32, 10, 3.0)))
 
 # %% [markdown]
-# What a file does not say is the time step; `from_nir` is told it. From the Flax model the way leads to snnTorch and to Norse. The
-# reference for all three is NIR's equations themselves, which `crossvalidate` computes in double precision if one side is a file.
+# The file does not contain the time step, so you pass it to `from_nir`. The Flax model can then be converted to
+# snnTorch and to Norse. All three are compared with NIR's own equations: `crossvalidate` computes them in double
+# precision if one side is a file.
 
 # %%
 model, variables = interop.from_nir("sent.nir", dt=1e-4)
@@ -248,14 +250,15 @@ for name, network in readings.items():
     assert report.agree and report.layers[-1].spikes > 100
 
 # %% [markdown]
-# `interop.to_nir(model, variables)` is the way back, and `interop.write_nir(path, graph)` writes the file. What NIR cannot say (which
-# surrogate, what is learned, a threshold that is subtracted) travels as metadata, so that snnax reads back the very same network.
+# `interop.to_nir(model, variables)` converts back to NIR, and `interop.write_nir(path, graph)` writes the file. Some
+# properties cannot be expressed in NIR: the surrogate, which parameters are learned, a reset that subtracts the
+# threshold. They are stored as metadata, so that snnax reads back exactly the same network.
 #
 # ## Your own network
 #
-# Replace `Net` by your class and `images` by your data. If something in it cannot be ported exactly, `from_snntorch`
-# says which module or operation it is and what to write instead. Networks whose `forward` is one step take one step's
-# input as the sample; those that loop over `x[t]` take a sequence `[T, B, ...]`.
+# Replace `Net` by your class and `images` by your data. If a part of your network cannot be ported exactly,
+# `from_snntorch` names the module or operation and says what to write instead. If `forward` computes one time step, the
+# sample is the input of one step. If `forward` loops over `x[t]`, the sample is a sequence `[T, B, ...]`.
 #
 # ## Exercises
 #
@@ -266,14 +269,14 @@ for name, network in readings.items():
 #
 # <details><summary>1</summary>
 #
-# A step adds $\frac{dt}{\tau} (rI - v)$ to the membrane. With twice the step the input counts twice, and $\beta = 1 - dt/\tau$ is 0.8 where
-# it was 0.9. The report finds both numbers in what it recorded.
+# A step adds $\frac{dt}{\tau} (rI - v)$ to the membrane. With twice the time step the input has twice the effect, and
+# $\beta = 1 - dt/\tau$ is 0.8 instead of 0.9. The report finds both numbers from the recorded membranes.
 #
 # </details>
 #
 # <details><summary>2</summary>
 #
-# No. Its neurons subtract the threshold one step after a spike, which NIR cannot say; the metadata do.
+# No. Its neurons subtract the threshold one step after a spike. NIR itself cannot express this, but the metadata can.
 #
 # </details>
 

@@ -1,13 +1,14 @@
 # %% [markdown]
 # # 14. Why do two frameworks disagree?
 #
-# Somebody has written a snnTorch network anew in JAX, and made five mistakes. The report of `interop.crossvalidate` names them one
-# after the other, and we mend them until both networks fire the same spikes.
+# Somebody has rewritten a snnTorch network in JAX and made five mistakes. The report of `interop.crossvalidate` names
+# them one after the other, and we fix them until both networks fire the same spikes.
 #
 # You will see
 # 1. what the report compares, and in which order to read it,
-# 2. five mistakes that people really make: a decay, an order of axes, a reset, a delay, and the step of a reset,
-# 3. why a good accuracy says nothing about any of this.
+# 2. five mistakes that people really make: the decay, the order of axes, the reset, a delay, and the time step of the
+#    reset,
+# 3. why a good accuracy does not show that a port is right.
 #
 # It takes about half a minute on a CPU.
 
@@ -27,8 +28,8 @@ from snnax.datasets import digits
 # %% [markdown]
 # ## 1. The network, and the port
 #
-# In snnTorch: three layers of leaky neurons that read handwritten digits, each shown for 15 steps. Two epochs of training are
-# enough here.
+# The snnTorch network has three layers of leaky neurons and reads handwritten digits. Each digit is shown for 15 steps.
+# Two epochs of training are enough here.
 
 # %%
 NUM_STEPS = 15
@@ -67,8 +68,9 @@ print(f"accuracy in snnTorch: {original:.1%}")
 assert original > 0.9
 
 # %% [markdown]
-# `interop.from_snntorch` would port this without a mistake (tutorial 13). But this time it was done by hand. Each argument of `port`
-# is a decision that its author had to take, and the values that stand there are what was written first. All five are wrong.
+# `interop.from_snntorch` would port this without a mistake (tutorial 13). But this time the port was written by hand.
+# Each argument of `port` is a decision that its author had to make, and the defaults are the author's first choices.
+# All five are wrong.
 
 
 # %%
@@ -100,15 +102,17 @@ def port(decay=0.904837, flatten_channels_first=False, reset="zero", late=1, res
 # %% [markdown]
 # ## 2. What the report compares
 #
-# It runs both networks on the same input and compares, in every neuron layer and at every step, currents, membranes and spikes:
+# The report runs both networks on the same input. It compares currents, membranes and spikes in every neuron layer at
+# every time step:
 #
 # * *end to end*: each network runs freely. Once one layer is wrong, all layers after it are wrong too.
-# * *layer by layer*: each layer of the second network gets the spikes that the *first* network fired. So what differs here is the
-#   layer's own mistake.
+# * *layer by layer*: each layer of the second network gets the spikes that the *first* network fired. So a difference
+#   found here is caused by this layer itself.
 #
-# Floating-point sums differ in their last digits. How far this can move a membrane is computed, not guessed; what is beyond is
-# *unexplained*. Then the report takes one hypothesis after the other ("another decay", "another reset" ...), computes the layer again
-# with it, and names the first one that gives the recorded numbers, step by step.
+# Floating-point sums differ in their last digits. The report computes a bound on how far this can move a membrane; any
+# larger difference is *unexplained*. Then the report tries one hypothesis after the other ("another decay", "another
+# reset" ...). It recomputes the layer with each of them, and names the first one that gives the recorded numbers at
+# every step.
 
 # %%
 seen = np.ascontiguousarray(test_images[:30])
@@ -133,16 +137,17 @@ assert not report.agree and course[0][0] < 0.5
 report
 
 # %% [markdown]
-# The accuracy is that of guessing. All three neuron layers (named `1`, `4` and `6`, as torch counts the modules) have unexplained
-# differences. Read such a table from the top: the first layer that is wrong comes first.
+# The accuracy is at chance level. All three neuron layers (named `1`, `4` and `6`, the indices of their modules in
+# torch) have unexplained differences. Read such a table from the top: fix the first wrong layer first.
 #
 # ## 3. Five mistakes
 #
 # ### The decay
 #
-# The report says `beta`, and gives both numbers. Where do they come from? The membrane obeys $\tau \dot U = -U + I$, with
-# $dt/\tau = 0.1$. The exact solution over one step decays by $e^{-dt/\tau} = 0.9048$. One Euler step decays by $1 - dt/\tau = 0.9$.
-# Some frameworks take the one, some the other. The network was trained with 0.9.
+# The report says that `beta` differs, and gives both values. Where do they come from? The membrane obeys $\tau \dot U =
+# -U + I$, with $dt/\tau = 0.1$. The exact solution over one step decays by $e^{-dt/\tau} = 0.9048$. One Euler step
+# decays by $1 - dt/\tau = 0.9$. Some frameworks use the exact decay, others the Euler step. This network was trained
+# with 0.9.
 
 # %%
 assert (report.first.name, report.first.cause.kind) == ("1", "beta")
@@ -153,9 +158,9 @@ report
 # %% [markdown]
 # ### The order of axes
 #
-# Layer `1` is right now. Layer `4` gets another *current*, so that the mistake is in front of it. An image in torch has the axes
-# $C, H, W$, in JAX $H, W, C$. Both flatten to 288 numbers, and nothing complains; but number 1 is the next *pixel* in torch and the
-# next *channel* in JAX. The weights were made for torch's order.
+# Layer `1` is right now. Layer `4` gets a different *current*, so the mistake is in front of it. An image has the axes
+# $C, H, W$ in torch, and $H, W, C$ in JAX. Both flatten to 288 numbers, so there is no error message. But element 1 is
+# the next *pixel* in torch and the next *channel* in JAX. The weights were trained with torch's order.
 
 # %%
 assert (report.first.name, report.first.cause.kind) == ("4", "axis order")
@@ -166,11 +171,12 @@ report
 # %% [markdown]
 # ### The reset
 #
-# The report before had named this one already, as a second cause in the same layer. After a spike snnTorch *subtracts* the threshold:
-# $U \leftarrow U - \theta$. Norse and many chips set the membrane to *zero*. The difference is what the membrane had above the threshold.
+# The previous report already named this mistake, as a second cause in the same layer. After a spike snnTorch
+# *subtracts* the threshold: $U \leftarrow U - \theta$. Norse and many chips set the membrane to *zero*. The difference
+# is what the membrane had above the threshold.
 #
-# Look at the accuracy: it is back where it should be, and three of the five mistakes are still there. Who only looks at the accuracy
-# stops here.
+# Look at the accuracy: it is already as high as it should be, although three of the five mistakes are still there. If
+# you only look at the accuracy, you stop here.
 
 # %%
 assert (report.first.name, report.first.cause.kind) == ("4", "reset mechanism")
@@ -182,7 +188,7 @@ report
 # ### A delay
 #
 # In snnTorch a spike reaches the next layer in the same step. On a chip, or where all layers are computed at once, it arrives
-# one step later: $I_t = W S_{t-1}$. The report finds the very current of the other side, a step late.
+# one step later: $I_t = W S_{t-1}$. The report finds exactly the current of the other network, one step late.
 
 # %%
 assert (report.first.name, report.first.cause.kind) == ("6", "delay")
@@ -197,8 +203,8 @@ report
 #
 # $$U_{t+1} = \beta\, U_t + I_{t+1} - \theta.$$
 #
-# Others subtract it in the step of the spike, before the decay, $U_{t+1} = \beta\,(U_t - \theta) + I_{t+1}$, so that the membrane is
-# higher by $(1 - \beta)\,\theta$ than in snnTorch from then on.
+# Others subtract it in the step of the spike, before the decay: $U_{t+1} = \beta\,(U_t - \theta) + I_{t+1}$. In the
+# next step the membrane is then higher by $(1 - \beta)\,\theta$ than in snnTorch.
 
 # %%
 assert (report.first.name, report.first.cause.kind) == ("6", "reset delay")
@@ -206,8 +212,8 @@ report.plot()
 plt.show()
 
 # %% [markdown]
-# Only the last layer differs. Its membranes part in step 1, by as much as a threshold: a neuron has fired, and on one side it is reset
-# already. The first spike that differs is marked.
+# Only the last layer differs. Its membranes differ from step 1 on, by as much as a threshold: a neuron has fired, and
+# in one network it has already been reset. The first different spike is marked.
 
 # %%
 mended["reset_delay"] = True
@@ -216,10 +222,10 @@ assert report.agree and report.explained <= 5
 report
 
 # %% [markdown]
-# ## 4. What the accuracy knew
+# ## 4. What the accuracy shows
 #
-# Each mended mistake takes away differing spikes. The accuracy jumps once, with the order of axes, and says nothing about the other
-# four.
+# Each fix removes different spikes. The accuracy jumps only once, when the order of axes is fixed, and does not show
+# the other four mistakes.
 
 # %%
 accuracies = np.array([accuracy for accuracy, _ in course])
@@ -242,28 +248,29 @@ assert (accuracies[2:] > original - 0.1).all() and (differ[2:5].max(1) > 0.01).a
 assert abs(accuracies[-1] - original) < 0.01
 
 # %% [markdown]
-# To the networks of Norse, SpikingJelly and NIR the same report applies; `snnax compare` makes it on the command line, and
-# `report.to_html("report.html")` writes it as a page to send around.
+# The same report works for networks of Norse, SpikingJelly and NIR. `snnax compare` makes it on the command line, and
+# `report.to_html("report.html")` writes it as a web page that you can share.
 #
 # ## Exercises
 #
-# 1. How small a mistake is found? Write a decay of 0.90001 into the right port.
-# 2. SpikingJelly fires *at* the threshold ($U \ge \theta$), snnTorch *above* it ($U > \theta$). When does this make a difference? Make
-#    a layer where it does, and see whether it is found.
+# 1. How small can a mistake be and still be found? Use a decay of 0.90001 in the corrected port.
+# 2. SpikingJelly fires *at* the threshold ($U \ge \theta$), snnTorch *above* it ($U > \theta$). When does this make a
+#    difference? Make a layer where it does, and check whether the report finds it.
 #
 # ## Answers
 #
 # <details><summary>1</summary>
 #
-# It is found, and the report gives the decay to six digits. Hardly a spike differs; the membranes do, by more than rounding can
-# explain.
+# This mistake is found, and the report gives the decay to six digits. Hardly any spike differs, but the membranes
+# differ by more than rounding can explain.
 #
 # </details>
 #
 # <details><summary>2</summary>
 #
-# Where a membrane meets the threshold exactly. With trained weights that hardly ever happens. With weights, inputs and decay that
-# are whole multiples of 1/2, 1/4 ..., as in quantised networks, it happens all the time.
+# It makes a difference when a membrane is exactly equal to the threshold. With trained weights this hardly ever
+# happens. But it happens all the time if weights, inputs and decay are multiples of 1/2, 1/4 ..., as in quantized
+# networks.
 #
 # </details>
 

@@ -1,13 +1,14 @@
 # %% [markdown]
 # # 15. Learning without backpropagation through time
 #
-# Backpropagation through time keeps every step in memory and sends the error back through all of them. Here are four ways around it:
-# a shorter way back, a rule that only knows spike times, a loss for each layer, and an adjoint that jumps from spike to spike.
+# Backpropagation through time keeps every step in memory and sends the error back through all of them. Here are four
+# alternatives: a shorter path back, a rule that uses only spike times, a separate loss for each layer, and an adjoint
+# equation that goes from spike to spike.
 #
 # You will see
-# 1. what *truncated* backpropagation (TBPTT) leaves out, and that digits are learned without it,
-# 2. *spike-timing dependent plasticity* (STDP): its window, and what a neuron finds with it, without labels,
-# 3. *forward-forward*: layers that learn one by one, without an error that is sent back,
+# 1. what *truncated* backpropagation (TBPTT) leaves out, and that a network still learns digits,
+# 2. *spike-timing dependent plasticity* (STDP): its window, and what a neuron learns with it, without labels,
+# 3. *forward-forward*: layers that learn separately, without sending an error back,
 # 4. *EventProp*: the exact gradient, whose memory grows with the spikes and not with the steps.
 #
 # It takes about half a minute on a CPU.
@@ -27,12 +28,12 @@ from snnax import datasets, event
 from snnax.functional.stdp_learner import STDPLearner
 
 # %% [markdown]
-# ## 1. Truncated: a shorter way back
+# ## 1. Truncated backpropagation: a shorter path back
 #
-# What an input did at step $s$ is still in the membrane at step $t$: $\partial U_t / \partial x_s = \beta^{t-s}$ for $s \le t$.
-# Backpropagation through time follows all of these. *Truncated*, it cuts time into pieces of $K$ steps. The membrane is handed on from
-# piece to piece, but as a number without a past. So only those terms are left where $s$ and $t$ are in the same piece, and only $K$
-# steps have to be kept.
+# The effect of an input at step $s$ is still in the membrane at step $t$: $\partial U_t / \partial x_s = \beta^{t-s}$
+# for $s \le t$. Backpropagation through time uses all of these terms. *Truncated* backpropagation cuts time into pieces
+# of $K$ steps. The membrane is passed from one piece to the next, but no gradient flows back between pieces. So only
+# the terms with $s$ and $t$ in the same piece are left, and only $K$ steps have to be kept in memory.
 #
 # Below are both derivatives, for one neuron that does not fire, computed by JAX.
 
@@ -68,9 +69,9 @@ fig.colorbar(picture, ax=axes, label=r"$\partial U_t / \partial x_s$")
 plt.show()
 
 # %% [markdown]
-# Does it matter? `snn.backprop.TBPTT` trains for one epoch and updates the weights after each piece. The network of tutorial 5,
-# smaller, learns digits in six epochs: with one piece of 24 steps, which is backpropagation through time, with pieces of 6 steps, and
-# of a single one.
+# Does this matter? `snn.backprop.TBPTT` trains for one epoch and updates the weights after each piece. We train a
+# smaller version of the network of tutorial 5 on digits for six epochs: with one piece of 24 steps (which is full
+# backpropagation through time), with pieces of 6 steps, and with pieces of a single step.
 
 # %%
 images, labels = datasets.digits("train")
@@ -98,21 +99,23 @@ for steps in (24, 6, 1):
 assert min(truncated.values()) > 0.85
 
 # %% [markdown]
-# Shorter pieces even learn faster: an image stands still, so that each piece shows all there is to learn, and there are more updates.
-# Where an answer depends on what was seen long before, and longer ago than $K$ steps, the weights that should remember it get no
-# gradient.
+# With shorter pieces the network even learns faster. The image does not change, so each piece contains everything there
+# is to learn, and there are more updates. But if an answer depends on an input more than $K$ steps ago, the weights
+# that should remember this input get no gradient.
 
 # %% [markdown]
-# ## 2. STDP: a rule of spike times
+# ## 2. STDP: a rule based on spike times
 #
-# In many synapses what counts is who was first. If the input fires shortly before the neuron, it may have caused the spike, and its
-# weight grows. If it fires shortly after, it cannot have, and the weight shrinks. With $\Delta = t_{post} - t_{pre}$ the change is
+# In many synapses the order of spikes matters. If the input fires shortly before the neuron, it may have caused the
+# spike, and its weight grows. If the input fires shortly after the neuron, it cannot have caused the spike, and its
+# weight shrinks. With $\Delta = t_{post} - t_{pre}$ the change is
 #
 # $$\Delta w = \begin{cases} A_+\, e^{-\Delta/\tau_+} & \Delta > 0 \\ -A_-\, e^{\Delta/\tau_-} & \Delta < 0 \end{cases} \tag{1}$$
 #
-# Nobody has to remember spike times for that. Each side leaves a *trace*, $p \leftarrow (1 - 1/\tau)\,p + S$, that jumps at a spike and
-# fades. When the neuron fires, weights grow by $A_+$ times the traces of the inputs; when an input fires, its weight shrinks by $A_-$ times
-# the trace of the neuron. A trace fades by $1 - 1/\tau$ in a step, which is $e^{-1/\tau'}$ with $\tau' = -1/\ln(1 - 1/\tau)$.
+# This needs no list of spike times. Inputs and neuron each have a *trace*, $p \leftarrow (1 - 1/\tau)\,p + S$, which
+# jumps at a spike and then decays. When the neuron fires, each weight grows by $A_+$ times the trace of its input. When
+# an input fires, its weight shrinks by $A_-$ times the trace of the neuron. In each step a trace decays by the factor
+# $1 - 1/\tau = e^{-1/\tau'}$ with $\tau' = -1/\ln(1 - 1/\tau)$.
 #
 # To measure the window, 41 inputs fire once each, one after the other, and the neuron fires in the middle.
 
@@ -151,9 +154,10 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# What is it good for? A neuron gets 100 inputs, and all fire equally often, in 2 % of the steps. The first 30 have something in common:
-# half of their spikes come together. Nobody tells the neuron. The area of the window is negative ($A_- \tau_- > A_+ \tau_+$), so that inputs
-# that have nothing to do with its spikes lose weight.
+# What can a neuron learn in this way? A neuron gets 100 inputs. All of them fire equally often, in 2 % of the steps.
+# The first 30 are correlated: half of their spikes come at the same time. The neuron gets no label that says so. The
+# area of the window is negative ($A_- \tau_- > A_+ \tau_+$), so the weights of inputs that are unrelated to the
+# neuron's spikes shrink.
 
 # %%
 INPUTS, GROUP, STEPS, RATE = 100, 30, 5000, 0.02
@@ -204,15 +208,15 @@ plt.show()
 # %% [markdown]
 # ## 3. Forward-forward: a loss for each layer
 #
-# *Forward-forward* (Hinton, 2022) sends no error back from layer to layer. The label is written into the input, next to the image. Each
-# layer has its own *goodness*, the mean square of its rates $r_i$, and learns to make it large for images with their right label
-# (+) and small for images with a wrong one (−):
+# *Forward-forward* (Hinton, 2022) sends no error back from layer to layer. The label is part of the input, next to the
+# image. Each layer has its own *goodness*, the mean square of its rates $r_i$. It learns to make the goodness large for
+# images with the right label (+) and small for images with a wrong label (−):
 #
 # $$G = \frac{1}{N} \sum_i r_i^2, \qquad
 # \ell = \ln\!\left(1 + e^{-\gamma\,(G^+ - \theta)}\right) + \ln\!\left(1 + e^{\gamma\,(G^- - \theta)}\right).$$
 #
-# The next layer gets the spikes divided by $\sqrt G$: *which* neurons fire, and not how much. Otherwise it could just read off the
-# goodness of the layer before.
+# The next layer gets the spikes divided by $\sqrt G$. So it knows *which* neurons fire, but not how much. Otherwise it
+# could simply read the goodness of the previous layer.
 
 # %%
 HIDDEN, SHOWN, SHARPNESS, LEVEL = 200, 10, 20.0, 0.15
@@ -284,8 +288,8 @@ print(f"accuracy on unseen digits: {by_layers:.1%}")
 assert by_layers > 0.85
 
 # %% [markdown]
-# To read a digit, try all ten labels: the one with the highest goodness is the answer. For unseen digits the goodness of the two
-# layers tells right labels from wrong ones:
+# To classify a digit, try all ten labels: the label with the highest goodness is the answer. For unseen digits, the
+# goodness of the two layers separates right labels from wrong ones:
 
 # %%
 right = np.arange(10)[:, None] == test_labels
@@ -303,16 +307,17 @@ axes[0].set_ylabel("share of the images")
 plt.show()
 
 # %% [markdown]
-# Between layers nothing goes back. *Within* a layer JAX still differentiates through its 10 steps. For a layer without recurrence a
-# trace that runs forwards would do as well, as in tutorial 5, equation (2).
+# No error is sent back between layers. *Within* a layer, JAX still differentiates through the 10 steps. For a layer
+# without recurrence, a trace computed forwards in time would be enough, as in tutorial 5, equation (2).
 
 # %% [markdown]
 # ## 4. EventProp: from spike to spike
 #
-# Without time steps, a network is a list of spike times. Their exact gradient is an adjoint equation that runs backwards and does
-# something only where a spike was (Wunderlich and Pehle, 2021). What it keeps grows with the number of spikes, and not with the duration
-# or its resolution. The tutorial *EventProp against first spikes* derives it; here it learns which part of the Yin-Yang symbol a point is
-# in. A point is four spikes, the neurons fire once, and the output that is first is the answer.
+# In continuous time, a network computes a list of spike times. Their exact gradient is given by an adjoint equation
+# that runs backwards in time and changes only at spikes (Wunderlich and Pehle, 2021). Its memory grows with the number
+# of spikes, and not with the duration or the time resolution. The tutorial *EventProp against first spikes* derives it.
+# Here a network learns with it which part of the Yin-Yang symbol a point is in. A point is encoded as four spikes, each
+# neuron fires at most once, and the output that fires first is the answer.
 
 # %%
 LATE, T_MAX, BATCH, EPOCHS = 10e-3, 20e-3, 50, 24
@@ -374,37 +379,39 @@ right.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 plt.show()
 
 # %% [markdown]
-# ## Which one?
+# ## Which one should you use?
 #
-# | | goes back through | needs labels | gradient |
+# | | sends an error back through | needs labels | gradient |
 # |---|---|---|---|
-# | BPTT | all steps, all layers | yes | of the surrogate, complete |
-# | TBPTT | $K$ steps, all layers | yes | the same, cut off after $K$ steps |
-# | STDP | nothing | no | none; a rule |
+# | BPTT | all steps, all layers | yes | complete surrogate gradient |
+# | TBPTT | $K$ steps, all layers | yes | the same, truncated after $K$ steps |
+# | STDP | nothing | no | none: a local rule |
 # | forward-forward | one layer | yes, in the input | of each layer's own loss |
-# | EventProp | all spikes, all layers | yes | exact, while no spike appears or vanishes |
+# | EventProp | all spikes, all layers | yes | exact, as long as no spike appears or disappears |
 #
-# Compared with snnTorch: `TBPTT` and `STDPLearner` have its names; here weights go in, and new ones come out. It has nothing for the
-# other two.
+# Compared with snnTorch: `TBPTT` and `STDPLearner` have the same names there. Here they take weights and return new
+# weights. snnTorch has no counterpart to the other two.
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. STDP: take a quarter of $A_-$, so that the area of the window is positive. What becomes of the weights?
-# 2. Forward-forward: how good is the answer if only the first, or only the second layer is asked?
+# 1. STDP: use a quarter of $A_-$, so that the area of the window is positive. What happens to the weights?
+# 2. Forward-forward: how good is the answer if you use only the goodness of the first layer, or only that of the
+#    second?
 #
 # ## Answers
 #
 # <details><summary>1</summary>
 #
-# Now inputs that have nothing to do with the spikes gain weight too. So the neuron fires more, and they gain more: all weights grow, and
-# in the end the group is lost among them. The depression is what makes STDP choose.
+# Now the weights of inputs that are unrelated to the spikes grow too. So the neuron fires more often, and they grow
+# further. In the end all weights are large, and the correlated group no longer stands out. STDP selects inputs only
+# because other weights shrink (depression).
 #
 # </details>
 #
 # <details><summary>2</summary>
 #
-# Each alone reads most digits. Layers that learn on their own do not depend on those that come after them.
+# Each layer alone recognizes most digits. A layer that learns with its own loss does not depend on the layers after it.
 #
 # </details>
 

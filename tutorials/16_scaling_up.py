@@ -1,20 +1,20 @@
 # %% [markdown]
 # # 16. Scaling up
 #
-# What to know when the network, the sequences or the training become large: compile once, keep less for the gradient, share
-# the work among devices, and go on after an interruption.
+# What you need to know when the network, the sequences or the training become large: compile only once, keep less in
+# memory for the gradient, use several devices, and resume after an interruption.
 #
 # You will see
-# 1. one compilation for a whole training, counted,
-# 2. what the gradient keeps of each time step, in bytes, and three ways to keep less,
-# 3. how the size of a chunk sets memory and time,
-# 4. the same losses on four devices as on one,
-# 5. a training that is interrupted and goes on as if nothing had been.
+# 1. that a whole training run needs only one compilation,
+# 2. how many bytes are kept for the gradient in each time step, and three ways to keep less,
+# 3. how the chunk size determines memory and time,
+# 4. that four devices give the same losses as one,
+# 5. a training run that is interrupted and continues as if nothing had happened.
 #
 # It takes about half a minute on a CPU.
 #
-# This notebook plays a machine with four devices: two settings in the first cell make four of one processor. They have to stand
-# *before* JAX is imported. On a machine with several GPUs leave them out.
+# This notebook simulates a machine with four devices: two settings in the first cell split one processor into four
+# devices. They have to come *before* JAX is imported. On a machine with several GPUs leave them out.
 
 # %%
 import os
@@ -39,13 +39,15 @@ assert len(jax.devices()) == 4
 # %% [markdown]
 # ## 1. Compile once
 #
-# JAX turns a Python function into a program for the processor. It runs the function once to see what it does, which is called
-# *tracing*, and compiles what it saw. This takes $c$ seconds, many more than the $s$ seconds of one training step. For $n$ steps,
+# JAX turns a Python function into a program for the processor. It runs the function once to record its operations,
+# which is called *tracing*, and then compiles them. This takes $c$ seconds, much longer than the $s$ seconds of one
+# training step. For $n$ steps,
 #
 # $$\text{time} = c + n\,s. \tag{1}$$
 #
-# So all depends on not paying $c$ twice. JAX compiles anew when the *shape* of an argument changes; `fit` sees to the rest. How
-# often is our loss traced? While it is traced it runs in Python, so it can count.
+# So it is important to pay $c$ only once. JAX compiles again when the *shape* of an argument changes; `fit` avoids all
+# other recompilations. How often is our loss traced? The loss runs in Python only while it is traced, so it can count
+# this itself.
 
 # %%
 images, labels = snn.datasets.digits("train")
@@ -88,23 +90,25 @@ print(f"compiling took {history.compile_seconds:.1f} s")
 assert steps == EPOCHS * len(data) and len(traced) == 1
 
 # %% [markdown]
-# `drop_last=True` leaves out the last batch of an epoch, which would have another shape (exercise 1). The time steps are not
-# compiled one by one, either: `unroll` compiles one of them and a loop around it, so that 25 steps compile as fast as 2000.
+# `drop_last=True` leaves out the last batch of an epoch, which would have a different shape (exercise 1). The time
+# steps are not compiled one by one, either: `unroll` compiles one step and a loop around it, so 2000 steps compile as
+# fast as 25.
 #
 # ## 2. What the gradient keeps
 #
-# Backpropagation goes through time from the end to the beginning, and needs what was there on the way forward. With $T$ steps, a
-# batch of $B$ and $N$ neurons, each number that is kept of a neuron and step takes
+# Backpropagation goes through time from the end to the beginning, and needs values from the forward pass. With $T$
+# steps, a batch of size $B$ and $N$ neurons, each number that is kept for every neuron and step takes
 #
 # $$4\, T B N \text{ bytes}. \tag{2}$$
 #
-# A plain program keeps several such numbers. `unroll` keeps one, how far the membrane was above the threshold, and
-# computes all others from it. This is what happens if you ask for nothing. You can ask for less, in `unroll` as in `fit`:
+# A plain program keeps several such numbers. `unroll` keeps only one by default, the distance of the membrane from the
+# threshold, and computes all others from it. You can reduce the memory further, in `unroll` as well as in `fit`:
 #
-# * `residuals=jnp.bfloat16` keeps that number in 2 bytes. Spikes stay the same, surrogate slopes are rounded.
-# * `remat=True` keeps the membranes between *chunks* of steps only, and computes what is inside a chunk a second time.
+# * `residuals=jnp.bfloat16` keeps this number in 2 bytes. The spikes stay the same; the surrogate slopes are rounded.
+# * `remat=True` keeps only the membranes between *chunks* of steps, and computes the steps inside a chunk a second
+#   time.
 #
-# The compiler says how much memory a program needs, without running it.
+# The compiler reports how much memory a program needs, without running it.
 
 # %%
 T_LONG, B_LONG = 1600, 16
@@ -161,7 +165,7 @@ most, plain, half, little = (needed[name][-1] for name in ways)
 assert plain < 0.6 * most and half < 0.7 * plain and little < 0.4 * plain
 
 # %% [markdown]
-# And the gradient is the same:
+# The gradient stays the same:
 
 # %%
 x = (np.random.default_rng(0).random((T_LONG, B_LONG, NUM_INPUTS)) < 0.1).astype(np.float32)
@@ -175,15 +179,16 @@ print("largest part of the gradient:", max(float(jnp.abs(leaf).max()) for leaf i
 # %% [markdown]
 # ## 3. Chunks
 #
-# `unroll` cuts time into chunks of $K$ steps. Within a chunk it goes layer by layer: `Linear` multiplies all $K$ steps at once,
-# then the neurons go through them one by one. Large products are fast, and small ones stay in the cache; `chunk="auto"` takes a
-# size in between. With `remat=True` the size also sets the memory: the membranes at the $T/K$ borders are kept, and one
-# chunk is computed at a time,
+# `unroll` cuts time into chunks of $K$ steps. Within a chunk it works layer by layer: `Linear` multiplies all $K$ steps
+# at once, and then the neurons compute them one by one. Large matrix products are efficient, and small ones stay in the
+# cache; `chunk="auto"` uses a size in between. With `remat=True` the chunk size also determines the memory: the
+# membranes at the $T/K$ chunk boundaries are kept, and one chunk is computed at a time,
 #
 # $$\text{memory} \propto \frac{T}{K} + m K, \tag{3}$$
 #
-# where $m$ is what a step inside of a chunk takes, relative to a border. This is large for small and for large $K$, and smallest
-# in between, at $K = \sqrt{T/m}$. A good first try is $\sqrt{T}$ (dotted). The result does not depend on $K$.
+# where $m$ is the memory of a step inside a chunk, relative to that of a boundary. The total is large for small and for
+# large $K$, and smallest at $K = \sqrt{T/m}$. A good first choice is $\sqrt{T}$ (dotted). The result does not depend on
+# $K$.
 
 # %%
 chunks = (5, 20, 40, 160, T_LONG)
@@ -212,13 +217,13 @@ assert min(memory) == min(memory[1:-1]) < 0.5 * max(memory)
 # %% [markdown]
 # ## 4. Several devices
 #
-# The loss of a batch is a mean over its samples. Cut the batch into $D$ equal parts, one for each device: then its gradient is
-# the mean of the gradients of the parts,
+# The loss of a batch is a mean over its samples. Split the batch into $D$ equal parts, one for each device. Then its
+# gradient is the mean of the gradients of the parts,
 #
 # $$\nabla \mathcal{L} = \frac{1}{D} \sum_{d=1}^{D} \nabla \mathcal{L}_d. \tag{4}$$
 #
-# So each device takes a part of every batch, they tell each other their gradients, and all make the same update. For `fit`
-# this is one argument, `mesh=data_mesh()`.
+# So each device computes a part of every batch, the devices exchange their gradients, and all make the same update. In
+# `fit` you need only one argument for this, `mesh=data_mesh()`.
 
 # %%
 mesh = snn.training.data_mesh()
@@ -230,20 +235,21 @@ np.testing.assert_allclose(history_4.step_loss, history.step_loss, rtol=0.02)
 np.testing.assert_allclose(history_4.step_loss[0], history.step_loss[0], rtol=1e-5)
 
 # %% [markdown]
-# The first loss is the same but for the last digit. Sums over parts are rounded differently, and where that moves a spike,
-# later losses differ a little more. (Four devices that share the cores of one processor are no faster. Four real ones are, if
-# the batch is large enough to keep all of them busy.)
+# The first loss is the same except for the last digit. Sums over parts are rounded differently; if this changes a
+# spike, later losses differ a little more. (Four devices that share the cores of one processor are no faster. Four real
+# devices are, if the batch is large enough to keep all of them busy.)
 #
-# A layer that looks at the batch as a whole has to know of the other parts: `nn.BatchNorm(axis_name="data")`. `fit` refuses one that
-# does not.
+# A layer that uses the whole batch has to include the parts on other devices: `nn.BatchNorm(axis_name="data")`. `fit`
+# refuses a layer that does not.
 #
-# ## 5. Stop and go on
+# ## 5. Stop and resume
 #
-# Long trainings are interrupted: a time limit, a full disk, Ctrl-C. `checkpoint=` names a directory where `fit` saves after each
-# epoch, and when it is interrupted. The random key, the optimizer's memory and the position in the data are saved with the weights. So a
-# training that goes on makes *the same* steps as one that was never stopped: not similar ones, but equal to the last bit.
+# Long training runs get interrupted: by a time limit, a full disk, or Ctrl-C. `checkpoint=` names a directory in which
+# `fit` saves after each epoch, and when it is interrupted. Together with the weights it saves the random key, the state
+# of the optimizer and the position in the data. So a resumed training run makes *the same* steps as one that was never
+# stopped: not similar ones, but equal to the last bit.
 #
-# We let somebody press Ctrl-C in the third epoch.
+# Here we simulate Ctrl-C in the third epoch.
 
 
 # %%
@@ -261,7 +267,7 @@ print(f"interrupted: {so_far.interrupted}, after {broken.step} of {steps} steps"
 print("saved after the steps", snn.training.Checkpoints(folder).steps())
 
 # %% [markdown]
-# Tomorrow, in a new process: the same script with `resume=True`.
+# Later, in a new process, run the same script with `resume=True`.
 
 # %%
 resumed, whole = snn.training.fit(start(), data, checkpoint=folder, resume=True, **told)
@@ -281,42 +287,42 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# All four trainings of this page took two compilations: one for one device, one for four.
+# All four training runs on this page needed two compilations: one for one device, and one for four devices.
 
 # %%
 print("traced", len(traced), "times")
 assert len(traced) == 2
 
 # %% [markdown]
-# Compared with snnTorch: it has no counterpart to `fit`. There one uses torch's `DataParallel` and saves
-# `net.state_dict()`, which has the weights and nothing else.
+# Compared with snnTorch: it has no counterpart to `fit`. There you use torch's `DataParallel` and save
+# `net.state_dict()`, which contains only the weights.
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. What does `drop_last=False` cost? Count.
+# 1. What does `drop_last=False` cost? Count the compilations.
 # 2. Your batch has 126 samples and you have four devices. What happens?
-# 3. Somebody changed the network since the checkpoint was written: 64 hidden neurons in place of 128. What does `fit` with
-#    `resume=True` do?
+# 3. Somebody has changed the network since the checkpoint was written: it has 64 hidden neurons instead of 128. What
+#    does `fit` do with `resume=True`?
 #
 # ## Answers
 #
 # <details><summary>1</summary>
 #
-# One compilation more: the 1437 digits are 11 batches of 128 and one of 29, and a batch of 29 is another shape. That is a few
-# seconds once, not in each epoch.
+# It costs one more compilation: the 1437 digits are 11 batches of 128 and one of 29, and a batch of 29 has a different
+# shape. This takes a few seconds once, not in each epoch.
 #
 # </details>
 #
 # <details><summary>2</summary>
 #
-# A `ShapeError`, which says that 126 samples cannot be cut into four equal parts, and what to do.
+# You get a `ShapeError`. It says that 126 samples cannot be split into four equal parts, and what to do.
 #
 # </details>
 #
 # <details><summary>3</summary>
 #
-# A `CheckpointError`, which names the arrays that differ. Nothing is loaded in part.
+# It raises a `CheckpointError` that names the arrays that differ. It never loads only a part of a checkpoint.
 #
 # </details>
 
