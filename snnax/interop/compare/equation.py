@@ -208,13 +208,13 @@ class Equation:
         return None if mixes or own is None else found
 
     def _mixes(self) -> bool:
-        """Whether a change of one neuron moves another."""
+        """Whether a change of one neuron moves another, inhibition aside."""
         half, one = jnp.full(4, 0.5), jnp.eye(4)[0]
         point = {**dict.fromkeys(self.names, half), "": half}
         single = jax.tree.map(lambda v: jnp.ravel(v)[0], self.values)
 
         def after(given: dict[str, jax.Array]) -> dict[str, jax.Array]:
-            return _Step(self.module, self.names)(given, given[""], single)[0]
+            return self._but()(given, given[""], single)[0]
 
         moved = (jax.jvp(lambda v, k=k: after({**point, k: v}), (half,), (one,))[1] for k in point)
         return any(bool(jnp.any(v[1:] != 0)) for states in moved for v in states.values())

@@ -139,6 +139,16 @@ def test_a_registered_neuron_that_mixes_is_held_to_what_its_class_computes():
         del registry._registered()["RegisteredMixing"]
 
 
+@pytest.mark.parametrize("neuron", [snn.ALIF, snn.TwoDecayLIF])
+def test_inhibition_does_not_mix_the_neurons_of_an_equation(neuron):
+    """Which of them may fire is for the verdict to say; with an equation that mixes, equal sides disagreed."""
+    a, b = (side(neuron(inhibition=True, init_hidden=True), label) for label in "AB")
+    report = compare(a, b, X[:20])
+    assert report.agree and report.layers[0].spikes > 20, report
+    other = side(neuron(inhibition=True, beta=0.5, init_hidden=True), "B")
+    assert not compare(a, other, X[:20]).agree
+
+
 def test_what_makes_an_equation():
     """Neurons that share their mean have none: nobody could tell how far an error of one reaches the others."""
     equation = Equation.of_module(Quadratic(init_hidden=True, reset_mechanism="zero"), {}, (N,))
