@@ -92,6 +92,7 @@ class Checkpoints:
             "format": 1,
             "arrays": {name: _kind(array) for name, array in arrays.items()},
             "history": (history or History()).to_dict(),
+            "ema": state.decay,
         }
         tree = unflatten_dict({tuple(name.split("/")): array for name, array in arrays.items()})
         number = int(state.step)
@@ -124,7 +125,7 @@ class Checkpoints:
 
         Raises:
             CheckpointError: if there is none, it cannot be read, or it belongs to another network or
-                optimizer.
+                optimizer, or averages its parameters otherwise.
         """
         import orbax.checkpoint as ocp
 
@@ -142,6 +143,7 @@ class Checkpoints:
             meta = manager.restore(number, args=asked).meta
             saved, history = dict(meta["arrays"]), History(**meta["history"])
         leaves = _leaves(state)
+        self._compare_averages(number, meta.get("ema", state.decay), state.decay)  # older ones do not say it
         self._compare(number, saved, {name: _kind(leaf) for name, leaf in leaves.items()})
         like = unflatten_dict(
             {tuple(name.split("/")): np.zeros(leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
@@ -163,6 +165,23 @@ class Checkpoints:
                 f"{folder!r} cannot be read ({type(error).__name__}: {_first_line(error)}); expected the folders "
                 f"'state' and 'meta' as Checkpoints.save writes them. The checkpoint is damaged: {remedy}."
             ) from error
+
+    def _compare_averages(self, number: int, saved: float | None, expected: float | None) -> None:
+        if saved == expected:
+            return
+        was, here = (
+            "without an average of its parameters"
+            if decay is None
+            else f"with an average of its parameters of decay {decay}"
+            for decay in (saved, expected)
+        )
+        remedy = (
+            "Leave ema out of fit, and averaging out of what makes the state"
+            if saved is None
+            else f"Pass fit(ema={saved}), or restore(state.averaging({saved}))"
+        )
+        folder = os.path.join(self.directory, str(number))
+        raise CheckpointError(f"{folder!r} was saved {was}, but the state is one {here}. {remedy}.")
 
     def _compare(self, number: int, saved: dict[str, str], expected: dict[str, str]) -> None:
         if saved == expected:

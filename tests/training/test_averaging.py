@@ -68,8 +68,19 @@ def test_it_is_saved_and_resumed_to_the_last_bit(straight, tmp_path):
         train(nets.start(NET), epochs=1, ema=DECAY)[0], epochs=2
     )  # a state that averages goes on with it
     assert nets.bits(on) == nets.bits(straight[0])
-    with pytest.raises(CheckpointError, match=r"ema/.*expected none"):
-        Checkpoints(tmp_path / "here").restore(nets.start(NET))
+
+
+def test_another_average_than_the_saved_one_is_refused(tmp_path):
+    """What was summed up with one decay cannot be divided by what another would have left."""
+    store = Checkpoints(tmp_path / "with")
+    store.save(nets.start(NET).averaging(DECAY))
+    for state in (nets.start(NET), nets.start(NET).averaging(0.5)):
+        with pytest.raises(CheckpointError, match=r"of decay 0.75, but .* Pass fit\(ema=0.75\)"):
+            store.restore(state)
+    plain = Checkpoints(tmp_path / "without")
+    plain.save(nets.start(NET))
+    with pytest.raises(CheckpointError, match=r"without an average .* of decay 0.75. Leave ema out"):
+        plain.restore(nets.start(NET).averaging(DECAY))
 
 
 def test_a_state_without_it_is_saved_as_before(tmp_path):
