@@ -1,15 +1,15 @@
 # %% [markdown]
 # # Learning with first spikes
 #
-# In a code of first spikes (*time to first spike*, TTFS) each neuron fires once at most, and what it says is when. The
-# network answers with the output that fires first. This notebook trains such a network on the Yin-Yang problem, by the
-# exact gradient of its spike times.
+# In a first-spike code (*time to first spike*, TTFS) each neuron fires at most once, and the time of its spike carries
+# the information. The output that fires first is the answer of the network. This notebook trains such a network on the
+# Yin-Yang problem, with the exact gradient of its spike times.
 #
 # You will
 # 1. turn points of the plane into spike times,
-# 2. build a network whose neurons fire once, with weights with which they fire at all,
-# 3. write down the loss, and where its gradient comes from,
-# 4. train it in one compiled program, and look at what it learned.
+# 2. build a network whose neurons fire at most once, with initial weights that make them fire,
+# 3. write down the loss, and derive its gradient,
+# 4. train the network in one compiled program, and look at what it learned.
 
 # %%
 import jax
@@ -24,9 +24,9 @@ from snnax.datasets import yin_yang
 # %% [markdown]
 # ## 1. Points as spikes
 #
-# A point $(x, y)$ becomes four spikes, at times that grow with $x$, $y$, $1-x$ and $1-y$, and a fifth at time 0, which is
-# what a bias is among spikes. Each input is there twice, once as it is and once as its complement, so that no corner of
-# the plane is silent.
+# A point $(x, y)$ becomes four spikes, at times that grow with $x$, $y$, $1-x$ and $1-y$, and a fifth spike at time 0,
+# which acts as a bias. Each input is used twice, as its value and as its complement, so that there are early spikes in
+# every corner of the plane.
 
 # %%
 LATE, T_MAX = 10e-3, 20e-3
@@ -51,13 +51,14 @@ plt.show()
 # %% [markdown]
 # ## 2. A network that fires once
 #
-# `refractory=inf` lets a neuron fire once at most. There is no reset to follow then, and the engine is the fastest: it
-# scans once over the sorted inputs, remembers the interval in which each neuron crosses, and takes one root at the end.
+# With `refractory=inf` a neuron fires at most once. Then nothing has to be computed after a reset, and the fastest
+# engine can be used: it scans once over the sorted inputs, finds the interval in which each neuron crosses its
+# threshold, and computes one root at the end.
 #
 # A neuron that does not fire has no time, and no gradient. So the weights must make it fire from the start.
-# `firing_normal` draws them in units of the threshold: with `gain=1` inputs that come all at one time just reach it. Inputs
-# that are spread over 10 ms need about 2. The outputs get much more: a few hidden spikes are to be enough, so that they
-# fire before the hidden spikes end.
+# `firing_normal` draws them in units of the threshold: with `gain=1`, inputs that all come at the same time just reach
+# the threshold. Inputs that are spread over 10 ms need a gain of about 2. The outputs get a much larger gain: a few
+# hidden spikes should be enough, so that the outputs fire before the last hidden spikes.
 
 # %%
 once = event.LIFParameters(refractory=float("inf"))
@@ -77,7 +78,7 @@ assert jnp.isfinite(spikes.times).mean() > 0.9
 # %% [markdown]
 # ## 3. Loss and gradient
 #
-# The output of the right class shall fire at $\hat t_{on}$, the others a little later, at $\hat t_{off}$:
+# The output of the right class should fire at $\hat t_{on}$, the others a little later, at $\hat t_{off}$:
 #
 # $$\ell = \sum_n \left(\frac{\min(t_n, t_{silent}) - \hat t_n}{\tau_m}\right)^2.$$
 #
@@ -86,8 +87,8 @@ assert jnp.isfinite(spikes.times).mean() > 0.9
 # $$\mathrm{d}t^* = -\frac{1}{\dot V(t^*)} \sum_i \left(\kappa(t^* - t_i)\, \mathrm{d}w_i - w_i\, \dot\kappa(t^* - t_i)\, \mathrm{d}t_i\right),
 # \qquad \dot V(t^*) = \frac{v_{leak} - v_{th} + I(t^*)}{\tau_m}:$$
 #
-# the first term is the gradient of the weights, the second goes on to the layer before. No surrogate is involved.
-# We check one number of it against a difference quotient.
+# The first term is the gradient with respect to the weights; the second is passed on to the previous layer. No
+# surrogate is needed. We check one component of the gradient against a difference quotient.
 
 # %%
 loss = event.target_time_loss(
@@ -117,8 +118,8 @@ assert abs(slope - quotient) < 0.02 * abs(slope)
 # %% [markdown]
 # ## 4. Training
 #
-# All epochs are one compiled program: a `lax.scan` over epochs of a `lax.scan` over batches. Adam with a learning rate
-# that falls to nothing.
+# All epochs are one compiled program: a `lax.scan` over epochs, with a `lax.scan` over batches inside. The optimizer is
+# Adam with a learning rate that decays to zero.
 
 # %%
 EPOCHS, BATCH = 50, 50
@@ -163,8 +164,8 @@ print(
 assert found > 0.9
 
 # %% [markdown]
-# What does the plane look like to the network? On the left its answers, in the middle how much earlier the first output is
-# than the second (its confidence, in time), on the right the spikes of one sample.
+# How does the network divide the plane? The left picture shows its answers. The middle one shows how much earlier the
+# first output fires than the second (its confidence, as a time). The right one shows the spikes of one sample.
 
 # %%
 grid = np.stack(np.meshgrid(np.linspace(0, 1, 40), np.linspace(0, 1, 40)), -1).reshape(-1, 2)
@@ -191,10 +192,10 @@ plt.show()
 # %% [markdown]
 # ## Exercises
 #
-# 1. What is the accuracy with only $x$ and $y$ and the bias, without the complements? (Train anew.)
+# 1. What is the accuracy with only $x$ and $y$ and the bias, without the complements? (Train a new network.)
 # 2. The answer is known as soon as one output fires. How long does the network need, on average?
-# 3. A sensor is not exact. How much jitter of the input times does the network bear? Draw the accuracy over the standard
-#    deviation of the jitter.
+# 3. A sensor is not exact. How much jitter of the input times does the network tolerate? Plot the accuracy over the
+#    standard deviation of the jitter.
 #
 # ### Answers
 

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # Networks of events
 #
-# A spiking network does nothing most of the time. Between two spikes a leaky neuron follows a formula, and what is
-# worth computing is *when it next reaches its threshold*. `snnax.event` computes just that: no time step, spike times
-# that are exact, and gradients of them.
+# In a spiking network nothing happens most of the time. Between two spikes a leaky neuron follows a formula, so it is
+# enough to compute *when it next reaches its threshold*. `snnax.event` does this: it has no time step, and it computes
+# exact spike times and their gradients.
 #
 # In this notebook you will
-# 1. see one neuron, its closed form, and the moment at which it fires,
+# 1. see the closed form of one neuron, and the time at which it fires,
 # 2. build a network of populations, with recurrence and delays, and draw its spikes,
-# 3. check that a network in ever shorter time steps becomes this one,
-# 4. give a neuron a wish, and let the gradient of a spike time fulfil it.
+# 3. check that a simulation with shorter and shorter time steps converges to this network,
+# 4. choose a target time for a spike, and reach it by gradient descent.
 
 # %%
 import jax
@@ -26,13 +26,15 @@ from snnax import event, interop, spikeplot
 #
 # $$\tau_m \dot V = v_{leak} - V + I, \qquad \tau_s \dot I = -I.$$
 #
-# An input spike of weight $w$ does $I \leftarrow I + w$. Both equations are linear, so that after a time $t$ without input
+# An input spike of weight $w$ changes the current: $I \leftarrow I + w$. Both equations are linear, so after a time $t$
+# without input
 #
 # $$I(t) = e^{-t/\tau_s} I_0, \qquad V(t) - v_{leak} = e^{-t/\tau_m} (V_0 - v_{leak}) + \kappa(t)\, I_0, \qquad
 # \kappa(t) = \frac{\tau_s}{\tau_m - \tau_s}\left(e^{-t/\tau_m} - e^{-t/\tau_s}\right).$$
 #
-# `event.flow` is these two lines. With $\tau_m = 2 \tau_s$ and $x = e^{-t/\tau_m}$ the condition $V(t) = v_{th}$ is a
-# quadratic equation, which has a root in closed form; `event.first_crossing` solves it for this and for any other ratio.
+# `event.flow` computes these two formulas. With $\tau_m = 2 \tau_s$ and $x = e^{-t/\tau_m}$ the condition $V(t) =
+# v_{th}$ is a quadratic equation, which has a root in closed form; `event.first_crossing` solves it for this and for
+# any other ratio.
 
 # %%
 neuron = event.LIFParameters(tau_mem=10e-3, tau_syn=5e-3, threshold=1.0)
@@ -53,11 +55,12 @@ plt.show()
 # %% [markdown]
 # ## 2. A network
 #
-# Spike trains are arrays `times[B, N, K]`: samples, neurons, spikes; ascending, filled up with `inf`. A budget `K` makes
-# the shape static, and a neuron that had more to say is marked in `overflow`: nothing is lost silently.
+# Spike trains are arrays `times[B, N, K]` (samples, neurons, spikes), in ascending order and padded with `inf`. The
+# limit of `K` spikes makes the shape static. A neuron with more spikes is marked in `overflow`: nothing is lost
+# silently.
 #
-# A `Network` is populations and projections between them, in any topology. Here a hidden population inhibits itself after
-# 2 ms, and an output listens to it.
+# A `Network` consists of populations and projections between them, in any topology. Here a hidden population inhibits
+# itself with a delay of 2 ms, and an output population gets its spikes.
 
 # %%
 draw = np.random.default_rng(0)
@@ -79,14 +82,16 @@ spikeplot.raster(found)
 plt.show()
 
 # %% [markdown]
-# `found.engines` says how it ran: the output is a feed-forward layer, computed by one pass over its sorted inputs; the
-# hidden population is in a cycle, and runs in an *event loop* that jumps from each spike to the next.
+# `found.engines` says how each population was computed. The output is a feed-forward layer, computed in one pass over
+# its sorted inputs. The hidden population is in a cycle, and runs in an *event loop* that goes from each spike to the
+# next.
 #
 # ## 3. The limit of time steps
 #
-# The same network can run in steps of `dt`: a spike then counts at the end of its step, and is up to `dt` late. If both
-# engines are right, the error halves with the step. `interop.crossvalidate_events` measures this with snnax's engine in
-# steps and with the float64 referee, and checks each spike of the shortest step against a bound.
+# The same network can run in time steps of `dt`: then a spike happens at the end of its step, and is up to `dt` late.
+# If both simulations are right, the error halves when `dt` is halved. `interop.crossvalidate_events` measures this with
+# snnax's time-step engine and with the float64 reference simulator, and checks each spike of the shortest step against
+# a bound.
 
 # %%
 report = interop.crossvalidate_events(network, inputs["in"], t_max=40e-3, steps=(1e-4, 5e-5, 2.5e-5))
@@ -111,8 +116,8 @@ assert all(0.7 < order < 1.3 for order in report.order.values())
 #
 # $$\frac{\partial t^*}{\partial w} = - \frac{\partial V / \partial w}{\dot V(t^*)}.$$
 #
-# So we can ask for a time. Of a neuron with three inputs we want the first spike at 8 ms, and go down the gradient of the
-# squared distance.
+# So we can choose a target time. We want a neuron with three inputs to fire its first spike at 8 ms, and minimize the
+# squared distance to this time by gradient descent.
 
 # %%
 arrivals = event.trains(jnp.array([[0.0, 2e-3, 5e-3]]))
@@ -144,10 +149,11 @@ plt.show()
 # ## Exercises
 #
 # 1. Two inputs arrive at exactly the same time. Does their order in the array matter? Exchange them, and compare.
-# 2. A neuron with `v_leak` above its threshold fires without any input. How often in 100 ms, with `v_leak=1.5`? Work it
-#    out: from 0 it takes $\tau_m \log\frac{v_{leak}}{v_{leak} - v_{th}}$ to the threshold.
-# 3. Let the axons of the input have delays that are learned: pass `event.delayed(arrivals, delays)` in section 4, and
-#    take the gradient for the delays in place of the weights.
+# 2. A neuron with `v_leak` above its threshold fires without any input. How often does it fire in 100 ms with
+#    `v_leak=1.5`? Compute it first: from 0 it needs the time $\tau_m \log\frac{v_{leak}}{v_{leak} - v_{th}}$ to reach
+#    the threshold.
+# 3. Let the input axons have learned delays: pass `event.delayed(arrivals, delays)` in section 4, and use the gradient
+#    with respect to the delays instead of the weights.
 #
 # ### Answers
 

@@ -1,16 +1,16 @@
 # %% [markdown]
 # # EventProp against first spikes
 #
-# With one spike per neuron the gradient of a spike time is a formula. With several, each spike resets its neuron, and a
-# change of the first moves all that follow. *EventProp* (Wunderlich and Pehle, 2021) is the exact gradient of this: an
-# adjoint system that runs backwards in time, jumps where there were spikes, and needs nothing but the spikes. Its memory
-# grows with the number of spikes, and not with the duration.
+# With one spike per neuron, the gradient of a spike time is a simple formula. With several spikes, each spike resets
+# its neuron, so a change of the first spike moves all later ones. *EventProp* (Wunderlich and Pehle, 2021) computes the
+# exact gradient in this case. It is an adjoint system that runs backwards in time, jumps at spikes, and needs only the
+# spikes. Its memory grows with the number of spikes, and not with the duration.
 #
 # You will
 # 1. see the adjoint equations, and compute them by hand for one neuron,
-# 2. see that with one spike both gradients are one,
+# 2. see that with one spike both gradients are the same,
 # 3. train the same task with one spike and with several, and compare accuracy, spikes and time,
-# 4. see what a surrogate gradient would have said.
+# 4. see how a surrogate gradient differs.
 
 # %%
 import time
@@ -29,8 +29,9 @@ T_MAX = 20e-3
 # %% [markdown]
 # ## 1. The adjoint
 #
-# Let $g_k = \partial \ell / \partial s_k$ be what a loss says of the $k$-th spike of a neuron. The adjoint of the voltage
-# $\lambda_V$ and of the current $\lambda_I$ start at 0 at the end and follow, backwards in time,
+# Let $g_k = \partial \ell / \partial s_k$ be the derivative of a loss with respect to the time of the $k$-th spike of a
+# neuron. The adjoint of the voltage $\lambda_V$ and of the current $\lambda_I$ start at 0 at the end and follow,
+# backwards in time,
 #
 # $$\tau_m \lambda_V' = -\lambda_V, \qquad \tau_s \lambda_I' = -\lambda_I + \lambda_V .$$
 #
@@ -42,8 +43,8 @@ T_MAX = 20e-3
 #
 # $$\frac{\partial \ell}{\partial w} \mathrel{-}= \tau_s \lambda_I, \qquad g_i \mathrel{+}= w\, (\lambda_V - \lambda_I)$$
 #
-# and hands $g_i$ to the neuron that sent it. Between events both equations have closed forms. Here they are, for one
-# neuron with three inputs, beside the gradient of the library.
+# and $g_i$ is passed to the neuron that sent the spike. Between events both equations have closed forms. Here we
+# compute them for one neuron with three inputs, and compare the result with the gradient of the library.
 
 # %%
 several = event.LIFParameters(v_reset=-0.2)
@@ -88,8 +89,8 @@ print("by hand", hand, "\nlibrary", np.asarray(library))
 np.testing.assert_allclose(hand, library, rtol=1e-9)
 
 # %% [markdown]
-# The first spike reacts to a weight by moving; the later ones react to that as well. The picture shows how each spike moves
-# with the first weight: the reset hands the shift on.
+# A change of a weight moves the first spike, and this moves the later spikes as well. The picture shows how each spike
+# moves with the first weight: the reset passes the shift on.
 
 # %%
 with jax.enable_x64(True):
@@ -100,11 +101,11 @@ ax.set(xlabel="spike at (ms)", ylabel="ms for each unit of $w_1$")
 plt.show()
 
 # %% [markdown]
-# ## 2. With one spike both are one
+# ## 2. With one spike both are the same
 #
-# For one spike there is nothing after it, and $\lambda_V$ is 0 when it is met: what is left is $g / \tau_m \dot V$, the
-# formula of the implicit function. The engine for neurons that fire once and the engine for several spikes give the same
-# number.
+# If there is only one spike, nothing comes after it, and $\lambda_V$ is 0 when the backward pass reaches it. The jump
+# is then $g / \tau_m \dot V$, the formula of the implicit function theorem. The engine for neurons that fire once and
+# the engine for several spikes give the same value.
 
 # %%
 once = event.LIFParameters(refractory=float("inf"))
@@ -125,8 +126,8 @@ np.testing.assert_allclose(ttfs, prop, rtol=1e-12)
 # %% [markdown]
 # ## 3. The same task, one spike or several
 #
-# Yin-Yang, as in the notebook before: 60 hidden neurons that fire once, or up to four times. The outputs fire once.
-# Everything else is the same, weights at the start included.
+# The task is Yin-Yang, as in the previous notebook. The 60 hidden neurons fire either once, or up to four times. The
+# outputs fire once. Everything else is the same, including the initial weights.
 
 # %%
 LATE, BATCH, EPOCHS = 10e-3, 50, 40
@@ -197,15 +198,16 @@ assert min(accuracy for _, accuracy, _, _ in results.values()) > 0.8
 assert results["up to four"][2] > results["one spike"][2]
 
 # %% [markdown]
-# Several spikes cost more time (more events, and a loop over the spikes of an interval) and say more. Which of them is
-# better depends on the task; here one spike is enough.
+# Several spikes need more computing time (more events, and a loop over the spikes of an interval), but carry more
+# information. Which is better depends on the task; here one spike is enough.
 #
-# ## 4. What a surrogate says
+# ## 4. The surrogate gradient
 #
-# In time steps a spike is a jump, with a derivative that is 0 almost everywhere; a *surrogate gradient* puts a smooth bump
-# in its place. EventProp needs none, since it differentiates the time of the spike and not its presence. What it cannot
-# see, in turn, is a spike that is not there: a silent neuron has no gradient. This is why weights start high, and why
-# there is `event.silence`, the distance of the highest voltage of a silent neuron to its threshold.
+# In time steps a spike is a jump, with a derivative that is 0 almost everywhere; a *surrogate gradient* replaces this
+# derivative by a smooth bump. EventProp needs no surrogate, because it differentiates the time of a spike and not
+# whether it exists. But it gives no gradient to a silent neuron, which has no spikes. This is why the initial weights
+# are large, and why there is `event.silence`: it is the distance of the highest voltage of a silent neuron from its
+# threshold.
 
 # %%
 quiet, same = jnp.array([[0.5], [0.5], [0.5]]), event.trains(jnp.asarray(arrivals[None]))
@@ -231,9 +233,10 @@ assert jnp.isfinite(fires)
 #
 # 1. Leave out the term $(v_{th} - v_{reset})\, \lambda_V$ in `by_hand`. For which number of spikes is the result still
 #    right?
-# 2. What is $\partial \ell / \partial t_i$, the gradient of the input times, by hand? Extend `by_hand` by
-#    $g_i = w (\lambda_V - \lambda_I)$, and compare with `jax.grad`.
-# 3. Where is EventProp's gradient large? Show that it grows without bound as a spike comes to graze the threshold.
+# 2. Compute $\partial \ell / \partial t_i$, the gradient of the input times, by hand: extend `by_hand` by $g_i = w
+#    (\lambda_V - \lambda_I)$, and compare with `jax.grad`.
+# 3. Where is EventProp's gradient large? Show that it grows without bound when the peak of the voltage comes close to
+#    the threshold.
 #
 # ### Answers
 
