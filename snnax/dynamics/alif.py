@@ -35,12 +35,24 @@ def charge(
         strength: :math:`\kappa`, by how much an adaptation of 1 raises the threshold.
     """
     b, mem = state
-    decay = unit(rho)
+    decay, rule = unit(rho), _risen(rule, b, strength)
     risen = b * decay + (1 - decay) * flag
     if rule.reset == "subtract":
-        rule = rule._replace(threshold=rule.threshold + strength * b)
         return risen, discharge(mem * unit(beta) + x, flag, rule)
     return risen, discharge(mem, flag, rule) * unit(beta) + x
+
+
+def after_reset(
+    state: State, flag: jax.Array, rule: FiringRule, beta: Constant, rho: Constant, strength: Constant
+) -> jax.Array:
+    r"""The membrane that the reset leaves: with "subtract" :math:`U - R\,(\theta + \kappa b)`."""
+    b, mem = state
+    return discharge(mem, flag, _risen(rule, b, strength))
+
+
+def _risen(rule: FiringRule, b: jax.Array, strength: Constant) -> FiringRule:
+    """The rule with the threshold as the adaptation has raised it, of which only "subtract" makes use."""
+    return rule._replace(threshold=rule.threshold + strength * b)
 
 
 def level(state: State, beta: Constant, rho: Constant, strength: Constant) -> jax.Array:

@@ -16,6 +16,7 @@ State = tuple[jax.Array, ...]
 
 def charge(
     inner: Callable[..., State],
+    after_reset: Callable[..., jax.Array] | None,
     state: State,
     flag: jax.Array,
     x: jax.Array,
@@ -32,6 +33,8 @@ def charge(
 
     Args:
         inner: the step of the neuron without it.
+        after_reset: ``(states, flag, rule, *numbers)`` to the membrane that its reset leaves; ``None`` where that is as
+            the rule says.
         state: ``(rest, *states)``: :math:`\rho`, the steps of silence that are left with this one, and its own.
         flag: :math:`R`, the reset that is due, 0 or 1.
         x: input current, of the shape of the membrane.
@@ -42,7 +45,11 @@ def charge(
     *others, steps = numbers
     left = jnp.where(lax.stop_gradient(flag) > 0, steps, jnp.maximum(rest - 1, 0))
     *after, charged = inner(tuple(own), flag, x, rule, *others)
-    held = jnp.minimum(discharge(own[-1], flag, rule), rule.threshold)
+    if after_reset is None:
+        left_by_reset = discharge(own[-1], flag, rule)
+    else:
+        left_by_reset = after_reset(tuple(own), flag, rule, *others)
+    held = jnp.minimum(left_by_reset, rule.threshold)
     return left, *after, jnp.where(left > 0, held, charged)
 
 

@@ -85,4 +85,5 @@ class AdEx(CustomNeuron, kw_only=True):
         "b",
         "dt",
     )
+    positive_names: ClassVar[tuple[str, ...]] = ("C", "delta_T", "tau_w", "dt")
     charge = staticmethod(adex.charge)

@@ -58,3 +58,4 @@ class ALIF(CustomNeuron):
     parameter_names: ClassVar[tuple[str, ...]] = ("beta", "rho", "strength")
     charge = staticmethod(alif.charge)
     level = staticmethod(alif.level)
+    after_reset = staticmethod(alif.after_reset)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from snnax import checks
@@ -63,7 +64,8 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
 
     Raises:
         ArgumentError: at construction: names in ``learn`` that are no numbers, a ``v_reset`` that no reset uses,
-            ``reset_delay=False`` for a neuron with a level; in a call: what ``charge`` returns are not the states.
+            ``reset_delay=False`` for a neuron with a level, a number of ``positive_names`` that is not above 0; in a
+            call: what ``charge`` returns are not the states, what ``level`` returns not one number for each neuron.
 
     Example:
         >>> import jax.numpy as jnp
@@ -85,6 +87,7 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
     ``stop_reset_grad``, and ``reset_val`` for ``v_reset``.
 
     Attributes:
+        positive_names: those of its numbers that must be above 0, as a time constant.
         written_as: what a message calls ``charge``.
     """
 
@@ -101,6 +104,7 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
     output: bool = False
     learn: tuple[str, ...] = ()
 
+    positive_names: ClassVar[tuple[str, ...]] = ()
     written_as: ClassVar[str] = "charge"
     level: ClassVar[Callable[..., jax.Array] | None] = None
     reset_mechanisms: ClassVar[tuple[str, ...]] = ("subtract", "zero", "value", "none")
@@ -126,6 +130,9 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
                 f"{kind}(v_reset=...) is where reset_mechanism='value' takes the membrane, which here is "
                 f"{self.reset_mechanism!r}; expected one of the two to change."
             )
+        for name in type(self).positive_names:
+            if np.any(np.asarray(getattr(self, name)) <= 0):
+                raise checks.refuse(f"{kind}({name}=...)", getattr(self, name), "numbers above 0")
         if type(self).level is not None and not self.reset_delay:
             raise ArgumentError(
                 f"{kind}(reset_delay=False): what it compares with the threshold is not its membrane alone, so that "
@@ -150,7 +157,7 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
             for name in self.parameter_names
             if name not in _SHARED
         )
-        charge, level = self._checked_charge(), cast(_Equation, type(self)).level
+        charge, level = self._checked_charge(), self._checked_level()
         return Equation(charge, self._rule(like), numbers, scales_input=True, linear=None, level=level)
 
     @nn.nowrap
@@ -177,5 +184,23 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
                     f"({', '.join(names)}) after the step, each of shape {wanted[0][0]} and {wanted[0][1]} as before."
                 )
             return after
+
+        return checked
+
+    @nn.nowrap
+    def _checked_level(self) -> Callable[..., jax.Array] | None:
+        level, label = cast(_Equation, type(self)).level, self._label()
+        if level is None:
+            return None
+
+        def checked(state: States, *numbers: Any) -> jax.Array:
+            found, mem = level(state, *numbers), state[-1]
+            known = (getattr(found, "shape", None), getattr(found, "dtype", None))
+            if known != (mem.shape, mem.dtype):
+                raise ArgumentError(
+                    f"{label}: level returned {checks.shown(found)}; expected one number for each neuron, of shape "
+                    f"{mem.shape} and {mem.dtype} as the membrane."
+                )
+            return found
 
         return checked

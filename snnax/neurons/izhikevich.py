@@ -66,4 +66,5 @@ class Izhikevich(CustomNeuron, kw_only=True):
     state_names: ClassVar[tuple[str, ...]] = ("u", "mem")
     state_starts: ClassVar[Mapping[str, float]] = {"u": -14.0, "mem": -70.0}
     parameter_names: ClassVar[tuple[str, ...]] = ("a", "b", "c", "d", "dt")
+    positive_names: ClassVar[tuple[str, ...]] = ("dt",)
     charge = staticmethod(izhikevich.charge)

@@ -56,4 +56,5 @@ class ResonateFire(CustomNeuron, kw_only=True):
     reset_delay: ClassVar[bool] = True  # type: ignore[misc]  # a reset within the step would leave the real part
     state_names: ClassVar[tuple[str, ...]] = ("real", "mem")
     parameter_names: ClassVar[tuple[str, ...]] = ("b", "omega", "dt")
+    positive_names: ClassVar[tuple[str, ...]] = ("dt",)
     charge = staticmethod(resonate.charge)

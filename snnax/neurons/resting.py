@@ -6,11 +6,15 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, ClassVar, cast
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from snnax import checks
 from snnax.dynamics import leaky, synaptic
 from snnax.dynamics import refractory as equations
+from snnax.dynamics.equation import Equation
 from snnax.errors import ArgumentError
 from snnax.neurons.custom import CustomNeuron
 from snnax.neurons.leaky import Leaky
@@ -52,7 +56,8 @@ def refractory(kind: type) -> type[CustomNeuron]:
 
     Raises:
         ArgumentError: for another class; and from the class that it returns, for a refractory time that is no whole
-            number >= 0 or is to be learned, and ``state_quant``, which would round the steps that are left.
+            number >= 0 or is to be learned, and ``state_quant``, which would round the steps that are left; in a call,
+            for states of 16 bits that cannot count so many steps.
 
     Example:
         >>> import jax.numpy as jnp, snnax as snn
@@ -81,7 +86,6 @@ class Refractory(CustomNeuron, kw_only=True):
 
     refractory: Parameter = 1.0
 
-    reset_delay: ClassVar[bool] = True  # type: ignore[misc]  # the membrane waits for the reset of the next step
     parameter_names: ClassVar[tuple[str, ...]] = ("refractory",)
 
     def __post_init__(self) -> None:
@@ -101,6 +105,21 @@ class Refractory(CustomNeuron, kw_only=True):
             raise ArgumentError(
                 f"{kind}(state_quant=...) would round the steps that are left of the refractory time; leave it out."
             )
+
+    @nn.nowrap
+    def equation(self, like: jax.Array) -> Equation:
+        """As the base's.
+
+        Raises:
+            ArgumentError: the steps that are left, a state as any other, would be rounded.
+        """
+        most, longest = 2 ** (jnp.finfo(like.dtype).nmant + 1), np.max(np.asarray(self.refractory), initial=0)
+        if longest > most:
+            raise ArgumentError(
+                f"{self._label()}: refractory={longest:g}, but states are {like.dtype}, which counts down from {most} "
+                f"steps at most. Pass state_dtype=jnp.float32."
+            )
+        return super().equation(like)
 
 
 @lru_cache(maxsize=1024)
@@ -122,13 +141,18 @@ def _made(kind: Any) -> type[CustomNeuron]:
             "give the state or number another name."
         )
     members = {
-        "__annotations__": {} if own else dict.fromkeys(numbers, Parameter),
+        "__annotations__": {
+            "reset_delay": ClassVar[bool],
+            **({} if own else dict.fromkeys(numbers, Parameter)),
+        },
         "__doc__": f"{kind.__name__} with an absolute refractory time; see :func:`snnax.refractory`.",
         "__module__": kind.__module__ if own else __name__,
         "state_names": ("rest", *states),
         "parameter_names": (*numbers, "refractory"),
-        "charge": staticmethod(partial(equations.charge, charge)),
+        "reset_delay": True,  # the membrane waits for the reset of the next step
+        "charge": staticmethod(partial(equations.charge, charge, getattr(kind, "after_reset", None))),
         "level": staticmethod(partial(equations.level, kind.level if own else None)),
     }
-    bases = (Refractory, kind) if own else (Refractory,)
+    # the neuron first: its defaults are those of the class
+    bases = (kind, Refractory) if own else (Refractory,)
     return cast(type[CustomNeuron], type(f"Refractory{kind.__name__}", bases, members, kw_only=True))

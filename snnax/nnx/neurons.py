@@ -168,6 +168,22 @@ class Neuron(nnx.Module):
         for name, value in hidden.items():
             vars(self)[name].set_value(value)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What nnx sets, but no argument of the neuron, which would not see it, and no array in a variable's place."""
+        neuron, variable = vars(self).get("neuron"), is_variable(vars(self).get(name))
+        argument = name in getattr(type(neuron), "__dataclass_fields__", ())
+        if (argument or variable) and not is_variable(value):
+            kind = type(neuron).__name__
+            remedy = (
+                f"lif.{name}.set_value(...)"
+                if variable
+                else f"a new one, as snnax.nnx.{kind}(..., {name}={checks.shown(value)})"
+            )
+            raise ArgumentError(
+                f"{kind}: {name} cannot be assigned in a neuron that is built; expected {remedy}."
+            )
+        super().__setattr__(name, value)
+
     def __getattr__(self, name: str) -> Any:
         """An argument of the neuron that is no variable."""
         neuron = vars(self).get("neuron")

@@ -240,6 +240,17 @@ def test_what_is_not_its_states_is_refused():
         kind().apply({}, X[0])
 
 
+@pytest.mark.parametrize(
+    "level",
+    [lambda v: v.sum(), lambda v: v > 1, lambda v: None, lambda v: v[:1]],
+    ids=["sum", "bool", "none", "one"],
+)
+def test_what_is_no_level_is_refused(level):
+    kind = snn.neuron(lambda x, v: x + v, {"v": 0.0}, name="Level", level=level)
+    with pytest.raises(ArgumentError, match=r"Level: level returned .* one number for each neuron"):
+        kind().apply({}, X[0])
+
+
 def resetting(x, u, v, *, spk):
     v, u = jnp.where(spk > 0, -0.25, v), u + 0.5 * spk
     return 0.5 * u + 0.25 * v, 0.5 * v - u + x

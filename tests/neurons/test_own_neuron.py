@@ -216,6 +216,23 @@ def test_what_is_not_its_states_is_refused(kind):
         kind().apply({}, X[0])
 
 
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (snn.Izhikevich, {"dt": 0.0}),
+        (snn.AdEx, {"C": [281.0, -1.0]}),
+        (snn.AdEx, {"delta_T": 0.0}),
+        (snn.AdEx, {"tau_w": -0.1}),
+        (snn.ResonateFire, {"dt": -1e-3}),
+    ],
+)
+def test_times_and_capacitances_are_above_zero(kind, given):
+    with pytest.raises(
+        ArgumentError, match=rf"{kind.__name__}\({next(iter(given))}=.*expected numbers above 0"
+    ):
+        kind(**given)
+
+
 @pytest.mark.parametrize("learn", ["gain", ("beta", "gain"), (3,)])
 def test_it_learns_its_own_numbers_only(learn):
     with pytest.raises(ArgumentError, match=r"Adaptive\(learn=.*cannot be trained; expected some of"):

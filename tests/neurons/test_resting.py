@@ -1,5 +1,7 @@
 """Refractory times: against their equations in NumPy and against Norse's cell; of 0 steps, as the neuron without."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -88,6 +90,35 @@ def test_it_is_norses_cell():
     with jax.enable_x64(True):
         spk = np.asarray(snn.unroll(lif, {}, decay["mem"] * x)[0])
     assert np.array_equal(spk, np.stack(spikes)) and 300 < spk.sum() < spk.size / 5 + 1
+
+
+@pytest.mark.parametrize("kind", [snn.TwoDecayLIF, snn.AdEx, snn.ResonateFire, snn.ALIF])
+def test_it_has_the_defaults_of_its_neuron(kind):
+    """Threshold and reset among them, which every neuron has."""
+    plain, resting = kind(), snn.refractory(kind)()
+    names = [f.name for f in dataclasses.fields(kind) if f.name not in ("parent", "name", "reset_delay")]
+    assert "reset_mechanism" in names
+    assert [getattr(resting, n) for n in names] == [getattr(plain, n) for n in names]
+    assert resting.reset_delay is True and "reset_delay" not in {f.name for f in dataclasses.fields(resting)}
+
+
+def test_an_adapting_membrane_is_held_where_its_own_reset_leaves_it():
+    lif = snn.refractory(snn.ALIF)(beta=1.0, rho=0.5, strength=0.5, refractory=2, **KEPT)
+    x = jnp.array([1.5, 0.0, 0.0, 1.5, 0.0, 0.0]).reshape(6, 1, 1)
+    spk, _, b, mem = snn.unroll(lif, {}, x)[0]
+    assert spk.ravel().tolist() == [1, 0, 0, 1, 0, 0] and float(b[3, 0, 0]) == 0.125
+    assert mem.ravel().tolist() == [1.5, 0.5, 0.5, 2.0, 2.0 - 1.0625, 2.0 - 1.0625]
+
+
+def test_states_of_16_bits_count_only_so_far():
+    """At 600 bfloat16 has only every fourth number, so that a neuron would never wake up."""
+    kind, x = snn.refractory(snn.Leaky), jnp.full((600, 1, 1), 2.0)
+    lif = kind(beta=0.5, refractory=256, state_dtype=jnp.bfloat16, init_hidden=True)
+    assert np.flatnonzero(np.float32(snn.unroll(lif, {}, x)[0])).tolist() == [0, 257, 514]
+    with pytest.raises(
+        ArgumentError, match=r"refractory=257, .* bfloat16, .* 256 steps .*state_dtype=jnp.float32"
+    ):
+        kind(beta=0.5, refractory=257, state_dtype=jnp.bfloat16).apply({}, x[0])
 
 
 @pytest.mark.parametrize("first", [1.75, 4.0])

@@ -239,6 +239,19 @@ def test_arguments_are_attributes():
     assert pickle.loads(pickle.dumps(snn.nnx.Leaky)) is snn.nnx.Leaky
 
 
+def test_nothing_is_assigned_that_the_neuron_would_not_see():
+    lif = snn.nnx.Leaky(beta=0.5, learn_beta=True, init_hidden=True)
+    with pytest.raises(ArgumentError, match=r"threshold cannot be assigned.*Leaky\(\.\.\., threshold=0.1\)"):
+        lif.threshold = 0.1
+    for name in ("beta", "mem"):
+        with pytest.raises(ArgumentError, match=rf"expected lif.{name}.set_value"):
+            setattr(lif, name, jnp.ones(()))
+    lif.beta.set_value(jnp.float32(0.25))
+    lif.note = "of the user's own"
+    lif(jnp.ones((1, 1)))
+    assert float(lif(jnp.ones((1, 1)))[0, 0]) == 1 and float(lif.mem[0, 0]) == 1.25
+
+
 def test_what_does_not_work_is_said():
     with pytest.raises(ArgumentError, match=r"nnx.RLeaky\(\) got no rngs, .* pass rngs=nnx.Rngs\(0\)"):
         snn.nnx.RLeaky(0.9, linear_features=3)
