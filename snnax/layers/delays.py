@@ -446,7 +446,10 @@ def _start(steps: Any, longest: int) -> Callable[..., jax.Array]:
         try:
             return jnp.asarray(np.broadcast_to(given, shape), dtype)
         except ValueError:
-            raise ShapeError(f"delays of shape {given.shape} do not broadcast to {shape}.") from None
+            raise ShapeError(
+                f"DelayedDense(steps=...) has shape {given.shape}; expected one number, or an array that broadcasts to "
+                f"(in, out) = {shape}."
+            ) from None
 
     return start
 

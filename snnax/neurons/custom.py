@@ -147,7 +147,13 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
     @nn.compact
     def __call__(self, x: ArrayLike, *states: ArrayLike | None) -> Any:
         """One time step on ``x``; returns ``(spk, *states)``, or ``spk`` alone with ``init_hidden``."""
-        return self._step(x, *(states or (None,) * len(self.state_names)))
+        count = len(self.state_names)
+        if states and len(states) != count and not self.init_hidden:
+            raise ArgumentError(
+                f"{self._label()} was called with {len(states)} of its {count} states; expected all of them or none, "
+                f"as {self._works()}."
+            )
+        return self._step(x, *(*states, *(None,) * count)[:count])
 
     @nn.nowrap
     def equation(self, like: jax.Array) -> Equation:

@@ -86,6 +86,7 @@ class Refractory(CustomNeuron, kw_only=True):
 
     refractory: Parameter = 1.0
 
+    __neuron__: ClassVar[Any]
     parameter_names: ClassVar[tuple[str, ...]] = ("refractory",)
 
     def __post_init__(self) -> None:
@@ -106,6 +107,11 @@ class Refractory(CustomNeuron, kw_only=True):
                 f"{kind}(state_quant=...) would round the steps that are left of the refractory time; leave it out."
             )
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """To be pickled by the class of the neuron, since the one that is made from it has no place in a module."""
+        usual = cast(tuple[Any, ...], super().__reduce_ex__(2))
+        return (_empty, (type(self).__neuron__,), *usual[2:])
+
     @nn.nowrap
     def equation(self, like: jax.Array) -> Equation:
         """As the base's.
@@ -120,6 +126,11 @@ class Refractory(CustomNeuron, kw_only=True):
                 f"steps at most. Pass state_dtype=jnp.float32."
             )
         return super().equation(like)
+
+
+def _empty(kind: type) -> CustomNeuron:
+    """A neuron of the class that is made from ``kind``, whose fields are to be filled in."""
+    return object.__new__(_made(kind))
 
 
 @lru_cache(maxsize=1024)
@@ -147,6 +158,7 @@ def _made(kind: Any) -> type[CustomNeuron]:
         },
         "__doc__": f"{kind.__name__} with an absolute refractory time; see :func:`snnax.refractory`.",
         "__module__": kind.__module__ if own else __name__,
+        "__neuron__": kind,
         "state_names": ("rest", *states),
         "parameter_names": (*numbers, "refractory"),
         "reset_delay": True,  # the membrane waits for the reset of the next step

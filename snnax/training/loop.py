@@ -18,7 +18,7 @@ from snnax.training.history import History
 from snnax.training.objective import Accuracy, Loss, Regularization
 from snnax.training.progress import Reporter, reporter
 from snnax.training.run import BatchCallback, Data, Run
-from snnax.training.state import TrainState
+from snnax.training.state import TrainState, check_decay
 from snnax.training.steps import make_eval_step, make_train_step
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def _callbacks(seen: str) -> checks.Check:
     checkpoint=checks.maybe(_store),
     callbacks=_callbacks("history"),
     batch_callbacks=_callbacks("metrics"),
+    ema=checks.maybe(check_decay),
 )
 def fit(
     state: TrainState,

@@ -142,9 +142,7 @@ class TrainState(struct.PyTreeNode):
         Raises:
             ArgumentError: for another ``decay``, or a state that averages with another one already.
         """
-        decay = checks.number(above=0, high=1)(decay, "averaging(decay=...)")
-        if decay == 1:
-            raise checks.refuse("averaging(decay=...)", decay, "a number below 1, as 0.999")
+        decay = check_decay(decay, "averaging(decay=...)")
         if self.decay is not None and self.decay != decay:
             raise ArgumentError(
                 f"averaging(decay={decay}): the state averages with {self.decay} already, and would lose that average. "
@@ -178,6 +176,14 @@ class TrainState(struct.PyTreeNode):
         if self.decay is not None:
             changes["ema"] = optax.ema(self.decay).update(params, self.ema)[1]
         return self.replace(step=self.step + 1, params=params, opt_state=opt_state, **changes)
+
+
+def check_decay(value: Any, what: str) -> float:
+    """The decay of an average, above 0 and below 1."""
+    decay = checks.number(above=0)(value, what)
+    if decay >= 1:
+        raise checks.refuse(what, value, "a number above 0 and below 1, as 0.999")
+    return float(decay)
 
 
 def check_optimizer(where: str, tx: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import snnax as snn
 from snnax import interop
-from snnax.errors import ArgumentError
+from snnax.errors import ArgumentError, HiddenStateTypeError
 from snnax.interop.compare import compare
 from snnax.interop.crossvalidation import FlaxSide
 
@@ -148,5 +148,10 @@ def test_all_it_is_travels_through_a_file(tmp_path):
 def test_its_reset_waits_for_the_next_step():
     with pytest.raises(TypeError, match="reset_delay"):
         snn.ALIF(reset_delay=False)
+    for states in (X[:1], X[:3]):
+        with pytest.raises(ArgumentError, match=r"called with . of its 2 states.* spk, b, mem = lif.apply"):
+            snn.ALIF().apply({}, X[0], *states)
+    with pytest.raises(HiddenStateTypeError, match="keeps its own state"):
+        snn.ALIF(init_hidden=True).apply({}, X[0], X[0])
     with pytest.raises(ArgumentError, match=r"ALIF\(v_reset=...\).*reset_mechanism='value'.*'subtract'"):
         snn.ALIF(v_reset=-1.0)

@@ -1,6 +1,8 @@
 """Refractory times: against their equations in NumPy and against Norse's cell; of 0 steps, as the neuron without."""
 
+import copy
 import dataclasses
+import pickle
 
 import flax.linen as nn
 import jax
@@ -108,6 +110,14 @@ def test_an_adapting_membrane_is_held_where_its_own_reset_leaves_it():
     spk, _, b, mem = snn.unroll(lif, {}, x)[0]
     assert spk.ravel().tolist() == [1, 0, 0, 1, 0, 0] and float(b[3, 0, 0]) == 0.125
     assert mem.ravel().tolist() == [1.5, 0.5, 0.5, 2.0, 2.0 - 1.0625, 2.0 - 1.0625]
+
+
+@pytest.mark.parametrize("kind", [snn.Leaky, snn.ALIF])
+def test_it_is_pickled_as_its_neuron_is(kind):
+    given = {"beta": 0.75, "refractory": STEPS, **KEPT}
+    net = snn.Sequential([snn.refractory(kind)(**given)])
+    again = pickle.loads(pickle.dumps(net))
+    assert again == net and hash(again) == hash(net) and copy.deepcopy(net) == net
 
 
 def test_states_of_16_bits_count_only_so_far():

@@ -94,6 +94,9 @@ def test_bad_numbers_are_refused():
     for decay in (0, 1, 1.5, None, "0.9", float("nan")):
         with pytest.raises(ArgumentError, match=r"averaging\(decay="):
             nets.start(NET).averaging(decay)
+    for decay in (0, 1, "0.9"):
+        with pytest.raises(ArgumentError, match=r"fit\(ema="):
+            train(nets.start(NET), epochs=1, ema=decay)
     with pytest.raises(
         ArgumentError, match=r"averages with 0.75 already.*state.replace\(ema=None, decay=None\)"
     ):
