@@ -145,9 +145,22 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
         return "threshold" in self.learn
 
     @nn.compact
-    def __call__(self, x: ArrayLike, *states: ArrayLike | None) -> Any:
-        """One time step on ``x``; returns ``(spk, *states)``, or ``spk`` alone with ``init_hidden``."""
+    def __call__(self, x: ArrayLike, *states: ArrayLike | None, **named: ArrayLike | None) -> Any:
+        """One time step on ``x``; returns ``(spk, *states)``, or ``spk`` alone with ``init_hidden``.
+
+        Args:
+            x: ``[B, ..., N]``.
+            states: before the step, all of them, in their order.
+            named: or by their names; those that are left out are where they start.
+        """
         count = len(self.state_names)
+        if named:
+            if states or not set(named) <= set(self.state_names):
+                raise ArgumentError(
+                    f"{self._label()} was called with {len(states)} states and {', '.join(named)} by name; expected "
+                    f"all in their order, or some of {', '.join(self.state_names)} by name, as {self._works()}."
+                )
+            states = tuple(named.get(name) for name in self.state_names)
         if states and len(states) != count and not self.init_hidden:
             raise ArgumentError(
                 f"{self._label()} was called with {len(states)} of its {count} states; expected all of them or none, "

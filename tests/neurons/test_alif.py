@@ -145,6 +145,19 @@ def test_all_it_is_travels_through_a_file(tmp_path):
     assert interop.crossvalidate((net, variables), again, X[:20]).agree
 
 
+def test_states_by_name():
+    """As those of the built-in neurons, in any order; in ``snnax.nnx`` too."""
+    b, mem = X[1] / 4, X[2]
+    wanted = snn.ALIF().apply({}, X[0], b, mem)
+    for call in (snn.nnx.ALIF(), lambda x, **named: snn.ALIF().apply({}, x, **named)):
+        for ours, theirs in zip(call(X[0], mem=mem, b=b), wanted, strict=True):
+            assert np.array_equal(ours, theirs)
+        with pytest.raises(ArgumentError, match=r"0 states and syn by name; .* some of b, mem by name"):
+            call(X[0], syn=mem)
+    alone, from_rest = snn.ALIF().apply({}, X[0], mem=mem), snn.ALIF().apply({}, X[0], 0 * b, mem)
+    assert np.array_equal(alone[2], from_rest[2])
+
+
 def test_its_reset_waits_for_the_next_step():
     with pytest.raises(TypeError, match="reset_delay"):
         snn.ALIF(reset_delay=False)
