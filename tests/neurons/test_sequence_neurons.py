@@ -34,8 +34,8 @@ def test_arguments_are_those_of_snntorch_and_init_hidden(kind):
     expected = {n: p.default for n, p in inspect.signature(getattr(twin.snntorch(), kind)).parameters.items()}
     found = inspect.signature(getattr(snn, kind)).parameters
     mine = {n: p.default for n, p in found.items() if n not in ("parent", "name")}
-    assert list(mine) == [*expected, "init_hidden"]
-    assert mine == {**expected, "init_hidden": False}
+    assert list(mine) == [*expected, "init_hidden", "state_dtype"]
+    assert mine == {**expected, "init_hidden": False, "state_dtype": None}
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [

@@ -50,14 +50,19 @@ def ran(model, variables):
         shape = known.result.at(program.size).shape
         dtype = jax.dtypes.canonicalize_dtype(known.result.dtype)
         leaves.append(jnp.asarray(rng.random(shape), dtype) if given is None else jnp.asarray(given))
-    runner = Runner(program, leaves, jax.random.key(0), True, {}, {})
-    for place, item in enumerate(program.items):
-        runner.item(place, item)
     (loop,) = (each for each in program.loops if any(node.op == NEURON for node in each.body))
     steady = {e for node in loop.body for e in node.inputs if isinstance(e, Ref | Leaf)}
-    moving = [runner.get(s) for s in loop.sequences if isinstance(s, Ref | Leaf)]
-    shown = [np.broadcast_to(v, (loop.steps, *v.shape)) for v in map(runner.get, steady)]
-    return [*moving, *shown], {name: known.spk for name, known in runner.recorded.items()}
+
+    @jax.jit
+    def run(leaves):
+        runner = Runner(program, leaves, jax.random.key(0), True, {}, {})
+        for place, item in enumerate(program.items):
+            runner.item(place, item)
+        moving = [runner.get(s) for s in loop.sequences if isinstance(s, Ref | Leaf)]
+        shown = [jnp.broadcast_to(v, (loop.steps, *v.shape)) for v in map(runner.get, steady)]
+        return [*moving, *shown], {name: known.spk for name, known in runner.recorded.items()}
+
+    return run(leaves)
 
 
 def assert_same_spikes(model, variables, graph, path=None):

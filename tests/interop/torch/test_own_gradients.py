@@ -221,8 +221,10 @@ def sample(*shape):
     return torch.rand(*shape)
 
 
-@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
-@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize(
+    ("use", "double"),
+    [(use, double) for use in USES for double in (False, True) if double or use in ("saved", "several")],
+)
 def test_gradients_are_torchs(use, double):
     net, x = Net(USES[use]).eval(), sample(4, 3, 6)
     model, variables = interop.from_snntorch(net, x)
