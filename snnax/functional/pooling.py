@@ -46,7 +46,15 @@ def avg_pool2d(
 ) -> jax.Array:
     """Mean of each window of ``[B, H, W, C]``: :class:`snnax.AvgPool2d` as a function; see :func:`max_pool2d`.
 
-    Padding counts as zero and into the mean.
+    Args:
+        input: images, channels last.
+        kernel_size: of a window, one number or two, height first.
+        stride: from window to window; ``None`` for ``kernel_size``.
+        padding: on both sides, up to half a window; it counts as zero and into the mean.
+
+    Raises:
+        ArgumentError: a size that is none.
+        ShapeError: the input is no batch of images, or smaller than a window.
 
     Example:
         >>> import jax.numpy as jnp

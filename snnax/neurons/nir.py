@@ -38,6 +38,7 @@ class NIRNeuron(SpikingNeuron):
     * ``reset_at``: with ``threshold_test="before"`` or ``reset_delay=True`` the reset is known when the step
       begins; it acts at the ``"end"`` of the step, or at its ``"start"``, before the input is integrated.
     * ``learn``: names of parameters that are trained (collection ``params``). Other arrays are in ``buffers``.
+    * ``state_dtype``, by name only: the floating type of the states, float32 at least without it.
 
     Raises:
         ArgumentError: at construction: a time constant or ``dt`` that is not positive, ``dt`` above a time
