@@ -1,8 +1,10 @@
-"""Text that others wrote, as names in files, made fit to be read on a terminal."""
+"""Text made fit to be read on a terminal: what others wrote, as names in files, and columns."""
 
 from __future__ import annotations
 
-__all__ = ["printable", "shown"]
+from collections.abc import Sequence
+
+__all__ = ["columns", "printable", "shown"]
 
 
 def shown(text: object) -> str:
@@ -20,6 +22,18 @@ def shown(text: object) -> str:
     if given.isprintable():
         return given
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in given)
+
+
+def columns(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """A line for each row, cells in columns of one width: the first ``left`` flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def printable(text: str, encoding: str | None = None) -> str:

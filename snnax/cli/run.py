@@ -20,7 +20,7 @@ from snnax.cli.readings import choices
 from snnax.cli.tally import Arrays, Tally
 from snnax.errors import ArgumentError, ShapeError
 from snnax.interop.numbers import plain
-from snnax.shown import shown
+from snnax.shown import columns, shown
 
 BYTES_AT_ONCE = 2**28
 STEPS_AT_ONCE = 1000
@@ -190,17 +190,9 @@ def table(content: dict[str, Any]) -> str:
         ("layer", "neuron", "neurons", "spikes", "rate", "first spike", "membrane"),
         *map(_row, content["layers"]),
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(7)]
-    left = (0, 1)
-    lines = [
-        "  ".join(
-            c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
     ends = [f"{y['name']}  {' x '.join(map(str, y['shape']))}" for y in content["outputs"]]
     ends += [f"written  {shown(content[k])}" for k in ("out", "trace", "plot") if content[k]]
-    return "\n".join([head, "", *lines, "", *ends])
+    return "\n".join([head, "", *columns(rows, left=2), "", *ends])
 
 
 def _row(layer: dict[str, Any]) -> tuple[str, ...]:

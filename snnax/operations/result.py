@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from snnax import checks
-from snnax.shown import shown
+from snnax.shown import columns, shown
 
 __all__ = ["LayerOperations", "NeuronActivity", "SynapticOperations"]
 
@@ -197,10 +197,10 @@ class SynapticOperations:
         rows.append(("total", "", *_numbers(self.dense, self.macs, self.acs), ""))
         means = (count / self.samples for count in (self.dense, self.macs, self.acs))
         rows.append(("a sample", "", *_numbers(*means), ""))
-        lines = _table(rows, left=2)
+        lines = columns(rows, left=2)
         if self.neurons:
             each = [(shown(n.name), str(n.spikes), f"{n.rate:.3f}") for n in self.neurons]
-            lines += ["", *_table([("neurons", "spikes", "rate"), *each], left=1)]
+            lines += ["", *columns([("neurons", "spikes", "rate"), *each], left=1)]
         joules = f"{self.energy():.3g} J a sample, at {AC_JOULES:g} J an AC and {MAC_JOULES:g} J a MAC"
         lines += ["", joules, *(f"not counted: {shown(what)}" for what in self.left_out)]
         return "\n".join(lines)
@@ -208,15 +208,3 @@ class SynapticOperations:
 
 def _numbers(*counts: float) -> tuple[str, ...]:
     return tuple(f"{count:.1f}".removesuffix(".0") for count in counts)
-
-
-def _table(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Columns of one width, the first ``left`` of them flush left."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(w) if i < left else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
