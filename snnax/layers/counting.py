@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from snnax.errors import StateError
+from snnax.layers.kept import kept
 from snnax.modules import Module
 
 __all__ = ["SpikeCounter"]
@@ -42,20 +40,9 @@ class SpikeCounter(Module):
     def __call__(self, x: ArrayLike) -> jax.Array:
         """``x``, ``[B, ...]``."""
         x = jnp.asarray(x)
-        if not self.is_mutable_collection("hidden") and not self.is_initializing():
-            raise StateError(
-                "SpikeCounter keeps its count, but the collection 'hidden' is not mutable in this call. Call "
-                "apply(variables, x, mutable=['hidden']) and carry the result on."
-            )
-        count: Any = self.variable(
-            "hidden", "count", jnp.zeros, x.shape, jnp.promote_types(x.dtype, jnp.float32)
-        )
-        if count.value.shape != x.shape:
-            raise StateError(
-                f"SpikeCounter: the stored count has shape {count.value.shape}, the input {x.shape}. For another batch "
-                "size start anew: leave the collection 'hidden' out of the variables, as snnax.utils.reset(variables) "
-                "does."
-            )
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        words = {"does": "keeps its count", "misfit": "count has shape {}, the input {}"}
+        count = kept(self, "count", x.shape, wide, **words)
         if not self.is_initializing():
             count.value = count.value + x.astype(count.value.dtype)
         return x

@@ -20,8 +20,9 @@ from jax.typing import ArrayLike
 
 from snnax import checks
 from snnax.dynamics import delay as equations
-from snnax.errors import ArgumentError, ShapeError, StateError
+from snnax.errors import ArgumentError, ShapeError
 from snnax.layers.arrays import floating, for_sample
+from snnax.layers.kept import kept
 from snnax.limits import check_values
 from snnax.modules import VARIABLES, Module
 from snnax.neurons.buffers import buffer
@@ -52,22 +53,11 @@ class Delayed(Module):
     def _entered(self, x: ArrayLike, longest: int) -> jax.Array:
         """The input, for which the past is there."""
         x = jnp.asarray(x)
-        kept = longest * math.prod(x.shape[1:])
-        check_values("/".join(self.path) or type(self).__name__, kept, f"keeps the inputs of {longest} steps")
+        many = longest * math.prod(x.shape[1:])
+        check_values("/".join(self.path) or type(self).__name__, many, f"keeps the inputs of {longest} steps")
         shape = (x.shape[0], longest, *x.shape[1:])
-        if self.is_mutable_collection("hidden"):
-            past: Any = self.variable("hidden", "past", jnp.zeros, shape, x.dtype)
-            if past.value.shape != shape:
-                raise StateError(
-                    f"{type(self).__name__}: the stored inputs have shape {past.value.shape}, expected {shape}. For "
-                    "another batch size start anew: leave the collection 'hidden' out of the variables, as "
-                    "snnax.utils.reset(variables) does."
-                )
-        elif not self.is_initializing():
-            raise StateError(
-                f"{type(self).__name__} keeps what came before, but the collection 'hidden' is not mutable in this "
-                "call. Call apply(variables, x, mutable=['hidden']) and carry the result on."
-            )
+        words = {"does": "keeps what came before", "misfit": "inputs have shape {}, expected {}"}
+        kept(self, "past", shape, x.dtype, **words)
         return x
 
     @nn.nowrap
