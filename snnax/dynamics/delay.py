@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnax.dynamics.quantization import straight_through
+
 Product = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def bounded(delay: jax.Array, longest: int) -> jax.Array:
     """``delay`` in the range from 0 to ``longest``; the derivative is 1 outside of it too, so that one comes back."""
-    return _moved(jnp.clip(lax.stop_gradient(delay), 0, longest), delay)
+    return straight_through(delay, jnp.clip(delay, 0, longest))
 
 
 def whole(known: jax.Array, lags: jax.Array, longest: int) -> jax.Array:
@@ -59,7 +61,7 @@ def linear(known: jax.Array, delay: jax.Array, longest: int) -> jax.Array:
     here, sooner, later = (whole(known, lag.astype(jnp.int32), longest) for lag in (at, before, after))
     part, apart, moved = (
         number.astype(known.dtype)[None, None]
-        for number in (value - at, after - before, _moved(jnp.zeros_like(delay), delay))
+        for number in (value - at, after - before, straight_through(delay, jnp.zeros_like(delay)))
     )
     return here + part * (later - here) + (later - sooner) / apart * moved
 
@@ -70,7 +72,7 @@ def linear_taps(delay: jax.Array, longest: int) -> jax.Array:
     _, before, after = _neighbours(value, longest)
     lags = _lags(delay, longest)
     slope = (lags == after).astype(value.dtype) - (lags == before).astype(value.dtype)
-    moved = _moved(jnp.zeros_like(delay), delay)[None]
+    moved = straight_through(delay, jnp.zeros_like(delay))[None]
     slope = slope / (after - before)
     return jnp.maximum(1 - abs(lags - value), 0) + slope * moved
 
@@ -123,8 +125,3 @@ def _neighbours(value: jax.Array, longest: int) -> tuple[jax.Array, jax.Array, j
 
 def _lags(delay: jax.Array, longest: int) -> jax.Array:
     return jnp.arange(longest + 1, dtype=delay.dtype).reshape(-1, *(1,) * delay.ndim)
-
-
-def _moved(value: jax.Array, by: jax.Array) -> jax.Array:
-    """``value`` with the derivative of ``by``; the sum is exact, since what is added is 0."""
-    return value + (by - lax.stop_gradient(by))
