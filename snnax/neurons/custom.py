@@ -45,6 +45,8 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
       ``snnax.dynamics.firing.discharge`` resets a membrane as it says.
     * ``level(state, *numbers)``, a static method, if the neuron compares something else than its membrane with the
       threshold: as ``mem - tired`` for a threshold that rises with each spike.
+    * ``after_reset(state, flag, rule, *numbers)``, a static method: the membrane that its reset leaves, where that is
+      another than ``discharge`` gives. :func:`~snnax.refractory` holds it there.
 
     It then has what every neuron has, each argument by name: ``threshold``, ``spike_grad``, ``surrogate_disable``,
     ``init_hidden``, ``inhibition``, ``reset_mechanism``, ``reset_delay``, ``state_quant``, ``output``, as
@@ -107,6 +109,7 @@ class CustomNeuron(SpikingNeuron, kw_only=True):
     positive_names: ClassVar[tuple[str, ...]] = ()
     written_as: ClassVar[str] = "charge"
     level: ClassVar[Callable[..., jax.Array] | None] = None
+    after_reset: ClassVar[Callable[..., jax.Array] | None] = None
     reset_mechanisms: ClassVar[tuple[str, ...]] = ("subtract", "zero", "value", "none")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -13,6 +13,9 @@ __all__ = ["instances", "is_known", "is_own", "is_own_class", "own_bases", "star
 
 _KNOWN = frozenset({"snnax", "flax", "jax", "numpy", "optax", "builtins", "typing", "abc", "collections"})
 
+EQUATION = ("charge", "level", "after_reset")
+"""What of ``CustomNeuron`` is an equation: functions of arrays that declare nothing."""
+
 _PLAIN = frozenset({bool, int, float, str, type(None), FunctionType})
 
 
@@ -64,7 +67,7 @@ def starts_elsewhere(net: nn.Module) -> bool:
 def _is_equation(kind: Any) -> bool:
     """Whether the user's part of a neuron class is an equation and numbers, without a method that declares a state."""
     return hasattr(kind, "charge") and not any(
-        name == "__call__" or not (name in ("charge", "level") or name.startswith("__"))
+        name == "__call__" or not (name in EQUATION or name.startswith("__"))
         for base in own_bases(kind)
         for name, value in vars(base).items()
         if callable(value) or isinstance(value, property | staticmethod | classmethod)

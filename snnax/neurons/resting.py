@@ -162,7 +162,7 @@ def _made(kind: Any) -> type[CustomNeuron]:
         "state_names": ("rest", *states),
         "parameter_names": (*numbers, "refractory"),
         "reset_delay": True,  # the membrane waits for the reset of the next step
-        "charge": staticmethod(partial(equations.charge, charge, getattr(kind, "after_reset", None))),
+        "charge": staticmethod(partial(equations.charge, charge, kind.after_reset if own else None)),
         "level": staticmethod(partial(equations.level, kind.level if own else None)),
     }
     # the neuron first: its defaults are those of the class

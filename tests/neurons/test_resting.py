@@ -12,7 +12,9 @@ import pytest
 
 import snnax as snn
 from snnax import interop
+from snnax.dynamics.firing import discharge
 from snnax.errors import ArgumentError
+from snnax.neurons.own import is_own
 
 T, B, N = 40, 2, 3
 X = np.random.default_rng(0).uniform(0, 1.3, (T, B, N)).astype(np.float32)
@@ -160,6 +162,30 @@ def test_it_trains_and_is_cross_validated_through_nir():
     assert type(read[0].members()["1"]) is kind
     report = interop.crossvalidate((net, variables), read, X)
     assert report.agree and report.layers[0].spikes > 10, report
+
+
+class Deep(snn.neurons.CustomNeuron):
+    """A spike takes away twice the threshold."""
+
+    beta: float = 0.5
+    state_names = ("mem",)
+    parameter_names = ("beta",)
+
+    @staticmethod
+    def charge(state, flag, x, rule, beta):
+        return (beta * Deep.after_reset(state, flag, rule, beta) + x,)
+
+    @staticmethod
+    def after_reset(state, flag, rule, beta):
+        return discharge(state[-1], 2 * flag, rule)
+
+
+def test_a_membrane_is_held_where_the_reset_of_an_own_class_leaves_it():
+    net = snn.refractory(Deep)(refractory=2, init_hidden=True, output=True)
+    (spk, *_, mem), _ = snn.unroll(net, {}, jnp.full((4, 1, 1), 1.25))
+    assert spk.ravel().tolist() == [1, 0, 0, 0]
+    assert mem.ravel().tolist() == [1.25, -0.75, -0.75, 0.875]
+    assert not is_own(Deep()) and not is_own(net)  # no state of theirs is unknown
 
 
 Leaky = snn.refractory(snn.Leaky)
