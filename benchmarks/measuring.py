@@ -7,13 +7,17 @@ import gc
 import importlib.metadata
 import os
 import platform
+import random
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 PACKAGES = "snnax jax jaxlib flax optax torch snntorch norse spikingjelly spyx jaxpike equinox numpy".split()
+
+SETTLE = 0.4
+"""Seconds before a measurement on several cores."""
 
 
 def pin(cores: int) -> None:
@@ -53,6 +57,18 @@ def taken(step: Callable[[], object], seconds: Callable[[], float], times: int =
     for _ in range(times):
         step()
     return (seconds() - start) / times
+
+
+def shuffled(names: Iterable[str], rounds: int) -> Iterator[list[str]]:
+    """For each round the names in another order, the same in each run."""
+    order, given = random.Random(0), list(names)
+    for _ in range(rounds):
+        yield order.sample(given, len(given))
+
+
+def settle(cores: int) -> None:
+    """Wait, on several cores, for threads of the library before that wait in a busy loop."""
+    time.sleep(SETTLE if cores > 1 else 0)
 
 
 def peak_of(step: Callable[[], object]) -> int | None:

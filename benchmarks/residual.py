@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib.util
-import random
 import statistics
 import time
 import warnings
@@ -27,7 +26,6 @@ from benchmarks import measuring
 WIDTHS = (32, 32, 32, 64, 64, 128, 128, 256, 256)  # of what the first block gets, and of each block
 SIDE = 32
 RATE = 1e-4
-SETTLE = 0.4  # seconds before a measurement on several cores; see train_step
 
 Step = Callable[[], float]
 
@@ -254,10 +252,9 @@ def main() -> None:
         first[name] = (loss, time.process_time() - begin)
         step()
     times: dict[str, list[float]] = {name: [] for name in made}
-    order = random.Random(0)
-    for _ in range(given.rounds):
-        for name in order.sample(list(made), len(made)):
-            time.sleep(SETTLE if given.cores > 1 else 0)
+    for names in measuring.shuffled(made, given.rounds):
+        for name in names:
+            measuring.settle(given.cores)
             times[name].append(measuring.taken(made[name], seconds))
     print(f"{'':16}{'ms a step':>10}{'x snnTorch':>12}{'of the floor':>14}{'first s':>9}{'first loss':>12}")
     for name, taken in times.items():

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import random
 import statistics
 import sys
 import time
@@ -28,9 +27,6 @@ from benchmarks.workloads.table import WORKLOADS
 
 SHORTEST = 0.05
 """Seconds that a measurement takes at least: quick steps are repeated."""
-
-SETTLE = 0.4
-"""Seconds before a measurement on several cores, for threads of the library before that wait in a busy loop."""
 
 
 @dataclass
@@ -85,11 +81,10 @@ def measure(workload: Workload, names: list[str], rounds: int, cores: int, limit
             continue
         steps[name] = step
         times[name] = max(1, math.ceil(SHORTEST / max(once, 1e-6)))
-    order = random.Random(0)
-    for turn in range(rounds):
+    for turn, order in enumerate(measuring.shuffled(steps, rounds)):
         _progress(f"  {workload.name}: round {turn + 1} of {rounds}")
-        for name in order.sample(list(steps), len(steps)):
-            time.sleep(SETTLE if cores > 1 else 0)
+        for name in order:
+            measuring.settle(cores)
             results[name].times.append(measuring.taken(steps[name], seconds, times[name]))
     _progress("")
     return results
