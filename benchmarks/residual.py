@@ -213,19 +213,24 @@ def floor_step(network: Any, x: Any) -> Step:
     return step
 
 
-def candidates(steps: int, batch: int) -> dict[str, Step]:
+def makers(steps: int, batch: int, device: str = "cpu") -> dict[str, Callable[[], Step]]:
+    """What makes each candidate; those of torch on ``device``."""
     import torch
 
     network = snntorch_network(steps)
     x, y = torch.rand(steps, batch, 3, SIDE, SIDE), torch.randint(0, 10, (batch,))
-    made = {
-        "snnax-graph": snnax_step(copy.deepcopy(network.net), x[0], x, y),
-        "snnax-program": snnax_step(copy.deepcopy(network), x, x, y),
-        "floor": floor_step(copy.deepcopy(network), x),
+
+    def by_torch(network: Any) -> Step:
+        return torch_step(network.to(device), x.to(device), y.to(device))
+
+    made: dict[str, Callable[[], Step]] = {
+        "snnax-graph": lambda: snnax_step(copy.deepcopy(network.net), x[0], x, y),
+        "snnax-program": lambda: snnax_step(copy.deepcopy(network), x, x, y),
+        "floor": lambda: floor_step(copy.deepcopy(network), x),
     }
     if importlib.util.find_spec("spikingjelly"):
-        made["spikingjelly"] = torch_step(spikingjelly_network(network), x, y)
-    return {**made, "snntorch": torch_step(network, x, y)}
+        made["spikingjelly"] = lambda: by_torch(spikingjelly_network(network))
+    return {**made, "snntorch": lambda: by_torch(copy.deepcopy(network))}
 
 
 def main() -> None:
@@ -244,7 +249,7 @@ def main() -> None:
         print("mallopt: no glibc here")
     seconds = measuring.clock(given.cores)
     print(measuring.heading(), flush=True)
-    made = candidates(given.steps, given.batch)
+    made = {name: make() for name, make in makers(given.steps, given.batch).items()}
     first: dict[str, tuple[float, float]] = {}
     for name, step in made.items():
         begin = time.process_time()

@@ -1,7 +1,7 @@
 """jaxpike: ``jaxpike.unroll``, each layer without memory over all steps, each neuron in a scan of its own.
 
 It emits 8 time steps per iteration by default, which its author measured on a GPU and which is slower on a CPU: here
-one, as its argument allows.
+one, if nothing else is asked for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from benchmarks.workloads.spec import Conv, Data, Flat, Layer, Linear, Neuron, P
 DIFFERS = "input scaled by 1 - beta (weights are scaled to match), reset in the same step; readout as spyx"
 
 
-def build(workload: Workload, data: Data) -> JaxStep:
+def build(workload: Workload, data: Data, scan_unroll: int = 1) -> JaxStep | None:
+    """None for products in bfloat16, for which its layers have no argument."""
+    if workload.precision == "bfloat16":
+        return None
     layers = workload.layers
     integrate = workload.loss == "membrane"
     parts = [_module(layer, integrate and i == workload.last) for i, layer in enumerate(layers)]
@@ -39,7 +42,7 @@ def build(workload: Workload, data: Data) -> JaxStep:
     def readout(params: Any, x: jax.Array) -> jax.Array:
         if workload.constant:
             x = jnp.broadcast_to(x, (workload.steps, *x.shape))
-        return jaxpike.unroll(eqx.combine(params, rest), x, scan_unroll=1)[0]
+        return jaxpike.unroll(eqx.combine(params, rest), x, scan_unroll=scan_unroll)[0]
 
     x = np.moveaxis(data.x, -3, -1) if isinstance(layers[0], Conv) else data.x
     return JaxStep(workload, readout, params, x, data.y)
@@ -73,7 +76,7 @@ def _module(layer: Layer, integrate: bool) -> Any:
     key = jax.random.key(0)
     match layer:
         case Linear():
-            return jaxpike.Dense(layer.inputs, layer.outputs, key=key)
+            return jaxpike.Dense(layer.inputs, layer.outputs, use_bias=layer.bias, key=key)
         case Conv():
             return jaxpike.Conv2d(layer.inputs, layer.outputs, layer.size, key=key, padding="VALID")
         case Pool():
@@ -95,5 +98,7 @@ def _loaded(module: Any, given: dict[str, np.ndarray], before: Layer, gain: floa
     elif isinstance(before, Flat):
         image = weight.reshape(-1, before.channels, before.side, before.side)
         weight = image.transpose(0, 2, 3, 1).reshape(weight.shape)
-    bias = jnp.asarray(given["bias"] * np.float32(gain))
-    return eqx.tree_at(lambda m: (m.weight, m.bias), module, (jnp.asarray(weight), bias))
+    module = eqx.tree_at(lambda m: m.weight, module, jnp.asarray(weight))
+    if "bias" not in given:
+        return module
+    return eqx.tree_at(lambda m: m.bias, module, jnp.asarray(given["bias"] * np.float32(gain)))

@@ -14,7 +14,7 @@ from norse.torch import LIFBoxCell, LIFBoxParameters
 from norse.torch.functional.reset import reset_subtract
 from torch import nn
 
-from benchmarks.peers.torch_step import load, step
+from benchmarks.peers.torch_step import linear, load, step
 from benchmarks.workloads.spec import Conv, Data, Flat, Layer, Linear, Neuron, Pool, Workload
 
 DIFFERS = "membrane scaled by 1 - beta (weights are scaled to match), reset in the same step and not detached"
@@ -22,7 +22,7 @@ DT = 1e-3
 
 
 def build(workload: Workload, data: Data) -> Callable[[], float]:
-    layers = nn.ModuleList(_module(layer) for layer in workload.layers)
+    layers = nn.ModuleList(_module(workload, layer) for layer in workload.layers)
     back: dict[int, nn.Linear] = {}
     for i, given in enumerate(data.weights):
         if not given:
@@ -56,10 +56,10 @@ def build(workload: Workload, data: Data) -> Callable[[], float]:
     return step(workload, data, parameters, run)
 
 
-def _module(layer: Layer) -> nn.Module:
+def _module(workload: Workload, layer: Layer) -> nn.Module:
     match layer:
         case Linear():
-            return nn.Linear(layer.inputs, layer.outputs)
+            return linear(workload, layer)
         case Conv():
             return nn.Conv2d(layer.inputs, layer.outputs, layer.size)
         case Pool():

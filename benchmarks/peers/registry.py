@@ -22,6 +22,7 @@ class Candidate:
     function: str
     requires: tuple[str, ...]
     unroll: tuple[tuple[str, Any], ...] = ()
+    settings: tuple[tuple[str, Any], ...] = ()  # further arguments of the function
 
     @property
     def missing(self) -> list[str]:
@@ -42,7 +43,7 @@ class Candidate:
     def build(self, workload: Workload, data: Data) -> Step | None:
         """A function that takes one step; None if this candidate has no form of this workload."""
         function = getattr(importlib.import_module(f"benchmarks.peers.{self.module}"), self.function)
-        return function(workload, data, **dict(self.unroll))
+        return function(workload, data, **dict(self.unroll), **dict(self.settings))
 
 
 CANDIDATES = {

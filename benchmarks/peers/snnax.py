@@ -19,8 +19,8 @@ DIFFERS = "nothing: the same spikes as snnTorch"
 
 def build(workload: Workload, data: Data, **unroll: Any) -> JaxStep:
     """The network as a user writes it; ``unroll`` are further arguments of ``snn.unroll``."""
-    last = workload.last
-    net = snn.Sequential([_module(layer, i == last) for i, layer in enumerate(workload.layers)])
+    last, kind = workload.last, jnp.bfloat16 if workload.precision == "bfloat16" else None
+    net = snn.Sequential([_module(layer, i == last, kind) for i, layer in enumerate(workload.layers)])
     params = {
         f"layers_{i}": _weights(workload.layers, i, given)
         for i, given in enumerate(data.weights) if given
@@ -52,12 +52,12 @@ def _readout(workload: Workload, net: nn.Module, rest: dict, unroll: dict) -> Ca
     return readout
 
 
-def _module(layer: Layer, last: bool) -> nn.Module:
+def _module(layer: Layer, last: bool, kind: Any) -> nn.Module:
     match layer:
         case Linear():
-            return nn.Dense(layer.outputs)
+            return nn.Dense(layer.outputs, use_bias=layer.bias, dtype=kind)
         case Conv():
-            return nn.Conv(layer.outputs, (layer.size, layer.size), padding="VALID")
+            return nn.Conv(layer.outputs, (layer.size, layer.size), padding="VALID", dtype=kind)
         case Pool():
             return snn.MaxPool2d(2)
         case Flat():
@@ -72,12 +72,12 @@ def _module(layer: Layer, last: bool) -> nn.Module:
 
 def _weights(layers: tuple[Layer, ...], i: int, given: dict[str, np.ndarray]) -> dict[str, Any]:
     """flax's layout: kernels are transposed, and images are channels-last."""
-    weight, bias = given["weight"], jnp.asarray(given["bias"])
+    weight, bias = given["weight"], {"bias": jnp.asarray(given["bias"])} if "bias" in given else {}
     if weight.ndim == 4:
-        return {"kernel": jnp.asarray(weight.transpose(2, 3, 1, 0)), "bias": bias}
+        return {"kernel": jnp.asarray(weight.transpose(2, 3, 1, 0)), **bias}
     before = layers[i - 1]
     if isinstance(before, Flat):
         image = weight.reshape(-1, before.channels, before.side, before.side)
         weight = image.transpose(0, 2, 3, 1).reshape(weight.shape)
-    dense = {"kernel": jnp.asarray(weight.T), "bias": bias}
+    dense = {"kernel": jnp.asarray(weight.T), **bias}
     return {"recurrent": dense} if isinstance(layers[i], Neuron) else dense

@@ -10,7 +10,7 @@ import torch
 from snntorch import surrogate, utils
 from torch import nn
 
-from benchmarks.peers.torch_step import load, step
+from benchmarks.peers.torch_step import linear, load, step
 from benchmarks.workloads.spec import Conv, Data, Flat, Layer, Linear, Neuron, Pool, Workload
 
 DIFFERS = "nothing: the reference"
@@ -21,7 +21,7 @@ WHOLE_LOOP = 25
 def network(workload: Workload, data: Data, hidden: bool = True) -> nn.Sequential:
     """One time step; ``hidden``: the neurons keep their states."""
     last = workload.last
-    layers = [_module(layer, i == last, hidden) for i, layer in enumerate(workload.layers)]
+    layers = [_module(workload, layer, i == last, hidden) for i, layer in enumerate(workload.layers)]
     for layer, given in zip(layers, data.weights, strict=True):
         if given:
             load(layer.recurrent if isinstance(layer, snn.RLeaky) else layer, given)
@@ -77,10 +77,10 @@ def build_compiled(workload: Workload, data: Data) -> Callable[[], float]:
     return step(workload, data, list(net.parameters()), compiled)
 
 
-def _module(layer: Layer, last: bool, hidden: bool) -> nn.Module:
+def _module(workload: Workload, layer: Layer, last: bool, hidden: bool) -> nn.Module:
     match layer:
         case Linear():
-            return nn.Linear(layer.inputs, layer.outputs)
+            return linear(workload, layer)
         case Conv():
             return nn.Conv2d(layer.inputs, layer.outputs, layer.size)
         case Pool():

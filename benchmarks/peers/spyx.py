@@ -20,8 +20,9 @@ DIFFERS = "spikes on the membrane of the step before; the readout of a membrane 
 
 def build(workload: Workload, data: Data) -> JaxStep:
     integrate = workload.loss == "membrane"
+    kind = jnp.bfloat16 if workload.precision == "bfloat16" else None
     net = spyx.Sequential(
-        *(_module(layer, integrate and i == workload.last) for i, layer in enumerate(workload.layers))
+        *(_module(layer, integrate and i == workload.last, kind) for i, layer in enumerate(workload.layers))
     )
     for i, given in enumerate(data.weights):
         if given:
@@ -38,13 +39,14 @@ def build(workload: Workload, data: Data) -> JaxStep:
     return JaxStep(workload, readout, params, x, data.y)
 
 
-def _module(layer: Layer, integrate: bool) -> Any:
+def _module(layer: Layer, integrate: bool, kind: Any) -> Any:
     rngs = nnx.Rngs(0)
     match layer:
         case Linear():
-            return nnx.Linear(layer.inputs, layer.outputs, rngs=rngs)
+            return nnx.Linear(layer.inputs, layer.outputs, use_bias=layer.bias, dtype=kind, rngs=rngs)
         case Conv():
-            return nnx.Conv(layer.inputs, layer.outputs, (layer.size, layer.size), padding="VALID", rngs=rngs)
+            size = (layer.size, layer.size)
+            return nnx.Conv(layer.inputs, layer.outputs, size, padding="VALID", dtype=kind, rngs=rngs)
         case Pool():
             return partial(nnx.max_pool, window_shape=(2, 2), strides=(2, 2))
         case Flat():
@@ -73,4 +75,5 @@ def _load(module: Any, given: dict[str, np.ndarray], before: Layer) -> None:
     else:
         weight = weight.T
     module.kernel[...] = jnp.asarray(weight)
-    module.bias[...] = jnp.asarray(given["bias"])
+    if "bias" in given:
+        module.bias[...] = jnp.asarray(given["bias"])

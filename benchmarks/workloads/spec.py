@@ -17,10 +17,11 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Linear:
-    """``[B, inputs] -> [B, outputs]`` with bias."""
+    """``[B, inputs] -> [B, outputs]``."""
 
     inputs: int
     outputs: int
+    bias: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Workload:
     train: bool = True
     learning_rate: float = 1e-4
     gain: float = 1.0  # of the weights
+    update: bool = True  # of the weights, in training; without it a step ends with the gradients
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"  # of products on a GPU; states are float32
 
     @property
     def frame(self) -> tuple[int, ...]:
@@ -145,6 +148,8 @@ def _weights(layer: Layer, gain: float, rng: np.random.Generator) -> dict[str, A
         return {}
     bound = gain * float(np.prod(shape[1:])) ** -0.5
     draw = {"weight": shape, "bias": shape[:1]}
+    if isinstance(layer, Linear) and not layer.bias:
+        del draw["bias"]
     return {name: rng.uniform(-bound, bound, s).astype(np.float32) for name, s in draw.items()}
 
 
