@@ -4,30 +4,23 @@
 
 Widths 32 to 256, two blocks each, normalization by running averages, images of 32 x 32. ``snnax-graph`` is a time step
 of snnTorch's network after ``interop.from_snntorch``, in ``unroll``; ``snnax-program`` is the port of a module whose
-``forward`` has the loop over time. All start from the same weights; SpikingJelly resets in the same step. Measured as
-``train_step`` does: in turn, in random order, CPU time on one core, wall time on several. Compilation and two steps are
-not counted. The floor is the bare convolutions, by torch.
+``forward`` has the loop over time. All start from the same weights; SpikingJelly resets in the same step. The floor is
+the bare convolutions, by torch.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import importlib.util
-import statistics
-import time
-import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from benchmarks import measuring
+from benchmarks import ported
+from benchmarks.ported import Step, snnax_step, torch_step
 
 WIDTHS = (32, 32, 32, 64, 64, 128, 128, 256, 256)  # of what the first block gets, and of each block
 SIDE = 32
-RATE = 1e-4
-
-Step = Callable[[], float]
 
 
 def one_step(neuron: Callable[[], Any]) -> Any:
@@ -136,54 +129,6 @@ def spikingjelly_network(network: Any) -> Any:
     return Network().eval()
 
 
-def torch_step(network: Any, x: Any, y: Any) -> Step:
-    import torch
-
-    optimizer = torch.optim.SGD(network.parameters(), lr=RATE)
-
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(network(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
-
-
-def snnax_step(network: Any, sample: Any, x: Any, y: Any) -> Step:
-    """``network`` is one step or has the loop itself: ``unroll`` takes both."""
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    import snnax as snn
-    from snnax import interop
-
-    net, variables = interop.from_snntorch(network, sample)
-    xs, ys, tx = jnp.asarray(x.numpy()), jnp.asarray(y.numpy()), optax.sgd(RATE)
-    fixed = {name: value for name, value in variables.items() if name not in ("params", "hidden")}
-
-    @jax.jit
-    def train(params: Any, state: Any) -> tuple[Any, Any, Any]:
-        def loss(params: Any) -> Any:
-            out, _ = snn.unroll(net, {"params": params, **fixed}, xs)
-            mean = out.mean(0) if out.ndim == 3 else out
-            return optax.softmax_cross_entropy_with_integer_labels(mean, ys).mean()
-
-        value, slopes = jax.value_and_grad(loss)(params)
-        updates, state = tx.update(slopes, state)
-        return optax.apply_updates(params, updates), state, value
-
-    kept = [variables["params"], tx.init(variables["params"])]
-
-    def step() -> float:
-        *kept[:], value = train(*kept)
-        return float(value)
-
-    return step
-
-
 def floor_step(network: Any, x: Any) -> Step:
     """Forward and both derivatives of each convolution, on all steps and samples, and nothing else."""
     import torch
@@ -234,44 +179,10 @@ def makers(steps: int, batch: int, device: str = "cpu") -> dict[str, Callable[[]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cores", type=int, default=1)
-    parser.add_argument("--mallopt", action="store_true", help="let glibc keep freed pages, for all")
-    given = parser.parse_args()
-    warnings.simplefilter("ignore")
-    measuring.pin(given.cores)
-    if given.mallopt and not measuring.keep_pages():
-        print("mallopt: no glibc here")
-    seconds = measuring.clock(given.cores)
-    print(measuring.heading(), flush=True)
+    given = ported.arguments(__doc__).parse_args()
+    ported.begin(given)
     made = {name: make() for name, make in makers(given.steps, given.batch).items()}
-    first: dict[str, tuple[float, float]] = {}
-    for name, step in made.items():
-        begin = time.process_time()
-        loss = step()
-        first[name] = (loss, time.process_time() - begin)
-        step()
-    times: dict[str, list[float]] = {name: [] for name in made}
-    for names in measuring.shuffled(made, given.rounds):
-        for name in names:
-            measuring.settle(given.cores)
-            times[name].append(measuring.taken(made[name], seconds))
-    print(f"{'':16}{'ms a step':>10}{'x snnTorch':>12}{'of the floor':>14}{'first s':>9}{'first loss':>12}")
-    for name, taken in times.items():
-        to_torch, to_floor = (
-            statistics.median(a / b for a, b in zip(times[other], taken, strict=True))
-            for other in ("snntorch", "floor")
-        )
-        loss, begin = first[name]
-        print(
-            f"{name:16}{1000 * statistics.median(taken):10.0f}{to_torch:12.2f}{1 / to_floor:14.2f}{begin:9.1f}"
-            f"{'' if name == 'floor' else format(loss, '12.6f')}"
-        )
+    ported.compare(made, given.rounds, given.cores)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import compile_time, delays, event_yinyang, measuring, memory, train_step
+from benchmarks import compile_time, delays, event_yinyang, measuring, memory, train_step, transformer
 from benchmarks.peers import registry
 from benchmarks.train_step import Result
 from benchmarks.workloads.spec import data
@@ -147,3 +147,35 @@ def test_learned_delays_tell_what_weights_alone_do_not():
     found = delays.measured("learned delays", 1, epochs=30, hidden=12)
     assert found["learned delays"] > without + 0.15
     assert found["learned delays, rounded"] > found["learned delays"] - 0.02
+
+
+def test_a_step_of_a_spiking_transformer_is_ported_with_its_gradients():
+    """Loss and all gradients of ``benchmarks.transformer``'s network beside torch's, in a small size that fires."""
+    pytest.importorskip("snntorch")
+    torch = pytest.importorskip("torch")
+    import jax
+    import numpy as np
+
+    import snnax
+    from snnax import interop
+
+    network = transformer.snntorch_network(steps=3, blocks=1, width=8)
+    for name, kept in network.named_buffers():
+        if name.endswith("running_var"):
+            kept.fill_(0.005)
+    x = torch.rand(3, 2, 3, 8, 8)
+    net, variables = interop.from_snntorch(network.net, x[0])
+
+    def loss(params):
+        outputs, _, neurons = snnax.unroll(net, {**variables, "params": params}, x.numpy(), record=True)
+        return (outputs.mean(0) ** 2).sum(), {name: kept["spk"].sum() for name, kept in neurons.items()}
+
+    (value, spikes), slopes = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+    assert sum(count > 0 for count in spikes.values()) >= 8, spikes
+    wanted = (network(x) ** 2).sum()
+    wanted.backward()
+    assert value == pytest.approx(wanted.item(), rel=1e-5)
+    found = interop.to_state_dict(net, {**variables, "params": slopes})
+    for name, parameter in network.net.named_parameters():
+        ours, theirs = np.asarray(found[name]), parameter.grad.numpy()
+        assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max() > 0, name
