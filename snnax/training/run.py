@@ -28,7 +28,7 @@ Data = Callable[[int], Iterable[Any]] | Iterable[Any]
 BatchCallback = Callable[[TrainState, Mapping[str, jax.Array]], bool | None]
 """Called after each batch with the state and what the step measured; returning True ends the training."""
 
-_LOOK = 0.25  # seconds between two looks at the loss, each of which waits for the device
+_LOOK = 0.25  # seconds between two looks at the loss, each of which waits for a step of the device
 
 
 class Run:
@@ -66,21 +66,23 @@ class Run:
                 continue
             x, y, count = self._batch(item, self.step)
             self._compile("training step", self.step, x, y)
-            self.state, metrics = self.step(self.state, x, y)  # type: ignore[misc]
+            former = self.state
+            self.state, metrics = self.step(former, x, y)  # type: ignore[misc]
             self.pending.append({**metrics, "samples": count})
             self.sound.append(_sound(x))
-            samples += count
             stop = [told(self.state, dict(metrics)) is True for told in self.told]
             if any(stop):
                 return False
-            if time.perf_counter() - looked > _LOOK:
-                latest, sound = jax.device_get((self.pending[-1], self.sound[-1]))
+            # Of the step before: this one runs while the next batch is loaded.
+            if len(self.pending) > 1 and time.perf_counter() - looked > _LOOK:
+                latest, sound = jax.device_get((self.pending[-2], self.sound[-2]))
                 looked = time.perf_counter()
                 if not (sound and math.isfinite(latest["loss"])):
                     break
-                self.good = self.state, done
+                self.good = former, done - 1
                 busy = looked - began - (self.history.compile_seconds - before)
-                self.shown.advance(done, {**latest, "samples_per_second": samples / busy})
+                self.shown.advance(done - 1, {**latest, "samples_per_second": samples / busy})
+            samples += count
         if not self.pending:
             raise ArgumentError(f"data has no batches in epoch {number + 1}; expected at least one (x, y).")
         self.pending = self._fetched(data)

@@ -130,6 +130,33 @@ def test_batch_callbacks_see_each_batch_and_can_stop(tmp_path):
     assert not whole.interrupted
 
 
+def test_the_next_batch_is_loaded_while_a_step_runs(monkeypatch):
+    """However often the loss is looked at, it is that of the step before: the newest one is not waited for."""
+    told, losses, fetch = [], [], jax.device_get
+
+    def data(epoch):
+        for number, batch in enumerate(parts()(epoch), 1):
+            told.append(f"load {number}")
+            yield batch
+
+    def dispatched(state, metrics):
+        losses.append(metrics["loss"])
+        told.append(f"step {len(losses)}")
+
+    def waited(tree):
+        if isinstance(tree[0], dict):  # the metrics of one step, not those of an epoch
+            told.append(f"wait {1 + [loss is tree[0]['loss'] for loss in losses].index(True)}")
+        return fetch(tree)
+
+    monkeypatch.setattr("snnax.training.run._LOOK", 0.0)
+    monkeypatch.setattr(jax, "device_get", waited)
+    quiet(nets.start(NET), data, epochs=1, batch_callbacks=[dispatched])
+    assert told == [
+        *("load 1", "step 1", "load 2", "step 2", "wait 1"),
+        *("load 3", "step 3", "wait 2", "load 4", "step 4", "wait 3"),
+    ]
+
+
 def test_callbacks_are_checked():
     for name, shown in (("callbacks", "history"), ("batch_callbacks", "metrics")):
         with pytest.raises(ArgumentError, match=rf"fit\({name}=.*functions of the state and the {shown}"):
