@@ -86,9 +86,9 @@ def _onm(workload: Workload, size: int, full: bool, platform: str) -> Row:
     made, torch_made = _jax_candidates(workload.steps), _torch_candidates()
     if not workload.train:
         made = {name: made[name] for name in ("snnax", "snnax chunk=T", "products", "spyx")}
-        torch_made = {"spikingjelly": torch_made["spikingjelly"]}
     elif not full:
         made = {name: made[name] for name in ("snnax", "snnax chunk=T", "products", "scan-8", "spyx")}
+    if not full or not workload.train:
         torch_made = {name: torch_made[name] for name in ("spikingjelly", "spikingjelly triton")}
     least = onm.least_bytes(workload)
     facts: dict[str, Any] = {
@@ -98,7 +98,7 @@ def _onm(workload: Workload, size: int, full: bool, platform: str) -> Row:
     if workload.train and workload.steps == onm.STEPS:
         facts["goal_s"] = onm.GOALS.get((workload.precision, size))
     builders = _builders(workload, made, torch_made, platform)
-    builders["copy"] = lambda: compiled(by_hand.copy(least))
+    builders["copy"] = lambda: compiled(by_hand.copy(least), {"least_bytes": least})
     return Row(
         workload.name, workload.title, builders, facts, functools.partial(precision, workload.precision)
     )
@@ -219,13 +219,18 @@ def _without_cuda() -> str:
     return "" if torch.cuda.is_available() else f"torch {torch.__version__} sees no CUDA"
 
 
-def compiled(step: Any) -> Ready:
-    """A step with ``program`` and ``arguments``, compiled ahead of time; how long that took, and its memory."""
+def compiled(step: Any, amounts: dict[str, int] | None = None) -> Ready:
+    """A step with ``program`` and ``arguments``, compiled ahead of time; how long that took, and its memory.
+
+    ``amounts``: what it computes and moves, where that is not what the row does.
+    """
     begin = time.perf_counter()
     lowered = step.program.lower(*step.arguments)
     middle = time.perf_counter()
     program = lowered.compile()
     known: dict[str, Any] = {"lower_s": middle - begin, "compile_s": time.perf_counter() - middle}
+    if amounts is not None:
+        known["amounts"] = amounts
 
     def call() -> Any:
         return jax.block_until_ready(program(*step.arguments))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from benchmarks.within_budget import MEASURED, NOTHING
+
 OURS = "snnax"
 CLASS = ("H100", "H200", "GH200", "B100", "B200", "GB200")
 """Devices on which the goals are meant to be reached."""
@@ -35,7 +37,7 @@ def judged(row: dict[str, Any], device: dict[str, Any]) -> dict[str, Any]:
 
 
 def shown(found: dict[str, Any]) -> str:
-    """Each row's candidates, the fastest first, then what has not been run."""
+    """Each row's candidates, the fastest first, then what has not been run, and the goals."""
     device = found["device"]
     lines = [
         f"{device['platform']}: {device['kind']}; torch {device['torch']}",
@@ -43,11 +45,13 @@ def shown(found: dict[str, Any]) -> str:
         f"{found['seconds']:.0f} s of {found['budget']:.0f}{', tiny sizes' if found['small'] else ''}",
         *(f"{name}: {text}" for name, text in found["not reachable"].items()),
     ]
-    measured = [row for row in found["rows"] if any("median" in e for e in row["candidates"].values())]
-    for row in measured:
-        lines += ["", *_row(judged(row, device))]
-    others = [row for row in found["rows"] if row not in measured]
-    return "\n".join([*lines, "", *(f"{row['name']}: {row['state']}" for row in others)]).rstrip()
+    rows = [judged(row, device) for row in found["rows"]]
+    tried = [row for row in rows if row["state"] in (MEASURED, NOTHING)]
+    for row in tried:
+        lines += ["", *_row(row)]
+    others = [f"{row['name']}: {row['state']}" for row in rows if row not in tried]
+    goals = [f"{row['name']}: {row['goal']['text']}" for row in rows if "goal" in row]
+    return "\n".join([*lines, "", *others, "", *goals]).rstrip()
 
 
 def _row(row: dict[str, Any]) -> list[str]:
@@ -73,7 +77,7 @@ def _row(row: dict[str, Any]) -> list[str]:
         state = "" if entry["state"] == "measured" else f"  {entry['state']}"
         text = "".join(f"{'-' if cell == 'nan' else cell:>11}" for cell in cells)
         lines.append(f"  {name:34}{text}{state}")
-    return lines + ([f"  {row['goal']['text']}"] if "goal" in row else [])
+    return lines
 
 
 def _ms(seconds: float) -> str:

@@ -23,7 +23,7 @@ SHORTEST = 0.02
 """Seconds that a measurement takes at least: quick steps are repeated."""
 NOT_REACHED = "not run: the run ended before it"
 NO_TIME = "not run: no time left"
-MEASURED = "measured"
+MEASURED, NOTHING = "measured", "nothing measured"
 
 Step = Callable[[], Any]
 Ready = tuple[Step, dict[str, Any]]
@@ -34,8 +34,8 @@ Ready = tuple[Step, dict[str, Any]]
 class Row:
     """``candidates`` are builders by name; each returns a step, or raises what says why there is none.
 
-    ``facts`` stand in the result as they are, with rates by their "operations" and "least_bytes"; ``around`` is entered
-    while the row is built and measured.
+    ``facts`` stand in the result as they are; by their "operations" and "least_bytes", or by those in a candidate's own
+    "amounts", rates are computed. ``around`` is entered while the row is built and measured.
     """
 
     name: str
@@ -95,7 +95,7 @@ def run(
         except Exception as error:
             results[number] = _unmeasured(row, _shown(error))
         else:
-            state = MEASURED if any("times" in entry for entry in found.values()) else "nothing measured"
+            state = MEASURED if any("times" in entry for entry in found.values()) else NOTHING
             results[number] = {**_head(row), "state": state, "candidates": found}
         results[number]["seconds"] = budget.spent - begin
         write(results)
@@ -150,8 +150,9 @@ def _measured(row: Row, budget: Budget, rounds: int, limit: float) -> dict[str, 
         if entry.get("times"):
             seconds = entry["median"] = statistics.median(entry["times"])
             for rate, amount in (("operations_per_s", "operations"), ("bytes_per_s", "least_bytes")):
-                if amount in row.facts:
-                    entry[rate] = row.facts[amount] / seconds
+                amounts = entry.get("amounts", row.facts)
+                if amount in amounts:
+                    entry[rate] = amounts[amount] / seconds
     return found
 
 

@@ -142,6 +142,26 @@ def test_goals_are_judged_by_the_best_form_of_snnax(kind, median, met, text):
     assert row["goal"]["met"] is met and row["goal"]["text"].startswith(text)
 
 
+def test_the_tables_name_what_failed_and_what_was_not_run_and_end_with_the_goals():
+    candidates = {"spyx": broken(LeftOut("not there: spyx")), "cupy": broken(OSError("no cupy"))}
+    rows = [Row("one", "", candidates, {"goal_s": 1e-3}), Row("two", "", {"snnax": ready()})]
+    head = {
+        "device": {"platform": "cpu", "kind": "cpu", "torch": ""},
+        "machine": {},
+        "versions": {},
+        "small": True,
+    }
+    results = run(rows, Budget(100), lambda _: None)
+    found = {**head, "seconds": 1, "budget": 2, "not reachable": {}, "rows": results}
+    text = gpu_table.shown(found)
+    assert (
+        "spyx                                not there: spyx" in text and "failed: OSError: no cupy" in text
+    )
+    assert text.endswith("one: goal 1 ms: not measured") and "\n  snnax " in text
+    found["rows"] = run(rows, Budget(0), lambda _: None)
+    assert f"one: {NO_TIME}\ntwo: {NO_TIME}" in gpu_table.shown(found)
+
+
 def test_a_goal_that_was_not_measured_is_neither_met_nor_missed():
     row = gpu_table.judged({"goal_s": 2.3e-3, "candidates": {"snnax": {"state": NO_TIME}}}, {})
     assert row["goal"]["met"] is None and "not measured" in row["goal"]["text"]
@@ -169,6 +189,7 @@ def test_the_whole_script_on_a_cpu(environment, tmp_path, capsys):
     assert entries["snnax"]["loss"] == entries["snnax chunk=T"]["loss"] > 0
     assert entries["snnax"]["compile_s"] > 0 and entries["snnax"]["program_bytes"] > 0
     assert entries["products"]["operations_per_s"] > 0
+    assert entries["copy"]["bytes_per_s"] > 0 and "operations_per_s" not in entries["copy"]
     for name in ("spyx", "spikingjelly"):
         assert entries[name]["state"] == (f"not there: {name}" if CANDIDATES[name].missing else MEASURED)
     assert found["device"]["platform"] == "cpu" and not path.with_suffix(".part").exists()
@@ -242,6 +263,7 @@ def found(operation, text):
         ("tf32", "precision = [HIGH, HIGH]"),
         ("bfloat16", "xbf16"),
     ],
+    ids=["float32", "tf32", "bfloat16"],
 )
 def test_a_dense_layer_lowers_for_cuda(precision, said):
     """Two products of all steps, as precise as asked for, two loops, and nothing that is meant for a CPU."""

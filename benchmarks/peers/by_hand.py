@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from benchmarks.peers.jax_step import JaxStep
+from benchmarks.peers.jax_step import JaxStep, operand
 from benchmarks.workloads.spec import Data, Linear, Neuron, Workload
 from snnax import surrogate
 
@@ -47,7 +47,7 @@ def build_products(workload: Workload, data: Data) -> Bare | None:
         y = _product(x, weight)
         return (y, x.T @ y) if workload.train else (y,)  # the output stands for its slope
 
-    x = jnp.asarray(data.x, jnp.bfloat16 if workload.precision == "bfloat16" else None)
+    x = operand(workload, data.x)
     return Bare(products, x.reshape(-1, x.shape[-1]), jnp.asarray(data.weights[0]["weight"].T))
 
 

@@ -37,6 +37,12 @@ def loss(workload: Workload, readout: jax.Array, y: jax.Array) -> jax.Array:
     return entropy.sum() if workload.loss == "membrane" else entropy.mean()
 
 
+def operand(workload: Workload, x: Any) -> jax.Array:
+    """The input as products take it, rounded on the device: on a processor that takes seconds."""
+    x = jnp.asarray(x)
+    return x.astype(jnp.bfloat16) if workload.precision == "bfloat16" else x
+
+
 class JaxStep:
     """A step that keeps the weights that the one before returned. ``program`` and ``arguments`` are for
     compiling it ahead of time; the last that a program returns is the loss, or the sum of what is read out."""
@@ -58,8 +64,7 @@ class JaxStep:
             out = checked(workload, readout(params, x))
             return out, out.sum()
 
-        kind = jnp.bfloat16 if workload.precision == "bfloat16" else None
-        self._x, self._y = jnp.asarray(x, kind), jnp.asarray(y)
+        self._x, self._y = operand(workload, x), jnp.asarray(y)
         self._state = params, optimizer.init(params)
         self.program = jax.jit(train if workload.train else infer)
         self._keep = workload.train and workload.update
