@@ -220,6 +220,25 @@ def test_torch_beside_a_gpu_that_it_does_not_see_is_left_out(monkeypatch):
             rows[name].candidates["spikingjelly"]()
 
 
+@pytest.mark.parametrize("name", ["spikingjelly", "norse"])  # snnTorch asks for a number while it is built
+@pytest.mark.filterwarnings("ignore")
+def test_torch_peers_compute_on_the_device_that_they_are_built_for(name):
+    """On torch's "meta" device, which refuses arrays of a CPU, a step comes as far as its loss, which has no number."""
+    if CANDIDATES[name].missing:
+        pytest.skip(f"not there: {CANDIDATES[name].missing}")
+    import torch
+
+    for workload in (
+        onm.row(SIZE, "bfloat16", True, STEPS, BATCH),
+        *(WORKLOADS[k] for k in ("conv", "recurrent")),
+    ):
+        small = workload.sized(STEPS, BATCH)
+        with torch.device("meta"):
+            step = CANDIDATES[name].build(small, data(small))
+        with pytest.raises(RuntimeError, match=r"item\(\) cannot be called on meta tensors"):
+            step()
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_everybody_takes_the_same_layer_without_bias(precision):
     """By hand, in snnax and in snnTorch the spikes are the same; of the others the step runs."""
