@@ -159,9 +159,7 @@ def _builders(
             raise LeftOut(f"{chosen} kernels need CUDA")
         import torch
 
-        with torch.device(device):
-            step = _built(candidate, workload, numbers(workload))
-        return called(step, platform)
+        return called(_built(candidate, workload, numbers(workload), torch.device(device)), platform)
 
     return {
         **{name: functools.partial(by_jax, candidate) for name, candidate in made.items()},
@@ -169,11 +167,14 @@ def _builders(
     }
 
 
-def _built(candidate: Candidate, workload: Workload, given: Data) -> Any:
+def _built(candidate: Candidate, workload: Workload, given: Data, where: Any = None) -> Any:
+    """``where`` is entered after the imports: constants of a module stay on the processor."""
     if candidate.missing:
         raise LeftOut(f"not there: {', '.join(candidate.missing)}")
+    candidate.imported()
     try:
-        step = candidate.build(workload, given)
+        with where or contextlib.nullcontext():
+            step = candidate.build(workload, given)
     except LookupError as error:
         raise LeftOut(f"not there: {error}") from error
     if step is None:

@@ -35,14 +35,18 @@ class Candidate:
             names += [f"unroll({name}=)" for name, _ in self.unroll if name not in known]
         return names
 
+    def imported(self) -> Any:
+        """The peer's module."""
+        return importlib.import_module(f"benchmarks.peers.{self.module}")
+
     @property
     def differs(self) -> str:
         """How its dynamics differ from snnTorch's."""
-        return importlib.import_module(f"benchmarks.peers.{self.module}").DIFFERS
+        return self.imported().DIFFERS
 
     def build(self, workload: Workload, data: Data) -> Step | None:
         """A function that takes one step; None if this candidate has no form of this workload."""
-        function = getattr(importlib.import_module(f"benchmarks.peers.{self.module}"), self.function)
+        function = getattr(self.imported(), self.function)
         return function(workload, data, **dict(self.unroll), **dict(self.settings))
 
 
