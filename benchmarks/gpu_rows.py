@@ -97,8 +97,10 @@ def _onm(workload: Workload, size: int, full: bool, platform: str) -> Row:
     }  # fmt: skip
     if workload.train and workload.steps == onm.STEPS:
         facts["goal_s"] = onm.GOALS.get((workload.precision, size))
-    builders = _builders(workload, made, torch_made, platform)
-    builders["copy"] = lambda: compiled(by_hand.copy(least), {"least_bytes": least})
+    builders = {
+        "copy": lambda: compiled(by_hand.copy(least), {"least_bytes": least}),
+        **_builders(workload, made, torch_made, platform),
+    }
     return Row(
         workload.name, workload.title, builders, facts, functools.partial(precision, workload.precision)
     )
@@ -290,5 +292,6 @@ def device() -> dict[str, Any]:
     """What JAX runs on, and whether torch runs there too."""
     first = jax.devices()[0]
     limit = (first.memory_stats() or {}).get("bytes_limit")
-    found = {"platform": first.platform, "kind": first.device_kind, "memory_bytes": limit}
+    platform = "gpu" if first.platform in ("gpu", "cuda", "rocm") else first.platform
+    found = {"platform": platform, "kind": first.device_kind, "memory_bytes": limit}
     return {**found, "torch": _without_cuda() or "sees CUDA"}
