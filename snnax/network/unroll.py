@@ -15,8 +15,10 @@ from jax.typing import ArrayLike
 from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.modules import NET, VARIABLES, check_numbers, check_rngs, explained
+from snnax.network.chunks import chunk_size, is_open, whole_steps
+from snnax.network.keeping import check_memory
 from snnax.network.lengths import given_lengths
-from snnax.network.loop import Run, chunk_size, is_open, run, whole_steps
+from snnax.network.loop import Run, run
 from snnax.network.members import check_stepwise
 from snnax.network.settings import Tree
 from snnax.network.whole import WholeNetwork, arguments_of, check_spikes, run_whole
@@ -136,6 +138,7 @@ def unroll(
     seq_lengths: ArrayLike | None = None,
     residuals: Any = None,
     remat: bool | str = "auto",
+    memory: float | str = "auto",
 ) -> Any:
     """Run a network over time: ``y[t], hidden[t+1] = net(x[t], hidden[t])`` for t = 0 ... T-1.
 
@@ -164,9 +167,9 @@ def unroll(
             returns, ``"out"``.
         force: spikes ``[T, B, ...]`` by neuron path that these neurons emit instead of their own (teacher
             forcing; what they would have done is still recorded); of NIR's integrators, membranes.
-        chunk: steps per chunk; results do not depend on it. ``"auto"`` takes a size that keeps the merged
-            batch within the cache and divides T. Of a T that ``jax.export`` leaves open it takes one step at a time;
-            ``chunk=x.shape[0]`` takes all.
+        chunk: steps per chunk; results do not depend on it, but for the last bits. ``"auto"`` takes a size that suits
+            the cache and the number of cores, and divides T; on a GPU all steps. Of a T that ``jax.export`` leaves
+            open it takes one step at a time; ``chunk=x.shape[0]`` takes all.
         num_steps: T, for an input that is constant in time; layers before the first neuron then run once.
         seq_lengths: ``[B]``, how many steps each sample has, from 1 to T; what is in ``x`` after them does not count.
             Outputs and records are zeros there, and ``hidden`` is the state after each sample's own last step. Other
@@ -176,6 +179,10 @@ def unroll(
         remat: what the gradient recomputes. ``"auto"``: all but one array for each neuron and step, and what it uses of
             the results of products, where the network allows; ``True``: all but the states between chunks; ``False``:
             nothing.
+        memory: bytes that the gradient may take, as ``2e9``. Where ``chunk`` and ``remat`` are ``"auto"``, what is fast
+            is taken as long as it fits, then smaller chunks, then ``remat=True``; if nothing fits, what takes least.
+            ``"auto"``: half of the memory that is free when the program is compiled. It is an estimate: what the
+            gradient keeps, and what it computes of one chunk.
 
     Returns:
         ``(outputs, updates)``: what ``net`` returns, each stacked to ``[T, B, ...]``, and the updated
@@ -207,7 +214,7 @@ def unroll(
     NET(net, "unroll(net=...)")
     VARIABLES(variables, "unroll(variables=...)")
     names, wanted = collections(mutable), recorded_names(record)
-    short, recomputed = keeps_bfloat16(residuals), check_remat(remat)
+    short, recomputed, most = keeps_bfloat16(residuals), check_remat(remat), check_memory(memory)
     if isinstance(net, WholeNetwork):
         if chunk != "auto":  # its own loops have chunks of their own, whatever is asked for
             whole_steps("chunk", chunk, "'auto' or ")
@@ -229,9 +236,9 @@ def unroll(
     check_numbers(plain, "unroll(variables=...)")
     keys = keys_of(rngs)
     batch = x.shape[0] if constant else x.shape[1]
-    chunk_size(net, chunk, steps, batch, constant)
+    chunk_size(net, chunk, steps, batch, constant, 0.0)
     lengths = given_lengths(seq_lengths, batch, steps)
-    asked = Run(net, names, bool(record), chunk, steps, constant, short, recomputed)
+    asked = Run(net, names, bool(record), chunk, steps, constant, short, recomputed, most)
     given = forced_spikes(force)
     if given:
         check_force(net, plain, x if constant else x[0], keys, names, steps, given)

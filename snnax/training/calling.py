@@ -47,6 +47,7 @@ def call_on(
     chunk: int | str,
     remat: bool | str = "auto",
     residuals: Any = None,
+    memory: float | str = "auto",
 ) -> tuple[Any, Mapping[str, Any]]:
     """What the network makes of a batch, and the collections that it updates.
 
@@ -56,11 +57,12 @@ def call_on(
     if not runs_whole(net):
         options: dict[str, Any] = {
             "num_steps": num_steps, "chunk": chunk, "remat": remat, "residuals": residuals,
+            "memory": memory,
         }  # fmt: skip
         outputs, updates = unroll_on(mesh, net, variables, x, rngs=rngs, mutable=mutable, **options)
         return outputs, updates
-    kept = None if remat == "auto" else remat
-    for name, value in {"num_steps": num_steps, "remat": kept, "residuals": residuals}.items():
+    given = {"num_steps": num_steps, "remat": remat, "residuals": residuals, "memory": memory}
+    for name, value in {name: None if value == "auto" else value for name, value in given.items()}.items():
         if value is not None:
             raise ArgumentError(
                 f"{name}={checks.shown(value)}, but {type(net).__name__} has no time steps: one call of it is all of "

@@ -86,6 +86,7 @@ def fit(
     mesh: Mesh | None = None,
     remat: bool | str = "auto",
     residuals: Any = None,
+    memory: float | str = "auto",
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -112,6 +113,7 @@ def fit(
         remat: what the gradient computes anew and does not keep, as in :func:`~snnax.unroll`: ``True`` for
             long sequences.
         residuals: ``jnp.bfloat16`` halves what the gradient keeps, as in :func:`~snnax.unroll`.
+        memory: bytes that the gradient may take, or ``"auto"``, half of what is free, as in :func:`~snnax.unroll`.
         eval_data: batches to evaluate on after each epoch; a function is called with 0.
         checkpoint: directory, or :class:`Checkpoints`, to save to after the epochs.
         resume: go on from the newest checkpoint there, if there is one; also in the middle of an epoch that
@@ -158,7 +160,7 @@ def fit(
         "chunk": chunk,
         "mesh": mesh,
     }
-    kept = {"rngs": rngs, "donate": False, "remat": remat, "residuals": residuals}
+    kept = {"rngs": rngs, "donate": False, "remat": remat, "residuals": residuals, "memory": memory}
     step = make_train_step(loss, accuracy, **kept, **wants)  # type: ignore[arg-type]
     measure = make_eval_step(loss, accuracy, **wants)  # type: ignore[arg-type]
     store = Checkpoints(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint

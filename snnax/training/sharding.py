@@ -111,6 +111,7 @@ def unroll_on(
     chunk: int | str,
     remat: bool | str = "auto",
     residuals: Any = None,
+    memory: float | str = "auto",
 ) -> Any:
     """:func:`~snnax.unroll`, each device on its part of the batch; random layers draw anew on each.
 
@@ -119,6 +120,7 @@ def unroll_on(
     """
     options: dict[str, Any] = {
         "mutable": mutable, "num_steps": num_steps, "chunk": chunk, "remat": remat, "residuals": residuals,
+        "memory": memory,
     }  # fmt: skip
     if mesh is None:
         return unroll(net, variables, x, rngs=rngs, **options)

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from snnax import checks
 from snnax.errors import ArgumentError
 from snnax.network.compiled import Compiled
+from snnax.network.keeping import check_memory
 from snnax.network.unroll import check_remat, keeps_bfloat16
 from snnax.training.calling import added, batch_axis, call_on, carried, overflow
 from snnax.training.objective import READ, Accuracy, Loss, Objective, Regularization
@@ -42,6 +43,7 @@ class TrainStep:
     mesh: Mesh | None = None
     remat: bool | str = "auto"
     residuals: Any = None
+    memory: float | str = "auto"
 
     def __call__(self, state: TrainState, x: Any, y: Any) -> tuple[TrainState, Metrics]:
         """The state after one batch, and its metrics."""
@@ -99,6 +101,7 @@ def make_train_step(
     mesh: Mesh | None = None,
     remat: bool | str = "auto",
     residuals: Any = None,
+    memory: float | str = "auto",
 ) -> TrainStep:
     r"""A compiled step of training: ``state, metrics = step(state, x, y)``.
 
@@ -124,6 +127,7 @@ def make_train_step(
         remat: what the gradient computes anew and does not keep, as in :func:`~snnax.unroll`: ``True`` for
             long sequences.
         residuals: ``jnp.bfloat16`` halves what the gradient keeps, as in :func:`~snnax.unroll`.
+        memory: bytes that the gradient may take, or ``"auto"``, half of what is free, as in :func:`~snnax.unroll`.
 
     Returns:
         A function of ``(state, x, y)``, compiled once for each shape. It returns the new state and
@@ -149,7 +153,7 @@ def make_train_step(
     """
     objective = Objective(loss, accuracy, regularization, read)
     kept = jnp.bfloat16 if keeps_bfloat16(residuals) else None
-    shared = check_mesh(mesh), check_remat(remat), kept
+    shared = check_mesh(mesh), check_remat(remat), kept, check_memory(memory)
     return TrainStep(objective, num_steps, chunk, tuple(rngs), bool(donate), *shared)
 
 
@@ -226,6 +230,7 @@ def _train_step(step: TrainStep, state: TrainState, x: Any, y: Any) -> tuple[Tra
         given = {**state.variables, "params": params}
         how: dict[str, Any] = {
             "num_steps": step.num_steps, "chunk": step.chunk, "remat": step.remat, "residuals": step.residuals,
+            "memory": step.memory,
         }  # fmt: skip
         outputs, updates = call_on(step.mesh, net, given, x, rngs=keys, mutable=mutable, **how)
         value, metrics = step.objective(outputs, y, added(updates))

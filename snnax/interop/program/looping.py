@@ -16,7 +16,9 @@ from snnax.interop.program.images import images
 from snnax.interop.program.nodes import NEURON, Carry, Local, Loop, PerStep
 from snnax.interop.program.stages import Stage, stages
 from snnax.interop.program.steps import ELEMENTWISE
-from snnax.network.loop import LITTLE, cut, fast_size, joined, recomputed
+from snnax.network.chunks import fast_size
+from snnax.network.keeping import LITTLE, recomputed, size_of
+from snnax.network.loop import cut, joined
 
 if TYPE_CHECKING:
     from snnax.interop.program.running import Runner
@@ -50,7 +52,9 @@ class LoopRun:
             jnp.asarray(s.values) if isinstance(s, PerStep) else self._runner.get(s) for s in loop.sequences
         ]
         carry = {place: self._start(place) for place in plan.carried}
-        size = 1 if self._runner.apart else fast_size(loop.steps, self._runner.batch, self._is_light())
+        size = 1
+        if not self._runner.apart:
+            size = fast_size(loop.steps, self._runner.batch, self._is_light(), size_of(carry))
         names = LITTLE if self._keeps_little() else None
         pieces = []
         for length, times, entry in cut((sequences, self._forced), 0, loop.steps, size):

@@ -21,7 +21,7 @@ from snnax.interop.program.nodes import NEURON, Affine, Input, Leaf, Program, fl
 from snnax.interop.program.repeating import is_step, repeated
 from snnax.interop.program.running import guarded, run
 from snnax.interop.program.told import joined, told
-from snnax.network.loop import is_open
+from snnax.network.chunks import is_open
 from snnax.network.whole import WholeNetwork
 
 Variables = dict[str, Any]
