@@ -104,11 +104,12 @@ class Account:
         self._known: dict[Kept, float] = {}
 
     def bytes_of(self, plan: Plan) -> float:
-        """What the gradient keeps of all chunks, and computes of one."""
+        """What the gradient keeps of all chunks, and computes of one: its values and their derivatives."""
+        one = plan.size * self._each(None)
         if plan.kept is None:
-            return self.steps * self._each(None)
+            return self.steps * self._each(None) + one
         states = self._held * self.steps / plan.size
-        return states + self.steps * self._each(plan.kept) + plan.size * self._each(None)
+        return states + self.steps * self._each(plan.kept) + 2 * one
 
     def rough(self) -> float:
         """More than what the gradient keeps, found without tracing."""
@@ -116,7 +117,7 @@ class Account:
 
     def balanced(self) -> float:
         """The size of a chunk with which states between chunks and what one chunk computes take least together."""
-        return math.sqrt(self.steps * self._held / max(self._each(None), 1))
+        return math.sqrt(self.steps * self._held / max(2 * self._each(None), 1))
 
     def _each(self, kept: Kept) -> float:
         """Bytes for each step more. Of a chunk that is computed again, only what it keeps beside its arguments."""
