@@ -37,9 +37,8 @@ def _jax_candidates(steps: int) -> dict[str, Candidate]:
     """snnax with its options, then the other JAX candidates."""
     return {
         "snnax": CANDIDATES["snnax"],
-        "snnax chunk=T": _unrolled(chunk=steps),
-        "snnax chunk=T remat=False": _unrolled(chunk=steps, remat=False),
-        "snnax chunk=T residuals=bfloat16": _unrolled(chunk=steps, residuals="bfloat16"),
+        "snnax chunk=T/5": _unrolled(chunk=-(-steps // 5)),  # on a GPU "auto" is T
+        "snnax chunk=T/5 remat=False": _unrolled(chunk=-(-steps // 5), remat=False),
         "snnax remat=False": _unrolled(remat=False),
         "snnax residuals=bfloat16": _unrolled(residuals="bfloat16"),
         "products": Candidate("by_hand", "build_products", ("jax",)),
@@ -85,9 +84,9 @@ def all_rows(platform: str, small: bool) -> list[Row]:
 def _onm(workload: Workload, size: int, full: bool, platform: str) -> Row:
     made, torch_made = _jax_candidates(workload.steps), _torch_candidates()
     if not workload.train:
-        made = {name: made[name] for name in ("snnax", "snnax chunk=T", "products", "spyx")}
+        made = {name: made[name] for name in ("snnax", "snnax chunk=T/5", "products", "spyx")}
     elif not full:
-        made = {name: made[name] for name in ("snnax", "snnax chunk=T", "products", "scan-8", "spyx")}
+        made = {name: made[name] for name in ("snnax", "snnax chunk=T/5", "products", "scan-8", "spyx")}
     if not full or not workload.train:
         torch_made = {name: torch_made[name] for name in ("spikingjelly", "spikingjelly triton")}
     least = onm.least_bytes(workload)
@@ -112,7 +111,7 @@ def _network(name: str, small: bool, platform: str) -> Row:
     if small:
         workload = workload.sized(2, 2)
     made = _jax_candidates(workload.steps)
-    made = {each: made[each] for each in ("snnax", "snnax chunk=T", "spyx", "jaxpike")}
+    made = {each: made[each] for each in ("snnax", "snnax chunk=T/5", "spyx", "jaxpike")}
     torch_made = {each: CANDIDATES[each] for each in TORCH}
     kind = "training" if workload.train else "inference"
     builders = _builders(workload, made, torch_made, platform)
