@@ -7,10 +7,12 @@ are not counted.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmarks import measuring
@@ -75,6 +77,7 @@ def arguments(text: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--mallopt", action="store_true", help="let glibc keep freed pages, for all")
+    parser.add_argument("--json", type=Path, help="write the measurements here")
     return parser
 
 
@@ -87,9 +90,9 @@ def begin(given: argparse.Namespace) -> None:
     print(measuring.heading(), flush=True)
 
 
-def compare(made: dict[str, Step], rounds: int, cores: int) -> None:
+def compare(made: dict[str, Step], given: argparse.Namespace) -> None:
     """Print a line for each, with its ratios to ``snntorch`` and ``floor``; ``first s`` are CPU seconds."""
-    seconds = measuring.clock(cores)
+    seconds = measuring.clock(given.cores)
     first: dict[str, tuple[float, float]] = {}
     for name, step in made.items():
         start = time.process_time()
@@ -97,9 +100,9 @@ def compare(made: dict[str, Step], rounds: int, cores: int) -> None:
         first[name] = (loss, time.process_time() - start)
         step()
     times: dict[str, list[float]] = {name: [] for name in made}
-    for names in measuring.shuffled(made, rounds):
+    for names in measuring.shuffled(made, given.rounds):
         for name in names:
-            measuring.settle(cores)
+            measuring.settle(given.cores)
             times[name].append(measuring.taken(made[name], seconds))
     print(f"{'':16}{'ms a step':>10}{'x snnTorch':>12}{'of the floor':>14}{'first s':>9}{'first loss':>12}")
     for name, taken in times.items():
@@ -112,3 +115,7 @@ def compare(made: dict[str, Step], rounds: int, cores: int) -> None:
             f"{name:16}{1000 * statistics.median(taken):10.0f}{to_torch:12.2f}{1 / to_floor:14.2f}{spent:9.1f}"
             f"{'' if name == 'floor' else format(loss, '12.6f')}"
         )
+    if given.json:
+        candidates = {name: {"times": taken, "first": first[name][1]} for name, taken in times.items()}
+        text = {"machine": measuring.machine(), "batch": given.batch, "candidates": candidates}
+        given.json.write_text(json.dumps(text, indent=1) + "\n")

@@ -182,7 +182,7 @@ def main() -> None:
     given = ported.arguments(__doc__).parse_args()
     ported.begin(given)
     made = {name: make() for name, make in makers(given.steps, given.batch).items()}
-    ported.compare(made, given.rounds, given.cores)
+    ported.compare(made, given)
 
 
 if __name__ == "__main__":

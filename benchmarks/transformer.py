@@ -219,7 +219,7 @@ def main() -> None:
         for name, report in reports(given.steps, given.batch, given.blocks):
             print(f"{name}: {report}\n", flush=True)
     else:
-        ported.compare(candidates(given.steps, given.batch, given.blocks), given.rounds, given.cores)
+        ported.compare(candidates(given.steps, given.batch, given.blocks), given)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 the tables."""
 
 import importlib
+import inspect
+import json
 import math
 import sys
 from dataclasses import replace
@@ -10,9 +12,22 @@ from types import SimpleNamespace
 
 import pytest
 
+import snnax as snn
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import compile_time, delays, event_yinyang, measuring, memory, train_step, transformer
+from benchmarks import (
+    before,
+    compile_time,
+    delays,
+    event_yinyang,
+    measuring,
+    memory,
+    schedule,
+    tables,
+    train_step,
+    transformer,
+)
 from benchmarks.peers import registry
 from benchmarks.train_step import Result
 from benchmarks.workloads.spec import data
@@ -179,3 +194,50 @@ def test_a_step_of_a_spiking_transformer_is_ported_with_its_gradients():
     for name, parameter in network.net.named_parameters():
         ours, theirs = np.asarray(found[name]), parameter.grad.numpy()
         assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max() > 0, name
+
+
+def test_the_tables_are_made_of_the_measurements(tmp_path):
+    def noted(**seconds):
+        return {name: {"times": [value, value]} for name, value in seconds.items()}
+
+    mlp = noted(**{"snnax": 2.0, "snnax-ported": 2.5, "snntorch": 5.0, "spyx": 3.0, "floor-xla": 1.6})
+    (tmp_path / "train_step_1.json").write_text(json.dumps({"workloads": {"mlp": mlp}}))
+    deep = noted(**{"snnax-program": 4.0, "snnax-graph": 4.0, "snntorch": 6.0, "floor": 4.0})
+    for name in tables.PORTED:
+        (tmp_path / f"{name}_1.json").write_text(json.dumps({"batch": 16, "candidates": deep}))
+    made = tables.table(tmp_path, 1)
+    cells = [line.strip("*- ") for line in made.splitlines()[8:]]
+    title = WORKLOADS["mlp"].title
+    assert cells[:4] == [title, "2.5 (2.0)", "1.50 spyx", "1.25"]
+    assert cells[4:8] == [tables.PORTED["residual"].format(16), "1.50 (1.50)", "none installed", "1.00"]
+    for name, wanted in tables.PLACES.items():
+        page = (Path(__file__).parents[1] / name).read_text()
+        for cores in wanted:
+            after = tables.written(page, cores, made)
+            assert made in after and len(after.split(made)) == 2
+            assert tables.written(after, cores, made) == after
+    with pytest.raises(ValueError, match="around a table"):
+        tables.written("a page", 1, made)
+
+
+def test_choices_are_arguments_of_unroll():
+    for workload in WORKLOADS.values():
+        chosen = schedule.choices(workload.steps)
+        assert next(iter(chosen.values())) == {}
+        assert all(set(given) <= set(inspect.signature(snn.unroll).parameters) for given in chosen.values())
+
+
+class Told:
+    """A tree that answers at once."""
+
+    def __init__(self, name, seconds):
+        self.name, self.seconds = name, seconds
+
+    def ask(self, **question):
+        return {"loss": 1.5, "seconds": 1.0, "from": self.name} if "build" in question else self.seconds
+
+
+def test_a_tree_is_compared_with_another_and_not_with_itself():
+    assert before.ratio(Told("here", 2.0), Told("there", 3.0), "mlp/snnax", 3, 1) == (1.5, 0.0)
+    with pytest.raises(RuntimeError, match="Both processes import here"):
+        before.ratio(Told("here", 2.0), Told("here", 3.0), "mlp/snnax", 3, 1)
