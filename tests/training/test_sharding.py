@@ -1,4 +1,4 @@
-"""Training on eight devices, and on two processes, is training on one."""
+"""Training on eight devices, and on two processes, is training on one; so is a layer cut over eight devices."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ import snnax.functional as SF
 from snnax.errors import ArgumentError, ShapeError
 from snnax.training import data_mesh, evaluate, fit, make_train_step
 
-SCRIPT = Path(__file__).parents[1] / "helpers" / "sharded.py"
+HELPERS = Path(__file__).parents[1] / "helpers"
 
 
-def start(*arguments):
+def start(*arguments, script="sharded.py"):
     given = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    command = [sys.executable, str(HELPERS / script), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=given)
 
 
@@ -68,6 +68,16 @@ def test_two_processes_are_one(alone, tmp_path):
         for process in both:
             process.kill()
             process.communicate()
+
+
+def test_a_wide_layer_is_cut_over_eight_devices():
+    """Each device has an eighth of its weights, states and gradients; only what the next layer sums up is exchanged."""
+    wide = result(start(script="wide.py"))
+    assert wide["devices"] == 8
+    assert wide["spikes"][0] > 50 and wide["spikes"][1] == 0
+    assert wide["mem"] < 1e-5 and wide["grads"] < 1e-5
+    assert wide["parts"] == [[4, 8], [16, 8], [8], [8], [8, 10]]
+    assert wide["exchanged"] == [["all-reduce", False]]  # once for all time steps
 
 
 def test_fit_and_evaluate_on_one_device_of_a_mesh():
