@@ -19,14 +19,19 @@ DIFFERS = "nothing: the same spikes as snnTorch"
 
 def build(workload: Workload, data: Data, **unroll: Any) -> JaxStep:
     """The network as a user writes it; ``unroll`` are further arguments of ``snn.unroll``."""
+    net, params, x = network(workload, data)
+    return JaxStep(workload, _readout(workload, net, {}, unroll), params, x, data.y)
+
+
+def network(workload: Workload, data: Data) -> tuple[nn.Module, dict[str, Any], np.ndarray]:
+    """The network, its weights, and the input as flax lays out images."""
     last, kind = workload.last, jnp.bfloat16 if workload.precision == "bfloat16" else None
     net = snn.Sequential([_module(layer, i == last, kind) for i, layer in enumerate(workload.layers)])
     params = {
         f"layers_{i}": _weights(workload.layers, i, given)
         for i, given in enumerate(data.weights) if given
     }  # fmt: skip
-    x = np.moveaxis(data.x, -3, -1) if isinstance(workload.layers[0], Conv) else data.x
-    return JaxStep(workload, _readout(workload, net, {}, unroll), params, x, data.y)
+    return net, params, np.moveaxis(data.x, -3, -1) if isinstance(workload.layers[0], Conv) else data.x
 
 
 def build_ported(workload: Workload, data: Data, **unroll: Any) -> JaxStep:
