@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
@@ -127,20 +128,37 @@ def unroll_on(
     if mutable:
         _check_norms(net)
 
+    joined = _joins(mesh, variables)
+    given = dict(variables)
+    if joined:
+        given["params"], split = ravel_pytree(variables["params"])
+
     def part(variables: Any, x: jax.Array, rngs: Any) -> Any:
+        if joined:
+            variables = {**variables, "params": split(variables["params"])}
         own = {name: jax.random.fold_in(key, jax.lax.axis_index(AXIS)) for name, key in rngs.items()}
         return unroll(net, variables, x, rngs=own, **options)
 
     by_sample, by_step = Spec(AXIS), Spec(None, AXIS)
-    given = {name: by_sample if name == "hidden" else Spec() for name in variables}
+    specs = {name: by_sample if name == "hidden" else Spec() for name in variables}
     updates = {"hidden": by_sample, **dict.fromkeys(mutable, Spec())}
     return jax.shard_map(
         part,
         mesh=mesh,
-        in_specs=(given, by_step if num_steps is None else by_sample, Spec()),
+        in_specs=(specs, by_step if num_steps is None else by_sample, Spec()),
         out_specs=(by_step, updates),
         check_vma=False,
-    )(dict(variables), x, dict(rngs))
+    )(given, x, dict(rngs))
+
+
+def _joins(mesh: Mesh, variables: Mapping[str, Any]) -> bool:
+    """Whether the weights go to the devices as one array, so that their gradients are added up in one exchange.
+
+    Processes on CPUs exchange arrays one after the other, and each costs milliseconds, however small it is.
+    """
+    leaves = jax.tree.leaves(variables.get("params", {}))
+    alone = len({leaf.dtype for leaf in leaves}) == 1
+    return alone and mesh.is_multi_process and mesh.devices.flat[0].platform == "cpu"
 
 
 def _check_norms(net: nn.Module) -> None:
