@@ -6,6 +6,7 @@ Exit status: 0 the sides agree or the work is done, 1 they disagree or the netwo
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Whatever goes wrong is one line on the error stream, and with ``--json`` also one object on the output.
     """
+    if arguments is None:
+        _keep_programs()
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = any(len(a) > 2 and "--json".startswith(a) for a in given)
     who = " ".join(["snnax", *(a for a in given[:1] if a in COMMANDS)])
@@ -48,6 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed(who, error, as_json=as_json, unexpected=True)
         return BAD_INPUT
     return status
+
+
+def _keep_programs() -> None:
+    """Where the user has named a folder for compiled programs, let JAX keep all of them there.
+
+    JAX keeps programs that took a second to compile, and those of a small network take less. It reads both variables
+    when it is imported, which is later; and this process is the command's own.
+    """
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -140,12 +140,9 @@ def image_slope(slope: jax.Array, w: jax.Array, sizes: Patches) -> jax.Array:
 def kernel_slope(slope: jax.Array, x: jax.Array, sizes: Patches) -> jax.Array:
     """The derivative of the kernel, given that of the output ``[N, H', W', O]``."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    rows = (((0,), (0,)), ((), ()))
 
-    def one(part: jax.Array, slopes: jax.Array) -> jax.Array:
-        # slopes are the narrow matrix, of which XLA's product transposes the left one
-        left = slopes.reshape(-1, slopes.shape[-1])
-        return lax.dot_general(left, sizes.gather(part), rows, preferred_element_type=wide)
+    def one(part: jax.Array, other: jax.Array) -> jax.Array:
+        return jnp.dot(other, sizes.gather(part), preferred_element_type=wide)
 
     total = _sum(sizes, one, x, sizes.split(slope).reshape(len(x), -1, sizes.columns * slope.shape[-1]))
     return transposed(sizes.matrix, sizes.kernel, total.T).astype(x.dtype)
@@ -166,25 +163,30 @@ def _each(sizes: Patches, one: Callable[..., jax.Array], x: jax.Array) -> jax.Ar
 
 
 def _sum(sizes: Patches, one: Callable[..., jax.Array], x: jax.Array, slope: jax.Array) -> jax.Array:
-    """The sum over all frames of what ``one`` makes of a few and of the slopes ``[N, rows, O]`` of their patches."""
-    (images, image), (slopes, rest) = _cut(sizes, x), _cut(sizes, slope)
+    """The sum over all frames of what ``one`` makes of a few and of the slopes ``[N, rows, O]`` of their patches.
 
-    def few(image: jax.Array, slopes: jax.Array) -> jax.Array:
-        # one frame at a time has no axis for frames: XLA copies all of them to add an axis of length 1
-        return one(image.reshape(-1, *x.shape[1:]), slopes)
+    Slopes are transposed here, all at once: XLA's product of a transposed matrix with another is slow, and so are
+    transpositions within a loop.
+    """
+    (images, image), (slopes, rest) = _cut(sizes, x), _cut(sizes, slope)
+    slopes, rest = (_transposed_rows(s) for s in (slopes, rest))
 
     def add(total: jax.Array, parts: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        return total + few(*parts), None
+        return total + one(*parts), None
 
     if len(images) < 2:
-        total = few(images[0], slopes[0])
+        total = one(images[0], slopes[0])
     else:
-        if sizes.frames == 1:
-            images, slopes = images[:, 0], slopes[:, 0]
-        made = jax.eval_shape(few, images[0], slopes[0])
+        made = jax.eval_shape(one, images[0], slopes[0])
         start = jnp.zeros(made.shape, made.dtype)
         total, _ = lax.scan(add, vary(start, varying(x) | varying(slope)), (images, slopes))
     return total + one(image, rest) if len(image) else total
+
+
+def _transposed_rows(slopes: jax.Array) -> jax.Array:
+    """``[..., frames, rows, O]`` to ``[..., O, frames * rows]``, as an array in memory."""
+    rows = slopes.reshape(*slopes.shape[:-3], -1, slopes.shape[-1])
+    return lax.optimization_barrier(rows.swapaxes(-1, -2))
 
 
 def _cut(sizes: Patches, x: jax.Array) -> tuple[jax.Array, jax.Array]:

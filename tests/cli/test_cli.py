@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 
 import flax.linen as nn
 import jax
@@ -102,6 +104,28 @@ def test_no_command_shows_the_commands(capsys):
     assert cli.main([]) == 2
     said = capsys.readouterr().err
     assert "demo" in said and "convert" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, None),
+        ({"JAX_COMPILATION_CACHE_DIR": "here"}, "0"),
+        (
+            {"JAX_COMPILATION_CACHE_DIR": "here", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "3"},
+            "3",
+        ),
+    ],
+)
+def test_small_programs_are_kept_where_the_user_keeps_programs(monkeypatch, given, wanted):
+    name = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+    own = {k: v for k, v in os.environ.items() if k not in (name, "JAX_COMPILATION_CACHE_DIR")}
+    monkeypatch.setattr(os, "environ", {**own, **given})
+    monkeypatch.setattr(sys, "argv", ["snnax", "--version"])
+    for arguments in (["--version"], None):
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+        assert os.environ.get(name) == (given.get(name) if arguments else wanted)
 
 
 def test_version(capsys):
