@@ -32,6 +32,8 @@ PORTED = {
 }
 """Networks ported from torch, of which both forms that there are come from ``from_snntorch``."""
 BATCHES = {("residual", 2): 8}
+WORDS = {2: "two", 4: "four"}
+NAMES = {"spikingjelly": "SpikingJelly", "norse": "Norse"}
 HEADS = ("times faster than snnTorch (ported)", "than the best other library", "step / floor")
 
 
@@ -58,7 +60,7 @@ def table(folder: Path, cores: int) -> str:
         taken = _results(found["candidates"])
         cells = row(taken, "snnax-program", "snnax-graph", ("spikingjelly",), ("floor",))
         rows.append((title.format(found["batch"]), cells))
-    unit = "one CPU core" if cores == 1 else f"{cores} CPU cores"
+    unit = "one CPU core" if cores == 1 else f"{WORDS.get(cores, cores)} CPU cores"
     lines = [".. list-table::", "   :header-rows: 1", "   :widths: 40 21 23 16", ""]
     for first, cells in [(f"one training step, {unit}", HEADS), *rows]:
         lines += [f"   * - {first}", *(f"     - {cell}" for cell in cells)]
@@ -78,7 +80,7 @@ def row(
     there = f" ({_short(torch.over(results[ported]))})" if results[ported].times else ""
     return (
         _short(torch.over(mine)) + there,
-        f"{best.over(mine):.2f} {best.name}" if best else "none installed",
+        f"{best.over(mine):.2f} {NAMES.get(best.name, best.name)}" if best else "none installed",
         f"{mine.over(floor):.2f}" if floor else "",
     )
 
