@@ -77,7 +77,8 @@ class Run:
             if len(self.pending) > 1 and time.perf_counter() - looked > _LOOK:
                 latest, sound = jax.device_get((self.pending[-2], self.sound[-2]))
                 looked = time.perf_counter()
-                if not (sound and math.isfinite(latest["loss"])):
+                # Several processes look at other times; all of them end at the end of the epoch.
+                if not (sound and math.isfinite(latest["loss"])) and jax.process_count() == 1:
                     break
                 self.good = former, done - 1
                 busy = looked - began - (self.history.compile_seconds - before)
@@ -157,6 +158,8 @@ class Run:
     def _why(self, data: Data | None, failed: int) -> str:
         """What is not finite in that batch of the epoch: goes there again from the last state that was fine."""
         if data is None or self.good is None or self.step is None or isinstance(data, Iterator):
+            return ""
+        if jax.process_count() > 1:  # a step needs all of them, and the others may have no fault to look for
             return ""
         state, done = self.good
         source = data(int(self.state.epoch)) if callable(data) else data

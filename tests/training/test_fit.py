@@ -157,6 +157,27 @@ def test_the_next_batch_is_loaded_while_a_step_runs(monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(("processes", "passes"), [(1, [2, 1]), (2, [4])])
+def test_several_processes_end_at_the_same_step(monkeypatch, processes, passes):
+    """Each looks at the loss when it has the time; a process that ended before the others would leave them waiting.
+
+    One process alone ends early, and goes to the faulty batch again to say what is wrong with it.
+    """
+    loaded = []
+
+    def data(epoch):
+        loaded.append(0)
+        for x, y in parts()(epoch):
+            loaded[-1] += 1
+            yield x, y + 10  # labels that there are not: the loss is NaN
+
+    monkeypatch.setattr("snnax.training.run._LOOK", 0.0)
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    with pytest.raises(TrainingError, match=r"loss is nan at step 1 \(epoch 1, batch 1\)"):
+        quiet(nets.start(NET), data, epochs=2)
+    assert loaded == passes
+
+
 def test_callbacks_are_checked():
     for name, shown in (("callbacks", "history"), ("batch_callbacks", "metrics")):
         with pytest.raises(ArgumentError, match=rf"fit\({name}=.*functions of the state and the {shown}"):
