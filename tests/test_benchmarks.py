@@ -21,6 +21,8 @@ from benchmarks import (
     compile_time,
     delays,
     event_yinyang,
+    first_result,
+    long_sequences,
     measuring,
     memory,
     schedule,
@@ -241,3 +243,16 @@ def test_a_tree_is_compared_with_another_and_not_with_itself():
     assert before.ratio(Told("here", 2.0), Told("there", 3.0), "mlp/snnax", 3, 1) == (1.5, 0.0)
     with pytest.raises(RuntimeError, match="Both processes import here"):
         before.ratio(Told("here", 2.0), Told("here", 3.0), "mlp/snnax", 3, 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_neurons_that_take_sequences_take_a_step():
+    for step, _ in long_sequences.candidates(steps=4, batch=2, neurons=3).values():
+        step()
+
+
+def test_a_process_that_fails_says_why():
+    cpu, wall = first_result.taken(first_result.command_of("pass"), None)
+    assert 0 < cpu < wall + 1
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        first_result.taken(first_result.command_of("1 / 0"), None)
