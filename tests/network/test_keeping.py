@@ -126,6 +126,18 @@ def test_networks_of_ones_own_and_constant_inputs(taken, frames):
     assert [plan.kept for plan in taken] == [None if frames is None else LITTLE, ()]
 
 
+@pytest.mark.parametrize(("each", "kept"), [(14, LITTLE), (2, ())])
+def test_neurons_whose_current_is_the_same_in_all_steps_count(taken, each, kept):
+    net = snn.Sequential([nn.Dense(WIDTH), snn.Leaky(0.9, init_hidden=True)])
+    params = net.init(jax.random.key(0), X[0])["params"]
+
+    def loss(params):
+        return snn.unroll(net, {"params": params}, X[0], num_steps=T, memory=each * NUMBERS)[0].sum()
+
+    jax.jit(jax.grad(loss)).lower(params)
+    assert taken[0].kept == kept
+
+
 @pytest.mark.parametrize("memory", [0, -1, "2GB", None, True, float("nan"), [1]], ids=str)
 def test_what_is_no_memory(memory):
     net = snn.Sequential([snn.Leaky(0.9, init_hidden=True)])
