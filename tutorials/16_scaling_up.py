@@ -108,7 +108,8 @@ assert steps == EPOCHS * len(data) and len(traced) == 1
 # * `remat=True` keeps only the membranes between *chunks* of steps, and computes the steps inside a chunk a second
 #   time.
 #
-# The compiler reports how much memory a program needs, without running it.
+# The compiler reports how much memory a program needs, without running it. Time is cut into chunks of 25 steps here; the
+# next section explains them.
 
 # %%
 T_LONG, B_LONG = 1600, 16
@@ -142,7 +143,7 @@ lengths = (100, 400, T_LONG)
 programs, needed = {}, {name: [] for name in ways}
 for name, how in ways.items():
     for length in lengths:
-        programs[name], size = compiled(length, **how)
+        programs[name], size = compiled(length, chunk=25, **how)
         needed[name].append(size)
     print(f"{name:20} {needed[name][-1] / (T_LONG * B_LONG * NEURONS):5.1f} bytes for each neuron and step")
 
