@@ -116,9 +116,8 @@ def _of_open(steps: Any, chunk: Any) -> Any:
 def divisor(steps: int, wanted: float) -> int:
     """About ``wanted``; if there is one near, a divisor of ``steps``: what is left over is a program of its own."""
     wanted = min(max(wanted, 1), steps)
-    near = [
-        d for d in range(max(1, int(wanted / 4)), int(4 * wanted) + 1) if steps % d == 0 and wanted / 4 <= d
-    ]
+    most = min(int(4 * wanted), steps)
+    near = [d for d in range(max(1, int(wanted / 4)), most + 1) if steps % d == 0 and wanted / 4 <= d]
     if near:
         return min(near, key=lambda d: max(d / wanted, wanted / d))
     return -(-steps // round(steps / wanted))

@@ -50,7 +50,7 @@ class Plan(NamedTuple):
 _MEMORY = checks.number(above=0, finite=False, called="'auto' or a number of bytes, as memory=2e9 for 2 GB,")
 
 
-def check_memory(memory: Any, what: str = "memory") -> float | str:
+def check_memory(memory: Any) -> float | str:
     """A number of bytes, or ``"auto"``.
 
     Raises:
@@ -58,7 +58,7 @@ def check_memory(memory: Any, what: str = "memory") -> float | str:
     """
     if isinstance(memory, str) and memory == "auto":
         return memory
-    return float(_MEMORY(memory, what))
+    return float(_MEMORY(memory, "memory"))
 
 
 def recomputed(chunk: Any, kept: Kept, alone: bool) -> Any:
@@ -159,10 +159,9 @@ def chosen(
         fixed: chunks must be of this size.
     """
     best = plan_of(little, remat, fast)
-    known = memory if isinstance(memory, float) else None
-    if known is None and account.rough() < SHARE * free_memory():
+    limit = memory if isinstance(memory, float) else SHARE * free_memory()
+    if memory == "auto" and account.rough() < limit:
         return best
-    limit = SHARE * free_memory() if known is None else known
     least = (math.inf, best)
     for plan in _slower(account, best, remat, fixed):
         taken = account.bytes_of(plan)

@@ -236,7 +236,8 @@ def unroll(
     check_numbers(plain, "unroll(variables=...)")
     keys = keys_of(rngs)
     batch = x.shape[0] if constant else x.shape[1]
-    chunk_size(net, chunk, steps, batch, constant, 0.0)
+    if not (isinstance(chunk, str) and chunk == "auto"):
+        chunk_size(net, chunk, steps, batch, constant, 0.0)
     lengths = given_lengths(seq_lengths, batch, steps)
     asked = Run(net, names, bool(record), chunk, steps, constant, short, recomputed, most)
     given = forced_spikes(force)

@@ -158,6 +158,13 @@ def test_several_cores_get_larger_products(monkeypatch, cores, steps, batch, hel
     assert chunks.fast_size(steps, batch, True, held) == chunks.divisor(steps, 128 / batch)
 
 
+def test_a_program_that_is_there_is_called_without_another_look_for_its_chunks(monkeypatch):
+    net = snn.Sequential([snn.Leaky(0.9, init_hidden=True)])
+    before = snn.unroll(net, {}, X[:5])[0]
+    monkeypatch.setattr(chunks, "fast_size", lambda *given: pytest.fail("looked for"))
+    np.testing.assert_array_equal(snn.unroll(net, {}, X[:5])[0], before)
+
+
 def test_elsewhere_than_on_a_cpu_all_steps_are_one_chunk(monkeypatch):
     monkeypatch.setattr(chunks, "platform", lambda: "gpu")
     assert chunks.fast_size(500, 16, False, 32e3) == 500
