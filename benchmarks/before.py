@@ -40,15 +40,8 @@ class Tree:
     """
 
     def __init__(self, path: Path, cores: int, mallopt: bool) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.before",
-            str(path.resolve()),
-            "--serve",
-            "--cores",
-            str(cores),
-        ]
+        command = [sys.executable, "-m", "benchmarks.before", str(path.resolve()), "--serve"]
+        command += ["--cores", str(cores)]
         self._process = subprocess.Popen(
             command + ["--mallopt"] * mallopt, cwd=HERE, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True,
@@ -98,13 +91,9 @@ def serve(tree: Path, cores: int, mallopt: bool) -> None:
 def built(row: str) -> Callable[[], float]:
     """The step of a row."""
     if row == RESIDUAL:
-        import torch
-
         from benchmarks import residual
 
-        network = residual.snntorch_network(4)
-        x, y = torch.rand(4, 16, 3, residual.SIDE, residual.SIDE), torch.randint(0, 10, (16,))
-        return residual.snnax_step(network.net, x[0], x, y)
+        return residual.makers(steps=4, batch=16)["snnax-graph"]()
     from benchmarks.peers.registry import CANDIDATES
     from benchmarks.workloads.spec import data
 

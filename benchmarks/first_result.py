@@ -89,8 +89,8 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def lines(folder: Path) -> dict[str, tuple[list[str], Path | None]]:
-    """What is measured: the process, and its compilation cache."""
+def lines(folder: Path, only: str) -> dict[str, tuple[list[str], Path | None]]:
+    """What is measured: the process, and its compilation cache; those with ``only`` in their name."""
     file = folder / "network.nir"
     taken(
         command_of(NETWORK + f"\ninterop.write_nir({str(file)!r}, interop.to_nir(*port, x[0].numpy()))\n"),
@@ -102,11 +102,14 @@ def lines(folder: Path) -> dict[str, tuple[list[str], Path | None]]:
     full = folder / "full"
     for name, code in RESULTS.items():
         made[name] = (command_of(code), None)
-        taken(command_of(code), full)
         made[f"{name}, cached"] = (command_of(code), full)
     for name, arguments in COMMANDS.items():
         given = [a.format(file=file, folder=folder) for a in arguments]
         made[name] = ([sys.executable, "-m", "snnax", *given], None)
+    made = {name: line for name, line in made.items() if only in name}
+    for command, cache in made.values():
+        if cache is not None:
+            taken(command, cache)
     return made
 
 
@@ -120,7 +123,7 @@ def main() -> None:
     given = parser.parse_args()
     print(measuring.heading(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        made = {name: line for name, line in lines(Path(folder)).items() if given.only in name}
+        made = lines(Path(folder), given.only)
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in made}
         for names in measuring.shuffled(made, given.rounds):
             for name in names:

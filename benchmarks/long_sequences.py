@@ -99,13 +99,9 @@ def main() -> None:
         print("mallopt: no glibc here")
     print(measuring.heading(), flush=True)
     made = candidates(given.steps, given.batch, given.neurons)
-    seconds = measuring.clock(1)
     for step, _ in made.values():
         step()
-    times: dict[str, list[float]] = {name: [] for name in made}
-    for names in measuring.shuffled(made, given.rounds):
-        for name in names:
-            times[name].append(measuring.taken(made[name][0], seconds))
+    times = measuring.in_turn({name: step for name, (step, _) in made.items()}, given.rounds, cores=1)
     print(f"{'':28}{'CPU ms':>10}{'bytes per neuron and step':>28}")
     for name, taken in times.items():
         step, neurons = made[name]

@@ -11,7 +11,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 PACKAGES = "snnax jax jaxlib flax optax torch snntorch norse spikingjelly spyx jaxpike equinox numpy".split()
@@ -64,6 +64,19 @@ def shuffled(names: Iterable[str], rounds: int) -> Iterator[list[str]]:
     order, given = random.Random(0), list(names)
     for _ in range(rounds):
         yield order.sample(given, len(given))
+
+
+def in_turn(
+    steps: Mapping[str, Callable[[], object]], rounds: int, cores: int, times: Mapping[str, int] | None = None
+) -> dict[str, list[float]]:
+    """Seconds per call of each step, one of each round; ``times`` is how often a measurement calls it."""
+    seconds = clock(cores)
+    found: dict[str, list[float]] = {name: [] for name in steps}
+    for names in shuffled(steps, rounds):
+        for name in names:
+            settle(cores)
+            found[name].append(taken(steps[name], seconds, 1 if times is None else times[name]))
+    return found
 
 
 def settle(cores: int) -> None:

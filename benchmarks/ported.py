@@ -7,6 +7,8 @@ are not counted.
 from __future__ import annotations
 
 import argparse
+import copy
+import importlib.util
 import json
 import statistics
 import time
@@ -70,6 +72,105 @@ def snnax_step(network: Any, sample: Any, x: Any, y: Any) -> Step:
     return step
 
 
+def looped(net: Any, steps: int) -> Any:
+    """A module whose ``forward`` loops over time with ``net``, a time step of snnTorch's, and returns the mean."""
+    import snntorch
+    import torch
+
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: Any) -> Any:
+            for module in self.net.modules():
+                if isinstance(module, snntorch.Leaky):
+                    module.reset_mem()
+            return torch.stack([self.net(x[step]) for step in range(steps)]).mean(0)
+
+    return Network().eval()
+
+
+def multi_step(net: Any, network: Any) -> Any:
+    """``net``, of SpikingJelly's layers, over all steps at once, with the weights of a :func:`looped` network."""
+    from spikingjelly.activation_based import functional
+    from torch import nn
+
+    functional.set_step_mode(net, "m")
+    net.load_state_dict(network.net.state_dict(), strict=False)
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: Any) -> Any:
+            functional.reset_net(self.net)
+            return self.net(x).mean(0)
+
+    return Network().eval()
+
+
+def signals(network: Any, x: Any, kinds: Any) -> list[tuple[Any, Any]]:
+    """Each layer of these kinds, and numbers of the shape that it gets of all steps and samples, in their order."""
+    import torch
+
+    shapes: list[tuple[Any, tuple[int, ...]]] = []
+    hooks = [
+        module.register_forward_hook(lambda m, given, _: shapes.append((m, given[0].shape)))
+        for module in network.modules()
+        if isinstance(module, kinds)
+    ]
+    with torch.no_grad():
+        network.net(x[0])
+    for hook in hooks:
+        hook.remove()
+    return [(module, torch.rand(len(x) * shape[0], *shape[1:])) for module, shape in shapes]
+
+
+def convolved(images: Any, module: Any, inner: bool) -> None:
+    """A convolution and both its derivatives; without that of the images for the first layer (not ``inner``)."""
+    import torch
+
+    weight = module.weight.detach()
+    settings = ([*module.stride], [*module.padding], [1, 1], False, [0, 0], 1)
+    y = torch.ops.aten.convolution(images, weight, None, *settings)
+    torch.ops.aten.convolution_backward(y, images, weight, None, *settings, [inner, True, False])
+
+
+def makers(
+    network: Any,
+    shape: tuple[int, ...],
+    floor: Callable[[Any, Any], Step],
+    jelly: Callable[[Any], Any],
+    device: str = "cpu",
+) -> dict[str, Callable[[], Step]]:
+    """What makes each candidate; those of torch on ``device``.
+
+    Args:
+        network: a :func:`looped` one, in torch.
+        shape: of its input, ``[T, B, ...]``.
+        floor: of a network and its input, the step that has the bare products.
+        jelly: SpikingJelly's network with the weights of one.
+        device: of torch.
+    """
+    import torch
+
+    x, y = torch.rand(shape), torch.randint(0, 10, (shape[1],))
+
+    def by_torch(network: Any) -> Step:
+        return torch_step(network.to(device), x.to(device), y.to(device))
+
+    made: dict[str, Callable[[], Step]] = {
+        "snnax-graph": lambda: snnax_step(copy.deepcopy(network.net), x[0], x, y),
+        "snnax-program": lambda: snnax_step(copy.deepcopy(network), x, x, y),
+        "floor": lambda: floor(copy.deepcopy(network), x),
+    }
+    if importlib.util.find_spec("spikingjelly"):
+        made["spikingjelly"] = lambda: by_torch(jelly(network))
+    return {**made, "snntorch": lambda: by_torch(copy.deepcopy(network))}
+
+
 def arguments(text: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=16)
@@ -92,18 +193,13 @@ def begin(given: argparse.Namespace) -> None:
 
 def compare(made: dict[str, Step], given: argparse.Namespace) -> None:
     """Print a line for each, with its ratios to ``snntorch`` and ``floor``; ``first s`` are CPU seconds."""
-    seconds = measuring.clock(given.cores)
     first: dict[str, tuple[float, float]] = {}
     for name, step in made.items():
         start = time.process_time()
         loss = step()
         first[name] = (loss, time.process_time() - start)
         step()
-    times: dict[str, list[float]] = {name: [] for name in made}
-    for names in measuring.shuffled(made, given.rounds):
-        for name in names:
-            measuring.settle(given.cores)
-            times[name].append(measuring.taken(made[name], seconds))
+    times = measuring.in_turn(made, given.rounds, given.cores)
     print(f"{'':16}{'ms a step':>10}{'x snnTorch':>12}{'of the floor':>14}{'first s':>9}{'first loss':>12}")
     for name, taken in times.items():
         to_torch, to_floor = (

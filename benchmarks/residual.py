@@ -10,14 +10,12 @@ the bare convolutions, by torch.
 
 from __future__ import annotations
 
-import copy
-import importlib.util
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 from benchmarks import ported
-from benchmarks.ported import Step, snnax_step, torch_step
+from benchmarks.ported import Step
 
 WIDTHS = (32, 32, 32, 64, 64, 128, 128, 256, 256)  # of what the first block gets, and of each block
 SIDE = 32
@@ -57,21 +55,11 @@ def snntorch_network(steps: int) -> Any:
     import torch
     from snntorch import surrogate
 
-    class Network(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = one_step(
-                lambda: snntorch.Leaky(beta=0.5, spike_grad=surrogate.atan(), init_hidden=True)
-            )
-
-        def forward(self, x: Any) -> Any:
-            for module in self.net.modules():
-                if isinstance(module, snntorch.Leaky):
-                    module.reset_mem()
-            return torch.stack([self.net(x[step]) for step in range(steps)]).mean(0)
+    def lif() -> Any:
+        return snntorch.Leaky(beta=0.5, spike_grad=surrogate.atan(), init_hidden=True)
 
     torch.manual_seed(0)
-    network = Network().eval()
+    network = ported.looped(one_step(lif), steps)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_var.fill_(0.1)  # with these every layer fires
@@ -80,7 +68,7 @@ def snntorch_network(steps: int) -> Any:
 
 def spikingjelly_network(network: Any) -> Any:
     """The same in multi-step mode: each layer over all steps at once."""
-    from spikingjelly.activation_based import functional, layer, neuron, surrogate
+    from spikingjelly.activation_based import layer, neuron, surrogate
     from torch import nn
 
     def lif() -> Any:
@@ -114,45 +102,18 @@ def spikingjelly_network(network: Any) -> Any:
 
     made = one_step(lif)
     replaced(made)
-    functional.set_step_mode(made, "m")
-    made.load_state_dict(network.net.state_dict(), strict=False)
-
-    class Network(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = made
-
-        def forward(self, x: Any) -> Any:
-            functional.reset_net(self.net)
-            return self.net(x).mean(0)
-
-    return Network().eval()
+    return ported.multi_step(made, network)
 
 
 def floor_step(network: Any, x: Any) -> Step:
     """Forward and both derivatives of each convolution, on all steps and samples, and nothing else."""
     import torch
 
-    shapes: list[tuple[Any, tuple[int, ...]]] = []
-    hooks = [
-        module.register_forward_hook(lambda m, given, _: shapes.append((m, given[0].shape)))
-        for module in network.modules()
-        if isinstance(module, torch.nn.Conv2d)
-    ]
-    with torch.no_grad():
-        network.net(x[0])
-    for hook in hooks:
-        hook.remove()
-    layers = []
-    for number, (module, shape) in enumerate(shapes):
-        images = torch.rand(len(x) * shape[0], *shape[1:])
-        settings = ([*module.stride], [*module.padding], [1, 1], False, [0, 0], 1)
-        layers.append((images, module.weight.detach(), settings, number > 0))
+    layers = ported.signals(network, x, torch.nn.Conv2d)
 
     def step() -> float:
-        for images, weight, settings, inner in layers:
-            y = torch.ops.aten.convolution(images, weight, None, *settings)
-            torch.ops.aten.convolution_backward(y, images, weight, None, *settings, [inner, True, False])
+        for number, (module, images) in enumerate(layers):
+            ported.convolved(images, module, inner=number > 0)
         return 0.0
 
     return step
@@ -160,22 +121,8 @@ def floor_step(network: Any, x: Any) -> Step:
 
 def makers(steps: int, batch: int, device: str = "cpu") -> dict[str, Callable[[], Step]]:
     """What makes each candidate; those of torch on ``device``."""
-    import torch
-
     network = snntorch_network(steps)
-    x, y = torch.rand(steps, batch, 3, SIDE, SIDE), torch.randint(0, 10, (batch,))
-
-    def by_torch(network: Any) -> Step:
-        return torch_step(network.to(device), x.to(device), y.to(device))
-
-    made: dict[str, Callable[[], Step]] = {
-        "snnax-graph": lambda: snnax_step(copy.deepcopy(network.net), x[0], x, y),
-        "snnax-program": lambda: snnax_step(copy.deepcopy(network), x, x, y),
-        "floor": lambda: floor_step(copy.deepcopy(network), x),
-    }
-    if importlib.util.find_spec("spikingjelly"):
-        made["spikingjelly"] = lambda: by_torch(spikingjelly_network(network))
-    return {**made, "snntorch": lambda: by_torch(copy.deepcopy(network))}
+    return ported.makers(network, (steps, batch, 3, SIDE, SIDE), floor_step, spikingjelly_network, device)
 
 
 def main() -> None:

@@ -48,11 +48,7 @@ def over_default(name: str, rounds: int, cores: int) -> dict[str, float]:
         step()
         steps[choice] = step
         times[choice] = max(1, math.ceil(0.1 / measuring.taken(step, seconds)))
-    taken: dict[str, list[float]] = {choice: [] for choice in steps}
-    for order in measuring.shuffled(steps, rounds):
-        for choice in order:
-            measuring.settle(cores)
-            taken[choice].append(measuring.taken(steps[choice], seconds, times[choice]))
+    taken = measuring.in_turn(steps, rounds, cores, times)
     default = taken["default"]
     return {
         choice: statistics.median(a / b for a, b in zip(own, default, strict=True))

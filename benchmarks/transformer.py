@@ -13,14 +13,13 @@ of all steps at once, by torch.
 
 from __future__ import annotations
 
-import copy
-import importlib.util
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 from benchmarks import ported
-from benchmarks.ported import Step, snnax_step, torch_step
+from benchmarks.ported import Step
 
 WIDTH, HEADS, SIDE, BLOCKS = 128, 4, 32, 2
 SCALE = 0.125
@@ -92,19 +91,8 @@ def snntorch_network(steps: int, blocks: int = BLOCKS, width: int = WIDTH) -> An
     def lif(threshold: float = 1.0) -> Any:
         return snntorch.Leaky(beta=0.5, threshold=threshold, spike_grad=surrogate.atan(), init_hidden=True)
 
-    class Network(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = one_step(lif, plain_layers(), blocks, width)
-
-        def forward(self, x: Any) -> Any:
-            for module in self.net.modules():
-                if isinstance(module, snntorch.Leaky):
-                    module.reset_mem()
-            return torch.stack([self.net(x[step]) for step in range(steps)]).mean(0)
-
     torch.manual_seed(0)
-    network = Network().eval()
+    network = ported.looped(one_step(lif, plain_layers(), blocks, width), steps)
     for name, module in network.named_modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.running_var.fill_(0.01 if "proj" in name else 0.1)  # with these every layer fires
@@ -113,60 +101,32 @@ def snntorch_network(steps: int, blocks: int = BLOCKS, width: int = WIDTH) -> An
 
 def spikingjelly_network(network: Any, blocks: int) -> Any:
     """The same in multi-step mode: each layer over all steps at once."""
-    from spikingjelly.activation_based import functional, layer, neuron, surrogate
-    from torch import nn
+    from spikingjelly.activation_based import layer, neuron, surrogate
 
     def lif(threshold: float = 1.0) -> Any:
         settings = {"decay_input": False, "v_reset": None, "detach_reset": True}
         return neuron.LIFNode(2.0, v_threshold=threshold, surrogate_function=surrogate.ATan(), **settings)
 
-    made = one_step(lif, layer, blocks)
-    functional.set_step_mode(made, "m")
-    made.load_state_dict(network.net.state_dict(), strict=False)
-
-    class Network(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = made
-
-        def forward(self, x: Any) -> Any:
-            functional.reset_net(self.net)
-            return self.net(x).mean(0)
-
-    return Network().eval()
+    return ported.multi_step(one_step(lif, layer, blocks), network)
 
 
 def floor_step(network: Any, x: Any, blocks: int) -> Step:
     """Forward and both derivatives of each product, on all steps and samples, and nothing else."""
     import torch
 
-    aten = torch.ops.aten
-    shapes: list[tuple[Any, tuple[int, ...]]] = []
-    hooks = [
-        module.register_forward_hook(lambda m, given, _: shapes.append((m, given[0].shape)))
-        for module in network.modules()
-        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)
+    found = ported.signals(network, x, torch.nn.Conv2d | torch.nn.Linear)
+    images = [pair for pair in found if isinstance(pair[0], torch.nn.Conv2d)]
+    matrices = [
+        (signal.reshape(-1, signal.shape[-1]), module.weight.detach())
+        for module, signal in found
+        if isinstance(module, torch.nn.Linear)
     ]
-    with torch.no_grad():
-        network.net(x[0])
-    for hook in hooks:
-        hook.remove()
-    images: list[tuple[Any, ...]] = []
-    matrices = []
-    for number, (module, shape) in enumerate(shapes):
-        signal = torch.rand(len(x) * shape[0], *shape[1:])
-        if isinstance(module, torch.nn.Linear):
-            matrices.append((signal.reshape(-1, shape[-1]), module.weight.detach()))
-        else:
-            settings = ([*module.stride], [*module.padding], [1, 1], False, [0, 0], 1)
-            images.append((signal, module.weight.detach(), settings, number > 0))
     tokens = (SIDE // 4) ** 2
     q, k, v = (torch.rand(len(x) * x.shape[1] * HEADS, tokens, WIDTH // HEADS) for _ in range(3))
 
     def step() -> float:
-        for image, weight, settings, inner in images:
-            y = aten.convolution(image, weight, None, *settings)
-            aten.convolution_backward(y, image, weight, None, *settings, [inner, True, False])
+        for number, (module, signal) in enumerate(images):
+            ported.convolved(signal, module, inner=number > 0)
         for signal, weight in matrices:
             y = signal @ weight.T
             _ = y @ weight, y.T @ signal
@@ -180,18 +140,10 @@ def floor_step(network: Any, x: Any, blocks: int) -> Step:
 
 
 def candidates(steps: int, batch: int, blocks: int) -> dict[str, Step]:
-    import torch
-
+    floor, jelly = partial(floor_step, blocks=blocks), partial(spikingjelly_network, blocks=blocks)
     network = snntorch_network(steps, blocks)
-    x, y = torch.rand(steps, batch, 3, SIDE, SIDE), torch.randint(0, 10, (batch,))
-    made = {
-        "snnax-graph": snnax_step(copy.deepcopy(network.net), x[0], x, y),
-        "snnax-program": snnax_step(copy.deepcopy(network), x, x, y),
-        "floor": floor_step(copy.deepcopy(network), x, blocks),
-    }
-    if importlib.util.find_spec("spikingjelly"):
-        made["spikingjelly"] = torch_step(spikingjelly_network(network, blocks), x, y)
-    return {**made, "snntorch": torch_step(network, x, y)}
+    made = ported.makers(network, (steps, batch, 3, SIDE, SIDE), floor, jelly)
+    return {name: make() for name, make in made.items()}
 
 
 def reports(
