@@ -1,4 +1,4 @@
-"""Microseconds of one time step that Python calls, beside snnTorch's in the same run: loops as tutorials write them.
+"""Milliseconds of one time step that Python calls, beside snnTorch's in the same run: loops as tutorials write them.
 
     python -m benchmarks.eager_step [--rounds 7] [--cores 1]
 
@@ -11,8 +11,11 @@ rounds' ratios to snnTorch's line of that kind, which runs without gradients.
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from benchmarks import measuring
 
@@ -44,6 +47,8 @@ def lines() -> dict[str, Callable[[], object]]:
     mem, torch_mem = jnp.zeros_like(x), torch.zeros_like(torch_x)
     variables = net.init(jax.random.key(0), x)
     bound = net.bind(variables, mutable=["hidden"])
+    one, torch_one = jnp.full((1, INPUTS), 0.5), torch.full((1, INPUTS), 0.5)
+    torch_stream = copy.deepcopy(torch_net)  # its states are of another batch size
     wait = jax.block_until_ready
 
     class Written(snn.Module):
@@ -61,6 +66,8 @@ def lines() -> dict[str, Callable[[], object]]:
     compiled, own_compiled = (
         jax.jit(lambda v, frame, net=which: net.apply(v, frame, mutable=["hidden"])) for which in (net, own)
     )
+
+    first = net.init(jax.random.key(0), one)
     return {
         "neuron, snnTorch": lambda: there(torch_x, torch_mem),
         "neuron, snnax": lambda: wait(lif(x, mem)),
@@ -74,11 +81,28 @@ def lines() -> dict[str, Callable[[], object]]:
         "class, snnax bound": lambda: wait(own_bound(x)),
         "class, snnax.step": lambda: wait(snn.step(own, own_variables, x)),
         "class, jax.jit by hand": lambda: wait(own_compiled(own_variables, x)),
+        "streaming B 1, snnTorch": lambda: torch_stream(torch_one),
+        "streaming B 1, snnax.step": streamed(partial(snn.step, net), first, one),
+        "streaming B 1, jax.jit by hand": streamed(compiled, first, one),
     }
 
 
+def streamed(step: Callable[[Any, Any], Any], variables: Any, x: Any) -> Callable[[], object]:
+    """Each call takes the next step of a stream, and waits for what it returns."""
+    import jax
+
+    kept = [variables]
+
+    def call() -> object:
+        outputs, updates = step(kept[0], x)
+        kept[0] = {**kept[0], **updates}
+        return jax.block_until_ready(outputs)
+
+    return call
+
+
 def measured(rounds: int, cores: int) -> dict[str, tuple[float, float]]:
-    """Of each line its microseconds, and its ratio to snnTorch's."""
+    """Of each line its milliseconds, and the ratio of its time to snnTorch's."""
     steps = lines()
     seconds = measuring.clock(cores)
     times: dict[str, list[float]] = {name: [] for name in steps}
@@ -91,7 +115,7 @@ def measured(rounds: int, cores: int) -> dict[str, tuple[float, float]]:
     for name, taken in times.items():
         theirs = times[f"{name.partition(',')[0]}, snnTorch"]
         ratios = [ours / other for ours, other in zip(taken, theirs, strict=True)]
-        result[name] = (1e6 * statistics.median(taken), statistics.median(ratios))
+        result[name] = (1e3 * statistics.median(taken), statistics.median(ratios))
     return result
 
 
@@ -103,8 +127,10 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=1)
     given = parser.parse_args()
     measuring.pin(given.cores)
-    for name, (microseconds, ratio) in measured(given.rounds, given.cores).items():
-        print(f"{name:28s} {microseconds:8.1f} us  {ratio:5.2f} x snnTorch")
+    for name, (milliseconds, ratio) in measured(given.rounds, given.cores).items():
+        print(
+            f"{name:32s}{milliseconds:9.4f} ms  {ratio:5.2f} of snnTorch's time, {1 / ratio:5.2f} times as fast"
+        )
 
 
 if __name__ == "__main__":

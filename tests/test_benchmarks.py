@@ -20,6 +20,7 @@ from benchmarks import (
     before,
     compile_time,
     delays,
+    eager_step,
     event_yinyang,
     first_result,
     long_sequences,
@@ -249,6 +250,11 @@ def test_a_tree_is_compared_with_another_and_not_with_itself():
 def test_neurons_that_take_sequences_take_a_step():
     for step, _ in long_sequences.candidates(steps=4, batch=2, neurons=3).values():
         step()
+
+
+def test_each_step_of_a_stream_starts_from_the_one_before():
+    call = eager_step.streamed(lambda kept, x: (kept["mem"] + x, {"mem": kept["mem"] + x}), {"mem": 1}, 2)
+    assert [call(), call(), call()] == [3, 5, 7]
 
 
 def test_a_process_that_fails_says_why():
