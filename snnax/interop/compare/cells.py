@@ -88,9 +88,8 @@ def _held(spec: NeuronSpec, trace: NodeTrace, u: float | None = None) -> Held:
         bound = np.maximum(bound, allowed)
     firing = spec.family.firing(spec, *(_wide(states) for states in (trace.before(), trace.states)))
     if firing is None:
-        wrong = (
-            np.abs(trace.spk.astype(np.float64) - exact["spk" if "spk" in exact else spec.states[-1]]) > bound
-        )
+        emitted = exact["spk" if "spk" in exact else spec.states[-1]]
+        wrong = ~(np.abs(trace.spk.astype(np.float64) - emitted) <= bound)
         return Held(off, wrong, np.zeros(shape, bool), bound, fires=False)
     level, slack = firing.level, 0.0 if firing.exact else bound
     if firing.unreset is not None:
@@ -101,7 +100,7 @@ def _held(spec: NeuronSpec, trace: NodeTrace, u: float | None = None) -> Held:
     threshold = np.asarray(firing.threshold).astype(float_type(trace)).astype(np.float64)
     fired = trace.spk.astype(np.float64) != 0
     tie = (level == threshold) & fired
-    astray = ((level > threshold) != fired) & (np.abs(level - threshold) > slack)
+    astray = ((level > threshold) != fired) & ~(np.abs(level - threshold) <= slack)
     return Held(off, astray, tie, bound)
 
 

@@ -278,8 +278,8 @@ class Judged:
             mem_bound=joined(lambda part: _small(part.mem_bound, part.mismatch.shape)),
             bound=joined(lambda part: _small(part.current_bound, part.mismatch.shape)).reshape(shape),
             bound_source=source,
-            max_mem_gap=max(mem_gaps) if mem_gaps else None,
-            max_current_gap=max(gap or 0.0 for _, gap in gaps),
+            max_mem_gap=_largest(mem_gaps) if mem_gaps else None,
+            max_current_gap=_largest([gap or 0.0 for _, gap in gaps]),
         )
 
     def numbers(self, found: Evidence, name: str, other: Trace) -> Numbers:
@@ -346,6 +346,11 @@ def _at(values: Array, at: tuple[int, ...], shape: tuple[int, ...]) -> float:
 
 def _small(values: Array, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(values, shape).astype(np.float32)
+
+
+def _largest(gaps: list[float]) -> float:
+    """The largest of some gaps, NaN if one of them is: of Python's ``max`` that depends on their order."""
+    return float(np.max(gaps))
 
 
 def _largest_gap(a: Array | None, b: Array | None) -> float | None:

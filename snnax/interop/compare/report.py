@@ -226,7 +226,7 @@ def verdict(report: Report) -> str:
         )
     layer = report.first
     if layer is None:
-        worst = max(report.gradients, key=lambda g: g.relative)
+        worst = max(report.gradients, key=lambda g: (math.isnan(g.relative), g.relative))
         return (
             f"DISAGREE: the spikes agree, the gradients do not; that of {shown(worst.name)} differs by "
             f"{worst.relative:.1e} "

@@ -61,7 +61,8 @@ def compare_gradients(
             "Make the same weights trainable on both sides."
         )
     limit, reports = tolerance(dtypes), []
-    largest = max((float(np.abs(gradient).max(initial=0.0)) for gradient in ga.values()), default=0.0)
+    finite = (np.abs(gradient[np.isfinite(gradient)]) for gradient in ga.values())
+    largest = max((float(sizes.max(initial=0.0)) for sizes in finite), default=0.0)
     rounding = SILENT * largest * max(unit_roundoff(dtype) for dtype in dtypes)
     for name, left in ga.items():
         left, right = without_ones(left), without_ones(gb[name])

@@ -117,10 +117,10 @@ class StateMasks:
         delayed = layer.equation.delayed
         spiked = (a.spk != 0) != (b.spk != 0)
         for name in common:
-            off = np.abs(a.states[name] - b.states[name]) > bounds[name]
+            off = _exceeds(a.states[name] - b.states[name], bounds[name])
             bad |= off if delayed or name != mem else off & ~spiked
         if len(charged) == 2 and not delayed:
-            bad |= np.abs(charged[0] - charged[1]) > bounds[mem]
+            bad |= _exceeds(charged[0] - charged[1], bounds[mem])
         if layer.equation.levels is not None and common:
             rounded = _rounded(layer, (a, b), bounds, bad)
             bad &= ~rounded
@@ -269,7 +269,7 @@ def _judge_neurons(layer: Layer) -> Verdict:
     bounds = {name: bound + tiny for name, bound in bounds.items()}
 
     states = StateMasks.of(layer, a, b, bounds)
-    height = (a.spk != 0) & (b.spk != 0) & (np.abs(a.spk - b.spk) > 4 * u * np.abs(a.spk))
+    height = (a.spk != 0) & (b.spk != 0) & _exceeds(a.spk - b.spk, 4 * u * np.abs(a.spk))
     flip = (a.spk != 0) != (b.spk != 0)
     broken = height | ~(a.finite & b.finite)
     event = flip | states.crossing | states.rounded
@@ -363,7 +363,7 @@ def _judge_cell(layer: Layer, cell: Cell) -> Verdict:
     bad_start = misplaced(layer.a) | misplaced(layer.b)
     fires = sides[0].fires and sides[1].fires
     flip = fires & ((spikes[0] != 0) != (spikes[1] != 0))
-    apart = np.abs(spikes[0] - spikes[1]) > 4 * sum(us) * np.abs(spikes[0]) + sides[0].bound
+    apart = _exceeds(spikes[0] - spikes[1], 4 * sum(us) * np.abs(spikes[0]) + sides[0].bound)
     height = fires & (spikes[0] != 0) & (spikes[1] != 0) & apart
     tie = flip & (sides[0].tie | sides[1].tie)
     unexplained = sides[0].off | sides[1].off | sides[0].astray | sides[1].astray | height | bad_current | tie
@@ -379,6 +379,11 @@ def _judge_cell(layer: Layer, cell: Cell) -> Verdict:
         mem_bound=np.maximum(sides[0].bound, sides[1].bound),
         current_bound=per_sample(np.broadcast_to(limit, layer.a.input.shape), shape),
     )
+
+
+def _exceeds(gap: Array, bound: Array) -> Array:
+    """Whether a difference is larger than its bound; NaN is, and so is any difference where the bound is NaN."""
+    return ~(np.abs(gap) <= bound) & (gap != 0)
 
 
 def _first(mask: Array) -> Array:
