@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from snnax.cli.files import refuse_existing, save_arrays
-from snnax.cli.run import read
+from snnax.cli.files import check_network, refuse_existing, save_arrays
+from snnax.cli.readings import read
 from snnax.drafts import write_whole
 from snnax.errors import ArgumentError
 from snnax.shown import shown
@@ -39,6 +39,7 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
                 "_, and no word of Python's."
             )
     refuse_existing(*written, force=options.force)
+    check_network(options.file)
     model, variables = read(options)
     use = _WRITERS[options.to](options, model, variables)
     return {

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
+from snnax import interop
 from snnax.cli.speaking import complain
 from snnax.errors import ArgumentError, RepairWarning
 from snnax.limits import size_limit
@@ -33,6 +34,11 @@ def choices(options: argparse.Namespace) -> dict[str, Any]:
             raise ArgumentError(f"--reading {given}: the choices are {', '.join(known)}.")
         found[name] = _value(name, value)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def read(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """``from_nir`` as the options ask."""
+    return interop.from_nir(options.file, **choices(options))
 
 
 def _value(name: str, text: str) -> Any:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from snnax.cli.files import check_picture, load, refuse_existing, save_arrays, save_figure
+from snnax.cli.files import (
+    check_network,
+    check_picture,
+    load,
+    refuse_existing,
+    save_arrays,
+    save_figure,
+)
 from snnax.cli.readings import choices
-from snnax.cli.tally import Arrays, Tally
 from snnax.errors import ArgumentError, ShapeError
-from snnax.interop.numbers import plain
 from snnax.shown import columns, shown
-
-BYTES_AT_ONCE = 2**28
-STEPS_AT_ONCE = 1000
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -39,23 +36,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.chunk is not None and options.chunk < 1:
         raise ArgumentError(f"--chunk {options.chunk}: expected a number of steps >= 1.")
     refuse_existing(options.out, options.trace, force=options.force)
+    check_network(options.file)
+    given = read_inputs(options)
     check_picture(options.plot)
-    x = read_input(options)
+    from snnax.cli import running
+
+    x = running.joined(options, given)
     began = time.perf_counter()
-    with jax.enable_x64(x.dtype == np.float64):
-        model, variables = read(options)
-        check_input(x, model)
-        tally = Tally(
-            len(x),
-            x.shape[1],
-            keep=options.out is not None,
-            inputs=options.trace is not None,
-            picture=options.plot is not None,
-        )
-        with _progress(len(x)) as advance:
-            for steps, outputs, recorded in pieces(model, variables, x, options.chunk):
-                tally.add(outputs, recorded)
-                advance(steps)
+    model, tally = running.tallied(options, x)
     seconds = time.perf_counter() - began
     layers = tally.layers(model)
     if options.plot is not None:
@@ -81,25 +69,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def read(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
-    """``from_nir`` as the options ask."""
-    from snnax import interop
-
-    return interop.from_nir(options.file, **choices(options))
-
-
-def read_input(options: argparse.Namespace) -> np.ndarray:
-    """One array for one input, and the arrays of several joined."""
+def read_inputs(options: argparse.Namespace) -> dict[str, np.ndarray]:
+    """The arrays of ``--input`` by the names that it gives them; the only one may have the name ``""``."""
     named = [text.partition("=") for text in options.input]
     if len(named) == 1 and not (named[0][1] and not Path(options.input[0]).exists()):
-        return _array(Path(options.input[0]))
-    if bad := [text for text, equals, _ in named if not equals]:
+        return {"": _array(Path(options.input[0]))}
+    if bad := ["".join(parts) for parts in named if not (parts[0] and parts[1])]:
         raise ArgumentError(f"--input {bad[0]}: for several inputs pass --input NAME=X.npy for each of them.")
     if len({name for name, _, _ in named}) < len(named):
         raise ArgumentError("--input has one name twice; pass one NAME=X.npy for each input.")
-    from snnax import interop
-
-    return interop.join_inputs(options.file, {name: _array(Path(file)) for name, _, file in named})
+    return {name: _array(Path(file)) for name, _, file in named}
 
 
 def _array(path: Path) -> np.ndarray:
@@ -108,75 +87,7 @@ def _array(path: Path) -> np.ndarray:
         raise ShapeError(
             f"{path}: x has shape {x.shape}; expected [T, B, ...] with at least one step and sample."
         )
-    return plain(str(path), "x", x)
-
-
-def check_input(x: np.ndarray, model: Any) -> None:
-    """Refuse an input of another shape than the network's."""
-    shape = getattr(model, "input_shape", None)
-    if shape is not None and x.shape[2:] != tuple(shape):
-        raise ShapeError(
-            f"x has shape {x.shape}; the network takes [T, B, {', '.join(map(str, shape))}]: time steps, "
-            "samples, and one sample's shape."
-        )
-
-
-def pieces(
-    model: Any, variables: Mapping[str, Any], x: np.ndarray, chunk: int | None
-) -> Iterator[tuple[int, tuple[np.ndarray, ...], dict[str, Arrays]]]:
-    """The run in pieces of ``chunk`` steps, each of which starts from the state that the last one left."""
-    from snnax.network.states import initial_hidden
-    from snnax.network.unroll import unroll
-
-    def step(variables: Any, x: Any) -> Any:
-        return unroll(model, variables, x, record=True)
-
-    variables = dict(variables)
-    if chunk is None:
-        y, _, recorded = jax.eval_shape(step, variables, x[:1])
-        size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves((y, recorded)))
-        chunk = max(1, min(STEPS_AT_ONCE, BYTES_AT_ONCE // max(size, 1)))
-    chunk = math.ceil(len(x) / math.ceil(len(x) / chunk))
-    if chunk < len(x):
-        variables["hidden"] = initial_hidden(model, variables, jax.numpy.asarray(x[0]))
-    for start in range(0, len(x), chunk):
-        part = x[start : start + chunk]
-        y, updates, recorded = step(variables, part)
-        variables["hidden"] = updates.get("hidden", {})
-        outputs = tuple(np.asarray(leaf) for leaf in jax.tree.leaves(y))
-        turned = {name: {k: _first(v) for k, v in values.items()} for name, values in recorded.items()}
-        yield len(part), outputs, turned
-
-
-def _first(array: Any) -> np.ndarray:
-    from snnax.interop.conventions import traces_first
-
-    return traces_first(np.asarray(array))
-
-
-@contextmanager
-def _progress(steps: int) -> Iterator[Callable[[int], None]]:
-    """A bar on the error stream if that is a terminal, else nothing."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich import progress
-    from rich.console import Console
-
-    bar = progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(bar_width=24),
-        progress.TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
-        progress.TimeRemainingColumn(elapsed_when_finished=True, compact=True),
-        console=Console(file=sys.stderr),
-    )
-    with bar:
-        task = bar.add_task("compiling", total=steps)
-
-        def advance(count: int) -> None:
-            bar.update(task, advance=count, description="running")
-
-        yield advance
+    return x
 
 
 def table(content: dict[str, Any]) -> str:

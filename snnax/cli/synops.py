@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from snnax.cli.run import check_input, read, read_input
+from snnax.cli.readings import read
+from snnax.cli.run import read_inputs
+from snnax.cli.running import check_input, joined
 from snnax.cli.speaking import complain
 from snnax.operations.counting import synops
 from snnax.operations.result import SynapticOperations
@@ -19,7 +21,7 @@ STEPS, RATE = 100, 0.1
 def count(options: argparse.Namespace, sample: Sequence[int]) -> SynapticOperations:
     """What ``synops`` counts on ``--input``, or without one on random spikes, which a line on the error stream says."""
     if options.input:
-        x = read_input(options)
+        x = joined(options, read_inputs(options))
     else:
         x = (np.random.default_rng(0).random((STEPS, 1, *sample)) < RATE).astype(np.float32)
         complain(

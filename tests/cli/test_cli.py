@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -85,6 +88,13 @@ BAD = {
     ),
     "no file": (["inspect", "{tmp}/none.nir"], "none.nir"),
     "no nir file": (["inspect", "{tmp}/x.npy"], "x.npy"),
+    "a folder": (["inspect", "{tmp}"], "a folder; expected the name of a .nir file"),
+    "a device": (["inspect", os.devnull], "no regular file; expected the name of a .nir file"),
+    "a folder of inputs": (
+        ["run", "{tmp}/a.nir", "--input", "{tmp}"],
+        "a folder; expected the name of a .npy",
+    ),
+    "an input without name": (["run", "{tmp}/a.nir", "--input", "={tmp}/x.npy"], "NAME=X.npy"),
     "no input": (["compare", "{tmp}/a.nir", "{tmp}/a.nir", "--input", "{tmp}/none.npy"], "none.npy"),
     "no array": (["compare", "{tmp}/a.nir", "{tmp}/a.nir", "--input", "{tmp}/a.nir"], ".npy"),
     "wrong shape": (["compare", "{tmp}/a.nir", "{tmp}/a.nir", "--input", "{tmp}/y.npy"], "shape"),
@@ -122,10 +132,58 @@ def test_small_programs_are_kept_where_the_user_keeps_programs(monkeypatch, give
     own = {k: v for k, v in os.environ.items() if k not in (name, "JAX_COMPILATION_CACHE_DIR")}
     monkeypatch.setattr(os, "environ", {**own, **given})
     monkeypatch.setattr(sys, "argv", ["snnax", "--version"])
+    frozen = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
     for arguments in (["--version"], None):
         with pytest.raises(SystemExit):
             cli.main(arguments)
         assert os.environ.get(name) == (given.get(name) if arguments else wanted)
+        assert len(frozen) == (arguments is None)  # only what is the command's own process
+
+
+WITHOUT_JAX = {
+    0: ["--help", "--version", *(f"{command} --help" for command in cli.COMMANDS)],
+    2: [
+        "bogus",
+        *(f"{command} --bogus" for command in cli.COMMANDS),
+        "inspect none.nir", "inspect folder", "inspect x.npy", "inspect a.nir --input x.npy",
+        "compare a.nir none.nir --input x.npy", "compare a.nir b.nir --input none.npy",
+        "compare a.nir b.nir --input x.npy --html page.pdf",
+        "run none.nir --input x.npy", "run a.nir --input none.npy", "run a.nir --input folder",
+        "run a.nir --input x.npy --out x.npy", "run a.nir --input x.npy --chunk 0",
+        "convert none.nir net.npz --to flax", "convert a.nir net.txt --to flax",
+        "convert a.nir there.npz --to flax", "convert a.nir net.pt --to brian",
+        "check none.py", "check net.py", "check net.py:Net",
+    ],
+}  # fmt: skip
+"""By exit status: help, and what is refused for its options, or for files that are not there or of another kind."""
+
+ONE_AFTER_THE_OTHER = """
+import contextlib, io, json, sys
+from snnax import cli
+found = {}
+for line in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            status = cli.main(line.split())
+        except SystemExit as end:
+            status = end.code
+    found[line] = [status, sorted({"flax", "jax", "torch"} & set(sys.modules))]
+print(json.dumps(found))
+"""
+
+
+def test_what_needs_no_jax_does_not_import_it(files, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "there.npz").touch()
+    (tmp_path / "net.py").touch()
+    wanted = {line: [status, []] for status, lines in WITHOUT_JAX.items() for line in lines}
+    root = str(Path(cli.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER, *wanted], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    assert json.loads(done.stdout or "null") == wanted, done.stderr
 
 
 def test_version(capsys):

@@ -126,14 +126,14 @@ def test_a_run_in_pieces_is_the_same_run(shelf, tmp_path, capsys, chunk):
 
 
 def test_long_runs_are_cut_by_themselves(shelf, monkeypatch):
-    from snnax.cli import run
+    from snnax.cli import running
 
     model, variables = interop.from_nir(shelf / "net.nir")
-    lengths = [[steps for steps, *_ in run.pieces(model, variables, X, None)]]
-    monkeypatch.setattr(run, "STEPS_AT_ONCE", 10)
-    lengths.append([steps for steps, *_ in run.pieces(model, variables, X, None)])
-    monkeypatch.setattr(run, "BYTES_AT_ONCE", 1)
-    lengths.append([steps for steps, *_ in run.pieces(model, variables, X[:3], None)])
+    lengths = [[steps for steps, *_ in running.pieces(model, variables, X, None)]]
+    monkeypatch.setattr(running, "STEPS_AT_ONCE", 10)
+    lengths.append([steps for steps, *_ in running.pieces(model, variables, X, None)])
+    monkeypatch.setattr(running, "BYTES_AT_ONCE", 1)
+    lengths.append([steps for steps, *_ in running.pieces(model, variables, X[:3], None)])
     assert lengths == [[25], [9, 9, 7], [1, 1, 1]]
 
 

@@ -35,10 +35,23 @@ def version(file: Path) -> str:
     return "unknown" if found is None else str(found)
 
 
+def check_file(file: Path) -> None:
+    """Refuse what is not there and what is no HDF5 file; reads no more of it than where its groups are.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        NIRFileError: if it is a folder, a pipe, or of another format.
+    """
+    _read(file, (), MAX_BYTES, str(file))
+
+
 def _read(file: Path | BinaryIO, keys: tuple[str, ...], max_bytes: int, said: str) -> list[Any]:
     """Some entries of the outermost group, ``None`` for what is not there."""
     if isinstance(file, Path) and not file.is_file():
-        raise NIRFileError(f"{said}: it is no file.")
+        if not file.exists():
+            raise FileNotFoundError(f"there is no file {said!r}; expected the name of a .nir file.")
+        kind = "a folder" if file.is_dir() else "no regular file"
+        raise NIRFileError(f"{said}: it is {kind}; expected the name of a .nir file.")
     place: list[str] = []
     try:
         with hdf5.File(file, max_bytes) as opened:

@@ -76,8 +76,6 @@ def read_nir(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> nir.NI
         ['input', 'linear', 'output']
     """
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r}")
     content, digest = contents.read(path, max_bytes)
     if digest is not None and digest != digest_of(content):
         said = f"{path}: it has changed since snnax wrote it; by hand, or by damage that nothing else shows."
