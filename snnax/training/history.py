@@ -91,6 +91,15 @@ class History:
         for name in ("loss", "accuracy"):
             getattr(self, f"step_{name}").extend(float(batch[name]) for batch in batches if name in batch)
 
+    def lengths(self) -> dict[str, int]:
+        """How many entries each list has."""
+        return {name: len(value) for name, value in vars(self).items() if isinstance(value, list)}
+
+    def cut(self, lengths: Mapping[str, int]) -> None:
+        """Leave out what was appended since the lists had these lengths."""
+        for name, length in lengths.items():
+            del getattr(self, name)[length:]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and lists, as JSON has them."""
         return asdict(self)

@@ -52,6 +52,7 @@ class Run:
         self.sound: list[Any] = [True] * len(self.pending)
         self.good: tuple[TrainState, int] | None = None
         history.unfinished = []
+        self.complete = history.lengths()
 
     def epoch(self, data: Data, eval_data: Data | None, epochs: int) -> bool:
         """Train on each batch of the next epoch, then evaluate; False if a batch's callback ended it before."""
@@ -67,9 +68,10 @@ class Run:
             x, y, count = self._batch(item, self.step)
             self._compile("training step", self.step, x, y)
             former = self.state
-            self.state, metrics = self.step(former, x, y)  # type: ignore[misc]
+            after, metrics = self.step(former, x, y)  # type: ignore[misc]
             self.pending.append({**metrics, "samples": count})
             self.sound.append(_sound(x))
+            self.state = after  # last: Ctrl-C before it leaves a batch that was not trained on
             stop = [told(self.state, dict(metrics)) is True for told in self.told]
             if any(stop):
                 return False
@@ -94,11 +96,21 @@ class Run:
         if eval_data is not None:
             values |= {f"eval_{name}": value for name, value in self.evaluate(eval_data).items()}
         values["seconds"] = time.perf_counter() - began
-        self.state = self.state.replace(epoch=self.state.epoch + 1)
-        count = len(self.pending)
+        after, step, count = (
+            self.state.replace(epoch=self.state.epoch + 1),
+            int(self.state.step),
+            len(self.pending),
+        )
         self.history.add_steps(self.pending)
-        self.first, self.pending, self.sound = int(self.state.step), [], []
         self.history.add(values)
+        # at once: Ctrl-C before it leaves an epoch that is not complete
+        self.state, self.first, self.pending, self.sound, self.complete = (
+            after,
+            step,
+            [],
+            [],
+            self.history.lengths(),
+        )
         self.shown.finish(number + 1, epochs, count, values)
         return True
 
@@ -123,6 +135,7 @@ class Run:
         """Keep what there is of an epoch that is not complete."""
         done = int(self.state.step) - self.first
         self.pending = self._fetched()[:done]
+        self.history.cut(self.complete)
         self.history.interrupted, self.history.unfinished = True, self.pending
         where = f"epoch {int(self.state.epoch) + 1}, batch {done}"
         self.save(last=True)

@@ -17,6 +17,7 @@ from snnax.errors import ArgumentError
 from snnax.modules import check_numbers
 from snnax.training.objective import foreign
 from snnax.training.optimizing import descend
+from snnax.training.same_optimizer import first_alike
 
 __all__ = ["TrainState", "check_network", "check_optimizer"]
 
@@ -82,7 +83,7 @@ class TrainState(struct.PyTreeNode):
             net: any linen module that :func:`~snnax.unroll` takes.
             variables: its variables, as ``init`` or ``interop.from_snntorch`` return them; ``hidden`` in them
                 is left out.
-            tx: an optax optimizer, as ``optax.adam(1e-3)``.
+            tx: an optax optimizer, as ``optax.adam(1e-3)``. States share compiled steps if theirs were made alike.
             key: for dropout and other random layers; ``jax.random.key(0)`` if None.
             hidden: pass ``variables["hidden"]`` to carry the neurons' state from batch to batch (streams cut
                 into pieces; every batch must then have the same size). No gradient crosses batches.
@@ -111,7 +112,7 @@ class TrainState(struct.PyTreeNode):
             other=held,
             hidden=None if hidden is None else _copied(unfreeze(dict(hidden))),
             net=net,
-            tx=tx,
+            tx=first_alike(tx),
         )
 
     @property

@@ -10,6 +10,7 @@ import pytest
 import snnax as snn
 import snnax.functional as SF
 from snnax.errors import TrainingError
+from snnax.training import run
 from snnax.training.diagnosis import culprit
 from snnax.training.history import History
 from snnax.training.progress import curve
@@ -75,6 +76,29 @@ def test_an_interrupted_epoch_counts_each_step_once(tmp_path):
     resumed = True
     _, history = fit(fresh(), stops, epochs=1, checkpoint=tmp_path, resume=True)
     assert len(history.step_loss) == 3
+
+
+@pytest.mark.parametrize("moment", ["sound", "add_steps", "add"])
+def test_at_whatever_moment_it_is_interrupted_no_batch_is_lost_nor_seen_twice(tmp_path, monkeypatch, moment):
+    def of(state):
+        return [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(state.params)]
+
+    start = fresh()
+    whole, complete = fit(start, batches(), epochs=2)
+    home = run if moment == "sound" else History
+    name = "_sound" if moment == "sound" else moment
+    before = getattr(home, name)
+
+    def ends(*given):
+        before(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(home, name, ends)
+    _, history = fit(start, batches(), epochs=2, checkpoint=tmp_path)
+    assert history.interrupted
+    monkeypatch.setattr(home, name, before)
+    state, history = fit(start, batches(), epochs=2, checkpoint=tmp_path, resume=True)
+    assert (of(state), history.step_loss, history.loss) == (of(whole), complete.step_loss, complete.loss)
 
 
 @pytest.mark.parametrize("at", [1, 2])

@@ -10,6 +10,7 @@ import pytest
 import snnax as snn
 import snnax.functional as SF
 from snnax.backprop import pieces
+from snnax.training import steps
 from snnax.training.same_optimizer import first_alike
 
 MAKE = {
@@ -52,3 +53,13 @@ def test_a_new_optimizer_of_the_same_kind_compiles_nothing(monkeypatch):
     for rate, times in ((0.0625, 1), (0.0625, 1), (0.03125, 2)):
         snn.backprop.BPTT(net, variables, [(x, y)], optax.adam(rate), SF.ce_rate_loss())
         assert len(traced) == times
+
+
+def test_states_made_anew_train_by_one_program():
+    net = snn.Sequential(snn.Linear(3, 2), snn.Leaky(0.9, init_hidden=True))
+    x, y = jnp.ones((4, 2, 3)), jnp.zeros(2, int)
+    variables, before = net.init(jax.random.key(0), x[0]), steps._train_donating.count()
+    for more in (1, 1):
+        state = snn.training.TrainState.create(net, variables, optax.adam(0.0625))
+        snn.training.make_train_step(SF.ce_rate_loss())(state, x, y)
+        assert steps._train_donating.count() == before + more
