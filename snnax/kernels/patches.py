@@ -22,6 +22,9 @@ from jax import lax
 from snnax.kernels.bilinear import transposed, vary, varying
 
 CHUNK = 160_000  # numbers in the patches that are there at a time: they should stay in the cache
+# The same for the derivative of the kernel, whose products need many rows to be shared among cores.
+SUMMED = 500_000
+WIDE = 96  # numbers in one row of a patch with which a product for each row of the kernel is faster than one for all
 SHORT = 16  # a row of the kernel with fewer numbers makes patches of several output columns
 COLUMNS = 4
 
@@ -75,26 +78,35 @@ class Patches(NamedTuple):
 
     @property
     def frames(self) -> int:
-        """Frames whose patches are there at a time: a divisor of all of them if one is near."""
-        most = max(1, min(self.image[0], CHUNK // (self.out[0] * self.blocks * self.length)))
-        near = (n for n in range(most, most // 2, -1) if self.image[0] % n == 0)
-        return next(near, most)
+        """Frames whose patches are there at a time."""
+        return self.near(CHUNK // (self.out[0] * self.blocks * self.length))
+
+    def near(self, most: int) -> int:
+        """So many frames, or a divisor of all of them that is not much smaller."""
+        most = max(1, min(self.image[0], most))
+        return next((n for n in range(most, most // 2, -1) if self.image[0] % n == 0), most)
 
     def gather(self, x: jax.Array) -> jax.Array:
         """``P(x)``: ``[N, H, W, C]`` to ``[N * H' * blocks, length]``. Linear."""
-        (down, along), (rows, columns) = self.window.strides, self.window.padding
-        (high, _), apart = self.out, self.columns * along
+        return jnp.stack(self.rows(self.spread(x)), 3).reshape(-1, self.length)
+
+    def spread(self, x: jax.Array) -> jax.Array:
+        """``[N, H, W, C]`` to rows of patches, ``[N, padded H, blocks, width, C]``. Linear."""
+        along, (rows, columns) = self.window.strides[1], self.window.padding
+        apart = self.columns * along
         right = (self.blocks - 1) * apart + self.width - x.shape[2] - columns[0]
         x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (*rows, 0), (columns[0], right, 0), (0, 0, 0)])
         if self.blocks < self.width:
             starts = range(0, self.blocks * apart, apart)
-            x = jnp.stack([x[:, :, s : s + self.width] for s in starts], 2)
-        else:
-            until = (self.blocks - 1) * apart + 1
-            x = jnp.stack([x[:, :, j : j + until : apart] for j in range(self.width)], 3)
-        until = (high - 1) * down + 1
-        x = jnp.stack([x[:, i : i + until : down] for i in range(self.kernel[0])], 3)
-        return x.reshape(-1, self.length)
+            return jnp.stack([x[:, :, s : s + self.width] for s in starts], 2)
+        until = (self.blocks - 1) * apart + 1
+        return jnp.stack([x[:, :, j : j + until : apart] for j in range(self.width)], 3)
+
+    def rows(self, spread: jax.Array) -> list[jax.Array]:
+        """For each row of the kernel, what it sees of the rows of patches."""
+        down = self.window.strides[0]
+        until = (self.out[0] - 1) * down + 1
+        return [spread[:, i : i + until : down] for i in range(self.kernel[0])]
 
     def matrix(self, w: jax.Array) -> jax.Array:
         """``K(w)``: ``[KH, KW, C, O]`` to ``[length, columns * O]``. Linear."""
@@ -140,17 +152,29 @@ def image_slope(slope: jax.Array, w: jax.Array, sizes: Patches) -> jax.Array:
 def kernel_slope(slope: jax.Array, x: jax.Array, sizes: Patches) -> jax.Array:
     """The derivative of the kernel, given that of the output ``[N, H', W', O]``."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
+    features = sizes.columns * slope.shape[-1]
+    row = sizes.length // sizes.kernel[0]
 
-    def one(part: jax.Array, other: jax.Array) -> jax.Array:
+    def all_rows(part: jax.Array, other: jax.Array) -> jax.Array:
         return jnp.dot(other, sizes.gather(part), preferred_element_type=wide)
 
-    total = _sum(sizes, one, x, sizes.split(slope).reshape(len(x), -1, sizes.columns * slope.shape[-1]))
+    def each_row(part: jax.Array, other: jax.Array) -> jax.Array:
+        rows = (seen.reshape(-1, row) for seen in sizes.rows(sizes.spread(part)))
+        return jnp.stack([jnp.dot(other, seen, preferred_element_type=wide) for seen in rows], 1)
+
+    if row < WIDE:
+        one, numbers = all_rows, sizes.out[0] * sizes.blocks * sizes.length
+    else:
+        one, numbers = each_row, (sizes.image[1] + sum(sizes.window.padding[0])) * sizes.blocks * row
+    slopes = sizes.split(slope).reshape(len(x), -1, features)
+    frames = sizes.near(min(SUMMED // numbers, len(x) // 2))  # outside of a loop the patches are slow
+    total = _sum(frames, one, x, slopes).reshape(features, -1)
     return transposed(sizes.matrix, sizes.kernel, total.T).astype(x.dtype)
 
 
 def _each(sizes: Patches, one: Callable[..., jax.Array], x: jax.Array) -> jax.Array:
     """``one`` of every few frames, one after the other."""
-    whole, rest = _cut(sizes, x)
+    whole, rest = _cut(sizes.frames, x)
     if len(whole) < 2:
         y = one(x[: sizes.frames])
     else:
@@ -162,13 +186,13 @@ def _each(sizes: Patches, one: Callable[..., jax.Array], x: jax.Array) -> jax.Ar
     return jnp.concatenate([y, one(x[-sizes.frames :])[-len(rest) :]])
 
 
-def _sum(sizes: Patches, one: Callable[..., jax.Array], x: jax.Array, slope: jax.Array) -> jax.Array:
-    """The sum over all frames of what ``one`` makes of a few and of the slopes ``[N, rows, O]`` of their patches.
+def _sum(frames: int, one: Callable[..., jax.Array], x: jax.Array, slope: jax.Array) -> jax.Array:
+    """The sum over all of what ``one`` makes of a few frames and of the slopes ``[N, rows, O]`` of their patches.
 
     Slopes are transposed here, all at once: XLA's product of a transposed matrix with another is slow, and so are
     transpositions within a loop.
     """
-    (images, image), (slopes, rest) = _cut(sizes, x), _cut(sizes, slope)
+    (images, image), (slopes, rest) = _cut(frames, x), _cut(frames, slope)
     slopes, rest = (_transposed_rows(s) for s in (slopes, rest))
 
     def add(total: jax.Array, parts: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
@@ -189,7 +213,7 @@ def _transposed_rows(slopes: jax.Array) -> jax.Array:
     return lax.optimization_barrier(rows.swapaxes(-1, -2))
 
 
-def _cut(sizes: Patches, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _cut(frames: int, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Frames ``[N, ...]`` as ``[N // frames, frames, ...]`` and what is left."""
-    whole = x.shape[0] // sizes.frames * sizes.frames
-    return x[:whole].reshape(-1, sizes.frames, *x.shape[1:]), x[whole:]
+    whole = x.shape[0] // frames * frames
+    return x[:whole].reshape(-1, frames, *x.shape[1:]), x[whole:]

@@ -30,6 +30,7 @@ CASES = {
     "many channels": ((3, 6, 7, 32), (3, 2, 32, 12), (1, 1), ((1, 1), (0, 1))),
     "many features": ((3, 6, 7, 12), (3, 3, 12, 32), (1, 1), "SAME"),
     "many, more around than the kernel": ((2, 5, 5, 32), (2, 2, 32, 12), (1, 1), ((2, 1), (0, 3))),
+    "a product for each row": ((5, 6, 7, 50), (3, 2, 50, 8), (2, 1), ((1, 2), (0, 1))),
     "rows": ((5, 20, 2), (4, 2, 3), (2,), "SAME"),
     "many rows": ((5, 9, 32), (4, 32, 12), (1,), ((1, 2),)),
     "wide rows": ((5, 20, 24), (4, 24, 3), (1,), ((3, 0),)),
@@ -47,6 +48,7 @@ def drawn(case, dtype="float32"):
 def short_chunks(monkeypatch):
     """Several chunks and a rest, for small arrays."""
     monkeypatch.setattr(patches, "CHUNK", 6000)
+    monkeypatch.setattr(patches, "SUMMED", 12000)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,14 @@ def test_with_many_channels_only_the_kernels_derivative_is_a_product_of_patches(
     text = jax.jit(jax.grad(lambda *a: jnp.tanh(ours(*a)).sum(), (0, 1))).lower(x, w).as_text()
     assert (text.count("stablehlo.convolution"), text.count("stablehlo.dot_general")) == (2, 1)
     assert text.count("reverse = [false, false]") == 2
+
+
+@pytest.mark.parametrize(("case", "products"), [("many channels", 1), ("a product for each row", 2 * 3)])
+def test_a_wide_row_of_the_kernel_has_a_product_of_its_own(case, products):
+    """Twice, in a loop over pairs of frames and for the fifth frame."""
+    x, w, ours, _ = drawn(case)
+    text = jax.jit(jax.grad(lambda w: jnp.tanh(ours(x, w)).sum())).lower(w).as_text()
+    assert text.count("stablehlo.dot_general") == products
 
 
 @pytest.mark.parametrize(
