@@ -1,28 +1,33 @@
 """Seconds to trace, lower and compile a training step, against the number of time steps and the depth.
 
     python -m benchmarks.compile_time [--peers snnax snnax-ported ...] [--steps 25 100 500 2000]
-                                      [--depths 1 5 9 17] [--json FILE]
+                                      [--depths 1 5 9 17] [--blocks 1 2 4 8] [--json FILE]
 
-CPU seconds of this process on one core. Then the step is run three times, on what the one before returned, and the
-programs that XLA compiled in the second and third are counted: none is right.
+CPU seconds of this process on one core, without JAX's persistent cache. Then the step is run three times, on what the
+one before returned, and the programs that XLA compiled in the second and third are counted: none is right. The last
+rows are the first blocks of the network of ``residual``, ported by ``from_snntorch``; the port itself is not counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measuring
+from benchmarks import measuring, residual
 from benchmarks.peers.registry import CANDIDATES
 from benchmarks.workloads.spec import Targets, Workload, data, perceptron
 from benchmarks.workloads.table import WORKLOADS
+
+Build = Callable[[], Any]
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 PEERS = ("snnax", "snnax-ported", "snnax-bfloat16", "snnax-remat", "spyx", "jaxpike")
@@ -53,11 +58,23 @@ def counting() -> Iterator[Callable[[], int]]:
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def stages(name: str, workload: Workload) -> dict[str, float]:
+def rows(name: str, steps: list[int], depths: list[int], blocks: list[int]) -> Iterator[tuple[str, Build]]:
+    """The titles, and what builds the steps of a candidate."""
+    listed = [WORKLOADS["mlp"].sized(count, 32) for count in steps]
+    for row in [*listed, *map(deep, depths), WORKLOADS["conv"]]:
+        yield f"{row.title.split(',')[0]}, T {row.steps}", partial(_built, name, row)
+    for count in blocks if name == "snnax-ported" else []:
+        yield f"residual, {2 * count + 1} convolutions, T 4", partial(residual.compiled_step, count)
+
+
+def _built(name: str, row: Workload) -> Any:
+    return CANDIDATES[name].build(row, data(row))
+
+
+def stages(step: Any) -> dict[str, float]:
     """CPU seconds of each stage, and the programs compiled in the first call and in the two after it."""
     import jax
 
-    step: Any = CANDIDATES[name].build(workload, data(workload))
     jax.clear_caches()
     marks = [time.process_time()]
     traced = step.program.trace(*step.arguments)
@@ -84,22 +101,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="*", default=[25, 100, 500, 2000])
     parser.add_argument("--depths", type=int, nargs="*", default=[1, 5, 9, 17])
     parser.add_argument("--json", type=Path, help="write the measurements here")
+    parser.add_argument("--blocks", type=int, nargs="*", default=[1, 2, 4, 8], help="of the residual network")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # a program from there is not compiled
     measuring.pin(1)
     print(measuring.heading())
     print(f"\n{'':20}{'':30}{'trace':>8}{'lower':>8}{'compile':>9}{'all s':>8}{'recompiled':>12}", flush=True)
-    rows = [WORKLOADS["mlp"].sized(steps, 32) for steps in given.steps]
-    rows += [deep(depth) for depth in given.depths] + [WORKLOADS["conv"]]
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in given.peers:
         if missing := CANDIDATES[name].missing:
             print(f"{name}: left out, not there: {', '.join(missing)}")
             continue
         found[name] = {}
-        for row in rows:
-            title = f"{row.title.split(',')[0]}, T {row.steps}"
-            spent = found[name][title] = stages(name, row)
+        for title, build in rows(name, given.steps, given.depths, given.blocks):
+            spent = found[name][title] = stages(build())
             trace, lower, compiling = (spent[part] for part in ("trace", "lower", "compile"))
             print(
                 f"{name:20}{title:30}{trace:8.2f}{lower:8.2f}{compiling:9.2f}{trace + lower + compiling:8.2f}"

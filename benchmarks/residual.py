@@ -1,28 +1,31 @@
-"""A residual network of 17 convolutions with batch normalization: one training step in snnax, snnTorch, SpikingJelly.
+"""A residual network of 17 convolutions with batch normalization: one training step in snnax and other libraries.
 
     python -m benchmarks.residual [--batch 16] [--steps 4] [--rounds 5] [--cores 1|2] [--mallopt]
 
 Widths 32 to 256, two blocks each, normalization by running averages, images of 32 x 32. ``snnax-graph`` is a time step
 of snnTorch's network after ``interop.from_snntorch``, in ``unroll``; ``snnax-program`` is the port of a module whose
-``forward`` has the loop over time. All start from the same weights; SpikingJelly resets in the same step. The floor is
-the bare convolutions, by torch.
+``forward`` has the loop over time. All start from the same weights. SpikingJelly and Norse reset in the same step.
+Norse does not detach the reset, and its surrogate is SuperSpike. spyx fires one step later in each layer, so that
+within 4 steps no spike reaches the output. The floor is the bare convolutions, by torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from benchmarks import ported
 from benchmarks.ported import Step
+from benchmarks.residual_spyx import spyx_step
 
 WIDTHS = (32, 32, 32, 64, 64, 128, 128, 256, 256)  # of what the first block gets, and of each block
 SIDE = 32
 
 
-def one_step(neuron: Callable[[], Any]) -> Any:
-    """The network at one time step, of torch, with neurons that keep their states."""
+def one_step(neuron: Callable[[], Any], widths: Sequence[int] = WIDTHS) -> Any:
+    """The network at one time step, of torch, with neurons that keep their states; ``widths`` as ``WIDTHS``."""
     from torch import nn
 
     class Block(nn.Module):
@@ -43,13 +46,19 @@ def one_step(neuron: Callable[[], Any]) -> Any:
             return self.lif2(self.norm2(self.conv2(y)) + self.short(x))
 
     return nn.Sequential(
-        nn.Conv2d(3, WIDTHS[0], 3, 1, 1, bias=False), nn.BatchNorm2d(WIDTHS[0]), neuron(),
-        *(Block(inputs, outputs) for inputs, outputs in pairwise(WIDTHS)),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], 10),
+        nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), neuron(),
+        *(Block(inputs, outputs) for inputs, outputs in pairwise(widths)),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 10),
     ).eval()  # fmt: skip
 
 
-def snntorch_network(steps: int) -> Any:
+def widths_of(network: Any) -> tuple[int, ...]:
+    """As ``WIDTHS``, of a network that :func:`snntorch_network` made."""
+    first, _, _, *blocks, _, _, _ = network.net
+    return (first.out_channels, *(block.conv2.out_channels for block in blocks))
+
+
+def snntorch_network(steps: int, widths: Sequence[int] = WIDTHS) -> Any:
     """A module whose ``forward`` loops over time and returns the mean of the outputs."""
     import snntorch
     import torch
@@ -59,10 +68,10 @@ def snntorch_network(steps: int) -> Any:
         return snntorch.Leaky(beta=0.5, spike_grad=surrogate.atan(), init_hidden=True)
 
     torch.manual_seed(0)
-    network = ported.looped(one_step(lif), steps)
+    network = ported.looped(one_step(lif, widths), steps)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_var.fill_(0.1)  # with these every layer fires
+            module.running_var.fill_(0.05)  # with these every layer fires
     return network
 
 
@@ -100,9 +109,43 @@ def spikingjelly_network(network: Any) -> Any:
             else:
                 setattr(module, name, made)
 
-    made = one_step(lif)
+    made = one_step(lif, widths_of(network))
     replaced(made)
     return ported.multi_step(made, network)
+
+
+def norse_step(network: Any, x: Any, y: Any, device: str = "cpu") -> Step:
+    """The same of Norse's ``LIFBoxCell``, in a loop over time.
+
+    Its membrane is snnTorch's times ``1 - beta``, and so is its threshold.
+    """
+    import torch
+    from norse.torch import LIFBoxCell, LIFBoxParameters
+    from norse.torch.functional.reset import reset_subtract
+
+    dt = 1e-3
+    rate, threshold = torch.as_tensor(0.5 / dt), torch.as_tensor(0.5)
+    parameters = LIFBoxParameters(tau_mem_inv=rate, v_th=threshold, reset_method=reset_subtract)
+
+    class Neuron(torch.nn.Module):
+        """A cell that keeps its state."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.state = LIFBoxCell(parameters, dt=dt), None
+
+        def forward(self, x: Any) -> Any:
+            spikes, self.state = self.cell(x, self.state)
+            return spikes
+
+    def reset(module: Any) -> None:
+        if isinstance(module, Neuron):
+            module.state = None
+
+    net = one_step(Neuron, widths_of(network))
+    net.load_state_dict(network.net.state_dict(), strict=False)
+    looped = ported.looped(net, len(x), reset)
+    return ported.torch_step(looped.to(device), x.to(device), y.to(device))
 
 
 def floor_step(network: Any, x: Any) -> Step:
@@ -122,7 +165,18 @@ def floor_step(network: Any, x: Any) -> Step:
 def makers(steps: int, batch: int, device: str = "cpu") -> dict[str, Callable[[], Step]]:
     """What makes each candidate; those of torch on ``device``."""
     network = snntorch_network(steps)
-    return ported.makers(network, (steps, batch, 3, SIDE, SIDE), floor_step, spikingjelly_network, device)
+    shape = (steps, batch, 3, SIDE, SIDE)
+    others = {"norse": partial(norse_step, device=device), "spyx": spyx_step}
+    return ported.makers(network, shape, floor_step, spikingjelly_network, device, others)
+
+
+def compiled_step(blocks: int, steps: int = 4, batch: int = 16) -> ported.JaxStep:
+    """``snnax-graph`` with the first blocks only."""
+    import torch
+
+    network = snntorch_network(steps, WIDTHS[: blocks + 1])
+    x, y = torch.rand(steps, batch, 3, SIDE, SIDE), torch.randint(0, 10, (batch,))
+    return ported.snnax_step(network.net, x[0], x, y)
 
 
 def main() -> None:

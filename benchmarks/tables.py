@@ -58,7 +58,7 @@ def table(folder: Path, cores: int) -> str:
     for name, title in PORTED.items():
         found = json.loads(_file(folder, name, cores).read_text())
         taken = _results(found["candidates"])
-        cells = row(taken, "snnax-program", "snnax-graph", ("spikingjelly",), ("floor",))
+        cells = row(taken, "snnax-program", "snnax-graph", OTHERS, ("floor",))
         rows.append((title.format(found["batch"]), cells))
     unit = "one CPU core" if cores == 1 else f"{WORDS.get(cores, cores)} CPU cores"
     lines = [".. list-table::", "   :header-rows: 1", "   :widths: 40 21 23 16", ""]

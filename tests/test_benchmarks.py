@@ -26,6 +26,7 @@ from benchmarks import (
     long_sequences,
     measuring,
     memory,
+    residual,
     schedule,
     tables,
     train_step,
@@ -197,6 +198,46 @@ def test_a_step_of_a_spiking_transformer_is_ported_with_its_gradients():
     for name, parameter in network.net.named_parameters():
         ours, theirs = np.asarray(found[name]), parameter.grad.numpy()
         assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max() > 0, name
+
+
+def test_norse_computes_the_residual_network_with_a_reset_in_the_same_step():
+    for name in ("norse", "snntorch"):
+        pytest.importorskip(name)
+    torch = pytest.importorskip("torch")
+
+    class Neuron(torch.nn.Module):
+        mem = 0.0
+
+        def forward(self, x):
+            self.mem = 0.5 * self.mem + x
+            spikes = (self.mem > 1).float()
+            self.mem = self.mem - spikes
+            return spikes
+
+    network = residual.snntorch_network(steps=3, widths=(4, 4, 8))
+    wanted = residual.one_step(Neuron, residual.widths_of(network))
+    wanted.load_state_dict(network.net.state_dict(), strict=False)
+    x, y = torch.rand(3, 2, 3, 8, 8), torch.tensor([1, 2])
+    loss = residual.norse_step(network, x, y)()
+    outputs = torch.stack([wanted(frame) for frame in x]).mean(0)
+    assert outputs.std(0).max() > 1e-4  # what tells the samples apart are spikes
+    assert loss == pytest.approx(torch.nn.functional.cross_entropy(outputs, y).item(), rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_spyx_computes_the_residual_network_a_step_later_in_each_layer():
+    for name in ("spyx", "snntorch"):
+        pytest.importorskip(name)
+    torch = pytest.importorskip("torch")
+    x, y = torch.rand(4, 2, 3, 8, 8), torch.tensor([1, 2])
+    before = residual.snntorch_network(steps=3, widths=(4,))
+    bias = before.net[-1].bias
+    wanted = torch.nn.functional.cross_entropy((3 * before(x[:3]) + bias) / 4, y)
+    assert residual.spyx_step(before, x, y)() == pytest.approx(wanted.item(), rel=1e-5)
+    deep = residual.snntorch_network(steps=4, widths=(4, 4, 8))
+    nothing = torch.nn.functional.cross_entropy(deep.net[-1].bias.expand(2, -1), y)
+    first = residual.spyx_step(deep, x[:2], y)()
+    assert first == pytest.approx(nothing.item(), rel=1e-5)
 
 
 def test_the_tables_are_made_of_the_measurements(tmp_path):
