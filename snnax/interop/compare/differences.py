@@ -21,10 +21,14 @@ ROUNDING = 1e-6
 
 RESETS = {
     "subtract": "subtracts the threshold after a spike",
+    "value": "sets the membrane to its reset value after a spike",
     "zero": "sets the membrane to zero after a spike",
     "none": "does not reset after a spike",
     "nir": "sets the membrane to v_reset after a spike",
 }
+OWN_RESETS = {"subtract": "subtracts after a spike"}
+"""Of classes whose step is their own: what they subtract need not be the threshold."""
+
 DELAYS = {
     True: "one step after the spike (reset_delay=True)",
     False: "in the step of the spike (reset_delay=False)",
@@ -133,7 +137,10 @@ def _choices(place: Place, a: NeuronSpec, b: NeuronSpec) -> Iterator[tuple[str, 
         if u == v:
             continue
         if key == "reset_mechanism" and {u, v} <= {*RESETS}:
-            yield "reset mechanism", f"{right} {RESETS[str(v)]} where {left} {RESETS[str(u)]}."
+            what = [
+                OWN_RESETS.get(str(m), RESETS[str(m)]) if a.family.own else RESETS[str(m)] for m in (v, u)
+            ]
+            yield "reset mechanism", f"{right} {what[0]} where {left} {what[1]}."
         elif key == "reset_delay":
             yield "reset delay", f"{right} resets {DELAYS[bool(v)]} where {left} resets {DELAYS[bool(u)]}."
         elif key in ("inhibition", "dt", "output"):

@@ -158,7 +158,12 @@ class Equation:
         values = {name: np.asarray(v) for name, v in spec.values.items() if name in spec.family.values}
         template = {name: np.asarray(_TEMPLATE.get(name, _ELSE)) for name in values}
         if spec.family.own:  # which may not take every number
-            template = {name: value.ravel()[0] for name, value in values.items() if name != "v_reset"}
+            defaults = {name: getattr(spec.family.module, name, None) for name in values}
+            template = {
+                name: np.asarray(default) if isinstance(default, int | float) else values[name].ravel()[0]
+                for name, default in defaults.items()
+                if name != "v_reset"
+            }
         bare = replace(
             spec,
             values=template,

@@ -6,13 +6,15 @@ step; the threshold from what a reset takes away and from where spikes begin.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import jax
 import numpy as np
 
+from snnax.errors import SnnaxError
 from snnax.interop.compare.equation import Equation
 from snnax.interop.compare.steps import Steps
+from snnax.interop.families.modules import module_from_spec
 from snnax.interop.families.registry import families
 from snnax.interop.spec import NeuronSpec
 
@@ -45,18 +47,36 @@ class Guess:
     free: tuple[str, ...] = ()
     each: bool = False
 
+    def moved(self, **values: Array) -> Guess:
+        """With some numbers replaced, if the neuron takes them."""
+        spec = self.spec.with_values(**values)
+        return replace(self, spec=spec) if _is_taken(spec) else self
+
     def violations(self, steps: Steps) -> int:
         """How many recorded steps it cannot have made."""
         return int(steps.scaled(self.gain).violations(self.spec).sum())
 
     def reduced(self, spec: NeuronSpec, steps: Steps) -> Guess:
-        """The guess with everything as in ``spec`` that the recording does not need to be otherwise."""
+        """The guess with everything as in ``spec`` that the recording does not need to be otherwise.
+
+        One thing after the other is put back, in two orders: of numbers that can stand for each other, as two rates
+        and a time step, the fewer are kept.
+        """
         guess = self
         for option in ("reset_mechanism", "reset_delay"):
             if getattr(guess.spec, option) != getattr(spec, option):
                 same = guess.spec.with_options(**{option: getattr(spec, option)})
                 guess = guess._or(replace(guess, spec=same), steps)
-        for name in self.free or tuple(n for n in self.spec.values if n in spec.values):
+        names = self.free or tuple(n for n in self.spec.values if n in spec.values)
+        found = guess._each_restored(names, spec, steps)
+        if len(found.free) > 1:  # what the first names had to keep, the last ones may do without
+            found = min(found, guess._each_restored(names[::-1], spec, steps), key=lambda g: len(g.free))
+        return found
+
+    def _each_restored(self, names: tuple[str, ...], spec: NeuronSpec, steps: Steps) -> Guess:
+        """One number after the other as in ``spec``, where it may be."""
+        guess = self
+        for name in names:
             guess = guess._or(guess._restored(name, spec, steps), steps)
         return guess
 
@@ -73,16 +93,31 @@ class Guess:
 
 
 def structures(spec: NeuronSpec) -> list[NeuronSpec]:
-    """``spec`` with each reset mechanism and delay; itself first, then those with one change."""
+    """``spec`` with each reset mechanism and delay that its class takes; itself first, then those with one change."""
+    kind = spec.family.module
+    chooses_delay = any(field.name == "reset_delay" for field in fields(kind))
     found = [
         spec.with_options(reset_mechanism=mechanism, reset_delay=delay)
-        for mechanism in ("subtract", "zero", "none")
-        for delay in (True, False)
+        for mechanism in dict.fromkeys((spec.reset_mechanism, *kind.reset_mechanisms))
+        for delay in ((True, False) if chooses_delay else (spec.reset_delay,))
     ]
-    return sorted(
-        found,
-        key=lambda s: (s.reset_mechanism != spec.reset_mechanism) + (s.reset_delay != spec.reset_delay),
-    )
+
+    def changes(other: NeuronSpec) -> int:
+        return (other.reset_mechanism != spec.reset_mechanism) + (other.reset_delay != spec.reset_delay)
+
+    return [other for other in sorted(found, key=changes) if changes(other) == 0 or _is_taken(other)]
+
+
+def _is_taken(spec: NeuronSpec) -> bool:
+    """Whether the class of a neuron takes its numbers and choices together; only one of the user's own may refuse."""
+    unused = () if spec.reset_mechanism == "value" else ("v_reset",)
+    values = {name: value for name, value in spec.values.items() if name not in unused}
+    if spec.family.own:
+        try:
+            module_from_spec("", replace(spec, values=values, learn=()), 1)
+        except (SnnaxError, ValueError, TypeError):
+            return False
+    return True
 
 
 def inferred(steps: Steps) -> NeuronSpec | None:
@@ -112,34 +147,55 @@ def fitted(spec: NeuronSpec, steps: Steps, *, each: bool, free: tuple[str, ...] 
     _, groups = np.unique(steps.neurons, return_inverse=True)
     groups = groups if each else np.zeros_like(groups)
     names, gain = [name for name in free if name in spec.values and name not in FIRING], 1.0
-    values, squares = _solved(spec, steps, names, groups)
+    rows = _telling(spec, steps, groups)
+    solved = _solved(spec, steps, names, groups, rows)
     if GAIN in free:
-        other, fewer = _solved(spec, steps, [*names, GAIN], groups)
-        found = float(np.median(other[GAIN]))
-        if fewer * BETTER < squares and abs(found - 1) > 1e-5 and found != 0:
+        other = _solved(spec, steps, [*names, GAIN], groups, rows)
+        found = float(np.median(other.values[GAIN]))
+        if other.squares * BETTER < solved.squares and abs(found - 1) > 1e-5 and found != 0:
             gain = found
-            values, _ = _solved(spec, steps.scaled(gain), names, groups)
-    guess = Guess(spec.with_values(**values), gain, free, each)
+            solved = _solved(spec, steps.scaled(gain), names, groups, rows)
+    guess = Guess(spec.with_values(**solved.values), gain, free, each)
     firing = {k: v for k, v in _firing(guess, steps, groups).items() if k in free}
-    return replace(guess, spec=guess.spec.with_values(**firing))
+    guess = guess.moved(**firing)
+    if solved.untold and spec.reset_mechanism != "none":
+        rest = _solved(guess.spec, steps.scaled(gain), solved.untold, groups, ~steps.free)
+        guess = guess.moved(**rest.values)
+    return guess
 
 
-def _solved(
-    spec: NeuronSpec, steps: Steps, names: list[str], groups: Array
-) -> tuple[dict[str, Array], float]:
-    """Numbers at each neuron ``[P]``, by least squares over the neurons of each group, and the squares left over.
+@dataclass(frozen=True)
+class _Solved:
+    """Numbers by least squares.
 
-    Steps without a spike tell them, whatever the reset; of neurons that have none, all steps do.
+    Attributes:
+        values: numbers at each neuron ``[P]``, by name.
+        squares: the sum of squares that they leave over.
+        untold: names of those that change nothing in the steps that were looked at, as one that only a reset shows.
+    """
+
+    values: dict[str, Array]
+    squares: float
+    untold: list[str]
+
+
+def _solved(spec: NeuronSpec, steps: Steps, names: list[str], groups: Array, rows: Array) -> _Solved:
+    """Numbers at each neuron, by least squares over the steps ``rows`` ``[T, P]`` of the neurons of each group.
+
+    A number that the neuron does not take, as a negative time constant, ends the search at those before it.
     """
     start = {n: np.asarray(1.0 if n == GAIN else spec.values[n], np.float64) for n in names}
     scale = {n: np.where(v == 0, 1.0, np.abs(v)) + np.zeros(groups.shape) for n, v in start.items()}
-    found = {n: v + np.zeros(groups.shape) for n, v in start.items()}
-    rows, squares = _telling(spec, steps, groups), np.inf
+    trial = {n: v + np.zeros(groups.shape) for n, v in start.items()}
+    found, squares, untold = trial, np.inf, names
     for _ in range(ROUNDS):
-        slopes, rest = _linear(spec, steps, found, rows)
-        squares = float((rest * rest).sum())
+        if not _is_taken(spec.with_values(**{n: v for n, v in trial.items() if n != GAIN})):
+            break
+        slopes, rest = _linear(spec, steps, trial, rows)
+        found, squares = trial, float((rest * rest).sum())
         if not names or not np.isfinite(squares):
             break
+        untold = [n for n, slope in zip(names, slopes, strict=True) if not slope.any()]
         slopes = slopes * np.stack([scale[n] for n in names])[:, None, None]
         products = np.einsum("istp,jstp->pij", slopes, slopes), np.einsum("istp,stp->pi", slopes, rest)
         matrix, side = (np.zeros((groups.max() + 1, *p.shape[1:])) for p in products)
@@ -148,14 +204,17 @@ def _solved(
         change = (np.linalg.pinv(matrix, rcond=1e-12, hermitian=True) @ side[..., None])[..., 0]
         if not np.isfinite(change).all():
             break
-        found = {n: found[n] + scale[n] * change[groups, i] for i, n in enumerate(names)}
+        trial = {n: found[n] + scale[n] * change[groups, i] for i, n in enumerate(names)}
         if np.abs(change).max() < 1e-13:
             break
-    return found, squares
+    return _Solved(found, squares, untold)
 
 
 def _telling(spec: NeuronSpec, steps: Steps, groups: Array) -> Array:
-    """Steps ``[T, P]`` from which the numbers are taken; at rest no step tells a decay."""
+    """Steps ``[T, P]`` from which the numbers are taken: those without a spike, whatever the reset.
+
+    Of neurons that are never reset all steps, and of those that have no other: at rest no step tells a decay.
+    """
     if spec.reset_mechanism == "none":
         return np.ones(steps.spk.shape, bool)
     some = np.zeros(groups.max() + 1, bool)
@@ -167,7 +226,7 @@ def _telling(spec: NeuronSpec, steps: Steps, groups: Array) -> Array:
 def _linear(spec: NeuronSpec, steps: Steps, found: dict[str, Array], rows: Array) -> tuple[Array, Array]:
     """Derivatives ``[numbers, states, T, P]`` at some numbers, and what is missing to the recorded states."""
     gain = found.get(GAIN, 1.0)
-    equation = Equation.of(spec.with_values(**{n: v for n, v in found.items() if n != GAIN}))
+    equation = steps.equation(spec.with_values(**{n: v for n, v in found.items() if n != GAIN}))
     reset = rows & ~steps.free
     after, slopes = equation.slopes(steps.before, steps.current * gain, steps.feedback, resets=False)
     if spec.reset_mechanism != "none" and reset.any():
@@ -199,6 +258,7 @@ def _firing(guess: Guess, steps: Steps, groups: Array) -> dict[str, Array]:
     np.maximum.at(low, groups, np.where(fired, -np.inf, charged).max(0))
     np.minimum.at(high, groups, np.where(fired, charged, np.inf).min(0))
     between = np.array([simplest(*ends) for ends in zip(low, high, strict=True)])[groups]
+    between = np.where(np.isfinite(between), between, threshold)
     slack = 1e-5 * np.maximum(np.abs(threshold), 1e-30)
 
     def fits(value: Array) -> Array:

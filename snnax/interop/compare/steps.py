@@ -96,9 +96,17 @@ class Steps:
             values[name] = each if value.ndim == 0 else each[self.neurons]
         return spec.with_values(**values)
 
+    def equation(self, spec: NeuronSpec) -> Equation:
+        """The equation of a neuron, which is local to these.
+
+        Each number is given for each neuron: whatever is tried then runs in the same compiled programs.
+        """
+        count = self.neurons.shape
+        return Equation.of(spec.with_values(**{n: np.broadcast_to(v, count) for n, v in spec.values.items()}))
+
     def move(self, spec: NeuronSpec) -> Move:
         """All steps again under ``spec``, which is local to these neurons."""
-        return Equation.of(spec).step(self.before, self.current, self.feedback)
+        return self.equation(spec).step(self.before, self.current, self.feedback)
 
     def violations(self, spec: NeuronSpec) -> Array:
         """Steps that ``spec`` cannot have made: a state off by more than rounding, or a wrong spike."""
@@ -124,7 +132,7 @@ class Steps:
         size = np.abs(self.current.astype(np.float64))
         size = size if self.feedback is None else size + np.abs(self.feedback)
         zero = dict.fromkeys(sizes, np.zeros_like(size))
-        found = Equation.of(spec).bounds(
+        found = self.equation(spec).bounds(
             2 * unit_roundoff(dtype), self.before, self.current, zero, sizes, self.feedback_bound, size
         )
         return {name: bound + 4 * smallest_normal(dtype) for name, bound in found.items()}
