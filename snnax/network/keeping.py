@@ -15,7 +15,10 @@ from snnax.network.chunks import divisor, is_open
 from snnax.network.machine import free_memory
 from snnax.network.time import KEPT
 
-__all__ = ["LITTLE", "Account", "Plan", "check_memory", "chosen", "plan_of", "recomputed", "size_of"]
+__all__ = [
+    "DEFAULT", "LITTLE", "Account", "Plan", "Saving", "check_memory", "chosen", "plan_of", "recomputed", "residuals",
+    "size_of",
+]  # fmt: skip
 
 Kept = tuple[str, ...] | None
 """Names of what the gradient of a chunk keeps; none of them: it computes all again; ``None``: it keeps everything."""
@@ -33,6 +36,25 @@ SHARE = 0.5
 _MOST = 25
 """How many times the bytes of states and input a gradient keeps, in all but odd networks; below it nothing is
 counted."""
+
+
+class Saving(NamedTuple):
+    """What :func:`~snnax.unroll` is asked for about a run's chunks and the memory of its gradient.
+
+    Attributes:
+        chunk: steps of a chunk, or ``"auto"``.
+        short: keep bfloat16 for the backward pass.
+        remat: what the gradient recomputes.
+        memory: bytes that the gradient may take, or ``"auto"``.
+    """
+
+    chunk: int | str = "auto"
+    short: bool = False
+    remat: bool | str = "auto"
+    memory: float | str = "auto"
+
+
+DEFAULT = Saving()
 
 
 class Plan(NamedTuple):
@@ -84,8 +106,8 @@ class Account:
     """What the gradient of a run keeps, in bytes, found by tracing chunks of one and of two steps.
 
     Args:
-        chunk: ``chunk(length, kept)`` is a function of the arrays that are differentiated, for so many steps.
-        arrays: ``arrays(length)`` are these arrays.
+        residuals: ``residuals(length, kept)`` is what the gradient of a chunk of so many steps keeps, as arrays or
+            their shapes.
         steps: how many the run has.
         held: bytes of the states that a step hands to the next.
         given: bytes of the input of a step, which are there in any case.
@@ -93,14 +115,13 @@ class Account:
 
     def __init__(
         self,
-        chunk: Callable[[int, Kept], Callable[..., Any]],
-        arrays: Callable[[int], tuple[Any, ...]],
+        residuals: Callable[[int, Kept], Any],
         steps: int,
         held: float,
         given: float,
     ) -> None:
         self.steps = steps
-        self._chunk, self._arrays, self._held, self._given = chunk, arrays, held, given
+        self._residuals, self._held, self._given = residuals, held, given
         self._known: dict[Kept, float] = {}
 
     def bytes_of(self, plan: Plan) -> float:
@@ -124,15 +145,14 @@ class Account:
         if kept == ():
             return 0.0
         if kept not in self._known:
-            one, two = (self._all(length, kept) for length in (1, 2))
+            one, two = (size_of(self._residuals(length, kept)) for length in (1, 2))
             self._known[kept] = max(two - one - self._given, 0.0)
         return self._known[kept]
 
-    def _all(self, length: int, kept: Kept) -> float:
-        def residuals(*arrays: Any) -> Any:
-            return jax.vjp(self._chunk(length, kept), *arrays)[1]
 
-        return size_of(jax.eval_shape(residuals, *self._arrays(length)))
+def residuals(function: Callable[..., Any], *arrays: Any) -> Any:
+    """What the gradient of a function keeps, as shapes."""
+    return jax.eval_shape(lambda *given: jax.vjp(function, *given)[1], *arrays)
 
 
 def size_of(tree: Any) -> float:
@@ -145,25 +165,21 @@ def size_of(tree: Any) -> float:
     return float(sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves))
 
 
-def chosen(
-    account: Account, little: bool, remat: bool | str, memory: float | str, fast: int, fixed: bool
-) -> Plan:
+def chosen(account: Account, little: bool, saving: Saving, fast: int) -> Plan:
     """The fastest plan that fits into the memory, or the one that takes least if none does.
 
     Args:
         account: what plans take.
         little: what neurons keep tells everything else.
-        remat: as :func:`~snnax.unroll` takes it.
-        memory: as :func:`~snnax.unroll` takes it.
-        fast: steps of a chunk that are fast.
-        fixed: chunks must be of this size.
+        saving: what is asked for.
+        fast: steps of a chunk: what is asked for, or what is fast.
     """
-    best = plan_of(little, remat, fast)
-    limit = memory if isinstance(memory, float) else SHARE * free_memory()
-    if memory == "auto" and account.rough() < limit:
+    best = plan_of(little, saving.remat, fast)
+    limit = saving.memory if isinstance(saving.memory, float) else SHARE * free_memory()
+    if saving.memory == "auto" and account.rough() < limit:
         return best
     least = (math.inf, best)
-    for plan in _slower(account, best, remat, fixed):
+    for plan in _slower(account, best, saving):
         taken = account.bytes_of(plan)
         if taken <= limit:
             return plan
@@ -178,14 +194,14 @@ def plan_of(little: bool, remat: bool | str, size: int) -> Plan:
     return Plan(LITTLE if little and remat else None, size)
 
 
-def _slower(account: Account, best: Plan, remat: bool | str, fixed: bool) -> Iterator[Plan]:
-    """Plans from the fastest to the one that takes least, as far as ``remat`` leaves a choice."""
+def _slower(account: Account, best: Plan, saving: Saving) -> Iterator[Plan]:
+    """Plans from the fastest to the one that takes least, as far as what is asked for leaves a choice."""
     yield best
-    size = best.size
+    size, fixed = best.size, saving.chunk != "auto"
     while best.kept and not fixed and size > 1:
         size = size // 2
         yield Plan(best.kept, size)
-    if remat is not False:
+    if saving.remat is not False:
         yield Plan((), best.size)
         if not fixed:
             yield Plan((), divisor(account.steps, account.balanced()))

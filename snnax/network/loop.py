@@ -15,7 +15,7 @@ from jax import lax
 
 from snnax.network.chunks import chunk_size, is_open, open_rest
 from snnax.network.compiled import Compiled
-from snnax.network.keeping import Account, Plan, chosen, plan_of, recomputed, size_of
+from snnax.network.keeping import Account, Plan, Saving, chosen, plan_of, recomputed, residuals, size_of
 from snnax.network.kinds import keeps_little
 from snnax.network.lengths import silenced, within
 from snnax.network.noting import noting
@@ -33,23 +33,17 @@ class Run:
         net: the network.
         mutable: collections to update, besides ``hidden``.
         record: whether to return what each neuron does.
-        chunk: steps of a chunk, or ``"auto"``.
         steps: how many there are.
         constant: the input is one frame that is shown at each step.
-        short: keep bfloat16 for the backward pass.
-        remat: what the gradient recomputes, as :func:`~snnax.unroll` takes it.
-        memory: bytes that the gradient may keep, or ``"auto"``.
+        saving: chunks, and what the gradient keeps.
     """
 
     net: nn.Module
     mutable: tuple[str, ...]
     record: bool
-    chunk: int | str
     steps: Any
     constant: bool
-    short: bool
-    remat: bool | str
-    memory: float | str
+    saving: Saving
 
 
 def _steps_of(
@@ -61,7 +55,7 @@ def _steps_of(
     begin = start(net, variables, frame, rngs, asked.mutable, asked.record)
     done = int(begin.first)
     left = open_rest(steps, done)
-    settings = Settings(tuple(begin.carry), begin.stacked, rngs, asked.short)
+    settings = Settings(tuple(begin.carry), begin.stacked, rngs, asked.saving.short)
     if constant:
         settings = replace(settings, constants=hoisted(net, variables, x, settings))
     fixed = {c: v for c, v in variables.items() if c not in begin.carry}
@@ -75,7 +69,9 @@ def _steps_of(
 
     carry, pieces, rest = begin.carry, [], (None if constant else x, forced, live)
     if done:
-        first = recomputed(partial(chunk, 1, True, fixed), plan_of(little, asked.remat, 1).kept, alone=True)
+        first = recomputed(
+            partial(chunk, 1, True, fixed), plan_of(little, asked.saving.remat, 1).kept, alone=True
+        )
         carry, out = first(carry, (0, *jax.tree.map(lambda v: v[:1], rest)))
         pieces.append(out)
         rest = jax.tree.map(lambda v: v[1:], rest)
@@ -130,24 +126,21 @@ def _plan(
 ) -> Plan:
     """How many steps run at once, and what their gradient keeps."""
     fixed, carry, rest = arrays
-    held = size_of(carry)
+    saving, held = asked.saving, size_of(carry)
     size = 1
     if not (done and is_open(asked.steps)):
-        size = chunk_size(asked.net, asked.chunk, left or 1, frame.shape[0], asked.constant, held)
+        size = chunk_size(asked.net, saving.chunk, left or 1, frame.shape[0], asked.constant, held)
     if is_open(asked.steps) or is_open(frame.shape[0]) or left < 2:
-        return plan_of(little, asked.remat, size)
+        return plan_of(little, saving.remat, size)
 
     def of_length(length: int, kept: Any) -> Any:
         def steps(fixed: Tree, carry: Tree, rest: Any) -> Any:
             return recomputed(partial(chunk, length, False, fixed), kept, alone=True)(carry, (0, *rest))
 
-        return steps
+        return residuals(steps, fixed, carry, jax.tree.map(lambda v: v[:length], rest))
 
-    def first_steps(length: int) -> Any:
-        return fixed, carry, jax.tree.map(lambda v: v[:length], rest)
-
-    account = Account(of_length, first_steps, left, held, 0.0 if asked.constant else size_of(frame))
-    return chosen(account, little, asked.remat, asked.memory, size, fixed=asked.chunk != "auto")
+    account = Account(of_length, left, held, 0.0 if asked.constant else size_of(frame))
+    return chosen(account, little, saving, size)
 
 
 def _run(asked: Run, *arrays: Any) -> tuple[Any, Tree, Tree]:

@@ -16,7 +16,7 @@ from snnax import checks
 from snnax.errors import ArgumentError, ShapeError
 from snnax.modules import NET, VARIABLES, check_numbers, check_rngs, explained
 from snnax.network.chunks import chunk_size, is_open, whole_steps
-from snnax.network.keeping import check_memory
+from snnax.network.keeping import Saving, check_memory
 from snnax.network.lengths import given_lengths
 from snnax.network.loop import Run, run
 from snnax.network.members import check_stepwise
@@ -182,7 +182,7 @@ def unroll(
         memory: bytes that the gradient may take, as ``2e9``. Where ``chunk`` and ``remat`` are ``"auto"``, what is fast
             is taken as long as it fits, then smaller chunks, then ``remat=True``; if nothing fits, what takes least.
             ``"auto"``: half of the memory that is free when the program is compiled. It is an estimate: what the
-            gradient keeps, and what it computes of one chunk.
+            gradient keeps, and what it computes of one chunk. Of a program's loops each gets an equal part.
 
     Returns:
         ``(outputs, updates)``: what ``net`` returns, each stacked to ``[T, B, ...]``, and the updated
@@ -216,8 +216,8 @@ def unroll(
     names, wanted = collections(mutable), recorded_names(record)
     short, recomputed, most = keeps_bfloat16(residuals), check_remat(remat), check_memory(memory)
     if isinstance(net, WholeNetwork):
-        if chunk != "auto":  # its own loops have chunks of their own, whatever is asked for
-            whole_steps("chunk", chunk, "'auto' or ")
+        if chunk != "auto":
+            chunk = whole_steps("chunk", chunk, "'auto' or ")
         if seq_lengths is not None:
             raise ArgumentError(
                 "unroll(seq_lengths=...) of a program that loops over time itself, where no step can be left out; run "
@@ -225,7 +225,7 @@ def unroll(
             )
         y, updates, recorded = run_whole(
             net, unfreeze(dict(variables)), arguments_of(x), keys_of(rngs), names, bool(record), forced_spikes(force),
-            num_steps,
+            num_steps, Saving(chunk, short, recomputed, most),
         )  # fmt: skip
         return (y, updates, _select(recorded, wanted)) if record else (y, updates)
     x = checks.array(x, "unroll(x=...)")
@@ -239,7 +239,7 @@ def unroll(
     if not (isinstance(chunk, str) and chunk == "auto"):
         chunk_size(net, chunk, steps, batch, constant, 0.0)
     lengths = given_lengths(seq_lengths, batch, steps)
-    asked = Run(net, names, bool(record), chunk, steps, constant, short, recomputed, most)
+    asked = Run(net, names, bool(record), steps, constant, Saving(chunk, short, recomputed, most))
     given = forced_spikes(force)
     if given:
         check_force(net, plain, x if constant else x[0], keys, names, steps, given)

@@ -16,6 +16,7 @@ from snnax import checks
 from snnax.eager import Made, made
 from snnax.errors import ArgumentError, ShapeError
 from snnax.modules import Module
+from snnax.network.keeping import DEFAULT, Saving
 
 Tree = dict[str, Any]
 
@@ -51,6 +52,10 @@ class WholeNetwork(Module):
         """The network that runs so many steps, where the lengths of its loops are not its own."""
         raise NotImplementedError
 
+    def with_saving(self, saving: Saving) -> WholeNetwork:
+        """The network whose loops have these chunks, and gradients that keep no more than this."""
+        raise NotImplementedError
+
 
 def run_whole(
     net: WholeNetwork,
@@ -61,6 +66,7 @@ def run_whole(
     record: bool,
     force: Mapping[str, jax.Array],
     num_steps: int | None,
+    saving: Saving = DEFAULT,
 ) -> tuple[Any, Tree, Tree]:
     """What :func:`~snnax.unroll` does with such a network.
 
@@ -73,6 +79,7 @@ def run_whole(
         record: also what its neurons do.
         force: spikes of neurons by path.
         num_steps: the length of its loop, if the user says it.
+        saving: its chunks, and what its gradient keeps.
 
     Returns:
         Outputs, updates, and what was recorded by the neuron's path.
@@ -85,6 +92,8 @@ def run_whole(
     if force:
         check_spikes(force, _neurons(net, variables, arguments, rngs, mutable))
     forced = {name: {"spk": spikes} for name, spikes in force.items()}
+    if saving != DEFAULT:
+        net = net.with_saving(saving)
     outputs, updates = _called(
         net, made(net), tuple(mutable), record, variables, arguments, dict(rngs), forced
     )

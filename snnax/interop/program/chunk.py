@@ -235,7 +235,9 @@ class Chunk:
         starts: dict[str, Array | None] = {name: self.starts[c.index] for name, c in before.items()}
         every = plan.runner.recording or plan.read_outside(stage) not in ([], [Local(place)])
         neuron = plan.runner.neurons[node.path]
-        fired, last = neuron.steps(x, starts, numbers, every=every, image=place in plan.images)
+        fired, last = neuron.steps(
+            x, starts, numbers, every=every, image=place in plan.images, short=plan.runner.saving.short
+        )
         self._moving[Local(place)] = fired.spk
         for carry, end in zip((c.index for c in before.values()), last, strict=True):
             self.ends[carry] = self._handed(carry, end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ from snnax.interop.program.images import images
 from snnax.interop.program.nodes import NEURON, Carry, Local, Loop, PerStep
 from snnax.interop.program.stages import Stage, stages
 from snnax.interop.program.steps import ELEMENTWISE
-from snnax.network.chunks import fast_size
-from snnax.network.keeping import LITTLE, recomputed, size_of
+from snnax.network import keeping
+from snnax.network.chunks import fast_size, is_open
+from snnax.network.keeping import recomputed, size_of
 from snnax.network.loop import cut, joined
 
 if TYPE_CHECKING:
@@ -52,13 +54,10 @@ class LoopRun:
             jnp.asarray(s.values) if isinstance(s, PerStep) else self._runner.get(s) for s in loop.sequences
         ]
         carry = {place: self._start(place) for place in plan.carried}
-        size = 1
-        if not self._runner.apart:
-            size = fast_size(loop.steps, self._runner.batch, self._is_light(), size_of(carry))
-        names = LITTLE if self._keeps_little() else None
+        way = self._way(carry, sequences)
         pieces = []
-        for length, times, entry in cut((sequences, self._forced), 0, loop.steps, size):
-            step = recomputed(partial(self._chunk, length), names, alone=size == loop.steps)
+        for length, times, entry in cut((sequences, self._forced), 0, loop.steps, way.size):
+            step = recomputed(partial(self._chunk, length), way.kept, alone=way.size == loop.steps)
             if times is None:
                 carry, (every, last) = step(carry, entry)
             else:
@@ -73,6 +72,30 @@ class LoopRun:
             self._runner.record(plan.names[place], entered, fired)
         found = zip(loop.kept, plan.ends, kept, last, strict=True)
         return tuple(carry[end] if end is not None else a if k.every else b for k, end, a, b in found)
+
+    def _way(self, carry: dict[int, Array], sequences: list[Array]) -> keeping.Plan:
+        """How many steps run at once, and what their gradient keeps."""
+        loop, saving, batch = self._loop, self._runner.saving, self._runner.batch
+        held = size_of(carry)
+        if self._runner.apart:
+            saving = saving._replace(chunk=1)
+        if isinstance(saving.chunk, int):
+            size = min(saving.chunk, loop.steps)
+        else:
+            size = fast_size(loop.steps, batch, self._is_light(), held)
+        little = self._keeps_little()
+        if is_open(batch) or loop.steps < 2:
+            return keeping.plan_of(little, saving.remat, size)
+
+        def of_length(length: int, kept: keeping.Kept) -> Any:
+            step = recomputed(partial(self._chunk, length), kept, alone=True)
+            first = jax.tree.map(lambda v: v[:length], (sequences, self._forced))
+            arrays = (carry, (jnp.zeros((), int), *first))
+            # parameters are no arguments of a chunk, and its gradient keeps what it needs for theirs
+            return keeping.residuals(*_closed(step, arrays))
+
+        account = keeping.Account(of_length, loop.steps, held, size_of(sequences) / loop.steps)
+        return keeping.chosen(account, little, saving, size)
 
     def _chunk(self, length: int, starts: dict[int, Array], entry: Any) -> tuple[dict[int, Array], Any]:
         """``length`` steps: what the last hands on; values of all steps, and of the last."""
@@ -127,3 +150,9 @@ class LoopRun:
             or all(body[place].base in ELEMENTWISE for place in stage.nodes)
             for stage in self._plan.stages
         )
+
+
+def _closed(function: Callable[..., Any], arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A function of these arrays as one of all arrays that it reads, and them."""
+    closed, others = jax.closure_convert(function, *arrays)
+    return closed, *arrays, *others

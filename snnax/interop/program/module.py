@@ -22,6 +22,7 @@ from snnax.interop.program.repeating import is_step, repeated
 from snnax.interop.program.running import guarded, run
 from snnax.interop.program.told import joined, told
 from snnax.network.chunks import is_open
+from snnax.network.keeping import DEFAULT, Saving
 from snnax.network.whole import WholeNetwork
 
 Variables = dict[str, Any]
@@ -105,6 +106,7 @@ class PortedProgram(WholeNetwork):
 
     Attributes:
         held: the program, as :func:`~snnax.interop.from_snntorch` traced it.
+        saving: chunks of its loops, and what their gradients keep; :func:`~snnax.unroll` sets them.
 
     Raises:
         ArgumentError: in a call, for other arguments than ``forward``'s, and for a network that draws random numbers
@@ -117,6 +119,7 @@ class PortedProgram(WholeNetwork):
     """
 
     held: Held
+    saving: Saving = DEFAULT
 
     @property
     def program(self) -> Program:
@@ -151,7 +154,9 @@ class PortedProgram(WholeNetwork):
         if self.has_variable("told", "of") and not self.is_initializing():
             return self._told(program, leaves, key, forced, drawn)
         apart = self.has_variable("apart", "steps")
-        ran = run(program, leaves, key=key, record=recording, forced=forced, drawn=drawn, apart=apart)
+        ran = run(
+            program, leaves, key=key, record=recording, forced=forced, drawn=drawn, apart=apart, saving=self.saving
+        )  # fmt: skip
         for name, known in ran.recorded.items() if recording else ():
             value = {"input": known.input, **known.states, "spk": known.spk}
             self.sow(
@@ -195,6 +200,11 @@ class PortedProgram(WholeNetwork):
             return self
         _check_known(steps)
         return self.clone(held=self.held.repeated(steps))
+
+    @nn.nowrap
+    def with_saving(self, saving: Saving) -> WholeNetwork:
+        """The network whose loops have these chunks, and gradients that keep no more than this."""
+        return self.clone(saving=saving)
 
     @nn.nowrap
     def _store(self, updates: Mapping[str, Any]) -> None:

@@ -63,7 +63,14 @@ class ProgramNeuron:
         return Fired(_first(spk, turned), kept, _first(record.get("spk", spk), turned))
 
     def steps(
-        self, x: Array, states: States, parameters: Mapping[str, Array], *, every: bool, image: bool
+        self,
+        x: Array,
+        states: States,
+        parameters: Mapping[str, Array],
+        *,
+        every: bool,
+        image: bool,
+        short: bool = False,
     ) -> tuple[Fired, tuple[Array, ...]]:
         """All steps of ``x`` ``[T, B, ...]`` from ``states``, each result with the axis of time; the last states.
 
@@ -73,11 +80,12 @@ class ProgramNeuron:
             parameters: the same in all steps.
             every: return the states after each step; else none.
             image: what is beside it has the channels last.
+            short: keep bfloat16 for the backward pass.
         """
         turned = is_turned(self.spec, x.ndim - 1) or image
         module, variables = self._module(x.ndim - 2, parameters, turned, output=every)
         hidden = {name: _last(state, turned) for name, state in states.items() if state is not None}
-        given, settings = {**variables, "hidden": hidden}, Settings(("hidden",), ())
+        given, settings = {**variables, "hidden": hidden}, Settings(("hidden",), (), short=short)
         currents = _last(x, turned, 2)
         returned, new = way_of(module, given, currents, {}, settings)(
             module, given, currents, {}, 0, settings

@@ -33,6 +33,7 @@ from snnax.interop.program.nodes import (
     at,
     mapped,
 )
+from snnax.network.keeping import DEFAULT, Saving
 
 Array = jax.Array
 Get = Callable[[Any], Any]
@@ -86,6 +87,7 @@ def run(
     forced: Mapping[str, Array] | None = None,
     drawn: Mapping[str, Array] | None = None,
     apart: bool = False,
+    saving: Saving = DEFAULT,
 ) -> Ran:
     """Run a program.
 
@@ -97,12 +99,13 @@ def run(
         forced: spikes ``[T, B, ...]`` that neurons emit instead of their own, by their names in :class:`Ran`.
         drawn: instead of a key what is drawn, see :func:`~snnax.interop.program.draws.placed`.
         apart: each step of a loop does all of its operations itself, also those that are the same in all steps.
+        saving: chunks of loops, and what their gradients keep.
 
     Raises:
         ArgumentError: it draws random numbers, and there is no key.
         ConversionError: an operation is not known in JAX.
     """
-    runner = Runner(program, leaves, key, record, forced or {}, drawn or {}, apart)
+    runner = Runner(program, leaves, key, record, forced or {}, drawn or {}, apart, saving)
     for place, item in enumerate(program.items):
         runner.item(place, item)
     return Ran(mapped(program.outputs, runner.get), mapped(program.updates, runner.get), runner.recorded)
@@ -122,7 +125,7 @@ class Runner:
     Attributes:
         batch: size of the batch.
         neurons: by path.
-        forced, recording, apart: see :func:`run`.
+        forced, recording, apart, saving: see :func:`run`; of the memory each loop has its share.
         recorded: what neurons did so far.
         chained: the neurons whose states before each step are recorded.
     """
@@ -136,8 +139,12 @@ class Runner:
         forced: Mapping[str, Array],
         drawn: Mapping[str, Array],
         apart: bool = False,
+        saving: Saving = DEFAULT,
     ) -> None:
         self.apart = apart
+        if isinstance(saving.memory, float):
+            saving = saving._replace(memory=saving.memory / max(len(program.loops), 1))
+        self.saving = saving
         self.batch = batch_size(program, leaves)
         self.neurons = {path: ProgramNeuron(path, spec) for path, spec in program.neurons.items()}
         self.recording, self.forced = record, {name: jnp.asarray(spikes) for name, spikes in forced.items()}
