@@ -94,6 +94,18 @@ def plain(node: str, what: str, value: Any) -> np.ndarray:
     return _of_whole(node, what, given)
 
 
+def on_device(value: Any) -> jax.Array:
+    """An array of NumPy's as JAX holds it, with memory of its own.
+
+    ``jnp.asarray`` compiles a program for each new shape and type, which takes 6 to 9 ms; and with a dtype it may share
+    the memory of what it is given, which whoever owns that can change later.
+
+    Args:
+        value: the array; a number that JAX has already stays as it is.
+    """
+    return value if isinstance(value, jax.Array) else jax.device_put(np.array(value))
+
+
 def held(node: str, what: str, value: Any) -> np.ndarray:
     """Real numbers in the type that they have, NaN and infinity too: what is not computed with, only handed on.
 

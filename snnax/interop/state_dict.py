@@ -27,7 +27,7 @@ from snnax.interop import conventions
 from snnax.interop.families.registry import of_module
 from snnax.interop.layers.entries import Entry, Keys, Layer, Rule, entries_of
 from snnax.interop.nir.entries import SAMPLE
-from snnax.interop.numbers import array, as_stored, held, whole
+from snnax.interop.numbers import array, as_stored, held, on_device, whole
 from snnax.interop.state_dict_ranks import known_ranks
 from snnax.layers import Flatten, Reshape
 from snnax.modules import NET, VARIABLES
@@ -382,7 +382,7 @@ def from_state_dict(
             continue
         changed[path] = entry.put(old, given[name])
     whole = flatten_dict(unfreeze(dict(variables)), keep_empty_nodes=True)
-    arrays = {path: jnp.asarray(value) for path, value in changed.items()}
+    arrays = {path: on_device(value) for path, value in changed.items()}
     boxed = {
         path: whole[path].replace_boxed(v)
         for path, v in arrays.items()

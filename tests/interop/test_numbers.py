@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 
 import flax.linen as nn
@@ -500,3 +501,35 @@ def test_a_state_dict_in_the_order_of_bytes_of_other_machines(kind):
     kernel = found["params"]["layers_0"]["kernel"]
     assert isinstance(kernel, jax.Array)
     np.testing.assert_array_equal(kernel, variables["params"]["layers_0"]["kernel"])
+
+
+def aligned(*shape, dtype=np.float32):
+    """Numbers in memory that JAX may use as it is: where 64 bytes begin."""
+    room = np.empty(int(np.prod(shape)) * np.dtype(dtype).itemsize + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    numbers = room[start : start + room.size - 64].view(dtype).reshape(shape)
+    numbers[...] = np.linspace(0.5, 0.9, numbers.size).reshape(shape)
+    return numbers
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_model_keeps_its_numbers_whatever_becomes_of_the_graph_and_none_is_compiled(caplog, dtype):
+    ones = {key: np.ones(43, np.float32) for key in ("r", "v_leak", "w_in")}
+    graph = nir.NIRGraph.from_list(
+        nir.Affine(aligned(43, 5, dtype=dtype), aligned(43, dtype=dtype)),
+        nir.CubaLIF(
+            tau_syn=aligned(43, dtype=dtype), tau_mem=aligned(43, dtype=dtype), v_threshold=aligned(43, dtype=dtype),
+            **ones,
+        ),
+        nir.Scale(aligned(43, dtype=dtype)),
+    )  # fmt: skip
+    with caplog.at_level(logging.WARNING, logger="jax"), jax.log_compiles():
+        _, variables = interop.from_nir(graph)
+    assert not caplog.messages
+    before = jax.tree.map(np.array, variables)
+    for node in graph.nodes.values():
+        for value in vars(node).values():
+            if isinstance(value, np.ndarray) and value.dtype == dtype:
+                value += 1
+    assert len(jax.tree.leaves(before)) > 5
+    jax.tree.map(np.testing.assert_array_equal, variables, before)

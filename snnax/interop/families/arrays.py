@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from snnax.interop.conventions import file_dtype, fitting, for_each
-from snnax.interop.numbers import WRITTEN, narrow
+from snnax.interop.numbers import WRITTEN, narrow, on_device
 from snnax.interop.spec import NeuronSpec
 
 
@@ -55,9 +54,4 @@ def full(name: str, what: str, value: np.ndarray, shape: tuple[int, ...] | None,
 def kept(array: np.ndarray) -> Any:
     """In the precision that it has: float64 stays NumPy's, which jit rounds when it runs in float32."""
     wide = array.dtype == np.float64 and not jax.config.read("jax_enable_x64")
-    return array if wide else jnp.asarray(array, real_type(array))
-
-
-def real_type(array: np.ndarray) -> Any:
-    """Type of an array of floating numbers; ``None`` for others and for one number, which take flax's."""
-    return array.dtype if np.issubdtype(array.dtype, np.floating) and array.ndim else None
+    return np.array(array) if wide else on_device(array)

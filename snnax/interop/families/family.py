@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-import jax.numpy as jnp
 import nir
 import numpy as np
 
@@ -17,6 +16,7 @@ from snnax.interop.families.norse_cells import EXACT, Parts
 from snnax.interop.families.registry import families
 from snnax.interop.layers.entries import Entry, Layer
 from snnax.interop.nir.readings import Reading
+from snnax.interop.numbers import on_device
 from snnax.interop.spec import NeuronSpec
 
 Array = np.ndarray
@@ -287,7 +287,7 @@ class Family:
             tree = variables.setdefault("buffers" if fixed else "params", {})
             for key in path[:-1]:
                 tree = tree.setdefault(key, {})
-            tree[path[-1]] = jnp.asarray(turned)
+            tree[path[-1]] = on_device(turned)
         return variables
 
     def flax_weight(self, spec: NeuronSpec, name: str, value: Array) -> tuple[Path, Any]:

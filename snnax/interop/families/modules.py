@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from snnax import neurons, surrogate
 from snnax.errors import ConversionError
 from snnax.interop.conventions import kernel_from_torch, kernel_to_torch, per_neuron_first, per_neuron_last
-from snnax.interop.families.arrays import kept, real_type
+from snnax.interop.families.arrays import kept
 from snnax.interop.families.family import variable
 from snnax.interop.families.registry import families, unknown_neuron
+from snnax.interop.numbers import on_device
 from snnax.interop.spec import DEFAULT_SURROGATE, OPTIONS, NeuronSpec
 from snnax.neurons.quantize import NearestLevel
 from snnax.neurons.sequence import SequenceNeuron
@@ -36,7 +36,7 @@ def module_from_spec(name: str, spec: NeuronSpec, rank: int) -> tuple[neurons.Sp
         if key in spec.learn:
             if "learn" not in fields:
                 arguments[f"learn_{key}"] = True
-            variables.setdefault("params", {})[key] = jnp.asarray(here, real_type(here))
+            variables.setdefault("params", {})[key] = on_device(here)
         elif here.ndim:
             variables.setdefault("buffers", {})[key] = kept(here)
     for key in (*OPTIONS, "all_to_all"):
@@ -81,16 +81,16 @@ def _add_recurrence(spec: NeuronSpec, rank: int, arguments: Variables, variables
         value = _last(spec, "V", spec.recurrent["V"], rank)
         arguments.update(all_to_all=False, V=float(value) if value.ndim == 0 else value)
         if learn or value.ndim:
-            home["V"] = jnp.asarray(value)
+            home["V"] = on_device(value)
         return
     weight = spec.recurrent["weight"]
     if weight.ndim == 2:
         arguments["linear_features"] = weight.shape[0]
     else:
         arguments.update(conv2d_channels=weight.shape[0], kernel_size=tuple(weight.shape[2:]))
-    home["recurrent"] = {"kernel": jnp.asarray(kernel_from_torch(weight))}
+    home["recurrent"] = {"kernel": on_device(kernel_from_torch(weight))}
     if "bias" in spec.recurrent:
-        home["recurrent"]["bias"] = jnp.asarray(spec.recurrent["bias"])
+        home["recurrent"]["bias"] = on_device(spec.recurrent["bias"])
     else:
         arguments["recurrent_bias"] = False
 

@@ -8,7 +8,6 @@ from math import prod
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 import nir
 import numpy as np
 
@@ -30,6 +29,7 @@ from snnax.interop.layers.registry import (
 )
 from snnax.interop.layers.rounded import mark, restored, weight_of
 from snnax.interop.nir import metadata
+from snnax.interop.numbers import on_device
 from snnax.layers.rounding import rounding_of
 from snnax.limits import check_values
 
@@ -111,9 +111,9 @@ def build_conv(node: nir.Conv1d | nir.Conv2d, site: Site) -> Built:
         use_bias=use_bias,
     )  # fmt: skip
     module, found = restored(module, node, site.name)
-    params = {"kernel": jnp.asarray(found)}
+    params = {"kernel": on_device(found)}
     if use_bias:
-        params["bias"] = jnp.asarray(np.asarray(node.bias))
+        params["bias"] = on_device(node.bias)
     return Built(module, {"params": params}, (weight.shape[0], *out))
 
 

@@ -6,7 +6,6 @@ from math import ceil, prod
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 import nir
 import numpy as np
 
@@ -18,6 +17,7 @@ from snnax.interop.layers.registry import Array, Built, Site, Variables, broadca
 from snnax.interop.layers.signals import values_here, values_written
 from snnax.interop.nir import metadata
 from snnax.interop.nir.readings import Reading
+from snnax.interop.numbers import on_device
 from snnax.layers.delays import Delay, DelayedDense
 from snnax.limits import check_values
 
@@ -48,9 +48,9 @@ def build_delay(node: nir.Delay, site: Site) -> Built:
         kernel=options.get("kernel", "linear"),
         sigma=_number(options, "sigma", 1.0, 0),
     )
-    variables: Variables = {"params": {"delay": jnp.asarray(steps, jnp.float32)}}
+    variables: Variables = {"params": {"delay": on_device(np.asarray(steps, np.float32))}}
     if module.kernel == "gaussian":
-        variables["buffers"] = {"sigma": jnp.asarray(0.0)}
+        variables["buffers"] = {"sigma": on_device(np.float32(0.0))}
     return Built(module, variables, site.shape_in)
 
 
@@ -117,7 +117,7 @@ def lags(name: str, module: DelayedDense, variables: Variables) -> list[tuple[in
     found: list[tuple[int, nn.Dense, Variables]] = []
     for lag in map(int, np.unique(steps)):
         with_bias = module.use_bias and not found
-        held = {"kernel": jnp.asarray(np.where(steps == lag, kernel, 0), kernel.dtype)}
+        held = {"kernel": on_device(np.where(steps == lag, kernel, 0).astype(kernel.dtype))}
         if with_bias:
             held["bias"] = params["bias"]
         found.append((lag, nn.Dense(module.features, use_bias=with_bias), {"params": held}))

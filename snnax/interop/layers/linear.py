@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 import nir
 import numpy as np
 
@@ -37,6 +36,7 @@ from snnax.interop.layers.registry import (
 )
 from snnax.interop.layers.rounded import mark, restored, weight_of
 from snnax.interop.nir import metadata
+from snnax.interop.numbers import on_device
 from snnax.layers import Scale
 from snnax.layers.norm import GradedSpikes
 from snnax.layers.rounding import rounding_of
@@ -63,14 +63,14 @@ def build_dense(node: nir.Affine | nir.Linear, site: Site) -> Built:
         )
     use_bias = isinstance(node, nir.Affine)
     module, kernel = restored(nn.Dense(weight.shape[0], use_bias=use_bias), node, site.name)
-    params = {"kernel": jnp.asarray(kernel)}
+    params = {"kernel": on_device(kernel)}
     if use_bias:
         bias = np.asarray(node.bias)
         if bias.shape != weight.shape[:1]:
             raise ShapeError(
                 f"{site.name!r} has a bias of shape {bias.shape}; its weight asks for {weight.shape[:1]}."
             )
-        params["bias"] = jnp.asarray(bias)
+        params["bias"] = on_device(bias)
     return Built(module, {"params": params}, weight.shape[:1])
 
 
@@ -138,7 +138,7 @@ def build_scale(node: nir.Scale, site: Site) -> Built:
         scale = np.asarray(factor, scale.dtype)
     here = per_neuron_last(gathered(scale, content.get("shape")), len(site.shape_in))
     home = "params" if learn else "buffers"
-    value = jnp.asarray(here) if learn else kept(here)
+    value = on_device(here) if learn else kept(here)
     return Built(Scale(here, learn_scale=learn), {home: {"scale": value}}, site.shape_in)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 import nir
 import numpy as np
 
@@ -27,6 +26,7 @@ from snnax.interop.layers.registry import (
 )
 from snnax.interop.nir import metadata
 from snnax.interop.nir.extension import Extension
+from snnax.interop.numbers import on_device
 from snnax.layers.norm import BatchNormTT1d, BatchNormTT2d
 
 _PARAMS = {"weight": "scale", "bias": "bias"}
@@ -41,7 +41,7 @@ def build_norm(node: Extension, site: Site) -> Built:
         raise ShapeError(
             f"{site.name!r} normalises {node.arrays['running_mean'].shape} channels, its input has {channels}."
         )
-    arrays = {k: jnp.asarray(v) for k, v in node.arrays.items()}
+    arrays = {k: on_device(v) for k, v in node.arrays.items()}
     variables: Variables = {"batch_stats": {_STATS[k]: arrays[k] for k in _STATS}}
     params = {_PARAMS[k]: arrays[k] for k in _PARAMS if k in arrays}
     if params:
@@ -101,9 +101,9 @@ def build_timed_norm(node: Extension, site: Site) -> Built:
     steps, channels = node.arrays["running_mean"].shape
     if (channels,) != site.shape_in[:1]:
         raise ShapeError(f"{site.name!r} normalises {channels} channels, its input has {site.shape_in[0]}.")
-    variables: Variables = {"batch_stats": {_STATS[k]: jnp.asarray(node.arrays[k]) for k in _STATS}}
+    variables: Variables = {"batch_stats": {_STATS[k]: on_device(node.arrays[k]) for k in _STATS}}
     if "weight" in node.arrays:
-        variables["params"] = {"scale": jnp.asarray(node.arrays["weight"])}
+        variables["params"] = {"scale": on_device(node.arrays["weight"])}
     kind = BatchNormTT2d if len(site.shape_in) == 3 else BatchNormTT1d
     module = kind(
         channels, steps, node.options["eps"], node.options["momentum"], "weight" in node.arrays,

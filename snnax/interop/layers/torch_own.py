@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-import jax.numpy as jnp
 import nir
 import numpy as np
 
@@ -27,6 +26,7 @@ from snnax.interop.layers.registry import (
     writes,
 )
 from snnax.interop.nir.extension import Extension
+from snnax.interop.numbers import on_device
 from snnax.layers.torch_own import AdaptiveAvgPool2d, ConvTranspose2d, ReLU, shares
 from snnax.limits import check_values
 
@@ -54,9 +54,9 @@ def build_transposed(node: Extension, site: Site) -> Built:
             f"{site.name!r} has a weight of shape {weight.shape} and gets samples of shape {site.shape_in}; expected "
             "(in, out, H, W) and (in, H, W)."
         )
-    params, use_bias = {"kernel": jnp.asarray(kernel_from_torch(weight))}, "bias" in node.arrays
+    params, use_bias = {"kernel": on_device(kernel_from_torch(weight))}, "bias" in node.arrays
     if use_bias:
-        params["bias"] = jnp.asarray(node.arrays["bias"])
+        params["bias"] = on_device(node.arrays["bias"])
     outputs = weight.shape[1] * options["groups"]
     module = ConvTranspose2d(weight.shape[0], outputs, weight.shape[2:], bias=use_bias, **options)
     return Built(module, {"params": params}, (outputs, *_lengths(site.name, site.shape_in, weight, options)))

@@ -15,6 +15,7 @@ from flax.traverse_util import unflatten_dict
 
 from snnax.errors import ArgumentError, ConversionError, ShapeError, StateError
 from snnax.interop.layers.entries import Entry, Layer, entries_of, find, plain
+from snnax.interop.numbers import on_device
 from snnax.interop.program.depending import changed
 from snnax.interop.program.lengths import longer
 from snnax.interop.program.nodes import NEURON, Affine, Input, Leaf, Program, flat, mapped
@@ -484,7 +485,7 @@ def _entry(layer: Layer, variables: Mapping[str, Any], known: Input) -> Entry:
 def variables_of(held: Held) -> Variables:
     """The variables of a program's module, as it was traced."""
     trees = {"params": _tree(held, trained=True), "buffers": _tree(held, trained=False)}
-    return {c: jax.tree.map(jnp.asarray, tree) for c, tree in trees.items() if tree}
+    return {c: jax.tree.map(on_device, tree) for c, tree in trees.items() if tree}
 
 
 __all__ = ["Held", "PortedProgram", "collection_of", "given_to", "is_held", "past_autograd", "variables_of"]
