@@ -155,12 +155,16 @@ def kernel_slope(slope: jax.Array, x: jax.Array, sizes: Patches) -> jax.Array:
     features = sizes.columns * slope.shape[-1]
     row = sizes.length // sizes.kernel[0]
 
+    def product(other: jax.Array, seen: jax.Array) -> jax.Array:
+        # not preferred_element_type: of bfloat16 with sums of float32 XLA has no product in some shapes
+        return jnp.dot(other.astype(wide), seen.astype(wide))
+
     def all_rows(part: jax.Array, other: jax.Array) -> jax.Array:
-        return jnp.dot(other, sizes.gather(part), preferred_element_type=wide)
+        return product(other, sizes.gather(part))
 
     def each_row(part: jax.Array, other: jax.Array) -> jax.Array:
         rows = (seen.reshape(-1, row) for seen in sizes.rows(sizes.spread(part)))
-        return jnp.stack([jnp.dot(other, seen, preferred_element_type=wide) for seen in rows], 1)
+        return jnp.stack([product(other, seen) for seen in rows], 1)
 
     if row < WIDE:
         one, numbers = all_rows, sizes.out[0] * sizes.blocks * sizes.length

@@ -96,21 +96,13 @@ class Run:
         if eval_data is not None:
             values |= {f"eval_{name}": value for name, value in self.evaluate(eval_data).items()}
         values["seconds"] = time.perf_counter() - began
-        after, step, count = (
-            self.state.replace(epoch=self.state.epoch + 1),
-            int(self.state.step),
-            len(self.pending),
-        )
+        after = self.state.replace(epoch=self.state.epoch + 1)
+        step, count = int(after.step), len(self.pending)
         self.history.add_steps(self.pending)
         self.history.add(values)
+        lengths = self.history.lengths()
         # at once: Ctrl-C before it leaves an epoch that is not complete
-        self.state, self.first, self.pending, self.sound, self.complete = (
-            after,
-            step,
-            [],
-            [],
-            self.history.lengths(),
-        )
+        self.state, self.first, self.pending, self.sound, self.complete = after, step, [], [], lengths
         self.shown.finish(number + 1, epochs, count, values)
         return True
 

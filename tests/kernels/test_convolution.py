@@ -57,6 +57,7 @@ def short_chunks(monkeypatch):
         *((case, "float64") for case in CASES),
         ("two channels, strides", "float32"),
         ("wide rows", "bfloat16"),
+        ("less than the image", "bfloat16"),
     ],
 )
 def test_values_and_derivatives_are_laxs(case, dtype, short_chunks):
