@@ -16,6 +16,7 @@ from snnax import checks
 from snnax.checks import whole
 from snnax.dynamics.firing import FiringRule, fire
 from snnax.errors import ArgumentError, InertArgumentWarning, ShapeError, warn
+from snnax.kernels.product import dot_general
 from snnax.neurons.base import SpikingNeuron
 from snnax.neurons.values import FrozenArray, Parameter
 
@@ -85,10 +86,19 @@ class SequenceNeuron(SpikingNeuron):
 
     @nn.nowrap
     def _linear(self, features: int, like: jax.Array, name: str, bound: float, bias: bool = True) -> nn.Dense:
-        """A dense layer in the dtype of ``like``, its weights drawn as torch draws them."""
+        """A dense layer in the dtype of ``like``, weights drawn as torch draws them, derivatives fast on CPUs."""
         draw = partial(uniform, bound=bound)
         kept = getattr(self, "dtype", None) or jnp.promote_types(like.dtype, jnp.float32)
-        return nn.Dense(features, bias, like.dtype, kept, kernel_init=draw, bias_init=draw, name=name)
+        return nn.Dense(
+            features,
+            bias,
+            like.dtype,
+            kept,
+            kernel_init=draw,
+            bias_init=draw,
+            dot_general=dot_general,
+            name=name,
+        )
 
     @nn.nowrap
     def _check_sizes(self, *names: str) -> None:

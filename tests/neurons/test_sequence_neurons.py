@@ -84,6 +84,21 @@ def test_only_squares_have_a_root(neurons):
         snn.AssociativeLeaky.from_num_spiking_neurons(4, neurons)
 
 
+@pytest.mark.parametrize(
+    ("layer", "projections"),
+    [
+        (snn.LinearLeaky(0.9, 3, N), 1),
+        (snn.LeakyParallel(3, N), 1),
+        (snn.AssociativeLeaky(3, 2, 4, None), 4),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_linear_layers_have_the_derivative_that_is_fast_on_cpus(layer, projections):
+    x = jnp.ones((4, 2, 3))
+    program = str(jax.make_jaxpr(layer.apply)(jax.eval_shape(layer.init, jax.random.key(0), x), x))
+    assert program.count("snnax_product") == projections
+
+
 @pytest.mark.parametrize("shape", [(4, 3), (4, 2, 5), (4, 2, 2, 3), (3,)])
 def test_a_sequence_of_another_shape_is_refused(shape):
     with pytest.raises(ShapeError, match=r"\[T, B, 3\].*init_hidden=True.*net.apply"):
