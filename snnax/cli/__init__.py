@@ -10,19 +10,20 @@ import gc
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import snnax
-from snnax.cli.files import check_network, check_page, check_picture, load, save_figure
+from snnax.cli.files import check_folder, check_network, check_page, check_picture, load, save_figure
 from snnax.cli.readings import choices, noted, sized
 from snnax.cli.speaking import failed, say, say_json
 from snnax.errors import ArgumentError, SnnaxError
 
 AGREE, DISAGREE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 COMMANDS = ("demo", "check", "inspect", "compare", "run", "convert")
+Number = TypeVar("Number", int, float)
 TARGETS = ("flax", "snntorch", "norse", "flax-source")
 
 
@@ -45,7 +46,9 @@ def _status(given: list[str]) -> int:
     as_json = any(len(a) > 2 and "--json".startswith(a) for a in given)
     who = " ".join(["snnax", *(a for a in given[:1] if a in COMMANDS)])
     try:
-        options = _parser().parse_args(given, argparse.Namespace(given=given))
+        options, unknown = _parser().parse_known_args(given, argparse.Namespace(given=given))
+        if unknown:
+            raise ArgumentError(f"unrecognized arguments: {' '.join(unknown)}; see {who} --help")
         with noted(options.command), sized(options):
             status = int(options.run(options))
     except (SnnaxError, OSError) as error:
@@ -156,6 +159,26 @@ def _of_kind(kind: str, text: str) -> tuple[str, str]:
     return kind, text
 
 
+def _seconds(text: str) -> float:
+    return _number(float, text, "seconds, as 1e-4")
+
+
+def _whole(text: str) -> int:
+    return _number(int, text, "a whole number, as 1000")
+
+
+def _number(kind: Callable[[str], Number], text: str, expected: str) -> Number:
+    """The number in an option.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected {expected}") from None
+
+
 def _add_run(commands: Any) -> None:
     run = commands.add_parser("run", help="run a .nir file on an input; spikes and membranes to a file")
     run.add_argument("file", type=Path)
@@ -167,7 +190,10 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--trace", type=Path, help="record the run here, .npz, for interop.load_trace")
     run.add_argument("--plot", type=Path, help="write the picture of the first sample's spikes here")
     run.add_argument(
-        "--chunk", type=int, help="steps at a time (default: what fits in 256 MiB, at most 1000)"
+        "--chunk",
+        type=_whole,
+        metavar="STEPS",
+        help="steps at a time (default: what fits in 256 MiB, at most 1000)",
     )
     _add_reading(run)
     run.add_argument("--force", action="store_true", help="replace files that are there")
@@ -187,7 +213,12 @@ def _add_convert(commands: Any) -> None:
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dt", type=float, help="time step in seconds (default: each file's, else 1e-4)")
+    parser.add_argument(
+        "--dt",
+        type=_seconds,
+        metavar="SECONDS",
+        help="time step in seconds (default: each file's, else 1e-4)",
+    )
     parser.add_argument(
         "--preset", metavar="NAME",
         help="read files as this framework does: norse, norse_export (files that Norse 1.1.0 wrote), snntorch, spyx, "
@@ -198,12 +229,13 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         help="one choice of what NIR leaves open, as reset=subtract; goes before the preset",
     )  # fmt: skip
     parser.add_argument(
-        "--size-limit", type=int, metavar="N",
+        "--size-limit", type=_whole, metavar="N",
         help="numbers that one layer may make of, or keep for, one sample (default: 2**26 = 67108864)",
     )  # fmt: skip
 
 
 def _demo(options: argparse.Namespace) -> int:
+    check_folder(options.out)
     from snnax.demo import run
 
     results = run(options.out, partial(say, to_errors=options.json))

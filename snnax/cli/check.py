@@ -116,6 +116,8 @@ def _reported(path: Path, doing: str, remedy: str) -> Iterator[None]:
         number = getattr(error, "lineno", None) if number is None else number
         where = f"{path.name}:{number}" if number else path.name
         said = " ".join(str(error).split())
+        if isinstance(error, SyntaxError):
+            remedy = "Mend that line: Python itself cannot read it."
         raise ArgumentError(f"{where}: {doing} raises {type(error).__name__}: {said}. {remedy}") from error
 
 
@@ -133,7 +135,10 @@ def _made(module: ModuleType, path: Path, call: ast.Call | ast.Name | None) -> A
     if call is None:
         if len(own) != 1:
             raise ArgumentError(
-                f"{path.name} has the networks {', '.join(own) or 'none'}; pass {path.name}:NAME."
+                f"{path.name} has the networks {', '.join(own)}; pass one of them, as {path.name}:{next(iter(own))}."
+                if own
+                else f"{path.name} has no class of torch.nn.Module of its own; pass a name in it that stands for a "
+                f"network or makes one, as {path.name}:build."
             )
         call = ast.Name(next(iter(own)))
     name = (

@@ -75,6 +75,19 @@ def refuse_existing(*paths: Path | None, force: bool = False) -> None:
             raise ArgumentError(f"{path} is there already; pass --force to replace it.")
 
 
+def check_folder(path: Path) -> None:
+    """Before the work: refuse a folder that is a file, or lies in one. It need not be there.
+
+    Raises:
+        ArgumentError: names the file.
+    """
+    there = next((place for place in (path, *path.parents) if place.exists()), path)
+    if not there.is_dir():
+        raise ArgumentError(
+            f"--out {path}: {there} is no folder; expected the name of a folder, as --out results."
+        )
+
+
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays by name to a ``.npz`` or ``.safetensors`` file, all of it or nothing."""
     from snnax.interop.state_dict import safetensors_content

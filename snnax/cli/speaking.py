@@ -35,7 +35,7 @@ def complain(text: str) -> None:
 
 def failed(who: str, error: BaseException, *, as_json: bool, unexpected: bool = False) -> None:
     """Say what went wrong: one line on the error stream, and with ``--json`` an object on the output."""
-    message = "interrupted" if isinstance(error, KeyboardInterrupt) else " ".join(str(error).split())
+    message = " ".join(_said(error).split())
     kind = type(error).__name__
     if unexpected:
         message = f"{kind}: {message}" if message else kind
@@ -46,6 +46,15 @@ def failed(who: str, error: BaseException, *, as_json: bool, unexpected: bool = 
         with suppress(OSError):
             say_json({"error": {"command": who, "type": kind, "message": message}})
     close()
+
+
+def _said(error: BaseException) -> str:
+    """What an error says; of the system's own, which file it was instead of their number."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the output cannot be written'}: {error.strerror}"
+    return str(error)
 
 
 def close() -> None:

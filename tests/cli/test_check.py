@@ -95,7 +95,7 @@ def test_several_arguments(file, capsys):
 BAD = {
     "no file": (["none.py:Net"], "no such file"),
     "no python": (["net.txt"], "FILE.py:NAME"),
-    "no name": (["{file}"], "Net, Stops, Two; pass net.py:NAME"),
+    "no name": (["{file}"], "Net, Stops, Two; pass one of them, as net.py:Net"),
     "other name": (["{file}:Nett"], "net.py has no Nett; its networks are Net, Stops, Two"),
     "no call": (["{file}:Net)("], "FILE.py:NAME"),
     "an expression": (["{file}:1+1"], "FILE.py:NAME"),
@@ -112,6 +112,12 @@ BAD = {
 }
 
 
+def test_a_file_without_networks(tmp_path, capsys):
+    (tmp_path / "net.py").touch()
+    assert cli.main(["check", str(tmp_path / "net.py")]) == 2
+    assert "net.py has no class of torch.nn.Module of its own; pass a name" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_status_2_and_one_line(file, capsys, case):
     arguments, words = BAD[case]
@@ -126,7 +132,7 @@ def test_bad_input_is_status_2_and_one_line(file, capsys, case):
     ("body", "words"),
     [
         ("import no_such_package_at_all", "no_such_package_at_all"), ("x = 1 / 0", "broken.py:1: importing it raises"),
-        ("def f(:", "broken.py:1"), ("raise SystemExit(3)", "__main__"),
+        ("def f(:", "broken.py, line 1). Mend that line"), ("raise SystemExit(3)", "__main__"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_imported(tmp_path, capsys, body, words):

@@ -88,6 +88,16 @@ BAD = {
     ),
     "no file": (["inspect", "{tmp}/none.nir"], "none.nir"),
     "no nir file": (["inspect", "{tmp}/x.npy"], "x.npy"),
+    "no HDF5 file": (["inspect", "{tmp}/x.npy"], "it is no HDF5 file, as nir.write"),
+    "a file too many": (["inspect", "{tmp}/a.nir", "b.nir"], "arguments: b.nir; see snnax inspect --help"),
+    "no seconds": (["inspect", "{tmp}/a.nir", "--dt", "1ms"], "--dt: got '1ms'; expected seconds, as 1e-4"),
+    "no steps": (["run", "{tmp}/a.nir", "--chunk", "2.5"], "--chunk: got '2.5'; expected a whole number"),
+    "no limit": (["inspect", "{tmp}/a.nir", "--size-limit", "1e9"], "got '1e9'; expected a whole number"),
+    "a file for a folder": (
+        ["demo", "--out", "{tmp}/a.nir/b"],
+        "a.nir is no folder; expected the name of a folder",
+    ),
+    "no such place": (["convert", "{tmp}/a.nir", "/proc/x.npz", "--to", "flax"], "convert: /proc/x.npz: "),
     "a folder": (["inspect", "{tmp}"], "a folder; expected the name of a .nir file"),
     "a device": (["inspect", os.devnull], "no regular file; expected the name of a .nir file"),
     "a folder of inputs": (
@@ -153,7 +163,7 @@ WITHOUT_JAX = {
         "run a.nir --input x.npy --out x.npy", "run a.nir --input x.npy --chunk 0",
         "convert none.nir net.npz --to flax", "convert a.nir net.txt --to flax",
         "convert a.nir there.npz --to flax", "convert a.nir net.pt --to brian",
-        "check none.py", "check net.py", "check net.py:Net",
+        "demo --out x.npy", "inspect a.nir --dt 1ms", "check none.py", "check net.py", "check net.py:Net",
     ],
 }  # fmt: skip
 """By exit status: help, and what is refused for its options, or for files that are not there or of another kind."""

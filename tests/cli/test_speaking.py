@@ -226,11 +226,11 @@ def test_a_full_output_is_an_error_too(shelf, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdout", _Full())
     assert cli.main(["inspect", str(shelf / "a.nir")]) == 2
     monkeypatch.undo()
-    assert capsys.readouterr().err == "snnax inspect: [Errno 28] No space left on device\n"
+    assert capsys.readouterr().err == "snnax inspect: the output cannot be written: No space left on device\n"
     monkeypatch.setattr(sys, "stdout", _Full())
     assert cli.main(["run", "--help"]) == 2
     monkeypatch.undo()
-    assert capsys.readouterr().err == "snnax run: [Errno 28] No space left on device\n"
+    assert capsys.readouterr().err == "snnax run: the output cannot be written: No space left on device\n"
 
 
 def test_without_streams_nothing_is_printed(shelf, monkeypatch):

@@ -32,7 +32,7 @@ def root(source: Source) -> int:
     while start + 64 <= source.size and source.read(start, 8) != _SIGNATURE:
         start = start * 2 or 512
     if start + 64 > source.size:
-        raise Refused("it is no HDF5 file")
+        raise Refused("it is no HDF5 file, as nir.write and snnax.interop.write_nir write it")
     version = source.read(start + 8, 1)[0]
     if version > 3:
         raise Refused(f"it is damaged or too new: its superblock is of version {version}")
