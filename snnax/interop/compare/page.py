@@ -18,7 +18,7 @@ Array = np.ndarray
 ROWS = 256
 """Neurons of one layer that are drawn."""
 MARKS = 20_000
-"""Spikes of one layer that are drawn, about as many bytes of the page as eight times that."""
+"""Ticks of one layer that are drawn at most; each takes some nine bytes of the page, so that it is all of 200 kB."""
 STEPS = 5_000
 """Steps that are drawn."""
 AROUND = 20
@@ -139,11 +139,13 @@ def _raster(layer: Layer, labels: tuple[str, str]) -> str:
     steps, size = layer.a.shape
     start = 0 if layer.first is None else max(0, min(layer.first[0] - STEPS // 2, steps - STEPS))
     end = min(start + STEPS, steps)
-    rows = layer.rows(ROWS)
-    spikes = ((layer.a != 0) | (layer.b != 0))[start:end, rows].sum(axis=0)
-    if spikes.sum() > MARKS:  # fewer neurons, as many of them as there is room for
-        rows = layer.rows(max(1, int(len(rows) * MARKS / spikes.sum())))
     kinds = (("both", layer.both, 0.1, 0.9), ("a", layer.only_a, 0.1, 0.5), ("b", layer.only_b, 0.5, 0.9))
+    ticks = sum(spikes[start:end].sum(axis=0) for _, spikes, _, _ in kinds)
+    rows = layer.rows(ROWS)
+    while (
+        len(rows) > 1 and (count := int(ticks[rows].sum())) > MARKS
+    ):  # fewer neurons, as many as there is room for
+        rows = layer.rows(max(1, min(len(rows) - 1, len(rows) * MARKS // count)))
     paths = "".join(
         f'<path class="{name}" d="{_ticks(spikes[start:end, rows], start, low, high)}"/>'
         for name, spikes, low, high in kinds
@@ -181,12 +183,15 @@ def _raster(layer: Layer, labels: tuple[str, str]) -> str:
 
 
 def _ticks(spikes: Array, start: int, low: float, high: float) -> str:
-    """An upright line in the place of each spike, ``[T, N]``."""
-    times, rows = np.nonzero(spikes)
-    return "".join(
-        f"M{t + start}.5 {row + low:g}v{high - low:g}"
-        for t, row in zip(times.tolist(), rows.tolist(), strict=True)
-    )
+    """An upright line in the place of each spike, ``[T, N]``: neuron by neuron, each from the one before."""
+    rows, times = np.nonzero(spikes.T)
+    height = f"{high - low:g}".removeprefix("0")
+    lines, last = [], (-1, 0)
+    for row, time in zip(rows.tolist(), times.tolist(), strict=True):
+        near = f"m{time - last[1]}-{height}" if row == last[0] else f"M{time + start}.5 {row + low:g}"
+        lines.append(f"{near}v{height}")
+        last = row, time
+    return "".join(lines)
 
 
 def _membranes(picture: Picture, layer: LayerReport, labels: tuple[str, str]) -> str:

@@ -7,13 +7,14 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from snnax.interop.compare import Cause, LayerReport, Numbers, Report
-from snnax.interop.compare.page import STEPS
+from snnax.interop.compare.page import MARKS, STEPS, _ticks
 from snnax.interop.compare.report import Divergence, Picture
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -112,6 +113,30 @@ def test_large_layers_are_shown_in_part():
     assert len(made) < 500_000
     words = " ".join(Outline(made).words)
     assert "of 500 neurons are drawn" in words and f"of {3 * STEPS} are drawn" in words
+
+
+@pytest.mark.parametrize("rates", ["even", "few busy", "heights"])
+def test_a_layer_takes_at_most_some_200_kb(rates):
+    """Also where few neurons have most of the spikes, and where each place has a tick of either side."""
+    steps, neurons = STEPS, 300
+    rng = np.random.default_rng(0)
+    rate = (
+        np.where(np.arange(neurons) % 9 < 2, 0.9, 0.001) if rates == "few busy" else np.full(neurons, 0.016)
+    )
+    spikes = (rng.random((steps, neurons)) < rate).astype(np.float32)
+    others = 2 * spikes if rates == "heights" else spikes
+    numbers = Numbers(0, None, 0.0, None)
+    layer = LayerReport("lif", "Leaky", (neurons,), steps * neurons, numbers, numbers, 0, 0)
+    empty = Report(("A", "B"), "float32", steps, (layer,))
+    made = replace(empty, pictures=(Picture("lif", spikes, others, None, None, None, "equal"),)).to_html()
+    ticks = made.count("v.8") + made.count("v.4")
+    assert 10_000 < ticks <= MARKS and len(made) - len(empty.to_html()) < 200_000
+
+
+def test_ticks_are_drawn_where_the_spikes_are():
+    spikes = np.zeros((9, 3), bool)
+    spikes[[2, 5, 8], [1, 1, 2]] = True
+    assert _ticks(spikes, 10, 0.1, 0.9) == "M12.5 1.1v.8m3-.8v.8M18.5 2.1v.8"
 
 
 def test_it_is_written_whole(tmp_path):
