@@ -247,9 +247,10 @@ def crossvalidate(
     """Run two networks on the same input and say whether they compute the same spikes, layer by layer.
 
     Every neuron layer is compared *end to end* and *layer by layer*: in the second run each layer of ``b`` gets
-    the spikes that ``a`` recorded, so that one flip cannot cascade. A spike that differs is explained by
-    rounding only if both membranes are within a bound of the threshold that follows from the floating-point
-    errors of the sums in front of it; anything else is unexplained, and comes with its likely cause.
+    the spikes that ``a`` recorded, so that a flip does not reach the next layer. The first spike of a neuron that
+    differs is explained by rounding only if both membranes are within a bound of the threshold that follows from the
+    floating-point errors of the sums in front of it; later ones of the same neuron (with ``inhibition``, of the same
+    sample) follow from it. The report counts both. Anything else is unexplained, and comes with its likely cause.
 
     Args:
         a: the reference: a torch module with neurons of snnTorch or Norse, ``(model, variables)``, a NIR graph or

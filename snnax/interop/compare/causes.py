@@ -23,12 +23,14 @@ from snnax.interop.compare.differences import ROUNDING, Finding, Place, apart, d
 from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.neuron_causes import NeuronCase, first_place, neuron_causes
 from snnax.interop.compare.report import Cause
+from snnax.interop.compare.steps import earliest
 from snnax.interop.compare.verdict import misplaced
 from snnax.interop.trace import NodeTrace
 
-Array = np.ndarray
 FRAMES = 512
-"""How many frames (steps times samples) a hypothesis about a current is tried on."""
+"""How many frames (steps times samples) a hypothesis about a current is tried on; one whole sample is the least."""
+MOST_SAMPLES = 8
+"""And samples at most: those that part earliest."""
 
 
 def diagnose(found: Evidence, name: str, judged: Judged) -> tuple[Finding, ...]:
@@ -95,20 +97,12 @@ def _current(found: Evidence, name: str, judged: Judged, cell: Cell | None) -> l
     if cell is not None:
         text = f"the input of {b}'s {name} is not that of {a}'s: look at the weights of the layers before it."
         return [Finding(Cause("current", text, certain=False))]
-    samples = _earliest(judged.bad_current, len(found.x))
+    samples = earliest(judged.bad_current, int(np.clip(FRAMES // len(found.x), 1, MOST_SAMPLES)))
     left, right = (
         cut(trace.nodes[name], samples).input.astype(np.float64) for trace in (found.a, found.replay)
     )
     case = CurrentCase(name, found, samples, left, right, judged.bound[:, samples].astype(np.float64))
     return [Finding(cause) for cause in current_causes(case)]
-
-
-def _earliest(mask: Array, steps: int) -> Array:
-    """The samples that part earliest, as many as fit into :data:`FRAMES`."""
-    any_neuron = mask.reshape(*mask.shape[:2], -1).any(-1)
-    first = np.where(any_neuron.any(0), any_neuron.argmax(0), steps)
-    many = int(np.clip(FRAMES // steps, 1, 8))
-    return np.sort(np.argsort(first, kind="stable")[:many])
 
 
 def _layer(found: Evidence, name: str, judged: Judged, cell: Cell) -> list[Finding]:

@@ -227,6 +227,7 @@ class Judged:
 
     mismatch: Array
     explained: Array
+    proved: Array
     unexplained: Array
     bad_current: Array
     bad_start: Array
@@ -271,7 +272,7 @@ class Judged:
             return np.concatenate([of(part) for part in parts], 1)
 
         shape = a.spk.shape
-        masks = ("mismatch", "explained", "unexplained", "bad_current", "bad_start", "at_tie")
+        masks = ("mismatch", "explained", "proved", "unexplained", "bad_current", "bad_start", "at_tie")
         mem_gaps = [gap for gap, _ in gaps if gap is not None]
         return cls(
             **{mask: joined(lambda part, mask=mask: getattr(part, mask)) for mask in masks},

@@ -19,12 +19,12 @@ from snnax.interop.compare.evidence import Evidence, Judged, cut
 from snnax.interop.compare.fitting import Guess, fitted, inferred, structures
 from snnax.interop.compare.report import Cause, place
 from snnax.interop.compare.stages import edited, looped_nodes, recurrent_current, recurrent_nodes
-from snnax.interop.compare.steps import Steps, pick, take
+from snnax.interop.compare.steps import Steps, earliest, pick, take
 from snnax.interop.spec import NeuronSpec
 
 Array = np.ndarray
 SAMPLES = 8
-"""How many samples are looked at."""
+"""How many samples are looked at, those that part earliest."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,8 @@ class NeuronCase:
         states = set(a.states) & set(b.states)
         if not (set(spec.states) <= states if spec is not None else "mem" in states):
             return None
-        picked = pick(judged.unexplained)
-        samples = np.unique(picked[:, 0])[:SAMPLES]
-        picked = picked[np.isin(picked[:, 0], samples)]
-        picked[:, 0] = np.searchsorted(samples, picked[:, 0])
+        samples = earliest(judged.unexplained, SAMPLES)
+        picked = pick(judged.unexplained[:, samples])
         feedback, bound = _feedback(found, name, samples)
         levelled = found.equation(name).levelled
         reference, steps = (

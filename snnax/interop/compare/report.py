@@ -97,6 +97,8 @@ class LayerReport:
         end_to_end: both sides on their own.
         layerwise: ``b`` with the spikes of ``a`` going into each layer.
         explained: spike mismatches, layer by layer, that are rounding or follow from it.
+        proved: those of them where rounding error alone decides on which side of the threshold a membrane is, shown
+            for each by itself; the others follow from an earlier one.
         unexplained: neuron-steps whose spikes, states or currents differ by more than rounding.
         first: first unexplained difference.
         causes: likely causes, the first one first.
@@ -120,6 +122,7 @@ class LayerReport:
     spikes: int = 0
     follows: bool = False
     notes: tuple[str, ...] = ()
+    proved: int = 0
 
     @property
     def cause(self) -> Cause | None:
@@ -220,9 +223,8 @@ def verdict(report: Report) -> str:
             )
         return (
             f"AGREE: {b} does what {a} does up to rounding; 0 unexplained mismatches. Layer by layer, "
-            f"{spaced(report.explained)} of {spaced(report.neuron_steps)} neuron-steps flipped with a "
-            "membrane within "
-            f"rounding error of the threshold; end to end that makes {spaced(flips)}."
+            f"{spaced(report.explained)} of {spaced(report.neuron_steps)} neuron-steps differ{_split(report)}; "
+            f"end to end {spaced(flips)} spikes differ."
         )
     layer = report.first
     if layer is None:
@@ -244,6 +246,17 @@ def verdict(report: Report) -> str:
     if others:
         lines.append(f"Unexplained in {', '.join(others)} too.")
     return "\n".join(lines)
+
+
+def _split(report: Report) -> str:
+    """How many of the mismatches were shown to be rounding, and how many only follow from those."""
+    proved = sum(layer.proved for layer in report.layers)
+    parts = [
+        (proved, "where rounding error alone decides on which side of a threshold a number is"),
+        (report.explained - proved, "that follow from an earlier one in the same layer"),
+    ]
+    said = ", ".join(f"{spaced(count)} {words}" for count, words in parts if count)
+    return f": {said}" if said else ""
 
 
 def place(spot: Divergence, labels: tuple[str, str]) -> str:
@@ -353,7 +366,7 @@ class Report:
 
     @property
     def explained(self) -> int:
-        """Spike mismatches, layer by layer, that are rounding."""
+        """Spike mismatches, layer by layer, that are rounding or follow from it in the same layer."""
         return sum(layer.explained for layer in self.layers)
 
     @property

@@ -23,6 +23,7 @@ from snnax.interop.compare.report import (
     Picture,
     Report,
 )
+from snnax.interop.compare.steps import earliest
 from snnax.interop.conventions import without_ones
 from snnax.interop.trace import NodeTrace, Side, Trace
 
@@ -182,7 +183,7 @@ def _readout(found: Evidence, i: int) -> LayerReport:
         first = Divergence(at[0], at[1], at[2:], (0, 0), (None, None), pair, None, 0.0, float(bound[at]))
     causes: tuple[Cause, ...] = ()
     if bad.any():
-        samples = np.flatnonzero(bad.reshape(*bad.shape[:2], -1).any((0, 2)))[:4]
+        samples = earliest(bad, 4)
         case = CurrentCase(name, found, samples, left[:, samples], right[:, samples], bound[:, samples])
         causes = current_causes(case)
     gaps = [float(np.abs(left - other).max(initial=0.0)) for other in (free, right)]
@@ -312,6 +313,7 @@ def _layer(
         end_to_end=free.numbers(found, name, found.b),
         layerwise=forced.numbers(found, name, found.replay),
         explained=int(forced.explained.sum()),
+        proved=int(forced.proved.sum()),
         unexplained=int(judged.unexplained.sum()),
         first=judged.divergence(found, name, other, judged.unexplained),
         causes=causes,

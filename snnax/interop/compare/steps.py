@@ -175,6 +175,13 @@ def take(values: Array, picked: Array) -> Array:
     return values.reshape(len(values), values.shape[1], -1)[:, picked[:, 0], picked[:, 1]]
 
 
+def earliest(mask: Array, most: int) -> Array:
+    """At most ``most`` samples of a mask ``[T, B, ...]``, in their order: those that have an entry earliest."""
+    hit = mask.reshape(*mask.shape[:2], -1).any(-1)
+    first = np.where(hit.any(0), hit.argmax(0), len(hit))
+    return np.sort(np.argsort(first, kind="stable")[:most])
+
+
 def pick(mask: Array, limit: int = 2048) -> Array:
     """Sample and flat index ``[P, 2]`` of neurons with an entry in a mask ``[T, B, ...]``, earliest first."""
     flat = mask.reshape(len(mask), mask.shape[1], -1)

@@ -230,6 +230,7 @@ class Verdict:
     Attributes:
         mismatch: one side has a spike and the other has none, or spikes differ in height.
         explained: mismatches that are rounding, or follow from it.
+        proved: those of them where rounding alone decides, each shown by its own numbers; the others follow.
         unexplained: mismatches, states and currents that are not.
         bad_current: currents further apart than their bound.
         bad_start: steps that do not start from what the operations between two steps make of what was recorded.
@@ -240,6 +241,7 @@ class Verdict:
 
     mismatch: Array
     explained: Array
+    proved: Array
     unexplained: Array
     bad_current: Array
     bad_start: Array
@@ -291,9 +293,11 @@ def _judge_neurons(layer: Layer) -> Verdict:
     guilty = steps >= first_bad
     unexplained = ((guilty & (flip | states.bad)) | bad_current | broken | refused) & known
     mismatch = flip | height
+    explained = mismatch & ~unexplained
     return Verdict(
         mismatch=mismatch,
-        explained=mismatch & ~unexplained,
+        explained=explained,
+        proved=explained & judged & (states.near | states.rounded),
         unexplained=unexplained,
         bad_current=bad_current,
         bad_start=bad_start,
@@ -372,6 +376,7 @@ def _judge_cell(layer: Layer, cell: Cell) -> Verdict:
     return Verdict(
         mismatch=mismatch,
         explained=mismatch & ~unexplained,
+        proved=mismatch & ~unexplained,
         unexplained=unexplained,
         bad_current=bad_current,
         bad_start=bad_start,

@@ -49,7 +49,14 @@ def settled(report: Report, program: Program, arguments: Any, again: Callable[[A
     if double.unexplained:
         return report
     layers = tuple(
-        replace(layer, explained=layer.explained + layer.unexplained, unexplained=0, first=None, causes=())
+        replace(
+            layer,
+            explained=layer.explained + layer.unexplained,
+            proved=layer.proved + layer.unexplained,
+            unexplained=0,
+            first=None,
+            causes=(),
+        )
         for layer in report.layers
     )
     note = (

@@ -118,6 +118,24 @@ def test_end_to_end_a_flip_spreads_and_layer_by_layer_it_does_not():
     assert all(abs(mem - place.threshold) <= place.bound < 1e-5 for mem in place.mem)
 
 
+def test_of_a_neuron_that_flips_again_only_the_first_flip_is_proved_and_the_others_follow():
+    rng = np.random.default_rng(0)
+    net = tied_net(rng, 60, reset="subtract")
+    x = fake.dense_input(rng, 60, 16, 60, 0.3)
+    sides = fake.FakeSide(net, "a"), fake.FakeSide(reordered(net, rng), "b")
+    report = compare(*sides, x)
+    ours = sides[0].run(x)
+    theirs = sides[1].replay(x, {name: node.spk for name, node in ours.nodes.items()})
+    flips = {name: node.spk != theirs.nodes[name].spk for name, node in ours.nodes.items()}
+    for layer in report.layers:
+        assert layer.explained == flips[layer.name].sum()
+        assert layer.proved == flips[layer.name].any(0).sum()  # one of each neuron that has any
+    proved = sum(layer.proved for layer in report.layers)
+    assert 0 < proved < report.explained
+    assert f": {proved} where rounding error alone decides" in report.verdict
+    assert f", {report.explained - proved} that follow from an earlier one" in report.verdict
+
+
 @pytest.mark.parametrize("keep", [None, ("mem",), ()], ids=["all", "mem", "spikes"])
 def test_sides_without_graphs(keep):
     rng = np.random.default_rng(10)

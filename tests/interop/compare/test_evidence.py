@@ -9,8 +9,10 @@ from helpers import fake_sides as fake
 
 import snnax as snn
 from snnax.interop.compare import GradientReport, Numbers, Report, compare, evidence
+from snnax.interop.compare.neuron_causes import NeuronCase
 from snnax.interop.compare.report import LayerReport
 from snnax.interop.compare.run import compare_gradients
+from snnax.interop.compare.steps import earliest
 from snnax.interop.crossvalidation import FlaxSide
 
 RNG = np.random.default_rng(0)
@@ -69,6 +71,23 @@ def test_a_spike_that_is_nan_is_unexplained_in_a_layer_that_is_held_to_itself():
     assert compare(a, b, x).agree
     report = compare(a, Spoiled(b, at, ("spk",)), x)
     assert not report.agree and report.layers[0].layerwise.spike_mismatches == 1
+
+
+def test_the_cause_is_looked_for_in_the_samples_that_part_earliest():
+    """Nothing comes in to the first nine samples for 20 steps; they took the place of the three that part at once."""
+    fc1 = NET.nodes["fc1"]
+    a = NET.but("fc1", bias=np.zeros_like(fc1.bias))
+    x = fake.dense_input(RNG, 30, 12)
+    x[:20, :9] = 0
+    found = evidence.Evidence.collect(fake.FakeSide(a, "A"), fake.FakeSide(a.but("lif1", beta=0.8), "B"), x)
+    judged = evidence.Judged.of(found, "lif1", found.replay, None)
+    assert NeuronCase.of(found, "lif1", judged).steps.current[:20].any()
+
+
+def test_the_earliest_samples_of_a_mask():
+    mask = np.zeros((5, 4, 2, 3), bool)
+    mask[3, 0, 1, 2] = mask[1, 1, 0, 0] = mask[0, 3, 1, 1] = True
+    assert [earliest(mask, most).tolist() for most in (1, 2, 3, 9)] == [[3], [1, 3], [0, 1, 3], [0, 1, 2, 3]]
 
 
 class Trained:

@@ -65,7 +65,7 @@ def test_flips_in_words():
         ("a", "b"), "float32", 5, (LayerReport("lif", "Leaky", (2,), 20, _numbers(3), _numbers(1), 1, 0),)
     )
     assert report.agree and report.layers[0].status == "rounding"
-    assert "1 of 20 neuron-steps flipped" in report.verdict and "end to end that makes 3." in report.verdict
+    assert "1 of 20 neuron-steps differ" in report.verdict and "end to end 3 spikes differ." in report.verdict
 
 
 def _numbers(mismatches):
