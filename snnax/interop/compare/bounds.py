@@ -128,7 +128,7 @@ def coarsest_type(trace: NodeTrace) -> np.dtype:
 
 Magnitudes = Mapping[str, tuple[Array, Any]]
 DEFAULT_TERMS = 1024
-"""Fan-in that is assumed where nothing tells it."""
+"""Fan-in that is assumed at least where nothing tells it."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,9 @@ class Bound:
     Attributes:
         current: of the current that was recorded.
         rms: of its root mean square over steps and samples, for each neuron; ``None`` if nothing bounds that.
-        feedback: the recurrent current, which is not recorded; ``None`` without recurrence.
-        feedback_bound: of the recurrent current.
+        feedback: the recurrent current, which is not recorded, computed from a's spikes; ``None`` without recurrence,
+            and where its weights are not known.
+        feedback_bound: of the recurrent current; estimated where that is not known, 0 without recurrence.
         source: ``"weights"``: from the weights in front of the layer; ``"estimate"``: from the currents.
     """
 
@@ -225,7 +226,7 @@ class Bounds:
         return 0.0 if gap is None else gap
 
     def _terms_before(self, name: str) -> float:
-        """Size of the layer that ran before, as an upper end of the fan-in."""
+        """An estimate of the fan-in: the size of the layer that ran before, but at least :data:`DEFAULT_TERMS`."""
         order = list(self._a.nodes)
         at = order.index(name)
         before = self._a.nodes[order[at - 1]].spk.shape[2:] if at else ()

@@ -1,16 +1,17 @@
-"""How the cause of an unexplained layer is found.
+"""How the causes of an unexplained layer are found.
 
-In this order, and what is found first is the cause:
+The first two of these end the search; what 3 and 4 find is told in this order, the likeliest first:
 
 1. a recorded number that is not finite;
 2. a step that starts from something else than the operations between two steps make of what was recorded;
-3. a current that differs although the same spikes went in: hypotheses about the layers before, each of which predicts
-   b's current (:mod:`~snnax.interop.compare.current_causes`);
-4. a neuron that differs although it gets the same current. Its spec on side b, if the graphs tell another one, then
-   changes to a's neuron, each tried by replaying b's recorded steps with the neuron's own equation
-   (:mod:`~snnax.interop.compare.neuron_causes`). Of a layer whose neurons mix, and where states or parameters are not
-   known, the things in which the two specs differ (:mod:`~snnax.interop.compare.differences`);
-5. else "unknown", with the first place where the sides part.
+3. where the current differs although the same spikes went in: hypotheses about the layers before, each of which
+   predicts b's current (:mod:`~snnax.interop.compare.current_causes`). Of a layer whose neurons mix it is only said
+   that the current differs, and 4 is left out;
+4. whether b's neuron is a's: changes to a's neuron, each tried by taking b's recorded steps again, one by one, with the
+   equation of the changed neuron (:mod:`~snnax.interop.compare.neuron_causes`). Of a layer whose neurons mix, and where
+   states or parameters are not known, the things in which the two specs differ
+   (:mod:`~snnax.interop.compare.differences`), which are guesses;
+5. if nothing was found, "unknown", with the first place where the sides part.
 """
 
 from __future__ import annotations

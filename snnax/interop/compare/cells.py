@@ -3,8 +3,8 @@
 Their equations are not taken apart. Instead the layer of the reference runs again in float64 on what each side
 recorded: every single step from the states before it, or for neurons without reset the whole sequence. A side
 whose states lie further away than rounding allows does not compute that layer. How much that is, is measured:
-the same run in float32 shows the rounding errors of this layer on these numbers, and :data:`MARGIN` times the
-largest of them is granted.
+the same run in float32 shows the rounding errors of this layer on these numbers. :data:`MARGIN` times the largest of
+them is granted, scaled to the precision of the side, and 8 unit roundoffs of the largest state.
 
 A spike that one side has and the other has not is explained if both sides compute the layer, and each fires
 where its own membrane is above threshold: then the threshold lies between two membranes that rounding parted.
@@ -41,7 +41,8 @@ class Held:
         off: a state is not what the layer computes.
         astray: it fires where its membrane is not above threshold, or the other way round.
         tie: it fires at the threshold.
-        bound: how far its membrane may be off ``[T, b, ...]``.
+        bound: how far a state may be off, the largest of what its states are granted: one number for all steps and
+            neurons, ``[T, b, ...]``.
         fires: it emits spikes, and not its membrane.
     """
 
@@ -134,7 +135,11 @@ def _run(module: Any, variables: Any, x: jax.Array) -> dict[str, jax.Array]:
 
 
 def per_sample(mask: Array, shape: tuple[int, ...]) -> Array:
-    """The largest entry of each sample and step, for all neurons of a layer of another shape."""
+    """A mask or array ``[T, b, ...]`` over the neurons of a layer whose ``spk`` have ``shape``.
+
+    One of another shape, as of an input with more features than the layer has neurons, has at all neurons of a sample
+    and step its largest entry there; for a mask that is whether it has any.
+    """
     if mask.shape == shape:
         return np.array(mask)
     rows = mask.reshape(*mask.shape[:2], -1).max(-1)

@@ -1,7 +1,9 @@
 """Why a current differs although both sides were fed the same spikes: changes to the layers before, tried out.
 
-A try predicts b's current from a's recorded spikes and a's weights. It is taken for the cause if the prediction meets
-what ``b`` recorded to within a few times the rounding bound. :data:`TRIES` lists them in their order.
+A try predicts b's current, from a's recorded spikes and changed weights of a's, or from a's recorded current. It is
+taken for the cause if no entry of the prediction misses what ``b`` recorded by more than :data:`SLACK` times the
+largest rounding bound in the samples that are looked at, while a's own current misses it by more than twice that.
+:data:`TRIES` lists them in their order; where none holds, the weights in which the two graphs differ are told.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from snnax.interop.compare.stages import Edit, Stages, edited
 
 Array = np.ndarray
 SLACK = 2.0
-"""A prediction may miss by this many times the largest rounding bound of the layer."""
+"""A prediction may miss by this many times the largest rounding bound of the layer; one of a gain above 1 by that times
+the gain."""
 
 
 @dataclass(frozen=True)

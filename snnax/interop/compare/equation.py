@@ -318,19 +318,27 @@ class Equation:
     ) -> dict[str, Array]:
         r"""Largest difference of each state after one step that two sides computed correctly.
 
-        With :math:`J` the derivatives of the step ``f`` at the states and the current before it, the differences
-        :math:`d` of these, and :math:`c` = :data:`ROUNDINGS`,
+        With :math:`f` the step, :math:`f_0` the step without its reset, :math:`J` the derivatives of :math:`f_0` at the
+        states and the current before it, :math:`d` the differences of these, and :math:`c` = :data:`ROUNDINGS`,
 
-        .. math:: d'_k \le \sum_i |J_{ki}|\, d_i + c\,u\,\Big(|s_k| + \sum_{i \ne k} |J_{ki} s_i|
+        .. math:: d'_k &\le \sum_i \hat J_{ki}\, d_i + c\,u\,\Big(r_k + \sum_{j \ne k} |J_{kj}/J_{jj}|\, r_j\Big) \\
+            r_k &= \max\Big(|f_k|,\; |f_0(0)|_k + |s_k| + \sum_{i \ne k} |J_{ki}|\, |s_i|
             + \tfrac{c_p}{c}\sum_p |J_{kp}\, p| + |f - f_0|_k\Big)
 
-        where i goes over states and current, p over the parameters (:math:`c_p` = :data:`PARAMETER_ROUNDINGS`),
-        and :math:`f_0` is the step without its reset: what a reset takes away is rounded as well. The bracket is at
-        least :math:`|f_k|`, since a spike may add to a state what is in none of its terms. A state counts as a whole,
-        not by what its decay leaves of it, since a decay may be computed as a leak, ``s - leak * s``.
-        To this comes what the other states of the step have in these brackets, times :math:`|J_{kj}/J_{jj}|`, the share
-        of a new state j in k: of Alpha's membrane the current cancels out, but not the rounding errors that it makes
-        in the two states between which it is.
+        where i goes over states and current, j over the states, p over the parameters
+        (:math:`c_p` = :data:`PARAMETER_ROUNDINGS`), and :math:`s` are absolute values, the larger one of the two sides.
+        :math:`\hat J` is the largest absolute derivative of the step without its reset, with its reset delayed, and as
+        it is. The parts of :math:`r`, the sum of what is rounded in a step:
+
+        * :math:`f_0(0)`: what the step adds whatever its states and input are, as a leak to a potential at rest;
+        * :math:`s_k`: a state counts as a whole, not by what its decay leaves of it, since a decay may be computed as a
+          leak, ``s - leak * s``;
+        * :math:`f - f_0`: what a reset takes away is rounded as well; where the neuron resets within the step,
+          the absolute difference to the step with a delayed reset is added to that of the delayed one to none;
+        * the maximum with :math:`f_k`, since a spike may add to a state what is in none of these terms;
+        * :math:`r_j`, for a state that is computed from another new state j (whose share in k is
+          :math:`J_{kj}/J_{jj}`): of Alpha's membrane the current cancels out, but not the rounding errors that it makes
+          in the two states whose difference the membrane is.
 
         Args:
             u: sum of the unit roundoffs of both sides.

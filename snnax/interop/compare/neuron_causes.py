@@ -1,7 +1,8 @@
 """Why a neuron differs although it gets the same current: changes to a's neuron, tried on b's recorded steps.
 
-The cause is the change, as small as possible, under which every recorded step of ``b`` is what the neuron's own
-equation makes of the recorded state before it. :data:`TRIES` lists the changes in the order in which they are tried.
+The cause is the first change under which every recorded step of ``b`` is what the equation of the changed neuron makes
+of the recorded state before it, up to rounding. Of numbers that were fitted, those are put back that need not be
+different. :data:`TRIES` lists the changes in the order in which they are tried.
 """
 
 from __future__ import annotations

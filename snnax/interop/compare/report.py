@@ -30,10 +30,12 @@ class Cause:
     Attributes:
         kind: one of ``reset mechanism``, ``reset delay``, ``threshold comparison``, ``threshold``, ``beta``,
             ``alpha``, ``dt``, ``gain``, ``bias``, ``axis order``, ``transposed kernel``, ``weights``,
-            ``delay``, ``wiring``, ``recurrent bias``, ``initial state``, ``neuron class``, ``inhibition``,
-            ``quantizer``, ``numerics``, ``unknown``.
-        text: one sentence with the values of both sides.
-        certain: whether the recorded numbers follow from it, step by step, up to rounding.
+            ``delay``, ``wiring``, ``recurrent bias``, ``initial state``, ``between steps``, ``neuron class``,
+            ``inhibition``, ``output``, ``quantizer``, ``numerics``, ``unknown``; or the name of another number of the
+            neuron that differs, as ``rho``, ``tau`` or ``v_reset``.
+        text: what differs, in words, with the values of both sides where there are any.
+        certain: false for a guess. True if b's recorded numbers follow from it, step by step, up to rounding; or if
+            it is read off: from weights in which the two graphs differ, or from recorded numbers themselves.
     """
 
     kind: str
@@ -150,7 +152,14 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """Gradient of one weight on both sides: largest difference over largest entry of ``a``."""
+    """Gradient of one weight on both sides.
+
+    Attributes:
+        name: of the weight.
+        relative: largest difference over largest entry of a's gradient. Where both gradients are no more than rounding
+            errors of the largest gradient of all, it is the entry of that one by which the difference is divided.
+        agree: whether that is at most the tolerance: 1e-4 in float32, 1e-10 in float64.
+    """
 
     name: str
     relative: float
@@ -339,7 +348,8 @@ class Report:
         labels: names of the two sides.
         dtype: precision; both, if they differ.
         steps: number of time steps.
-        layers: neuron layers in the order of execution, then outputs that no layer accounts for.
+        layers: neuron layers in the order of execution, then those outputs of the network that are not the recorded
+            spikes or the recorded state of the same layer on both sides.
         gradients: weight gradients, if asked for.
         gradients_judged: false where spikes flipped, so that gradients need not agree.
         notes: what could not be compared.
@@ -376,7 +386,7 @@ class Report:
 
     @property
     def agree(self) -> bool:
-        """Nothing unexplained, and gradients that agree where they were compared."""
+        """Nothing unexplained, and gradients that agree where they were judged."""
         gradients = not self.gradients_judged or all(g.agree for g in self.gradients)
         return self.unexplained == 0 and gradients
 

@@ -32,7 +32,7 @@ from snnax.interop.trace import NodeTrace, Side, Trace
 TOLERANCE = 1e-4
 """Largest relative difference in float32."""
 SILENT = 16
-"""So many roundings of the largest gradient are what a gradient of zero may come out as."""
+"""A gradient that is zero in exact numbers may come out as this many unit roundoffs times the largest gradient."""
 
 
 def tolerance(dtypes: tuple[np.dtype, np.dtype]) -> float:
@@ -46,8 +46,9 @@ def compare_gradients(
 ) -> tuple[GradientReport, ...]:
     """Largest difference of each weight's gradient, relative to the largest entry of a's.
 
-    A gradient that is zero in exact numbers, as that of a bias in front of a softmax, is rounding on both sides: where
-    both are less than :data:`SILENT` roundings of the largest of all, it is that which the difference is relative to.
+    A gradient that is zero in exact numbers, as that of a bias in front of a softmax, is rounding on both sides. Where
+    no entry of either side exceeds :data:`SILENT` unit roundoffs times the largest finite gradient of ``a``, the
+    difference is divided by that largest gradient.
 
     Raises:
         ArgumentError: if a side offers no gradients, or another set of weights.
@@ -218,17 +219,26 @@ def compare(a: Side, b: Side, x: Array, *, gradients: bool = False) -> Report:
         x: input ``[T, B, ...]`` as both sides take it.
         gradients: compare the gradients of the weights as well (``side.gradients(x)``).
 
-    Sides may offer more than the protocol: ``spec(name)`` (a ``NeuronSpec``), ``magnitude(x, forced)``
-    (for each layer ``(M, K)``: sum of the absolute values of the terms of each current, and their number),
-    ``gradients(x)``.
+    Sides may offer more than the protocol ``Side``:
+
+    * ``spec(name)``: the neuron of a layer, a ``NeuronSpec`` or ``None``;
+    * ``neuron(name)``: the flax neuron of a layer and its variables, or ``None``: by its equation a layer without spec
+      is judged;
+    * ``magnitude(x, forced)``: for each layer ``(M, K)``, the sum of the absolute values of the terms of each current
+      ``[T, B, ...]``, and their number; without it both are computed from the graph, or estimated;
+    * ``gradients(x)``: the gradient of each weight by name, needed for ``gradients=True``.
+
+    ``graph()`` may raise ``NotImplementedError`` or an error of snnax's; then causes are looked for in the recordings
+    alone, and a note says so.
 
     Returns:
         The report; ``report.agree`` is its verdict.
 
     Raises:
-        ShapeError: if the recordings do not fit each other or ``x``.
-        ConversionError: if the sides have other numbers of neuron layers, or none.
-        ArgumentError: if ``x`` has no time axis and batch, or a side has no gradients to offer.
+        ShapeError: if the recordings, or the gradients of a weight, do not fit each other, or the recordings ``x``.
+        ConversionError: if the sides have different numbers of neuron layers, or none.
+        ArgumentError: if ``x`` has no time axis and batch, or is empty; with ``gradients=True`` if a side offers no
+            gradients, or the two sides offer those of different weights.
     """
     x = np.asarray(x)
     if x.ndim < 2 or 0 in x.shape:

@@ -1,10 +1,20 @@
 """Which differences between two recordings of one neuron layer are rounding, and which are not.
 
-Both recordings were made with the same spikes going in. At each neuron the first step at which the two part
-is judged: a spike that one side has and the other has not is *explained* if up to then currents and states
-differed by no more than rounding allows, and both membranes lie within that of the threshold. What the same
-neuron does later follows from that flip. Everything else is *unexplained*: a state or current further apart
-than its bound, too, though it flips no spike.
+Layer by layer both recordings were made with the same spikes going in; end to end each side ran on its own, and a
+layer is judged up to the step that a flip of an earlier layer can reach.
+
+*Neurons that do not mix* are held to each other. At each neuron the first step at which the two sides part is judged:
+one has a spike and the other has none, a quantizer sent the two states to different levels, or the membrane that the
+next reset looks at is above threshold on one side only. It is *explained* if up to then currents and states differed by
+no more than their rounding bounds, and both membranes lie within their bound of the threshold but neither exactly at it
+(a side that fires at the threshold has another comparison, not another rounding). All spikes in which the same neuron
+differs later follow from that and are explained with it; so do, with inhibition, those of the other neurons of the
+layer in that sample. Of neurons that are never reset each step is judged by itself.
+
+*Layers whose neurons mix* are run again on what each side recorded (:mod:`~snnax.interop.compare.cells`).
+
+Everything else is *unexplained*: also a state or current further apart than its bound, though no spike differs, a
+number that is not finite, two spikes of different height, and a step that starts from another state than it should.
 """
 
 from __future__ import annotations
@@ -31,7 +41,7 @@ class Layer:
         b: recording that is judged.
         equation: the neuron of the reference.
         bound: largest difference of two correct computations of each current.
-        rms: largest root mean square of that difference at each neuron, or ``None``.
+        rms: largest root mean square of that difference over steps and samples at each neuron, or ``None``.
         feedback: recurrent current of the reference, if it has one.
         feedback_bound: largest difference of two correct computations of it.
         horizon: for each sample, the first step whose currents need not agree any more.
@@ -251,7 +261,7 @@ class Verdict:
 
 
 def judge(layer: Layer) -> Verdict:
-    """Judge each neuron's first difference, or each step of a layer whose neurons mix; see the module."""
+    """Judge each neuron's first difference, or each step of a layer whose neurons mix, as the module's text says."""
     return _judge_neurons(layer) if layer.cell is None else _judge_cell(layer, layer.cell)
 
 
