@@ -57,9 +57,9 @@ def flattenings(stages: Stages, nodes: list[str], layer: str) -> Iterator[tuple[
             after = next((t for s, t in stages.flat.edges if s == after), layer)
         index = np.arange(int(np.prod(shape))).reshape(shape)
         for order, words in _orders(len(shape)):
-            there = index.transpose(order).ravel()
-            yield after, words, there
-            yield after, words, np.argsort(there)
+            places = index.transpose(order).ravel()
+            yield after, words, places
+            yield after, words, np.argsort(places)
 
 
 def _orders(rank: int) -> Iterator[tuple[tuple[int, ...], str]]:
@@ -87,11 +87,11 @@ def with_permuted_columns(node: Any, other: Any) -> Array | None:
     if left is None or right is None or np.shape(left) != np.shape(right) or np.ndim(left) != 2:
         return None
     left, right = np.asarray(left), np.asarray(right)
-    order_l, order_r = np.lexsort(left), np.lexsort(right)
-    if np.array_equal(left, right) or not np.array_equal(left[:, order_l], right[:, order_r]):
+    sorted_left, sorted_right = np.lexsort(left), np.lexsort(right)
+    if np.array_equal(left, right) or not np.array_equal(left[:, sorted_left], right[:, sorted_right]):
         return None
-    columns = np.empty_like(order_l)
-    columns[order_r] = order_l
+    columns = np.empty_like(sorted_left)
+    columns[sorted_right] = sorted_left
     return left[:, columns]
 
 

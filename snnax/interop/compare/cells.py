@@ -40,7 +40,7 @@ class Held:
     Attributes:
         off: a state is not what the layer computes.
         astray: it fires where its membrane is not above threshold, or the other way round.
-        tie: it fires at the threshold.
+        tie: it fires with its membrane exactly at the threshold.
         bound: how far a state may be off, the largest of what its states are granted: one number for all steps and
             neurons, ``[T, b, ...]``.
         fires: it emits spikes, and not its membrane.
@@ -65,7 +65,12 @@ class Cell:
         return None if spec is None or Equation.applies(spec) else cls(spec)
 
     def held(self, trace: NodeTrace, u: float | None = None) -> Held:
-        """One side's recording against the layer in float64, with parameters that were rounded to ``u``."""
+        """One side's recording against the layer in float64.
+
+        Args:
+            trace: the recording.
+            u: unit roundoff to which the parameters were rounded; by default that of the recording.
+        """
         return _held(self.spec, trace, u)
 
     def strays(self, trace: NodeTrace) -> bool:
@@ -75,14 +80,16 @@ class Cell:
 
 
 def _held(spec: NeuronSpec, trace: NodeTrace, u: float | None = None) -> Held:
-    exact, rough = (_again(spec, trace, dtype) for dtype in (np.float64, np.float32))
+    exact, rounded = (_again(spec, trace, dtype) for dtype in (np.float64, np.float32))
     u = unit_roundoff(float_type(trace)) if u is None else u
     shape = trace.spk.shape
     off, bound = np.zeros(shape, bool), np.zeros(shape)
     for name, state in trace.states.items():
         if name not in exact:
             continue
-        error = np.abs(exact[name] - rough[name]).max(initial=0.0) * (u / unit_roundoff(np.dtype(np.float32)))
+        error = np.abs(exact[name] - rounded[name]).max(initial=0.0) * (
+            u / unit_roundoff(np.dtype(np.float32))
+        )
         allowed = MARGIN * error + 8 * u * np.abs(exact[name]).max(initial=0.0)
         apart = ~(np.abs(state.astype(np.float64) - exact[name]) <= allowed)
         off |= apart if apart.shape == shape else per_sample(apart, shape)
@@ -94,10 +101,10 @@ def _held(spec: NeuronSpec, trace: NodeTrace, u: float | None = None) -> Held:
         return Held(off, wrong, np.zeros(shape, bool), bound, fires=False)
     level, slack = firing.level, 0.0 if firing.exact else bound
     if firing.unreset is not None:
-        level, coarse = (
+        level, rounded_level = (
             _again(firing.unreset, trace, dtype)[spec.states[-1]] for dtype in (np.float64, np.float32)
         )
-        slack = MARGIN * np.abs(level - coarse).max(initial=0.0)
+        slack = MARGIN * np.abs(level - rounded_level).max(initial=0.0)
     threshold = np.asarray(firing.threshold).astype(float_type(trace)).astype(np.float64)
     fired = trace.spk.astype(np.float64) != 0
     tie = (level == threshold) & fired

@@ -279,7 +279,7 @@ class Equation:
         return np.asarray(self.threshold).astype(dtype).astype(np.float64)
 
     def _but(self, **changes: Any) -> _Step:
-        """The step with other choices, of those that the neuron leaves."""
+        """The step with some arguments of the neuron changed, those that its class has; without inhibition."""
         if self.module is None:
             return _Step(None, self.names)
         if "reset_mechanism" in changes:
@@ -451,7 +451,10 @@ def _double() -> Iterator[None]:
 def _propagate(
     steps: tuple[_Step, ...], point: Any, gaps: Any, sizes: Any, values: Any
 ) -> tuple[dict[str, jax.Array], ...]:
-    """Errors carried on, terms that are rounded, and states at most, each after a step; ``""`` names the current.
+    """Of each state after a step: how far it is off by what was off before, what is rounded, and its largest size.
+
+    The current is among the states under the name ``""``. The sum of what is rounded is :math:`r` of
+    :meth:`Equation.bounds`; the largest size is without reset, with every term counted by its absolute value.
 
     Args:
         steps: the step without reset, and, where they are others, with its reset delayed and as it is.
@@ -526,7 +529,10 @@ def _derivatives(step: _Step, point: Any, values: Any) -> tuple[dict[str, Any], 
 
 
 def _padded(values: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
-    """``values`` of ``shape``, flat, in a length that many sizes share, so that little is compiled."""
+    """``values`` broadcast to ``shape``, flat, filled up with ones to a length that many sizes share.
+
+    So that few programs are compiled.
+    """
     size, length = int(np.prod(shape)), BLOCK
     while length < size:
         length *= 4

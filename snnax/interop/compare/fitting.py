@@ -88,7 +88,7 @@ class Guess:
         return fitted(self.spec.with_values(**spec.values), steps, each=self.each, free=free)
 
     def _or(self, other: Guess, steps: Steps) -> Guess:
-        """``other``, if it made every step as well."""
+        """``other`` if it can have made every recorded step, else this guess."""
         return self if other.violations(steps) else other
 
 
@@ -224,23 +224,31 @@ def _telling(spec: NeuronSpec, steps: Steps, groups: Array) -> Array:
 
 
 def _linear(spec: NeuronSpec, steps: Steps, found: dict[str, Array], rows: Array) -> tuple[Array, Array]:
-    """Derivatives ``[numbers, states, T, P]`` at some numbers, and what is missing to the recorded states."""
+    """Derivatives of the states ``[numbers, states, T, P]`` at some numbers, and recorded states less computed ones.
+
+    Both are 0 in the steps that are not among ``rows`` ``[T, P]``.
+    """
     gain = found.get(GAIN, 1.0)
     equation = steps.equation(spec.with_values(**{n: v for n, v in found.items() if n != GAIN}))
     reset = rows & ~steps.free
     after, slopes = equation.slopes(steps.before, steps.current * gain, steps.feedback, resets=False)
     if spec.reset_mechanism != "none" and reset.any():
-        whole = equation.slopes(steps.before, steps.current * gain, steps.feedback, resets=True)
-        after, slopes = jax.tree.map(lambda w, f: np.where(reset, w, f), whole, (after, slopes))
+        with_reset = equation.slopes(steps.before, steps.current * gain, steps.feedback, resets=True)
+        after, slopes = jax.tree.map(lambda w, f: np.where(reset, w, f), with_reset, (after, slopes))
     slopes = {**slopes, GAIN: {k: v * steps.current for k, v in slopes[""].items()}}
-    rest = np.stack([(steps.after[s].astype(np.float64) - after[s]) * rows for s in after])
+    missing = np.stack([(steps.after[s].astype(np.float64) - after[s]) * rows for s in after])
     if not found:
-        return np.zeros((0, *rest.shape)), rest
-    return np.stack([np.stack([slopes[n][s] * rows for s in after]) for n in found]), rest
+        return np.zeros((0, *missing.shape)), missing
+    return np.stack([np.stack([slopes[n][s] * rows for s in after]) for n in found]), missing
 
 
 def _firing(guess: Guess, steps: Steps, groups: Array) -> dict[str, Array]:
-    """Threshold, from what a reset takes away and from where spikes begin; and the height of a spike."""
+    """The threshold, and the height of a spike.
+
+    With a reset that subtracts, the threshold is what the reset takes off, if no silent membrane lies above that and
+    none that fired below it. Else it stays as it is if that holds of it; else it is the simplest number of which it
+    holds.
+    """
     spec, found = guess.spec, {}
     fired = steps.spk != 0
     heights = steps.spk[fired]
@@ -271,11 +279,11 @@ def _firing(guess: Guess, steps: Steps, groups: Array) -> dict[str, Array]:
 def _amount(guess: Guess, steps: Steps, groups: Array) -> Array:
     """What a reset takes off the membrane: median over the steps with one reset, at each neuron ``[P]``."""
     spec, mem = guess.spec.with_options(reset_mechanism="none", reset_delay=True), guess.spec.states[-1]
-    gap = steps.scaled(guess.gain).move(spec).states[mem].astype(np.float64) - steps.after[mem]
-    rows = (steps.late != 0) if guess.spec.reset_delay else (steps.spk != 0) & (steps.late == 0)
+    taken_off = steps.scaled(guess.gain).move(spec).states[mem].astype(np.float64) - steps.after[mem]
+    resets = (steps.late != 0) if guess.spec.reset_delay else (steps.spk != 0) & (steps.late == 0)
     medians = np.full(groups.max() + 1, np.nan)
     for group in np.unique(groups):
-        values = gap[rows & (groups == group)]
+        values = taken_off[resets & (groups == group)]
         medians[group] = np.median(values) if values.size else np.nan
     return medians[groups]
 

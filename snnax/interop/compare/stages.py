@@ -112,7 +112,16 @@ class Edit:
 
 @dataclass
 class _Walk:
-    """One evaluation: where it leads, of which samples, how, and what is known already."""
+    """One evaluation of a stage.
+
+    Attributes:
+        goal: node of the neuron, or output, whose current is computed.
+        samples: which samples of the batch.
+        mode: as in :meth:`Stages.current`.
+        dtype: precision.
+        edit: a change to try out.
+        memo: what each node emits, as far as it is computed; ``None`` while it is being computed, which shows a loop.
+    """
 
     goal: str
     samples: Any
@@ -139,6 +148,7 @@ class Stages:
     """
 
     def __init__(self, graph: nir.NIRGraph, trace: Trace, x: Array, other: Trace | None = None) -> None:
+        # nodes and layers: the node of a recorded layer may have another name than the layer (see node_of)
         self.flat = flatten(graph)
         self.trace, self.other, self.x = trace, other, np.asarray(x)
         self.layers = {node: name for name in trace.nodes if (node := node_of(self.flat, name)) is not None}
@@ -150,8 +160,10 @@ class Stages:
         for source, target in self.flat.edges:
             self._before.setdefault(target, []).append(source)
         pairs = loops(self.flat)
+        # by neuron node, its recurrent weights, where these are part of the recorded layer
         self.apart = {n: pairs[n] for n, name in self.layers.items() if n in pairs and self._apart(n, name)}
         self._rounded: dict[str, bool] = {}
+        # with a late edge inside a stage a magnitude covers the step before as well
         self._blurred = _late_inside(self.flat, self.order)
 
     def goal(self, layer: str) -> str:
@@ -201,10 +213,11 @@ class Stages:
         And one for each rounding on the way into a side in single precision: of weights, and of what sources emit.
         """
         nodes = self.nodes(layer)
-        sums = sum(max(len(self.before(name)) - 1, 0) for name in [*nodes, self.goal(layer)])
-        given = sum(in_double(self.flat.nodes[name]) for name in nodes)
-        emitted = any(self._rounds(source) for source in self.sources(layer))
-        return sum(terms(self.flat.nodes[name]) for name in nodes) + sums + given + emitted
+        inside = sum(terms(self.flat.nodes[name]) for name in nodes)
+        merged = sum(max(len(self.before(name)) - 1, 0) for name in [*nodes, self.goal(layer)])
+        rounded_weights = sum(in_double(self.flat.nodes[name]) for name in nodes)
+        rounded_sources = any(self._rounds(source) for source in self.sources(layer))
+        return inside + merged + rounded_weights + rounded_sources
 
     def _rounds(self, source: str) -> bool:
         """True if a layer emits numbers that single precision does not hold, as membranes."""

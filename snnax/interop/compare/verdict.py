@@ -67,7 +67,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Wide:
-    """A recording in float64, which holds float32 and bfloat16 exactly."""
+    """A recording in float64, which holds float32 and bfloat16 exactly.
+
+    Attributes:
+        input: current.
+        spk: spikes.
+        states: states after each step.
+        before: states before each step.
+        rest: what each state starts from, one number.
+        finite: neuron-steps whose current, spike and states after the step are all finite.
+    """
 
     input: Array
     spk: Array
@@ -90,7 +99,7 @@ class Wide:
         return cls(current, spk, states, before, trace.rest, finite)
 
     def found(self, state: str) -> Array:
-        """What the step after each finds in a state; behind the last one, what that left."""
+        """A state as each next step finds it, ``[T, ...]``; in the last row as the last step left it."""
         return np.concatenate([self.before[state][1:], self.states[state][-1:]])
 
 
@@ -177,7 +186,7 @@ def _again(layer: Layer, trace: NodeTrace) -> Move:
 
 
 def _near(layer: Layer, a: Wide, b: Wide, charged: list[Array], bound: Array) -> tuple[Array, Array]:
-    """Whether each side's membrane is within ``bound`` of its threshold, and whether a side fired at it."""
+    """Whether each side's membrane is within ``bound`` of its threshold, and whether a side fired exactly at it."""
     if not layer.equation.known:
         if len(charged) < 2:
             return np.zeros(a.spk.shape, bool), np.zeros(a.spk.shape, bool)
@@ -206,8 +215,8 @@ def _near(layer: Layer, a: Wide, b: Wide, charged: list[Array], bound: Array) ->
 
 def _contested(mem: Array, bound: Array) -> Array:
     """Under inhibition: the best of the other neurons of the layer is within the bounds of both."""
-    two = np.partition(mem, -2, axis=-1)[..., -2:]
-    best, second = two[..., 1:], two[..., :1]
+    largest = np.partition(mem, -2, axis=-1)[..., -2:]
+    best, second = largest[..., 1:], largest[..., :1]
     rival = np.where(mem == best, second, best)
     return np.abs(mem - rival) <= bound + bound.max(-1, keepdims=True)
 
@@ -283,25 +292,34 @@ def _judge_neurons(layer: Layer) -> Verdict:
     states = StateMasks.of(layer, a, b, bounds)
     height = (a.spk != 0) & (b.spk != 0) & _exceeds(a.spk - b.spk, 4 * u * np.abs(a.spk))
     flip = (a.spk != 0) != (b.spk != 0)
-    broken = height | ~(a.finite & b.finite)
+    never_rounding = height | ~(a.finite & b.finite)
+    # what counts as parting, and where rounding alone may do it
     event = flip | states.crossing | states.rounded
     allowed = (states.near | states.rounded) & ~states.tie
     if layer.equation.inhibition:
-        shifted = np.logical_or.accumulate((event & allowed & ~bad_current).any(-1, keepdims=True), axis=0)
-        allowed |= shifted & flip & ~states.tie
+        after_a_flip = np.logical_or.accumulate(
+            (event & allowed & ~bad_current).any(-1, keepdims=True), axis=0
+        )
+        allowed |= after_a_flip & flip & ~states.tie
 
     steps = np.arange(len(flip)).reshape(-1, *(1,) * (flip.ndim - 1))
     known = layer.known(len(flip))
-    event, bad_current, broken = event & known, bad_current & known, (broken & known) | bad_start
+    event, bad_current, never_rounding = (
+        event & known,
+        bad_current & known,
+        (never_rounding & known) | bad_start,
+    )
     states.bad &= known
     first_event = _first(event)
     judged = event & (steps == first_event)
     if not layer.equation.resets and layer.equation.levels is None:
         first_event, judged = np.full_like(first_event, len(flip)), event
-    refused = judged & ~allowed
-    first_bad = _first(bad_current | broken | refused | (states.bad & (steps <= first_event)))
-    guilty = steps >= first_bad
-    unexplained = ((guilty & (flip | states.bad)) | bad_current | broken | refused) & known
+    not_rounding = judged & ~allowed
+    first_bad = _first(bad_current | never_rounding | not_rounding | (states.bad & (steps <= first_event)))
+    after_first_bad = steps >= first_bad
+    unexplained = (
+        (after_first_bad & (flip | states.bad)) | bad_current | never_rounding | not_rounding
+    ) & known
     mismatch = flip | height
     explained = mismatch & ~unexplained
     return Verdict(
