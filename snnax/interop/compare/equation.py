@@ -246,12 +246,13 @@ class Equation:
         if not has_level(self.module) or not set(self.names) <= set(trace.states):
             return trace
         before = trace.before()
-        found = [self._level_of(states) for states in (trace.states, before)]
+        found = [self.level_of(states) for states in (trace.states, before)]
         return replace(
             trace, states={**trace.states, LEVEL: found[0]}, starts={**trace.starts, LEVEL: found[1]}
         )
 
-    def _level_of(self, states: States) -> Array:
+    def level_of(self, states: States) -> Array:
+        """What of some states is compared with the threshold, of a neuron that has a level."""
         shape, dtype = states[self.names[-1]].shape, states[self.names[-1]].dtype
         values = self._values(dtype, shape)
         padded = {name: _padded(states[name], shape, dtype) for name in self.names}

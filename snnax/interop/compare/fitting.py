@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from snnax.errors import SnnaxError
-from snnax.interop.compare.equation import Equation
+from snnax.interop.compare.equation import LEVEL
 from snnax.interop.compare.steps import Steps
 from snnax.interop.families.modules import module_from_spec
 from snnax.interop.families.registry import families
@@ -144,6 +144,14 @@ def fitted(spec: NeuronSpec, steps: Steps, *, each: bool, free: tuple[str, ...] 
         free: which numbers; ``None``: all, and the gain.
     """
     free = (GAIN, *spec.values) if free is None else free
+    guess = _fitted_once(spec, steps, each, free)
+    if spec.family.own:  # whose states may show where the threshold is crossed, which is known only now
+        guess = _fitted_once(guess.spec, steps, each, free)
+    return guess
+
+
+def _fitted_once(spec: NeuronSpec, steps: Steps, each: bool, free: tuple[str, ...]) -> Guess:
+    """Numbers that states show without a spike, then the threshold, then numbers that only a reset shows."""
     _, groups = np.unique(steps.neurons, return_inverse=True)
     groups = groups if each else np.zeros_like(groups)
     names, gain = [name for name in free if name in spec.values and name not in FIRING], 1.0
@@ -158,9 +166,11 @@ def fitted(spec: NeuronSpec, steps: Steps, *, each: bool, free: tuple[str, ...] 
     guess = Guess(spec.with_values(**solved.values), gain, free, each)
     firing = {k: v for k, v in _firing(guess, steps, groups).items() if k in free}
     guess = guess.moved(**firing)
-    if solved.untold and spec.reset_mechanism != "none":
-        rest = _solved(guess.spec, steps.scaled(gain), solved.untold, groups, ~steps.free)
-        guess = guess.moved(**rest.values)
+    late = [*solved.untold]
+    if spec.family.own and "threshold" in free:  # which may subtract more than that
+        late.append("threshold")
+    if late and spec.reset_mechanism != "none":
+        guess = guess.moved(**_solved(guess.spec, steps.scaled(gain), late, groups, ~steps.free).values)
     return guess
 
 
@@ -236,10 +246,11 @@ def _linear(spec: NeuronSpec, steps: Steps, found: dict[str, Array], rows: Array
         with_reset = equation.slopes(steps.before, steps.current * gain, steps.feedback, resets=True)
         after, slopes = jax.tree.map(lambda w, f: np.where(reset, w, f), with_reset, (after, slopes))
     slopes = {**slopes, GAIN: {k: v * steps.current for k, v in slopes[""].items()}}
-    missing = np.stack([(steps.after[s].astype(np.float64) - after[s]) * rows for s in after])
+    states = [s for s in after if s != LEVEL]  # which was computed from them, not recorded
+    missing = np.stack([(steps.after[s].astype(np.float64) - after[s]) * rows for s in states])
     if not found:
         return np.zeros((0, *missing.shape)), missing
-    return np.stack([np.stack([slopes[n][s] * rows for s in after]) for n in found]), missing
+    return np.stack([np.stack([slopes[n][s] * rows for s in states]) for n in found]), missing
 
 
 def _firing(guess: Guess, steps: Steps, groups: Array) -> dict[str, Array]:
@@ -258,7 +269,11 @@ def _firing(guess: Guess, steps: Steps, groups: Array) -> dict[str, Array]:
     amount = np.full(groups.shape, np.nan)
     if spec.reset_mechanism == "subtract":
         amount = _amount(guess, steps, groups)
-    charged = steps.after[Equation.of(spec).membrane].astype(np.float64)
+    equation = steps.equation(spec)
+    levelled = equation.membrane == LEVEL  # by the numbers of this guess, not by those of the reference
+    charged = (equation.level_of(steps.after) if levelled else steps.after[equation.membrane]).astype(
+        np.float64
+    )
     if not spec.reset_delay:
         trial = spec.with_values(threshold=np.where(np.isfinite(amount), amount, threshold))
         charged = steps.scaled(guess.gain).move(trial).charged.astype(np.float64)

@@ -73,6 +73,17 @@ def test_a_number_that_only_a_reset_shows_is_read_back(change, words):
     assert len(said) == len(change) and any(words in text for text in said), said
 
 
+@pytest.mark.parametrize(("name", "value"), [("threshold", 1.125), ("strength", 0.5), ("rho", 0.9)])
+def test_a_threshold_that_rises_is_read_back(name, value):
+    """What such a neuron compares with its threshold is computed from its states, by the numbers of the guess."""
+    start = spec_from_module("lif", snn.ALIF(beta=0.9), {}, 1)
+    steps = recorded(start.with_values(**{name: np.asarray(value)}), X[:, 0])
+    assert steps.spk.any() and steps.violations(start).any()
+    guess = fitted(start, steps, each=False).reduced(start, steps)
+    assert guess.free == (name,) and not guess.violations(steps)
+    np.testing.assert_allclose(guess.spec.values[name], value, rtol=1e-5)
+
+
 def test_numbers_that_a_neuron_does_not_take_end_a_search_instead_of_raising():
     """Spikes that are no neuron's lead the search to a negative time step, which the class refuses."""
     start = spec_from_module("lif", snn.ResonateFire(**RESONATE), {}, 1)
