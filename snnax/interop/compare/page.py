@@ -140,7 +140,7 @@ def _raster(layer: Layer, labels: tuple[str, str]) -> str:
     start = 0 if layer.first is None else max(0, min(layer.first[0] - STEPS // 2, steps - STEPS))
     end = min(start + STEPS, steps)
     kinds = (("both", layer.both, 0.1, 0.9), ("a", layer.only_a, 0.1, 0.5), ("b", layer.only_b, 0.5, 0.9))
-    ticks = sum(spikes[start:end].sum(axis=0) for _, spikes, _, _ in kinds)
+    ticks = np.sum([spikes[start:end].sum(axis=0) for _, spikes, _, _ in kinds], axis=0)
     rows = layer.rows(ROWS)
     while (
         len(rows) > 1 and (count := int(ticks[rows].sum())) > MARKS
