@@ -216,7 +216,7 @@ def unroll(
     names, wanted = collections(mutable), recorded_names(record)
     short, recomputed, most = keeps_bfloat16(residuals), check_remat(remat), check_memory(memory)
     if isinstance(net, WholeNetwork):
-        if chunk != "auto":
+        if not (isinstance(chunk, str) and chunk == "auto"):
             chunk = whole_steps("chunk", chunk, "'auto' or ")
         if seq_lengths is not None:
             raise ArgumentError(
@@ -237,7 +237,7 @@ def unroll(
     keys = keys_of(rngs)
     batch = x.shape[0] if constant else x.shape[1]
     if not (isinstance(chunk, str) and chunk == "auto"):
-        chunk_size(net, chunk, steps, batch, constant, 0.0)
+        chunk = chunk_size(net, chunk, steps, batch, constant, 0.0)
     lengths = given_lengths(seq_lengths, batch, steps)
     asked = Run(net, names, bool(record), steps, constant, Saving(chunk, short, recomputed, most))
     given = forced_spikes(force)

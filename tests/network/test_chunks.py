@@ -122,6 +122,12 @@ class Noise(nn.Module):
         return x + jax.random.bernoulli(self.make_rng("noise"), 0.5, x.shape)
 
 
+@pytest.mark.parametrize("chunk", [np.array(2), jnp.int32(2)], ids=["numpy", "jax"])
+def test_a_chunk_may_be_an_array_of_one_integer(chunk):
+    net, x = snn.Sequential([snn.Leaky(0.5, init_hidden=True)]), eighths((5, 1, 1), seed=1)
+    assert_same(snn.unroll(net, {}, x, chunk=chunk), snn.unroll(net, {}, x, chunk=2))
+
+
 def test_random_draws_do_not_depend_on_the_chunk():
     net, x = random_net(), eighths((T, B, 4), seed=1)
     keys = {"dropout": jax.random.key(1), "noise": jax.random.key(2)}
