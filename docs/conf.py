@@ -61,6 +61,7 @@ NO_PAGE = """
     snnax.interop.compare.report.LayerReport snnax.interop.compare.report.Picture
     snnax.interop.program.module.Held snnax.interop.program.nodes.Program
     snnax.interop.spec.NeuronSpec snnax.layers.rounding.IntegerWeights snnax.layers.rounding.Layer
+    snnax.network.keeping.Saving
     snnax.interop.trace.Told snnax.training.steps.TrainStep snnax.training.steps.EvalStep
     snnax.training.batching.Batches flax.linen.module._Sentinel
     Accuracy AxesArray BatchCallback Callback Console Data Loss Regularization Tree dict[str list[dict[str
