@@ -22,6 +22,7 @@ from benchmarks import (
     delays,
     eager_step,
     event_yinyang,
+    feeding,
     first_result,
     long_sequences,
     measuring,
@@ -296,6 +297,22 @@ def test_neurons_that_take_sequences_take_a_step():
 def test_each_step_of_a_stream_starts_from_the_one_before():
     call = eager_step.streamed(lambda kept, x: (kept["mem"] + x, {"mem": kept["mem"] + x}), {"mem": 1}, 2)
     assert [call(), call(), call()] == [3, 5, 7]
+
+
+def test_every_loader_has_all_samples_with_time_first(monkeypatch):
+    import numpy as np
+
+    monkeypatch.setattr(feeding, "BATCH", 2)
+    x = np.arange(4 * 3 * 5, dtype=np.float32).reshape(4, 3, 5)
+    y = np.arange(4)
+    for name, loader in feeding.loaders(x, y, 0.0).items():
+        if name.endswith("workers 2"):  # starts processes
+            continue
+        seen = []
+        for frames, labels in loader(1):
+            assert np.array_equal(frames, x[np.asarray(labels)].swapaxes(0, 1)), name
+            seen += list(labels)
+        assert sorted(seen) == [0, 1, 2, 3], name
 
 
 def test_a_process_that_fails_says_why():
