@@ -4,9 +4,9 @@
 
 A network 784-1000-10, T 25, batches of 128. ``steps alone`` are the compiled steps in a loop, on batches in memory.
 The loaders take turns in one call of ``fit``: the same batches; a loader that sleeps for half a step before each batch,
-as one that waits for a disk; torch's ``DataLoader`` as in ``docs/scale_out.rst``, in this process and with two processes
-of its own; grain with two threads. ``loader alone`` is what it takes to read an epoch without training. Wall time; a
-first round is not counted.
+as one that waits for a disk; torch's ``DataLoader`` as in ``docs/scale_out.rst``, in this process and with two
+processes of its own; grain with two threads. ``loader alone`` is what it takes to read an epoch without training.
+Wall time; a first round is not counted.
 """
 
 from __future__ import annotations
