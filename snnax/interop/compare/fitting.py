@@ -40,12 +40,14 @@ class Guess:
         gain: the factor.
         free: numbers that were fitted, :data:`GAIN` among them.
         each: they were fitted for each neuron, instead of one for all.
+        bracket: bounds of the threshold at each neuron, unless a reset shows it.
     """
 
     spec: NeuronSpec
     gain: float = 1.0
     free: tuple[str, ...] = ()
     each: bool = False
+    bracket: tuple[Array, Array] | None = None
 
     def moved(self, **values: Array) -> Guess:
         """With some numbers replaced, if the neuron takes them."""
@@ -164,13 +166,19 @@ def _fitted_once(spec: NeuronSpec, steps: Steps, each: bool, free: tuple[str, ..
             gain = found
             solved = _solved(spec, steps.scaled(gain), names, groups, rows)
     guess = Guess(spec.with_values(**solved.values), gain, free, each)
-    firing = {k: v for k, v in _firing(guess, steps, groups).items() if k in free}
-    guess = guess.moved(**firing)
+    firing, bracket = _firing(guess, steps, groups)
+    guess = guess.moved(**{k: v for k, v in firing.items() if k in free})
+    if "threshold" in free:
+        guess = replace(guess, bracket=bracket)
     late = [*solved.untold]
     if spec.family.own and "threshold" in free:  # which may subtract more than that
         late.append("threshold")
     if late and spec.reset_mechanism != "none":
-        guess = guess.moved(**_solved(guess.spec, steps.scaled(gain), late, groups, ~steps.free).values)
+        exact = _solved(guess.spec, steps.scaled(gain), late, groups, ~steps.free).values
+        told = not np.array_equal(
+            exact.get("threshold", guess.spec.values["threshold"]), guess.spec.values["threshold"]
+        )
+        guess = replace(guess.moved(**exact), bracket=None if told else guess.bracket)
     return guess
 
 
@@ -253,8 +261,8 @@ def _linear(spec: NeuronSpec, steps: Steps, found: dict[str, Array], rows: Array
     return np.stack([np.stack([slopes[n][s] * rows for s in states]) for n in found]), missing
 
 
-def _firing(guess: Guess, steps: Steps, groups: Array) -> dict[str, Array]:
-    """The threshold, and the height of a spike.
+def _firing(guess: Guess, steps: Steps, groups: Array) -> tuple[dict[str, Array], tuple[Array, Array] | None]:
+    """The threshold, and the height of a spike; bounds of the threshold, unless a reset shows it.
 
     With a reset that subtracts, the threshold is what the reset takes off, if no silent membrane lies above that and
     none that fired below it. Else it stays as it is if that holds of it; else it is the simplest number of which it
@@ -288,7 +296,7 @@ def _firing(guess: Guess, steps: Steps, groups: Array) -> dict[str, Array]:
         return (value >= low[groups] - slack) & (value <= high[groups] + slack)
 
     found["threshold"] = np.where(fits(amount), amount, np.where(fits(threshold), threshold, between))
-    return found
+    return found, None if fits(amount).all() else (low[groups], high[groups])
 
 
 def _amount(guess: Guess, steps: Steps, groups: Array) -> Array:

@@ -8,7 +8,7 @@ different. :data:`TRIES` lists the changes in the order in which they are tried.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -217,12 +217,30 @@ TRIES: tuple[Tries, ...] = (
 def _guessed(case: NeuronCase, guess: Guess) -> list[Finding]:
     """How a guess differs from a's neuron."""
     a, b = case.place.labels
-    found = differences(case.place, case.base, guess.spec)
+    found = [_bracketed(case, guess, f) for f in differences(case.place, case.base, guess.spec)]
     if guess.gain != 1.0:
         text = f"{b}'s {case.place.layer} multiplies its input by {guess.gain:.6g}, {a}'s takes it as it is."
         at = sum(bool(finding.decays) or "reset" in finding.cause.kind for finding in found)
         found.insert(at, Finding(Cause("gain", text)))
     return found
+
+
+def _bracketed(case: NeuronCase, guess: Guess, finding: Finding) -> Finding:
+    """A finding; of a threshold of which the recording tells no more than bounds, these, at the neuron furthest off."""
+    if guess.bracket is None or finding.cause.kind != "threshold":
+        return finding
+    a, b = case.place.labels
+    mine, theirs = (np.asarray(s.values["threshold"], float).ravel() for s in (case.base, guess.spec))
+    far = int(np.abs(theirs - mine).argmax()) if theirs.size > 1 else 0
+    low, high = (float(bound[far]) for bound in guess.bracket)
+    if np.isinf(high):
+        words = f"above {low:.6g}"
+    elif np.isinf(low):
+        words = f"up to {high:.6g}"
+    else:
+        words = f"between {low:.6g} and {high:.6g}"
+    text = f"{b} has a threshold {words} (its steps tell no more) where {a} has {mine[far % mine.size]:.6g}."
+    return replace(finding, cause=replace(finding.cause, text=text))
 
 
 def _told_apart(case: NeuronCase) -> list[Finding]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import flax.linen as nn
 import numpy as np
 import pytest
@@ -111,7 +113,7 @@ class Lying(FlaxSide):
     [
         ({"k": 0.05}, "k", "B has k 0.05 where A has 0.1."),
         ({"leak": 0.41}, "leak", "B has leak 0.41 where A has 0.4."),
-        ({"threshold": 1.25}, "threshold", "B has threshold 1.25 where A has 1."),
+        ({"threshold": 1.25}, "threshold", "B has "),
         ({"reset_delay": False}, "reset delay", "B resets in the step of the spike"),
     ],
     ids=["k", "leak", "threshold", "reset"],
@@ -126,6 +128,29 @@ def test_the_cause_is_found_in_a_registered_neuron(registered, change, kind, wor
         b.claims = a
     cause = compare(a, b, X[:30]).first.cause
     assert (cause.kind, cause.certain) == (kind, True) and words in cause.text, cause
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "words"),
+    [
+        ("subtract", "B has threshold 1.2731 where A has 1."),
+        ("zero", "(its steps tell no more) where A has 1."),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_threshold_that_no_reset_shows_is_told_by_its_bounds(registered, own, mechanism, words):
+    kind = registered if own else lambda **options: snn.Leaky(0.9, **options)
+    a, claimed = (
+        side(kind(init_hidden=True, reset_mechanism=mechanism, threshold=threshold), label)
+        for label, threshold in (("A", 1.0), ("B", 1.2731))
+    )
+    b = Lying(claimed.model, claimed.variables, "B")
+    b.claims = a
+    cause = compare(a, b, X[:30]).first.cause
+    assert cause.kind == "threshold" and cause.certain and words in cause.text, cause
+    if mechanism == "zero":
+        low, high = map(float, re.findall(r"between ([\d.]+) and ([\d.]+) ", cause.text)[0])
+        assert low < 1.2731 <= high < low + 0.05
 
 
 def test_a_registered_neuron_that_mixes_is_held_to_what_its_class_computes():
