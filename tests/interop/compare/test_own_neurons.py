@@ -131,13 +131,13 @@ def test_the_cause_is_found_in_a_registered_neuron(registered, change, kind, wor
 
 
 @pytest.mark.parametrize(
-    ("mechanism", "words"),
+    ("own", "mechanism", "words"),
     [
-        ("subtract", "B has threshold 1.2731 where A has 1."),
-        ("zero", "(its steps tell no more) where A has 1."),
+        (False, "subtract", "B has threshold 1.2731 where A has 1."),
+        (False, "zero", "(its steps tell no more) where A has 1."),
+        (True, "zero", "(its steps tell no more) where A has 1."),
     ],
 )
-@pytest.mark.parametrize("own", [False, True])
 def test_a_threshold_that_no_reset_shows_is_told_by_its_bounds(registered, own, mechanism, words):
     kind = registered if own else lambda **options: snn.Leaky(0.9, **options)
     a, claimed = (
