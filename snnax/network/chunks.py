@@ -17,7 +17,7 @@ __all__ = ["chunk_size", "divisor", "fast_size", "is_open", "open_rest", "whole_
 
 _ROWS = 400  # samples per chunk that make a matrix product fast, and its sum of weight gradients cheap
 _STEPS = 5  # but no fewer steps
-_FRAMES = 128  # samples per chunk that stay in the cache where no product of the input needs more
+_FRAMES = 96  # samples per chunk where no product of the input needs more: images should stay in the cache
 _SHARED_ROWS, _SHARED_STATES = (
     1600,
     5e6,

@@ -155,7 +155,7 @@ def test_what_is_no_memory(memory):
 def test_several_cores_get_larger_products(monkeypatch, cores, steps, batch, held, size):
     monkeypatch.setattr(chunks, "cores", lambda: cores)
     assert chunks.fast_size(steps, batch, False, held) == size
-    assert chunks.fast_size(steps, batch, True, held) == chunks.divisor(steps, 128 / batch)
+    assert chunks.fast_size(steps, batch, True, held) == chunks.divisor(steps, 96 / batch)
 
 
 def test_a_program_that_is_there_is_called_without_another_look_for_its_chunks(monkeypatch):
