@@ -59,7 +59,7 @@ class Run:
         number, before = int(self.state.epoch), self.history.compile_seconds
         skip = int(self.state.step) - self.first
         began, looked, samples = time.perf_counter(), 0.0, 0
-        source = data(number) if callable(data) else data
+        source = _of_epoch(data, number)
         self.good = self.state, skip
         self.shown.begin(number + 1, epochs, _length(source, data))
         for done, item in enumerate(source, 1):
@@ -109,7 +109,7 @@ class Run:
     def evaluate(self, data: Data) -> dict[str, float]:
         """Means over all samples."""
         entries = []
-        for item in data(0) if callable(data) else data:
+        for item in _of_epoch(data, 0):
             x, y, count = self._batch(item, self.measure)
             self._compile("evaluation step", self.measure, x, y)
             entries.append({**self.measure(self.state, x, y), "samples": count})
@@ -167,7 +167,7 @@ class Run:
         if jax.process_count() > 1:  # a step needs all of them, and the others may have no fault to look for
             return ""
         state, done = self.good
-        source = data(int(self.state.epoch)) if callable(data) else data
+        source = _of_epoch(data, int(self.state.epoch))
         for number, item in enumerate(source, 1):
             if number <= done:
                 continue
@@ -203,6 +203,23 @@ class Run:
 @jax.jit
 def _sound(x: jax.Array) -> jax.Array:
     return jnp.isfinite(x).all()
+
+
+def _of_epoch(data: Data, epoch: int) -> Iterable[Any]:
+    """The batches of an epoch.
+
+    Raises:
+        ArgumentError: if a function of the epoch returns something else.
+    """
+    if not callable(data):
+        return data
+    found = data(epoch)
+    if not isinstance(found, Iterable) and not hasattr(found, "__getitem__"):
+        raise ArgumentError(
+            f"data: the function returned {checks.shown(found)} for epoch {epoch}; expected the batches (x, y) of that "
+            "epoch, as data=lambda epoch: [(x, y)]."
+        )
+    return found
 
 
 def _length(*candidates: Any) -> int | None:

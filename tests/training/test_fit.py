@@ -304,6 +304,8 @@ BAD = [
     ({"epochs": 0}, r"epochs=0\); expected a whole number"),
     ({"epochs": True}, r"epochs=True\)"),
     ({"data": []}, r"data has no batches in epoch 1"),
+    ({"data": lambda epoch: None}, r"returned None for epoch 0; expected the batches.*data=lambda epoch"),
+    ({"eval_data": lambda epoch: 3}, r"returned 3 for epoch 0; expected the batches"),
     ({"data": [X]}, r"a batch of the data is a ndarray; expected a pair"),
     ({"data": iter([(X, Y)]), "epochs": 2}, r"data is a list_iterator, which can be read only once"),
     ({"eval_data": iter([(X, Y)]), "epochs": 2}, r"eval_data is a list_iterator"),

@@ -238,6 +238,11 @@ def verdict(report: Report) -> str:
     layer = report.first
     if layer is None:
         worst = max(report.gradients, key=lambda g: (math.isnan(g.relative), g.relative))
+        if not math.isfinite(worst.relative):
+            return (
+                f"DISAGREE: the spikes agree, the gradients do not; that of {shown(worst.name)} has NaN or infinity. "
+                "Likely cause: a loss that overflows, or a square root or logarithm of zero."
+            )
         return (
             f"DISAGREE: the spikes agree, the gradients do not; that of {shown(worst.name)} differs by "
             f"{worst.relative:.1e} "
